@@ -1,0 +1,66 @@
+package reward
+
+import "context"
+
+// Mode is the way an evaluator answers.
+type Mode string
+
+const (
+	// ModeAnswer goes straight to the scores. It is fast and the default for
+	// reinforcement learning.
+	ModeAnswer Mode = "answer"
+	// ModeThink looks, thinks and then predicts: boxes and reasoning precede
+	// the scores.
+	ModeThink Mode = "think"
+)
+
+// Valid reports whether m is a mode of the protocol.
+func (m Mode) Valid() bool { return m == ModeAnswer || m == ModeThink }
+
+// Image is a decoded picture. Pix holds Height*Width*3 bytes: RGB, row major.
+type Image struct {
+	Width, Height int
+	Pix           []uint8
+}
+
+// Sample is one picture with the prompt it was generated from. The evaluator
+// reads Image and must not change it.
+type Sample struct {
+	Image  *Image
+	Prompt string
+	Mode   Mode
+
+	// Prepared is what the evaluator's Preparer made of the sample; nil if it
+	// was not prepared ahead. Only the evaluator that made it reads it.
+	Prepared any
+}
+
+// An Evaluator judges pictures.
+//
+// Evaluate returns one Result per sample, in order. A sample that cannot be
+// judged has Result.Err set and costs its neighbours nothing; the error that
+// Evaluate itself returns concerns the whole batch. Evaluate is safe for
+// concurrent use and returns early with ctx's error when ctx is done.
+type Evaluator interface {
+	Evaluate(ctx context.Context, samples []Sample) ([]Result, error)
+	Describe() Description
+}
+
+// A Preparer does the host's share of the work on one sample (resizing,
+// patches, token ids) ahead of its batch, off the accelerator's path. It sets
+// s.Prepared. It is safe for concurrent use. An evaluator must accept samples
+// that were not prepared.
+type Preparer interface {
+	Prepare(ctx context.Context, s *Sample) error
+}
+
+// Description says what an evaluator is. Fingerprint identifies the checkpoint:
+// equal fingerprints mean equal answers to equal questions.
+type Description struct {
+	Name          string // "imagedoctor"
+	Fingerprint   string // hex
+	Modes         []Mode
+	HeatmapHeight int
+	HeatmapWidth  int
+	Demonstration bool // weights that are not fit for training
+}
