@@ -1,0 +1,25 @@
+// Package safetensors reads and writes checkpoints in the safetensors format:
+// single files, and folders of shards with an index.
+//
+// A file is an 8-byte little-endian length N, a JSON header of N bytes and the
+// tensors' bytes. The header maps each tensor's name to its dtype, its shape
+// and the range of bytes it occupies, counted from the end of the header. The
+// format is described at https://github.com/huggingface/safetensors.
+//
+// Reading is lazy: Open looks at headers only, and Read fetches one tensor.
+// Nothing in a header is believed. Each length is checked against the file
+// before anything is allocated for it, and the ranges must tile the data
+// exactly: no overlap, no hole, nothing past the end, as the reference
+// implementation demands. What is wrong is told by a *FormatError that names
+// the tensor.
+//
+// Conventions. Offsets and lengths are bytes; Tensor.Offset counts from the
+// start of the file, so that a tensor can be mapped or referenced in place.
+// Shapes are row major, outermost first; an empty shape is a scalar. Values are
+// little-endian. The slices that Read returns belong to the caller; a Tensor's
+// Shape is shared and must not be changed.
+//
+// Writing streams: a Source is asked for its bytes when its turn comes, so a
+// checkpoint of any size needs a fixed amount of memory, and a Source without
+// bytes leaves a hole, so a stand-in of any size needs almost no disk.
+package safetensors
