@@ -1,0 +1,51 @@
+package onnx
+
+// DType is an element type, with the numbers of TensorProto.DataType.
+type DType int32
+
+// The element types that the builder knows.
+const (
+	Invalid  DType = 0
+	Float32  DType = 1
+	Uint8    DType = 2
+	Int8     DType = 3
+	Int32    DType = 6
+	Int64    DType = 7
+	Bool     DType = 9
+	Float16  DType = 10
+	Float64  DType = 11
+	BFloat16 DType = 16
+)
+
+var dtypeNames = map[DType]string{
+	Invalid: "invalid", Float32: "float32", Uint8: "uint8", Int8: "int8", Int32: "int32",
+	Int64: "int64", Bool: "bool", Float16: "float16", Float64: "float64", BFloat16: "bfloat16",
+}
+
+// String is the lower-case name of d, "float32" for instance.
+func (d DType) String() string {
+	if name, ok := dtypeNames[d]; ok {
+		return name
+	}
+	return "unknown"
+}
+
+// Size is the length of one element in bytes, 0 for an unknown type.
+func (d DType) Size() int64 {
+	switch d {
+	case Uint8, Int8, Bool:
+		return 1
+	case Float16, BFloat16:
+		return 2
+	case Float32, Int32:
+		return 4
+	case Float64, Int64:
+		return 8
+	}
+	return 0
+}
+
+// Float reports whether d is one of the floating-point types.
+func (d DType) Float() bool {
+	return d == Float32 || d == Float16 || d == BFloat16 || d == Float64
+}
