@@ -1,0 +1,46 @@
+package ort
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Errors that callers tell apart with errors.Is.
+var (
+	// ErrOutOfMemory occurs when a session's weights or a run's intermediate
+	// tensors do not fit the device. The session stays usable.
+	ErrOutOfMemory = errors.New("out of memory: use a smaller batch, or give the session a larger memory limit or another device")
+
+	// ErrClosed occurs when a closed runtime or session is used.
+	ErrClosed = errors.New("already closed")
+
+	// ErrNotFound occurs when no source could provide the shared library.
+	ErrNotFound = errors.New("onnx runtime library not found")
+)
+
+// outOfMemory are the words by which ONNX Runtime and the libraries under it
+// report that memory ran out. onnxruntime_go drops the status code, so that
+// its text is all there is; nobody outside this room matches on it.
+var outOfMemory = []string{
+	"Failed to allocate memory for requested buffer",
+	"is smaller than requested bytes",
+	"out of memory",
+	"ALLOC_FAILED",
+	"std::bad_alloc",
+	"bad allocation",
+}
+
+// classify adds the sentinel that err's text calls for.
+func classify(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	for _, words := range outOfMemory {
+		if strings.Contains(text, words) {
+			return fmt.Errorf("%w (%w)", ErrOutOfMemory, err)
+		}
+	}
+	return err
+}
