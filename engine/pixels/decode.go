@@ -1,0 +1,62 @@
+package pixels
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"image/png"
+
+	"golang.org/x/image/webp"
+)
+
+// Decode decodes a PNG, JPEG or WebP file to RGB.
+func Decode(data []byte, limits Limits) (img *RGB, err error) {
+	var format string
+	var config func() (image.Config, error)
+	var decode func() (image.Image, error)
+	switch {
+	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
+		format = "png"
+		config = func() (image.Config, error) { return png.DecodeConfig(bytes.NewReader(data)) }
+		decode = func() (image.Image, error) { return png.Decode(bytes.NewReader(data)) }
+	case bytes.HasPrefix(data, []byte("\xff\xd8\xff")):
+		format = "jpeg"
+		config = func() (image.Config, error) { return jpeg.DecodeConfig(bytes.NewReader(data)) }
+		decode = func() (image.Image, error) { return jpeg.Decode(bytes.NewReader(data)) }
+	case len(data) >= 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
+		format = "webp"
+		config = func() (image.Config, error) { return webp.DecodeConfig(bytes.NewReader(data)) }
+		decode = func() (image.Image, error) { return webp.Decode(bytes.NewReader(data)) }
+	default:
+		return nil, ErrFormat
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			img, err = nil, fmt.Errorf("%w: %s: decoder panicked: %v", ErrCorrupt, format, p)
+		}
+	}()
+	c, err := config()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, format, err)
+	}
+	if err := limits.check(c.Width, c.Height); err != nil {
+		return nil, err
+	}
+	m, err := decode()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, format, err)
+	}
+	b := m.Bounds()
+	img = NewRGB(b.Dx(), b.Dy())
+	at := 0
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			n := color.NRGBAModel.Convert(m.At(x, y)).(color.NRGBA)
+			img.Pix[at], img.Pix[at+1], img.Pix[at+2] = n.R, n.G, n.B
+			at += 3
+		}
+	}
+	return img, nil
+}

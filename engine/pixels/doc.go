@@ -1,0 +1,3 @@
+// Package pixels turns image files and tensors into RGB pictures, resizes them
+// and cuts them into a vision tower's patches.
+package pixels
