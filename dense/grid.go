@@ -1,0 +1,92 @@
+package dense
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// MaxSide bounds each side of a grid that comes from outside. A latent cell is
+// at least 8 pixels wide, so it admits images of 8,192 pixels a side.
+const MaxSide = 1024
+
+// Grid is the shape of a latent grid, in cells.
+type Grid struct {
+	Height, Width int
+}
+
+// presets gives the pixels that one cell of a model's grid covers in each
+// direction, in the order in which they are listed to people.
+var presets = [...]struct {
+	name string
+	cell int
+}{
+	{"sd3", 8},         // one latent pixel
+	{"flux", 16},       // one token of 2x2 latent pixels
+	{"qwen-image", 16}, // the same packing as FLUX
+}
+
+// Presets lists the names that [PresetGrid] knows.
+func Presets() []string {
+	names := make([]string, len(presets))
+	for i, p := range presets {
+		names[i] = p.name
+	}
+	return names
+}
+
+// PresetGrid is the latent grid that the named model has for an image of the
+// given size in pixels: height/8 by width/8 for "sd3", height/16 by width/16
+// packed tokens for "flux" and "qwen-image". Sizes that do not divide are
+// rounded down, as the pipelines of diffusers do. It fails for an unknown name
+// and where [Grid.Validate] would.
+func PresetGrid(name string, imageHeight, imageWidth int) (Grid, error) {
+	i := slices.IndexFunc(presets[:], func(p struct {
+		name string
+		cell int
+	}) bool {
+		return p.name == name
+	})
+	if i < 0 {
+		return Grid{}, fmt.Errorf("dense: grid preset %q is not one of %s", name, strings.Join(Presets(), ", "))
+	}
+	grid := Grid{Height: imageHeight / presets[i].cell, Width: imageWidth / presets[i].cell}
+	if err := grid.Validate(); err != nil {
+		return Grid{}, fmt.Errorf("dense: grid preset %q for an image of %dx%d pixels: %w", name, imageHeight, imageWidth, err)
+	}
+	return grid, nil
+}
+
+// ParseGrid reads HEIGHTxWIDTH in cells, such as "64x64", or the name of a
+// preset, which is resolved for an image of the given size in pixels.
+func ParseGrid(text string, imageHeight, imageWidth int) (Grid, error) {
+	height, width, explicit := strings.Cut(text, "x")
+	h, errH := strconv.Atoi(height)
+	w, errW := strconv.Atoi(width)
+	if !explicit || errH != nil || errW != nil {
+		if slices.Contains(Presets(), text) {
+			return PresetGrid(text, imageHeight, imageWidth)
+		}
+		return Grid{}, fmt.Errorf("dense: grid %q is neither HEIGHTxWIDTH nor one of %s", text, strings.Join(Presets(), ", "))
+	}
+	grid := Grid{Height: h, Width: w}
+	if err := grid.Validate(); err != nil {
+		return Grid{}, fmt.Errorf("dense: grid %q: %w", text, err)
+	}
+	return grid, nil
+}
+
+// Validate fails when a side is not between 1 and [MaxSide].
+func (g Grid) Validate() error {
+	if g.Height < 1 || g.Width < 1 || g.Height > MaxSide || g.Width > MaxSide {
+		return fmt.Errorf("grid of %s cells: each side must be 1 to %d", g, MaxSide)
+	}
+	return nil
+}
+
+// Cells is the number of cells, the length of a map on the grid.
+func (g Grid) Cells() int { return g.Height * g.Width }
+
+// String is HEIGHTxWIDTH, which [ParseGrid] reads back.
+func (g Grid) String() string { return fmt.Sprintf("%dx%d", g.Height, g.Width) }
