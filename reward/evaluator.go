@@ -1,6 +1,13 @@
 package reward
 
-import "context"
+import (
+	"context"
+	"errors"
+)
+
+// ErrOutOfMemory is wrapped by the error that Evaluate returns when a batch
+// takes more memory than the device has. A smaller batch may succeed.
+var ErrOutOfMemory = errors.New("out of memory")
 
 // Mode is the way an evaluator answers.
 type Mode string
