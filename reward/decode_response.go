@@ -1,0 +1,292 @@
+package reward
+
+import "math"
+
+// DecodeResponse reads a Response. Tensors alias body, which the caller gives
+// up. A key that this version does not know is passed over, so that an older
+// client can talk to a newer server.
+func DecodeResponse(body []byte) (*Response, error) {
+	r := newReader(body)
+	p := &Response{}
+	err := r.fields(func(key string) (bool, error) {
+		known, err := r.responseField(p, key)
+		if !known && err == nil {
+			return true, r.skip()
+		}
+		return true, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	return p, p.check()
+}
+
+func (r *reader) responseField(p *Response, key string) (known bool, err error) {
+	switch key {
+	case "rewards":
+		p.Rewards, err = r.numbers()
+	case "scores":
+		err = r.scores(p)
+	case "missing":
+		err = r.elements(math.MaxInt, func(int) error {
+			m, err := r.missing()
+			p.Missing = append(p.Missing, m)
+			return err
+		})
+	case "errors":
+		err = r.elements(math.MaxInt, func(int) error {
+			e, err := r.sampleError()
+			p.Errors = append(p.Errors, e)
+			return err
+		})
+	case "dense":
+		p.Dense, err = r.denseMaps()
+	case "advantages":
+		p.Advantages, err = r.tensor()
+	case "heatmaps":
+		p.Heatmaps, err = r.heatmaps()
+	case "texts":
+		p.Texts = []string{}
+		err = r.elements(math.MaxInt, func(int) error {
+			t, err := r.text(math.MaxInt)
+			p.Texts = append(p.Texts, t)
+			return err
+		})
+	case "boxes":
+		p.Boxes = [][]Box{}
+		err = r.elements(math.MaxInt, func(int) error {
+			b, err := r.boxes()
+			p.Boxes = append(p.Boxes, b)
+			return err
+		})
+	case "images":
+		p.Images = [][]byte{}
+		err = r.elements(math.MaxInt, func(int) error {
+			b, err := r.bin()
+			p.Images = append(p.Images, b)
+			return err
+		})
+	case "evaluator":
+		p.Evaluator, err = r.text(math.MaxInt)
+	case "model":
+		p.Model, err = r.text(math.MaxInt)
+	case "timing_ms":
+		p.TimingMS = map[string]float64{}
+		err = r.fields(func(key string) (bool, error) {
+			f, err := r.float()
+			p.TimingMS[key] = f
+			return true, err
+		})
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+// numbers reads a tensor (N) of floats.
+func (r *reader) numbers() ([]float64, error) {
+	t, err := r.tensor()
+	if err != nil {
+		return nil, err
+	}
+	if len(t.Shape) != 1 {
+		return nil, r.fail(ErrInvalidValue, "shape %v: want (N)", t.Shape)
+	}
+	return t.Float64s()
+}
+
+func (r *reader) scores(p *Response) error {
+	return r.fields(func(key string) (bool, error) {
+		for s, name := range scoreNames {
+			if key == name {
+				values, err := r.numbers()
+				p.Scores[s] = values
+				return true, err
+			}
+		}
+		return true, r.skip()
+	})
+}
+
+func (r *reader) missing() (m Missing, err error) {
+	err = r.elements(maxKeys, func(int) error {
+		name, err := r.text(maxKeyBytes)
+		for s := range m {
+			m[s] = m[s] || name == scoreNames[s]
+		}
+		return err
+	})
+	return m, err
+}
+
+// sampleError reads nil or {code, message}.
+func (r *reader) sampleError() (*Error, error) {
+	if absent, err := r.skipNil(); absent || err != nil {
+		return nil, err
+	}
+	return r.failure(ErrInternal.status)
+}
+
+// failure reads {code, message}.
+func (r *reader) failure(status int) (*Error, error) {
+	var code, message string
+	err := r.fields(func(key string) (known bool, err error) {
+		switch key {
+		case "code":
+			code, err = r.text(maxKeyBytes)
+		case "message":
+			message, err = r.text(math.MaxInt)
+		default:
+			err = r.skip()
+		}
+		return true, err
+	})
+	if err == nil && code == "" {
+		err = r.fail(ErrMissingField, "an error needs a code")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ErrorByCode(code, status, message), nil
+}
+
+// DecodeError reads the error in the body of a response with an HTTP status.
+func DecodeError(body []byte, status int) (*Error, error) {
+	r := newReader(body)
+	e, err := r.failure(status)
+	if err != nil {
+		return nil, err
+	}
+	return e, r.end()
+}
+
+func (r *reader) denseMaps() (*DenseMaps, error) {
+	d := &DenseMaps{}
+	err := r.fields(func(key string) (known bool, err error) {
+		switch key {
+		case "grid":
+			err = r.elements(2, func(i int) error {
+				n, err := r.int(1, math.MaxInt32)
+				if i == 0 {
+					d.Height = n
+				} else {
+					d.Width = n
+				}
+				return err
+			})
+		case "weight":
+			d.Weight, err = r.tensor()
+		case "reward":
+			d.Reward, err = r.tensor()
+		default:
+			err = r.skip()
+		}
+		return true, err
+	})
+	if err == nil && (d.Width == 0 || d.Weight == nil || d.Reward == nil) {
+		err = r.fail(ErrMissingField, "want grid, weight and reward")
+	}
+	return d, err
+}
+
+func (r *reader) heatmaps() (*Heatmaps, error) {
+	h := &Heatmaps{}
+	err := r.fields(func(key string) (known bool, err error) {
+		switch key {
+		case "misalignment":
+			h.Misalignment, err = r.tensor()
+		case "artifact":
+			h.Artifact, err = r.tensor()
+		default:
+			err = r.skip()
+		}
+		return true, err
+	})
+	if err == nil && (h.Misalignment == nil || h.Artifact == nil) {
+		err = r.fail(ErrMissingField, "want misalignment and artifact")
+	}
+	return h, err
+}
+
+func (r *reader) boxes() ([]Box, error) {
+	boxes := []Box{}
+	err := r.elements(math.MaxInt, func(int) error {
+		var b Box
+		err := r.fields(func(key string) (known bool, err error) {
+			switch key {
+			case "box":
+				err = r.elements(len(b.Coords), func(i int) (err error) {
+					b.Coords[i], err = r.float()
+					return err
+				})
+			case "label":
+				b.Label, err = r.text(math.MaxInt)
+			case "importance":
+				b.Importance, err = r.float()
+			default:
+				err = r.skip()
+			}
+			return true, err
+		})
+		boxes = append(boxes, b)
+		return err
+	})
+	return boxes, err
+}
+
+// check fails unless the parts of a response are there and agree in number.
+func (p *Response) check() error {
+	n := len(p.Rewards)
+	if p.Rewards == nil {
+		return ErrMissingField.With("rewards: required")
+	}
+	for s, values := range p.Scores {
+		if len(values) != n {
+			return ErrImageCountMismatch.With("scores.%s: %d for %d rewards", scoreNames[s], len(values), n)
+		}
+	}
+	counts := []struct {
+		field   string
+		present bool
+		n       int
+	}{
+		{"missing", true, len(p.Missing)},
+		{"errors", true, len(p.Errors)},
+		{"texts", p.Texts != nil, len(p.Texts)},
+		{"boxes", p.Boxes != nil, len(p.Boxes)},
+		{"images", p.Images != nil, len(p.Images)},
+	}
+	for _, c := range counts {
+		if c.present && c.n != n {
+			return ErrImageCountMismatch.With("%s: %d for %d rewards", c.field, c.n, n)
+		}
+	}
+	return p.checkMaps(n)
+}
+
+// checkMaps fails unless each map tensor is float32 (N,h,w); advantages may be
+// floats (N).
+func (p *Response) checkMaps(n int) error {
+	maps := map[string]*Tensor{}
+	if p.Dense != nil {
+		maps["dense.weight"], maps["dense.reward"] = p.Dense.Weight, p.Dense.Reward
+	}
+	if p.Heatmaps != nil {
+		maps["heatmaps.misalignment"], maps["heatmaps.artifact"] = p.Heatmaps.Misalignment, p.Heatmaps.Artifact
+	}
+	if p.Advantages != nil && len(p.Advantages.Shape) != 1 {
+		maps["advantages"] = p.Advantages
+	}
+	for field, t := range maps {
+		if len(t.Shape) != 3 || t.Shape[0] != n || t.Type != Float32 {
+			return ErrInvalidValue.With("%s: %s %v: want %s (%d,h,w)", field, t.Type, t.Shape, Float32, n)
+		}
+	}
+	if p.Advantages != nil && p.Advantages.Shape[0] != n {
+		return ErrImageCountMismatch.With("advantages: %d for %d rewards", p.Advantages.Shape[0], n)
+	}
+	return nil
+}

@@ -1,0 +1,184 @@
+package reward
+
+// Encode is the request as it travels. Pictures and tensors are borrowed, not
+// copied. It fails, with an *Error, where a server of the same limits would
+// refuse the request unseen.
+func (q *Request) Encode(limits Limits) (*Message, error) {
+	if err := q.check(limits); err != nil {
+		return nil, err
+	}
+	w := newWriter()
+	w.mapLen(q.fieldCount())
+	w.text("prompts")
+	w.texts(q.Prompts)
+	if err := q.encodeInputs(w); err != nil {
+		return nil, err
+	}
+	q.encodeOptions(w)
+	m := w.message()
+	if m.Len() > limits.BodyBytes {
+		return nil, ErrBodyTooLarge.With("the request takes %d bytes, limit %d", m.Len(), limits.BodyBytes)
+	}
+	return m, nil
+}
+
+func (w *writer) texts(texts []string) {
+	w.arrayLen(len(texts))
+	for _, t := range texts {
+		w.text(t)
+	}
+}
+
+// fieldCount is the number of top-level keys that Encode writes.
+func (q *Request) fieldCount() int {
+	n := 2 // prompts, and images or latents
+	for _, present := range []bool{
+		q.VAE != "", q.Mode != "", q.Grid != GridSpec{}, q.Groups.present(),
+		q.Advantage != nil, q.Weights != nil, q.Return != nil, q.Evaluator != "",
+	} {
+		if present {
+			n++
+		}
+	}
+	return n
+}
+
+func (g *Groups) present() bool { return g.Names != nil || g.Step != "" }
+
+func (q *Request) encodeInputs(w *writer) error {
+	if q.Latents != nil {
+		if err := q.Latents.Check(); err != nil {
+			return err
+		}
+		w.text("latents")
+		w.tensor(q.Latents)
+		w.text("vae")
+		w.text(q.VAE)
+		return nil
+	}
+	w.text("images")
+	w.arrayLen(len(q.Images))
+	for i, p := range q.Images {
+		switch {
+		case p.Tensor != nil:
+			if err := p.Tensor.Check(); err != nil {
+				e := AsError(err, ErrInvalidValue)
+				return e.With("images[%d]: %s", i, e.Message())
+			}
+			w.tensor(p.Tensor)
+		case p.Encoded != nil:
+			w.bin(p.Encoded)
+		default:
+			return ErrMissingField.With("images[%d]: holds neither a file nor a tensor", i)
+		}
+	}
+	return nil
+}
+
+func (q *Request) encodeOptions(w *writer) {
+	if q.Mode != "" {
+		w.text("mode")
+		w.text(string(q.Mode))
+	}
+	if q.Grid != (GridSpec{}) {
+		w.text("grid")
+		q.Grid.encode(w)
+	}
+	if q.Groups.present() {
+		w.text("groups")
+		q.Groups.encode(w)
+	}
+	if q.Advantage != nil {
+		w.text("advantage")
+		q.Advantage.encode(w)
+	}
+	if q.Weights != nil {
+		w.text("weights")
+		q.Weights.encode(w)
+	}
+	if q.Return != nil {
+		w.text("return")
+		w.arrayLen(len(q.Return))
+		for _, r := range q.Return {
+			w.text(string(r))
+		}
+	}
+	if q.Evaluator != "" {
+		w.text("evaluator")
+		w.text(q.Evaluator)
+	}
+}
+
+func (g GridSpec) encode(w *writer) {
+	if g.Preset != "" {
+		w.mapLen(1)
+		w.text("preset")
+		w.text(g.Preset)
+		return
+	}
+	w.mapLen(2)
+	w.text("height")
+	w.int(g.Height)
+	w.text("width")
+	w.int(g.Width)
+}
+
+func (g *Groups) encode(w *writer) {
+	if g.Step == "" {
+		w.texts(g.Names)
+		return
+	}
+	n := 2
+	if g.Names != nil {
+		n++
+	}
+	if g.Members != nil {
+		n++
+	}
+	w.mapLen(n)
+	w.text("step")
+	w.text(g.Step)
+	w.text("size")
+	w.int(g.Size)
+	if g.Names != nil {
+		w.text("names")
+		w.texts(g.Names)
+	}
+	if g.Members != nil {
+		w.text("members")
+		w.arrayLen(len(g.Members))
+		for _, m := range g.Members {
+			w.int(m)
+		}
+	}
+}
+
+func (a *Advantage) encode(w *writer) {
+	n := 1
+	if a.GlobalStd {
+		n++
+	}
+	w.mapLen(n)
+	w.text("method")
+	w.text(string(a.Method))
+	if a.GlobalStd {
+		w.text("global_std")
+		w.bool(true)
+	}
+}
+
+func (g *Weights) encode(w *writer) {
+	w.mapLen(2)
+	w.text("scores")
+	w.mapLen(NumScores)
+	for s, weight := range g.Scores {
+		w.text(scoreNames[s])
+		w.float(weight)
+	}
+	w.text("heatmaps")
+	w.mapLen(2)
+	w.text("misalignment")
+	w.float(g.Misalignment)
+	w.text("artifact")
+	w.float(g.Artifact)
+}

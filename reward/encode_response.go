@@ -1,0 +1,147 @@
+package reward
+
+import "slices"
+
+// Encode is the response as it travels. Tensors and images are borrowed, not
+// copied.
+func (p *Response) Encode() *Message {
+	w := newWriter()
+	w.mapLen(p.fieldCount())
+	w.text("rewards")
+	w.tensor(Float64Tensor(p.Rewards, len(p.Rewards)))
+	w.text("scores")
+	w.mapLen(NumScores)
+	for s, values := range p.Scores {
+		w.text(scoreNames[s])
+		w.tensor(Float64Tensor(values, len(values)))
+	}
+	w.text("missing")
+	w.arrayLen(len(p.Missing))
+	for _, m := range p.Missing {
+		w.texts(m.Names())
+	}
+	w.text("errors")
+	w.arrayLen(len(p.Errors))
+	for _, e := range p.Errors {
+		if e == nil {
+			w.null()
+		} else {
+			w.failure(e)
+		}
+	}
+	p.encodeMaps(w)
+	p.encodeAnswers(w)
+	w.text("evaluator")
+	w.text(p.Evaluator)
+	w.text("model")
+	w.text(p.Model)
+	p.encodeTiming(w)
+	return w.message()
+}
+
+func (p *Response) fieldCount() int {
+	n := 7 // those that are always there
+	for _, present := range []bool{
+		p.Dense != nil, p.Advantages != nil, p.Heatmaps != nil,
+		p.Texts != nil, p.Boxes != nil, p.Images != nil,
+	} {
+		if present {
+			n++
+		}
+	}
+	return n
+}
+
+func (p *Response) encodeMaps(w *writer) {
+	if d := p.Dense; d != nil {
+		w.text("dense")
+		w.mapLen(3)
+		w.text("grid")
+		w.arrayLen(2)
+		w.int(d.Height)
+		w.int(d.Width)
+		w.text("weight")
+		w.tensor(d.Weight)
+		w.text("reward")
+		w.tensor(d.Reward)
+	}
+	if p.Advantages != nil {
+		w.text("advantages")
+		w.tensor(p.Advantages)
+	}
+	if h := p.Heatmaps; h != nil {
+		w.text("heatmaps")
+		w.mapLen(2)
+		w.text("misalignment")
+		w.tensor(h.Misalignment)
+		w.text("artifact")
+		w.tensor(h.Artifact)
+	}
+}
+
+func (p *Response) encodeAnswers(w *writer) {
+	if p.Texts != nil {
+		w.text("texts")
+		w.texts(p.Texts)
+	}
+	if p.Boxes != nil {
+		w.text("boxes")
+		w.arrayLen(len(p.Boxes))
+		for _, boxes := range p.Boxes {
+			w.arrayLen(len(boxes))
+			for _, b := range boxes {
+				b.encode(w)
+			}
+		}
+	}
+	if p.Images != nil {
+		w.text("images")
+		w.arrayLen(len(p.Images))
+		for _, image := range p.Images {
+			w.bin(image)
+		}
+	}
+}
+
+func (b *Box) encode(w *writer) {
+	w.mapLen(3)
+	w.text("box")
+	w.arrayLen(len(b.Coords))
+	for _, c := range b.Coords {
+		w.float(c)
+	}
+	w.text("label")
+	w.text(b.Label)
+	w.text("importance")
+	w.float(b.Importance)
+}
+
+func (p *Response) encodeTiming(w *writer) {
+	stages := make([]string, 0, len(p.TimingMS))
+	for stage := range p.TimingMS {
+		stages = append(stages, stage)
+	}
+	slices.Sort(stages)
+	w.text("timing_ms")
+	w.mapLen(len(stages))
+	for _, stage := range stages {
+		w.text(stage)
+		w.float(p.TimingMS[stage])
+	}
+}
+
+// failure writes {code, message}.
+func (w *writer) failure(e *Error) {
+	w.mapLen(2)
+	w.text("code")
+	w.text(e.code)
+	w.text("message")
+	w.text(e.message)
+}
+
+// Encode is the error as the body of a response.
+func (e *Error) Encode() []byte {
+	w := newWriter()
+	w.failure(e)
+	return w.message().Bytes()
+}

@@ -1,0 +1,161 @@
+package reward
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// Error is a failure as it travels: a code that never changes its meaning, the
+// HTTP status that goes with it, and a message for people. Two Errors with the
+// same code match under errors.Is.
+type Error struct {
+	code    string
+	status  int
+	message string
+	cause   error
+}
+
+// The errors of protocol version 1. The list is append-only: codes are neither
+// renamed nor reused.
+var (
+	// ErrMalformedBody: the body is not msgpack, is cut short, claims more
+	// bytes or elements than it holds, repeats a key, or has bytes left over.
+	ErrMalformedBody = newError("malformed_body", http.StatusBadRequest, "the body is not a request of protocol version 1")
+	// ErrUnknownField: a map holds a key that the protocol does not define.
+	ErrUnknownField = newError("unknown_field", http.StatusBadRequest, "the request holds an unknown field")
+	// ErrMissingField: a field that the request needs is absent.
+	ErrMissingField = newError("missing_field", http.StatusBadRequest, "a required field is absent")
+	// ErrInvalidValue: a field has the wrong type, shape, range or name.
+	ErrInvalidValue = newError("invalid_value", http.StatusBadRequest, "a field has an invalid value")
+	// ErrUnsupportedDType: a tensor's type is big-endian, not numeric, or not
+	// one that its field takes.
+	ErrUnsupportedDType = newError("unsupported_dtype", http.StatusBadRequest, "a tensor has an unsupported type")
+	// ErrNotFinite: a number of the request is NaN or infinite, or an image or
+	// latent holds one (then for that sample alone).
+	ErrNotFinite = newError("not_finite", http.StatusBadRequest, "a number is NaN or infinite")
+	// ErrImageCountMismatch: images, latents, group names or members are not as
+	// many as the prompts.
+	ErrImageCountMismatch = newError("image_count_mismatch", http.StatusBadRequest, "images and prompts differ in number")
+	// ErrTooManyImages: more samples than the server takes in one request.
+	ErrTooManyImages = newError("too_many_images", http.StatusRequestEntityTooLarge, "too many images in one request")
+	// ErrBodyTooLarge: the body is longer than the server's limit.
+	ErrBodyTooLarge = newError("body_too_large", http.StatusRequestEntityTooLarge, "the body exceeds the server's limit")
+	// ErrImageCorrupt: an image file's bytes cannot be decoded.
+	ErrImageCorrupt = newError("image_corrupt", http.StatusBadRequest, "the image cannot be decoded")
+	// ErrImageUnsupported: an image file is of a format that the server does
+	// not read.
+	ErrImageUnsupported = newError("image_unsupported", http.StatusUnsupportedMediaType, "the image format is not supported")
+	// ErrImageTooLarge: an image's declared or decoded size exceeds the limit.
+	ErrImageTooLarge = newError("image_too_large", http.StatusRequestEntityTooLarge, "the image exceeds the server's limit")
+	// ErrGridMismatch: images of different sizes share a request whose grid
+	// follows the image size.
+	ErrGridMismatch = newError("grid_mismatch", http.StatusBadRequest, "images of different sizes need an explicit grid")
+	// ErrUnknownEvaluator: the server has no evaluator of that name.
+	ErrUnknownEvaluator = newError("unknown_evaluator", http.StatusNotFound, "no such evaluator")
+	// ErrUnknownVAE: the server has no latent decoder of that name.
+	ErrUnknownVAE = newError("unknown_vae", http.StatusNotFound, "no such latent decoder")
+	// ErrUnsupportedMode: the evaluator does not answer in that mode.
+	ErrUnsupportedMode = newError("unsupported_mode", http.StatusBadRequest, "the evaluator does not answer in this mode")
+	// ErrUnsupportedMediaType: the request's Content-Type is not that of the
+	// protocol.
+	ErrUnsupportedMediaType = newError("unsupported_media_type", http.StatusUnsupportedMediaType, "want Content-Type "+MediaType)
+	// ErrNotFound: no such path.
+	ErrNotFound = newError("not_found", http.StatusNotFound, "no such path")
+	// ErrMethodNotAllowed: the path does not answer this HTTP method.
+	ErrMethodNotAllowed = newError("method_not_allowed", http.StatusMethodNotAllowed, "method not allowed")
+	// ErrUnauthorized: the request carries no valid token.
+	ErrUnauthorized = newError("unauthorized", http.StatusUnauthorized, "a valid bearer token is required")
+	// ErrBodyTimeout: the body did not arrive in time.
+	ErrBodyTimeout = newError("body_timeout", http.StatusRequestTimeout, "the body did not arrive in time")
+	// ErrOverloaded: the queue is full; Retry-After says when to come back.
+	ErrOverloaded = newError("overloaded", http.StatusTooManyRequests, "the server is overloaded")
+	// ErrNotReady: the model is not loaded yet, or the server is shutting down.
+	ErrNotReady = newError("not_ready", http.StatusServiceUnavailable, "the server is not ready")
+	// ErrDeadlineExceeded: the request's time ran out before its answer.
+	ErrDeadlineExceeded = newError("deadline_exceeded", http.StatusGatewayTimeout, "the deadline passed")
+	// ErrCanceled: the client went away before its answer; nobody reads it.
+	ErrCanceled = newError("canceled", 499, "the client went away")
+	// ErrEvaluatorFailed: the evaluator could not judge this sample or batch.
+	ErrEvaluatorFailed = newError("evaluator_failed", http.StatusInternalServerError, "the evaluator failed")
+	// ErrInternal: a fault of the server; its log has the request id.
+	ErrInternal = newError("internal", http.StatusInternalServerError, "internal error")
+	// ErrGroupIncomplete: a group that spans requests was not complete at its
+	// deadline; the message lists the members that are missing.
+	ErrGroupIncomplete = newError("group_incomplete", http.StatusGatewayTimeout, "the group is incomplete")
+	// ErrGroupConflict: requests of one group disagree about its size, its
+	// method or its grid, or a member came twice.
+	ErrGroupConflict = newError("group_conflict", http.StatusConflict, "the group's requests disagree")
+	// ErrTooManyGroups: too many groups wait for members.
+	ErrTooManyGroups = newError("too_many_groups", http.StatusTooManyRequests, "too many open groups")
+)
+
+func newError(code string, status int, message string) *Error {
+	return &Error{code: code, status: status, message: message}
+}
+
+// Errors lists every error of the protocol in the order of its definition.
+func Errors() []*Error {
+	return []*Error{
+		ErrMalformedBody, ErrUnknownField, ErrMissingField, ErrInvalidValue,
+		ErrUnsupportedDType, ErrNotFinite, ErrImageCountMismatch,
+		ErrTooManyImages, ErrBodyTooLarge, ErrImageCorrupt, ErrImageUnsupported,
+		ErrImageTooLarge, ErrGridMismatch, ErrUnknownEvaluator, ErrUnknownVAE,
+		ErrUnsupportedMode, ErrUnsupportedMediaType, ErrNotFound,
+		ErrMethodNotAllowed, ErrUnauthorized, ErrBodyTimeout, ErrOverloaded,
+		ErrNotReady, ErrDeadlineExceeded, ErrCanceled, ErrEvaluatorFailed,
+		ErrInternal, ErrGroupIncomplete, ErrGroupConflict, ErrTooManyGroups,
+	}
+}
+
+// ErrorByCode is the Error that a code on the wire stands for. A code that
+// this version does not know keeps its text and gets the given status.
+func ErrorByCode(code string, status int, message string) *Error {
+	for _, e := range Errors() {
+		if e.code == code {
+			return &Error{code: e.code, status: e.status, message: message}
+		}
+	}
+	return &Error{code: code, status: status, message: message}
+}
+
+// Code is the stable name of the failure.
+func (e *Error) Code() string { return e.code }
+
+// Status is the HTTP status that goes with the code.
+func (e *Error) Status() int { return e.status }
+
+// Message is the text for people, without the code.
+func (e *Error) Message() string { return e.message }
+
+// Error is the code and the message.
+func (e *Error) Error() string { return e.code + ": " + e.message }
+
+// Is reports whether target is an Error with the same code.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.code == e.code
+}
+
+// Unwrap is the error that Wrap kept, which never travels.
+func (e *Error) Unwrap() error { return e.cause }
+
+// With is e with another message.
+func (e *Error) With(format string, args ...any) *Error {
+	return &Error{code: e.code, status: e.status, message: fmt.Sprintf(format, args...)}
+}
+
+// Wrap is e, its message unchanged, with a cause for logs and errors.Is. The
+// cause stays on this side of the wire: it may name files.
+func (e *Error) Wrap(cause error) *Error {
+	return &Error{code: e.code, status: e.status, message: e.message, cause: cause}
+}
+
+// AsError finds the Error in err's chain, or wraps err in fallback.
+func AsError(err error, fallback *Error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return fallback.Wrap(err)
+}

@@ -1,0 +1,189 @@
+package rewardtest
+
+import (
+	"context"
+	"hash/fnv"
+	"sync/atomic"
+	"time"
+
+	"github.com/denseflow/densereward/reward"
+)
+
+// Fake is an Evaluator whose answers follow from the pixels and the prompt of
+// each sample alone, so that a test can tell whose result it was given. The
+// zero value answers at once with heatmaps of 64x64.
+type Fake struct {
+	// Name and Fingerprint describe the fake; "fake" and "fake" when empty.
+	Name, Fingerprint string
+	// Side is that of the heatmaps, 64 when 0.
+	Side int
+	// Delay is how long a batch takes. It ends early when ctx does.
+	Delay time.Duration
+	// Before is called with each batch ahead of its evaluation: a test can
+	// count, wait, or panic in it. Its error fails the batch.
+	Before func(ctx context.Context, samples []reward.Sample) error
+	// Fail gives the error of one sample, nil where it is judged.
+	Fail func(reward.Sample) error
+
+	batches atomic.Int64
+	samples atomic.Int64
+}
+
+var (
+	_ reward.Evaluator = (*Fake)(nil)
+	_ reward.Preparer  = (*Fake)(nil)
+)
+
+// Batches is the number of times that Evaluate was called.
+func (f *Fake) Batches() int64 { return f.batches.Load() }
+
+// Samples is the number of samples that Evaluate was given.
+func (f *Fake) Samples() int64 { return f.samples.Load() }
+
+// Describe describes the fake, a demonstration in both modes.
+func (f *Fake) Describe() reward.Description {
+	d := reward.Description{
+		Name: f.Name, Fingerprint: f.Fingerprint,
+		Modes:         []reward.Mode{reward.ModeAnswer, reward.ModeThink},
+		HeatmapHeight: f.side(), HeatmapWidth: f.side(),
+		Demonstration: true,
+	}
+	if d.Name == "" {
+		d.Name = "fake"
+	}
+	if d.Fingerprint == "" {
+		d.Fingerprint = "fake"
+	}
+	return d
+}
+
+func (f *Fake) side() int {
+	if f.Side == 0 {
+		return 64
+	}
+	return f.Side
+}
+
+// prepared is what Prepare leaves: the identity of the sample's picture.
+type prepared uint64
+
+// Prepare computes the identity of the sample's picture ahead of its batch.
+func (f *Fake) Prepare(ctx context.Context, s *reward.Sample) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.Prepared = prepared(Identity(s.Image))
+	return nil
+}
+
+// Evaluate judges samples by Judge.
+func (f *Fake) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
+	f.batches.Add(1)
+	f.samples.Add(int64(len(samples)))
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if f.Before != nil {
+		if err := f.Before(ctx, samples); err != nil {
+			return nil, err
+		}
+	}
+	if f.Delay > 0 {
+		timer := time.NewTimer(f.Delay)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-timer.C:
+		}
+	}
+	results := make([]reward.Result, len(samples))
+	for i, s := range samples {
+		if f.Fail != nil {
+			if err := f.Fail(s); err != nil {
+				results[i] = reward.Result{Err: err}
+				continue
+			}
+		}
+		identity, ok := s.Prepared.(prepared)
+		if !ok {
+			identity = prepared(Identity(s.Image))
+		}
+		results[i] = judge(uint64(identity), s, f.side())
+	}
+	return results, nil
+}
+
+// Identity is a number that a picture's size and a sample of its bytes give.
+// Pictures made by Picture have different identities.
+func Identity(image *reward.Image) uint64 {
+	h := fnv.New64a()
+	var head [16]byte
+	for i := range 8 {
+		head[i] = byte(image.Width >> (8 * i))
+		head[8+i] = byte(image.Height >> (8 * i))
+	}
+	_, _ = h.Write(head[:])
+	pix := image.Pix
+	_, _ = h.Write(pix[:min(len(pix), 256)])
+	for i := 256; i < len(pix); i += 1021 {
+		_, _ = h.Write(pix[i : i+1])
+	}
+	return h.Sum64()
+}
+
+// Picture is a noisy picture that carries a seed: different seeds give
+// different identities, also after a lossless file format.
+func Picture(seed uint64, width, height int) *reward.Image {
+	image := &reward.Image{Width: width, Height: height, Pix: make([]uint8, width*height*3)}
+	state := seed*0x9e3779b97f4a7c15 + 1
+	for i := range image.Pix {
+		state ^= state << 13
+		state ^= state >> 7
+		state ^= state << 17
+		image.Pix[i] = uint8(state >> 32)
+	}
+	return image
+}
+
+// Judge is the result that a Fake with heatmaps of side x side gives a sample.
+func Judge(s reward.Sample, side int) reward.Result {
+	return judge(Identity(s.Image), s, side)
+}
+
+func judge(identity uint64, s reward.Sample, side int) reward.Result {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s.Prompt))
+	seed := identity ^ h.Sum64()
+	unit := func(i int) float64 {
+		x := (seed + uint64(i)) * 0xbf58476d1ce4e5b9
+		x ^= x >> 31
+		return float64(x*0x94d049bb133111eb>>40) / (1 << 24)
+	}
+	var r reward.Result
+	for i := range r.Scores {
+		r.Scores[i] = unit(i)
+	}
+	r.Misalignment = ramp(side, float32(unit(10)), float32(unit(11)))
+	r.Artifact = ramp(side, float32(unit(12)), float32(unit(13)))
+	r.Text = "fake: " + s.Prompt
+	if s.Mode == reward.ModeThink {
+		r.Boxes = []reward.Box{
+			{Coords: [4]float64{100 * unit(20), 100 * unit(21), 500 + 100*unit(22), 500 + 100*unit(23)}, Label: "artifact", Importance: 100 * unit(24)},
+			{Coords: [4]float64{400, 400, 900, 900}, Label: "misalignment", Importance: 100},
+		}
+	}
+	return r
+}
+
+// ramp is a heatmap that goes from one value to another, left to right.
+func ramp(side int, from, to float32) reward.Heatmap {
+	h := reward.Heatmap{Height: side, Width: side, Data: make([]float32, side*side)}
+	for x := range side {
+		h.Data[x] = from + (to-from)*float32(x)/float32(max(side-1, 1))
+	}
+	for y := 1; y < side; y++ {
+		copy(h.Data[y*side:(y+1)*side], h.Data[:side])
+	}
+	return h
+}

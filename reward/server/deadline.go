@@ -1,0 +1,31 @@
+package server
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/denseflow/densereward/reward"
+)
+
+// maxTimeout bounds what a client may ask for, so that seconds fit a Duration.
+const maxTimeout = 24 * time.Hour
+
+// withDeadline is the request's context, cut at the time that the client says
+// it will wait.
+func withDeadline(r *http.Request) (context.Context, context.CancelFunc, error) {
+	text := r.Header.Get(reward.HeaderTimeout)
+	if text == "" {
+		ctx, cancel := context.WithCancel(r.Context())
+		return ctx, cancel, nil
+	}
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(seconds) || seconds <= 0 {
+		return nil, nil, reward.ErrInvalidValue.With("%s: want positive decimal seconds, got %.40q", reward.HeaderTimeout, text)
+	}
+	timeout := time.Duration(min(seconds, maxTimeout.Seconds()) * float64(time.Second))
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	return ctx, cancel, nil
+}

@@ -1,0 +1,71 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/labstack/echo/v4"
+)
+
+// fail answers a request with its error: msgpack where a score was asked for,
+// JSON elsewhere and where the client prefers it.
+func (s *Server) fail(err error, c echo.Context) {
+	e := asError(err)
+	if e.Status() >= http.StatusInternalServerError && !errors.Is(e, reward.ErrNotReady) {
+		s.cfg.Logger.Error("request failed", "request_id", requestID(c), "code", e.Code(), "error", err)
+	}
+	if c.Response().Committed {
+		return
+	}
+	if wantsJSON(c.Request()) {
+		err = c.JSON(e.Status(), failure{Code: e.Code(), Message: e.Message()})
+	} else {
+		err = c.Blob(e.Status(), reward.MediaType, e.Encode())
+	}
+	if err != nil {
+		s.cfg.Logger.Debug("error not delivered", "request_id", requestID(c), "error", err)
+	}
+}
+
+// failure is an error as JSON.
+type failure struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+func wantsJSON(r *http.Request) bool {
+	return r.URL.Path != reward.ScorePath || strings.Contains(r.Header.Get("Accept"), "application/json")
+}
+
+// asError is the protocol's error for err. The text of an error that is not
+// the protocol's stays here: it may name files.
+func asError(err error) *reward.Error {
+	var own *reward.Error
+	if errors.As(err, &own) {
+		return own
+	}
+	var web *echo.HTTPError
+	if errors.As(err, &web) {
+		switch web.Code {
+		case http.StatusNotFound:
+			return reward.ErrNotFound
+		case http.StatusMethodNotAllowed:
+			return reward.ErrMethodNotAllowed
+		}
+	}
+	return contextError(err, reward.ErrInternal)
+}
+
+// contextError tells a deadline and a client that left from other failures.
+func contextError(err error, fallback *reward.Error) *reward.Error {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return reward.ErrDeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		return reward.ErrCanceled
+	}
+	return reward.AsError(err, fallback)
+}

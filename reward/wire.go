@@ -1,0 +1,17 @@
+package reward
+
+// Protocol version 1. PROTOCOL.md beside this file is its full text.
+const (
+	// MediaType is the content type of requests, responses and their errors.
+	MediaType = "application/msgpack"
+	// ScorePath is where a Request is posted.
+	ScorePath = "/v1/score"
+	// ModelsPath lists the evaluators and decoders of a server.
+	ModelsPath = "/v1/models"
+	// HeaderRequestID carries the id that names a request in logs and errors;
+	// a client may choose it.
+	HeaderRequestID = "X-Request-ID"
+	// HeaderTimeout carries what the client will still wait, in decimal
+	// seconds; work past it is dropped.
+	HeaderTimeout = "X-Request-Timeout"
+)
