@@ -2,7 +2,8 @@ package onnx
 
 // RotaryEmbedding rotates the heads of x (batch,sequence,heads*size) by the
 // angles whose cosines and sines (rows,size/2) are given; positions
-// (batch,sequence) names each token's row. Halves are rotated against each
+// (batch,sequence) names each token's row, or (1) the row of the first token of
+// every sequence. Halves are rotated against each
 // other, as in Llama and Qwen: com.microsoft RotaryEmbedding.
 func (g *Graph) RotaryEmbedding(x, positions, cos, sin Value, heads int64) Value {
 	const op = "RotaryEmbedding"
@@ -17,7 +18,7 @@ func (g *Graph) RotaryEmbedding(x, positions, cos, sin Value, heads int64) Value
 	if len(cos.shape) != 2 || cos.Dim(-1) != half || !cos.shape.Equal(sin.shape) {
 		return g.Fail("%s: cosines %v and sines %v for heads of %d", op, cos.shape, sin.shape, width/heads)
 	}
-	if !positions.shape.Equal(x.shape[:2]) {
+	if !positions.shape.Equal(x.shape[:2]) && !positions.shape.Equal(Dims(1)) {
 		return g.Fail("%s: positions %v for %v", op, positions.shape, x.shape)
 	}
 	return g.Op(contribDomain, op, []Value{x, positions, cos, sin},

@@ -124,7 +124,10 @@ func (g *Graph) Input(name string, dtype DType, shape Shape) Value {
 	if g.names[name] > 0 {
 		return g.Fail("input %q: the name is taken", name)
 	}
-	g.names[name]++
+	return g.input(g.unique(name), dtype, shape)
+}
+
+func (g *Graph) input(name string, dtype DType, shape Shape) Value {
 	v := Value{g: g, name: name, dtype: dtype, shape: shape}
 	g.inputs = append(g.inputs, v)
 	return v

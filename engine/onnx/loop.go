@@ -18,8 +18,8 @@ func (g *Graph) Loop(limit, start Value, initial []Value, shapes []Shape, turns 
 		return make([]Value, len(initial))
 	}
 	b := newGraph(g.root, g, g.unique("loop"))
-	turn := b.Input(g.unique("turn"), Int64, Shape{})
-	b.Input(g.unique("again"), Bool, Shape{})
+	turn := b.input(g.unique("turn"), Int64, Shape{})
+	b.input(g.unique("again"), Bool, Shape{})
 	carried := make([]Value, len(initial))
 	for i, v := range initial {
 		shape := v.shape
@@ -29,7 +29,7 @@ func (g *Graph) Loop(limit, start Value, initial []Value, shapes []Shape, turns 
 		if len(shape) != len(v.shape) {
 			g.Fail("Loop: carried value %d has shape %v and then %v", i, v.shape, shape)
 		}
-		carried[i] = b.Input(g.unique("carried"), v.dtype, shape)
+		carried[i] = b.input(g.unique("carried"), v.dtype, shape)
 	}
 	again, next, collected := body(b, turn, carried)
 	if !g.need("Loop", append(append([]Value{again}, next...), collected...)...) {
