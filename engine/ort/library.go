@@ -2,17 +2,14 @@ package ort
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
 )
-
-// Version is the version of ONNX Runtime that this package provisions.
-const Version = "1.29.0"
 
 // EnvLibrary is the environment variable that names the shared library's file.
 const EnvLibrary = "DENSEREWARD_ONNXRUNTIME"
@@ -21,65 +18,243 @@ const EnvLibrary = "DENSEREWARD_ONNXRUNTIME"
 type Library struct {
 	Path   string
 	Source string // where it came from, for the log
-	CUDA   bool   // its CUDA provider lies beside it
+	CUDA   bool   // the CUDA provider lies beside it; false where it was not asked for
 }
 
-// ProvisionOptions say where Provision may look and what it may do.
+// ProvisionOptions say where Provision may look and what it may do. The zero
+// value looks everywhere and downloads quietly.
 type ProvisionOptions struct {
 	// Path names the library's file; nothing else is tried where it is set.
 	// Empty is the environment variable DENSEREWARD_ONNXRUNTIME.
 	Path string
-	// CacheDir is the folder that keeps downloads; empty is the user's cache.
+	// CacheDir is the folder that keeps downloads; empty is densereward in the
+	// user's cache folder.
 	CacheDir string
 	// Offline forbids downloads.
 	Offline bool
 	// CUDA asks for the CUDA provider beside the library.
 	CUDA bool
-	// Progress receives a progress bar; nil is none.
+	// Progress receives a progress bar while downloading. A file gets one only
+	// if it is a terminal; nil is none.
 	Progress io.Writer
 }
 
-var cores = map[string]struct{ name, sha256 string }{
-	"linux-amd64": {"libonnxruntime.so.1", "89688f5cf51c7e31befbb7b9101bc027799009b18d1baa9a5b1146a72e69538d"},
-}
-
-// Provision finds the library.
+// Provision finds the shared library or fetches it: the file that Path or the
+// environment names, else the user's cache, else ONNX Runtime's release archive
+// on GitHub, else the npm package onnxruntime-node by way of the npm client,
+// which also serves closed networks that have an npm mirror. What is fetched is
+// checked against a pinned SHA-256 and kept in the cache, whole or not at all;
+// concurrent processes fetch it once. A source that cannot be reached is passed
+// over within seconds. When none is left the error is an ErrNotFound that says
+// what was tried and how to name a file.
 func Provision(ctx context.Context, o ProvisionOptions) (Library, error) {
-	path := o.Path
-	if path == "" {
-		path = os.Getenv(EnvLibrary)
+	if o.Path != "" {
+		return named(o.Path, "named by the caller", o.CUDA)
 	}
-	if path != "" {
-		if _, err := os.Stat(path); err != nil {
-			return Library{}, err
-		}
-		return Library{Path: path, Source: "named"}, nil
+	if path := os.Getenv(EnvLibrary); path != "" {
+		return named(path, "named by "+EnvLibrary, o.CUDA)
 	}
-	dir := o.CacheDir
-	if dir == "" {
-		base, err := os.UserCacheDir()
-		if err != nil {
-			return Library{}, err
-		}
-		dir = filepath.Join(base, "densereward")
-	}
-	platform := runtime.GOOS + "-" + runtime.GOARCH
-	core, ok := cores[platform]
-	if !ok {
-		return Library{}, fmt.Errorf("%w: platform %s", ErrNotFound, platform)
-	}
-	path = filepath.Join(dir, "onnxruntime", Version, platform+"-"+core.sha256[:12], core.name)
-	f, err := os.Open(path)
+	dir, err := cacheDir(o.CacheDir)
 	if err != nil {
-		return Library{}, fmt.Errorf("%w: %w", ErrNotFound, err)
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
 		return Library{}, err
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != core.sha256 {
-		return Library{}, fmt.Errorf("%w: %s has sha-256 %s", ErrNotFound, path, got)
+	platform := runtime.GOOS + "-" + runtime.GOARCH
+	p := provisioner{
+		platform: platform,
+		releases: releasesFor(platform),
+		cache:    cache{dir: filepath.Join(dir, "onnxruntime", Version)},
+		cuda:     o.CUDA,
+		offline:  o.Offline,
+		fetcher:  fetcher{client: quickClient(), npm: "npm", bar: newBar(o.Progress)},
 	}
-	return Library{Path: path, Source: "cache"}, nil
+	return p.provision(ctx)
+}
+
+func cacheDir(dir string) (string, error) {
+	if dir != "" {
+		return filepath.Abs(dir)
+	}
+	user, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("onnx runtime needs a cache folder: %w", err)
+	}
+	return filepath.Join(user, "densereward"), nil
+}
+
+// named takes a file on the user's word. It is not checked against a digest: a
+// build of one's own is as welcome as a published one.
+func named(path, source string, cuda bool) (Library, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return Library{}, err
+	}
+	if err := regular(path); err != nil {
+		return Library{}, fmt.Errorf("%w: the file %s: %w", ErrNotFound, source, err)
+	}
+	for _, name := range []string{sharedProvider, cudaProvider} {
+		if err := regular(filepath.Join(filepath.Dir(path), name)); cuda && err != nil {
+			return Library{}, fmt.Errorf("%w: the cuda provider must lie beside the file %s: %w", ErrNotFound, source, err)
+		}
+	}
+	return Library{Path: path, Source: source, CUDA: cuda}, nil
+}
+
+func regular(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file", path)
+	}
+	return nil
+}
+
+// provisioner is one call of Provision with everything it depends on.
+type provisioner struct {
+	platform string
+	releases []release
+	cache    cache
+	cuda     bool
+	offline  bool
+	fetcher  fetcher
+}
+
+func (p provisioner) provision(ctx context.Context) (Library, error) {
+	if lib, ok := p.cached(); ok {
+		return lib, nil
+	}
+	if len(p.wanted()) == 0 {
+		return Library{}, p.notFound(fmt.Errorf("no published build with cuda=%t is known for %s", p.cuda, p.platform))
+	}
+	if p.offline {
+		return Library{}, p.notFound(errors.New("downloads are turned off"))
+	}
+	unlock, err := p.cache.lock(ctx)
+	if err != nil {
+		return Library{}, err
+	}
+	defer unlock()
+	if lib, ok := p.cached(); ok {
+		return lib, nil // another process was faster
+	}
+	var tried []error
+	for _, r := range p.wanted() {
+		lib, err := p.install(ctx, r)
+		if err == nil {
+			return lib, nil
+		}
+		if ctx.Err() != nil {
+			return Library{}, ctx.Err()
+		}
+		tried = append(tried, err)
+	}
+	return Library{}, p.notFound(tried...)
+}
+
+// wanted are the releases worth fetching for what was asked.
+func (p provisioner) wanted() []release {
+	var wanted []release
+	for _, r := range p.releases {
+		if p.cuda && r.cuda || !p.cuda && !r.onlyCUDA {
+			wanted = append(wanted, r)
+		}
+	}
+	return wanted
+}
+
+// cached looks for a release that lies in the cache whole and unchanged.
+func (p provisioner) cached() (Library, bool) {
+	for _, r := range p.releases {
+		if p.cuda && !r.cuda {
+			continue
+		}
+		if p.complete(r) {
+			return p.library(r, "cache"), true
+		}
+	}
+	return Library{}, false
+}
+
+func (p provisioner) complete(r release) bool {
+	for _, a := range r.archives {
+		if a.cuda && !p.cuda {
+			continue
+		}
+		if !p.cache.holds(p.folder(r), a) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p provisioner) library(r release, source string) Library {
+	return Library{
+		Path:   filepath.Join(p.cache.dir, p.folder(r), r.archives[0].files[0].name),
+		Source: source,
+		CUDA:   p.cuda,
+	}
+}
+
+func (p provisioner) folder(r release) string { return p.platform + "-" + r.name }
+
+// install fetches the archives of r that the cache lacks.
+func (p provisioner) install(ctx context.Context, r release) (Library, error) {
+	var source string
+	for _, a := range r.archives {
+		if a.cuda && !p.cuda || p.cache.holds(p.folder(r), a) {
+			continue
+		}
+		if err := p.installArchive(ctx, r, a); err != nil {
+			return Library{}, fmt.Errorf("%s: %w", a.source(), err)
+		}
+		source = a.source()
+	}
+	return p.library(r, source), nil
+}
+
+func (p provisioner) installArchive(ctx context.Context, r release, a archive) error {
+	temp, err := os.MkdirTemp("", "densereward-onnxruntime-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(temp) }()
+	path, err := p.fetcher.fetch(ctx, a, temp)
+	if err != nil {
+		return err
+	}
+	return p.cache.store(p.folder(r), a, path)
+}
+
+// notFound lists what was tried and says what the user can do.
+func (p provisioner) notFound(tried ...error) error {
+	return fmt.Errorf("%w for %s\n  cache %s: not there\n%w\n"+
+		"name a file with the environment variable %s, such as the library unpacked from %s",
+		ErrNotFound, p.platform, p.cache.dir, indented(tried), EnvLibrary, githubReleases)
+}
+
+// indented joins errors one a line, set in below a headline.
+type indented []error
+
+func (e indented) Error() string {
+	var text string
+	for i, err := range e {
+		if i > 0 {
+			text += "\n"
+		}
+		text += "  " + err.Error()
+	}
+	return text
+}
+
+func (e indented) Unwrap() []error { return e }
+
+// quickClient gives up on a host that does not answer, and honours the proxy
+// that the environment names.
+func quickClient() *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DialContext = dialQuickly
+	t.TLSHandshakeTimeout = connectTimeout
+	t.ResponseHeaderTimeout = answerTimeout
+	return &http.Client{Transport: t}
 }

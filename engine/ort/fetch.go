@@ -1,0 +1,139 @@
+package ort
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+const (
+	connectTimeout = 3 * time.Second  // to a host, per attempt
+	answerTimeout  = 10 * time.Second // for the headers of an answer
+	stallTimeout   = 30 * time.Second // without a byte of the body
+	npmTimeout     = 15 * time.Minute // for the npm client as a whole
+
+	// maxArchive bounds a download; the largest archive has about 300 MB.
+	maxArchive = 1 << 30
+)
+
+// fetcher brings an archive onto this machine.
+type fetcher struct {
+	client *http.Client
+	npm    string // name or path of the npm client
+	bar    bar
+}
+
+// fetch downloads a into the folder dir and returns the file's path.
+func (f fetcher) fetch(ctx context.Context, a archive, dir string) (string, error) {
+	if a.npm != "" {
+		return f.pack(ctx, a.npm, dir)
+	}
+	return f.download(ctx, a.url, dir)
+}
+
+func dialQuickly(ctx context.Context, network, address string) (net.Conn, error) {
+	return (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, network, address)
+}
+
+// errStalled is the cause of a download that was given up on.
+var errStalled = fmt.Errorf("no data for %v", stallTimeout)
+
+func (f fetcher) download(ctx context.Context, url, dir string) (string, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	answer, err := f.client.Do(request)
+	if err != nil {
+		return "", unwrapURL(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("the server answered %s", answer.Status)
+	}
+	to := filepath.Join(dir, path.Base(url))
+	out, err := os.Create(to)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = out.Close() }()
+	stalled := time.AfterFunc(stallTimeout, func() { cancel(errStalled) })
+	defer stalled.Stop()
+	body := &watched{r: io.LimitReader(answer.Body, maxArchive+1), seen: func() { stalled.Reset(stallTimeout) }}
+	progress, finish := f.bar.start(answer.ContentLength, "fetching "+path.Base(url))
+	defer finish()
+	n, err := io.Copy(io.MultiWriter(out, progress), body)
+	if err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errStalled) {
+			err = cause
+		}
+		return "", err
+	}
+	if n > maxArchive {
+		return "", fmt.Errorf("the archive is larger than %d bytes", maxArchive)
+	}
+	return to, out.Close()
+}
+
+// unwrapURL drops the address, which the caller names already.
+func unwrapURL(err error) error {
+	if inner := errors.Unwrap(err); inner != nil {
+		return inner
+	}
+	return err
+}
+
+// watched tells of every read.
+type watched struct {
+	r    io.Reader
+	seen func()
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.r.Read(p)
+	if n > 0 {
+		w.seen()
+	}
+	return n, err
+}
+
+// pack has the npm client fetch a package. The client knows its registry, its
+// proxy and its credentials; we know none of them.
+func (f fetcher) pack(ctx context.Context, spec, dir string) (string, error) {
+	client, err := exec.LookPath(f.npm)
+	if err != nil {
+		return "", errors.New("the npm client is not installed")
+	}
+	ctx, cancel := context.WithTimeout(ctx, npmTimeout)
+	defer cancel()
+	_, finish := f.bar.start(-1, "fetching "+spec+" with npm")
+	defer finish()
+	command := exec.CommandContext(ctx, client, "pack", spec, "--silent", "--fetch-retries", "1", "--pack-destination", dir)
+	command.Dir = dir // so that no project's package.json is found
+	output, err := command.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("npm pack: %w: %s", err, lastLine(output))
+	}
+	packed, err := filepath.Glob(filepath.Join(dir, "*.tgz"))
+	if err != nil || len(packed) != 1 {
+		return "", fmt.Errorf("npm pack wrote %d archives, expected one", len(packed))
+	}
+	return packed[0], nil
+}
+
+// lastLine is the end of a command's output, where the reason stands.
+func lastLine(output []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
+}

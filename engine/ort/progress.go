@@ -1,0 +1,39 @@
+package ort
+
+import (
+	"io"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// bar draws the progress of a download; a nil writer draws nothing.
+type bar struct{ w io.Writer }
+
+// newBar draws on w, unless w is a file that nobody watches.
+func newBar(w io.Writer) bar {
+	if f, ok := w.(*os.File); ok && (f == nil || !term.IsTerminal(int(f.Fd()))) {
+		return bar{}
+	}
+	return bar{w}
+}
+
+// start begins a bar of size bytes, or one without an end where size is
+// negative. What is written to the writer moves it; finish takes it away.
+func (b bar) start(size int64, what string) (progress io.Writer, finish func()) {
+	if b.w == nil {
+		return io.Discard, func() {}
+	}
+	p := progressbar.NewOptions64(size,
+		progressbar.OptionSetWriter(b.w),
+		progressbar.OptionSetDescription(what),
+		progressbar.OptionShowBytes(size >= 0),
+		progressbar.OptionSetWidth(30),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+		progressbar.OptionSpinnerType(14),
+	)
+	return p, func() { _ = p.Finish() }
+}
