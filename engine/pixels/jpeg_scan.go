@@ -1,0 +1,241 @@
+package pixels
+
+import "bytes"
+
+// jpegBand is the part of the coefficients that a scan brings: those from first
+// to last in zigzag order, and of these the bits from low up, where the bits
+// from high up came before. high is 0 when none did.
+type jpegBand struct {
+	first, last int
+	high, low   uint
+}
+
+// zigzag gives the place of each coefficient in its block. The entries past 63
+// take what a broken file puts there.
+var zigzag = [80]uint8{
+	0, 1, 8, 16, 9, 2, 3, 10,
+	17, 24, 32, 25, 18, 11, 4, 5,
+	12, 19, 26, 33, 40, 48, 41, 34,
+	27, 20, 13, 6, 7, 14, 21, 28,
+	35, 42, 49, 56, 57, 50, 43, 36,
+	29, 22, 15, 23, 30, 37, 44, 51,
+	58, 59, 52, 45, 38, 31, 39, 46,
+	53, 60, 61, 54, 47, 55, 62, 63,
+	63, 63, 63, 63, 63, 63, 63, 63,
+	63, 63, 63, 63, 63, 63, 63, 63,
+}
+
+// readScan reads a scan header.
+func (j *jpegDecoder) readScan(body []byte) ([]*jpegComponent, jpegBand, error) {
+	var band jpegBand
+	if len(j.components) == 0 {
+		return nil, band, corruptJPEG("a scan before the frame header")
+	}
+	if j.scans++; j.scans > maxJPEGScans {
+		return nil, band, corruptJPEG("more than %d scans", maxJPEGScans)
+	}
+	if len(body) < 1 || body[0] < 1 || body[0] > 4 || len(body) != 4+2*int(body[0]) {
+		return nil, band, corruptJPEG("scan header of %d bytes", len(body))
+	}
+	n := int(body[0])
+	tail := body[1+2*n:]
+	band = jpegBand{int(tail[0]), int(tail[1]), uint(tail[2] >> 4), uint(tail[2] & 15)}
+	if !j.progressive {
+		band = jpegBand{0, 63, 0, 0} // what the header says has no meaning
+	}
+	var selected []*jpegComponent
+	blocks := 0
+	for i := range n {
+		c, err := j.selectComponent(body[1+2*i], body[2+2*i], band)
+		if err != nil {
+			return nil, band, err
+		}
+		for _, other := range selected {
+			if other == c {
+				return nil, band, corruptJPEG("component %d twice in a scan", c.id)
+			}
+		}
+		selected = append(selected, c)
+		blocks += c.h * c.v
+	}
+	if n > 1 && blocks > 10 {
+		return nil, band, corruptJPEG("%d blocks in an MCU", blocks)
+	}
+	return selected, band, j.advance(selected, band)
+}
+
+// selectComponent finds the component with the id and sets its tables.
+func (j *jpegDecoder) selectComponent(id, tables uint8, band jpegBand) (*jpegComponent, error) {
+	for i := range j.components {
+		c := &j.components[i]
+		if c.id != id {
+			continue
+		}
+		if tables>>4 > 3 || tables&15 > 3 {
+			return nil, corruptJPEG("component %d: huffman tables %d and %d", id, tables>>4, tables&15)
+		}
+		c.dc, c.ac, c.pred = &j.dc[tables>>4], &j.ac[tables&15], 0
+		if band.first == 0 && band.high == 0 && !c.dc.set || band.last > 0 && !c.ac.set {
+			return nil, corruptJPEG("component %d: undefined huffman table", id)
+		}
+		if c.quant == nil {
+			// Later scans may follow another table under the same number.
+			if !j.quant[c.tq].set {
+				return nil, corruptJPEG("component %d: undefined quantisation table %d", id, c.tq)
+			}
+			q := j.quant[c.tq]
+			c.quant = &q
+		}
+		return c, nil
+	}
+	return nil, corruptJPEG("a scan of component %d, which is not in the frame", id)
+}
+
+// advance checks that the band continues what the scans before have brought.
+func (j *jpegDecoder) advance(selected []*jpegComponent, band jpegBand) error {
+	if band.first > band.last || band.last > 63 || band.low > 13 ||
+		band.high != 0 && band.high != band.low+1 ||
+		band.first == 0 && band.last != 0 && j.progressive ||
+		band.first != 0 && len(selected) != 1 {
+		return corruptJPEG("a scan of coefficients %d to %d, bits %d to %d, of %d components",
+			band.first, band.last, band.high, band.low, len(selected))
+	}
+	before := int8(band.high)
+	if band.high == 0 {
+		before = -1
+	}
+	for _, c := range selected {
+		if band.first != 0 && c.known[0] < 0 {
+			return corruptJPEG("component %d: AC coefficients before DC", c.id)
+		}
+		for k := band.first; k <= band.last; k++ {
+			if c.known[k] != before {
+				return corruptJPEG("component %d: coefficient %d comes out of order", c.id, k)
+			}
+			c.known[k] = int8(band.low)
+		}
+	}
+	return nil
+}
+
+// skipScan steps over entropy-coded data.
+func (j *jpegDecoder) skipScan() {
+	for j.pos+1 < len(j.data) {
+		i := bytes.IndexByte(j.data[j.pos:], 0xff)
+		if i < 0 || j.pos+i+1 >= len(j.data) {
+			break
+		}
+		j.pos += i
+		if m := j.data[j.pos+1]; m != 0 && m != 0xff && (m < 0xd0 || m > 0xd7) {
+			return
+		}
+		j.pos++
+	}
+	j.pos = len(j.data)
+}
+
+// decodeScan decodes the entropy-coded data at pos: of sequential files to
+// samples, since a scan holds all of its components, of progressive ones to
+// coefficients.
+func (j *jpegDecoder) decodeScan(selected []*jpegComponent, band jpegBand) error {
+	j.bits, j.endOfBand = jpegBits{data: j.data, pos: j.pos}, 0
+	decode := j.sequentialBlock
+	if j.progressive {
+		decode = j.progressiveBlock(band)
+	}
+	var err error
+	if len(selected) == 1 {
+		err = j.decodeSingle(selected[0], decode)
+	} else {
+		err = j.decodeInterleaved(selected, decode)
+	}
+	// Bytes that are read ahead do not matter: a marker stops the reading.
+	j.pos = j.bits.pos
+	return err
+}
+
+// blockDecoder decodes the next block of c, which stands at (x, y) in blocks.
+type blockDecoder func(c *jpegComponent, x, y int) bool
+
+// decodeSingle decodes a scan of one component: its blocks row by row, without
+// those that only fill up MCUs.
+func (j *jpegDecoder) decodeSingle(c *jpegComponent, decode blockDecoder) error {
+	restart := jpegRestart{left: j.interval}
+	for y := range c.blocksY {
+		for x := range c.blocksX {
+			if err := j.restart(&restart); err != nil {
+				return err
+			}
+			if !decode(c, x, y) || j.bits.overrun() {
+				return j.badBlock(c, x, y)
+			}
+		}
+	}
+	return nil
+}
+
+// decodeInterleaved decodes a scan of several components, MCU by MCU.
+func (j *jpegDecoder) decodeInterleaved(selected []*jpegComponent, decode blockDecoder) error {
+	restart := jpegRestart{left: j.interval}
+	for my := range j.mcusY {
+		for mx := range j.mcusX {
+			if err := j.restart(&restart); err != nil {
+				return err
+			}
+			for _, c := range selected {
+				for y := my * c.v; y < (my+1)*c.v; y++ {
+					for x := mx * c.h; x < (mx+1)*c.h; x++ {
+						if !decode(c, x, y) {
+							return j.badBlock(c, x, y)
+						}
+					}
+				}
+			}
+			if j.bits.overrun() {
+				return j.badBlock(selected[0], mx*selected[0].h, my*selected[0].v)
+			}
+		}
+	}
+	return nil
+}
+
+// jpegRestart counts towards the next restart marker.
+type jpegRestart struct {
+	left int  // MCUs before it
+	next byte // its number, 0 to 7
+}
+
+// restart is called before each MCU and reads a restart marker where one is due.
+func (j *jpegDecoder) restart(r *jpegRestart) error {
+	if j.interval == 0 {
+		return nil
+	}
+	if r.left > 0 {
+		r.left--
+		return nil
+	}
+	j.pos = j.bits.pos
+	marker, err := j.nextMarker()
+	if err != nil {
+		return err
+	}
+	if marker != 0xd0+r.next {
+		return corruptJPEG("marker %#x where restart marker %d is due", marker, r.next)
+	}
+	r.next = (r.next + 1) & 7
+	r.left = j.interval - 1
+	j.bits = jpegBits{data: j.data, pos: j.pos}
+	j.endOfBand = 0
+	for i := range j.components {
+		j.components[i].pred = 0
+	}
+	return nil
+}
+
+func (j *jpegDecoder) badBlock(c *jpegComponent, x, y int) error {
+	why := "invalid huffman code"
+	if j.bits.overrun() {
+		why = "the data ends early"
+	}
+	return corruptJPEG("component %d, block (%d,%d): %s", c.id, x, y, why)
+}
