@@ -37,10 +37,10 @@ func (tol Tolerance) Allows(got, want float64) bool {
 }
 
 // Value fails the test when got may not stand for want.
-func Value[G, W Float](tb testing.TB, name string, got G, want W, tol Tolerance) {
+func Value[G Float](tb testing.TB, name string, got G, want float64, tol Tolerance) {
 	tb.Helper()
-	if g, w := float64(got), float64(want); !tol.Allows(g, w) {
-		tb.Errorf("%s = %.17g, want %.17g (%s)", name, g, w, excess(g, w, tol))
+	if g := float64(got); !tol.Allows(g, want) {
+		tb.Errorf("%s = %.17g, want %.17g (%s)", name, g, want, excess(g, want, tol))
 	}
 }
 
