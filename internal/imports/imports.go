@@ -1,0 +1,173 @@
+// Package imports holds the rules about which folder may import what, and checks
+// source trees against them. Its test is the enforcement.
+//
+// A room is a folder with its subfolders, up to the next room below it. Every
+// package of the module belongs to a room. A room may import the standard
+// library, itself, and what its rule names; test files may import anything.
+package imports
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Module is the path of this module.
+const Module = "github.com/denseflow/densereward"
+
+// Everything, in a rule, lifts it.
+const Everything = "..."
+
+// A Rule says what a room may import beside the standard library: other rooms by
+// their folder, libraries by their import path with everything below it.
+type Rule struct {
+	Room  string
+	Rooms []string
+	Libs  []string
+}
+
+// Rules is the import column of the design.
+func Rules() []Rule {
+	engine := []string{"engine/ort", "engine/onnx", "engine/safetensors", "engine/tokenizer", "engine/pixels"}
+	return []Rule{
+		{Room: "reward", Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
+		{
+			Room:  "reward/server",
+			Rooms: []string{"reward", "reward/batch", "dense", "flowgrpo", "engine/pixels"},
+			Libs: []string{
+				"github.com/labstack/echo/v4",         // the only room that may
+				"github.com/prometheus/client_golang", // GET /metrics
+				"go.opentelemetry.io/otel",            // spans of a request
+				"golang.org/x/time",                   // rate limits
+			},
+		},
+		{
+			Room:  "reward/batch",
+			Rooms: []string{"reward"},
+			Libs:  []string{"github.com/hashicorp/golang-lru/v2", "golang.org/x/sync", "lukechampine.com/blake3"},
+		},
+		{Room: "reward/rewardtest", Rooms: []string{"reward"}},
+		{Room: "dense", Libs: []string{"gonum.org/v1/gonum"}},
+		{
+			Room: "engine/ort",
+			Libs: []string{
+				"github.com/yalue/onnxruntime_go",   // the only room that may: cgo
+				"github.com/ebitengine/purego",      // looks whether CUDA's libraries load
+				"github.com/schollz/progressbar/v3", // provisioning shows its download
+				"golang.org/x/term",                 // and only on a terminal
+			},
+		},
+		{Room: "engine/onnx", Libs: []string{"google.golang.org/protobuf"}},
+		{Room: "engine/safetensors"},
+		{Room: "engine/tokenizer", Libs: []string{"golang.org/x/text"}},
+		{Room: "engine/pixels", Libs: []string{"golang.org/x/image"}},
+		{Room: "engine/imagedoctor", Rooms: append([]string{"reward"}, engine...)},
+		{Room: "engine/vae", Rooms: engine},
+		{Room: "flowgrpo", Libs: []string{"gonum.org/v1/gonum"}},
+		{Room: "client", Rooms: []string{"reward"}},
+		{Room: "cmd/densereward", Rooms: []string{Everything}, Libs: []string{Everything}},
+		{Room: "examples", Rooms: []string{"client", "flowgrpo", "dense"}},
+		{Room: "internal"},
+	}
+}
+
+// Check reads every Go file of the module rooted at tree, whatever its build
+// constraints, and returns a line for each breach of the rules, sorted.
+func Check(tree fs.FS, rules []Rule) ([]string, error) {
+	var breaches []string
+	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			if skipped(entry.Name()) && name != "." {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || skipped(entry.Name()) {
+			return nil
+		}
+		imported, err := importsOf(tree, name)
+		if err != nil {
+			return err
+		}
+		breaches = append(breaches, checkFile(name, imported, rules)...)
+		return nil
+	})
+	slices.Sort(breaches)
+	return breaches, err
+}
+
+// skipped reports whether the go command ignores a file or folder of this name.
+func skipped(name string) bool {
+	return name == "testdata" || name == "vendor" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")
+}
+
+func importsOf(tree fs.FS, name string) ([]string, error) {
+	source, err := fs.ReadFile(tree, name)
+	if err != nil {
+		return nil, err
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), name, source, parser.ImportsOnly)
+	if err != nil {
+		return nil, fmt.Errorf("imports of %s: %w", name, err)
+	}
+	var imported []string
+	for _, spec := range file.Imports {
+		target, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			return nil, fmt.Errorf("imports of %s: %w", name, err)
+		}
+		imported = append(imported, target)
+	}
+	return imported, nil
+}
+
+// checkFile returns the breaches of one file.
+func checkFile(name string, imported []string, rules []Rule) []string {
+	folder := path.Dir(name)
+	rule, ok := ruleFor(folder, rules)
+	if !ok {
+		return []string{fmt.Sprintf("%s: folder %s belongs to no room", name, folder)}
+	}
+	var breaches []string
+	for _, target := range imported {
+		if !allowed(rule, target, rules) {
+			breaches = append(breaches, fmt.Sprintf("%s: %s may not import %s", name, rule.Room, target))
+		}
+	}
+	return breaches
+}
+
+// ruleFor finds the innermost room that holds folder.
+func ruleFor(folder string, rules []Rule) (found Rule, ok bool) {
+	for _, rule := range rules {
+		if within(folder, rule.Room) && (!ok || len(rule.Room) > len(found.Room)) {
+			found, ok = rule, true
+		}
+	}
+	return found, ok
+}
+
+func allowed(rule Rule, target string, rules []Rule) bool {
+	if target == "C" {
+		return false // cgo comes in with onnxruntime_go, never by hand
+	}
+	if folder, local := strings.CutPrefix(target, Module+"/"); local {
+		other, known := ruleFor(folder, rules)
+		return known && (other.Room == rule.Room || slices.Contains(rule.Rooms, other.Room) || slices.Contains(rule.Rooms, Everything))
+	}
+	if first, _, _ := strings.Cut(target, "/"); !strings.Contains(first, ".") {
+		return true // the standard library
+	}
+	return slices.ContainsFunc(rule.Libs, func(lib string) bool { return lib == Everything || within(target, lib) })
+}
+
+// within reports whether p is dir or lies below it.
+func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
