@@ -1,0 +1,68 @@
+package imagedoctor
+
+import (
+	"slices"
+
+	"github.com/denseflow/densereward/engine/ort"
+)
+
+// batch is the graph's inputs for some prompts with their pictures.
+type batch struct {
+	prompts   []prompt
+	pictures  ort.Tensor // (B,side,side,3) uint8, or patches (B,P,patch) float32
+	maxTokens int
+	penalty   float64
+}
+
+// inputs lists the tensors in the order of names.
+func (b batch) inputs(names []string) []ort.Tensor {
+	byName := b.tokens()
+	byName[inputPictures], byName[inputPatches] = b.pictures, b.pictures
+	byName[inputMaxNewTokens] = ort.Int64s([]int64{}, []int64{int64(b.maxTokens)})
+	byName[inputPenalty] = ort.Float32s([]int64{}, []float32{float32(b.penalty)})
+	tensors := make([]ort.Tensor, len(names))
+	for i, name := range names {
+		tensors[i] = byName[name]
+	}
+	return tensors
+}
+
+// tokens packs the prompts behind each other and says where each token belongs.
+func (b batch) tokens() map[string]ort.Tensor {
+	rows, longest, total := int64(len(b.prompts)), 0, 0
+	for _, p := range b.prompts {
+		longest = max(longest, len(p.ids))
+		total += len(p.ids)
+	}
+	var ids, rowOf, slots, lengths, next, pad, pack []int64
+	positions := make([]int64, 0, 3*total)
+	for axis := range 3 {
+		for _, p := range b.prompts {
+			positions = append(positions, p.positions[axis]...)
+		}
+	}
+	for r, p := range b.prompts {
+		first := int64(len(ids))
+		for _, slot := range p.slots {
+			slots = append(slots, first+int64(slot))
+		}
+		for i, id := range p.ids {
+			ids, rowOf = append(ids, int64(id)), append(rowOf, int64(r))
+			pad = append(pad, first+int64(i))
+			pack = append(pack, int64(r*longest+i))
+		}
+		last := int64(len(ids) - 1) // padding repeats the last token; nothing reads what comes of it
+		pad = append(pad, slices.Repeat([]int64{last}, longest-len(p.ids))...)
+		lengths, next = append(lengths, int64(len(p.ids))), append(next, p.next)
+	}
+	return map[string]ort.Tensor{
+		inputTokens:    ort.Int64s([]int64{int64(total)}, ids),
+		inputRows:      ort.Int64s([]int64{int64(total)}, rowOf),
+		inputPositions: ort.Int64s([]int64{3, int64(total)}, positions),
+		inputSlots:     ort.Int64s([]int64{int64(len(slots))}, slots),
+		inputLengths:   ort.Int64s([]int64{rows}, lengths),
+		inputNext:      ort.Int64s([]int64{rows}, next),
+		inputPad:       ort.Int64s([]int64{rows, int64(longest)}, pad),
+		inputPack:      ort.Int64s([]int64{int64(total)}, pack),
+	}
+}

@@ -1,0 +1,185 @@
+package imagedoctor
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/safetensors"
+)
+
+// Names of the graph's inputs. B is the number of pictures, T the number of
+// prompt tokens of all of them, standing behind each other.
+const (
+	inputPictures     = "pictures"       // (B,side,side,3) uint8: RGB, resized
+	inputPatches      = "patches"        // (B,P,patch) float32, in the processor's order; probes only, instead of pictures
+	inputTokens       = "token_ids"      // (T) int64
+	inputPositions    = "positions"      // (3,T) int64: time, height, width
+	inputRows         = "token_rows"     // (T) int64: the picture each token belongs to
+	inputSlots        = "image_slots"    // (B*units) int64: places of the image tokens among the T
+	inputLengths      = "lengths"        // (B) int64: tokens of each prompt
+	inputNext         = "next_positions" // (B) int64: position of the first generated token
+	inputPad          = "pad_index"      // (B,S) int64: token at each place of the padded rows
+	inputPack         = "pack_index"     // (T) int64: place of each token in the padded rows
+	inputMaxNewTokens = "max_new_tokens" // () int64, at least 1
+	inputPenalty      = "repetition_penalty"
+)
+
+// Names of the graph's outputs.
+const (
+	outputTokens   = "generated_ids" // (B,N) int64; after a row's end, its end token again
+	outputHeatmaps = "heatmaps"      // (B,2,side,side) float32: misalignment and artifact; zero where missing
+
+	outputFeatures = "image_features" // probes: (B,units,hidden)
+	outputHidden   = "prompt_hidden"  // (B,hidden): last prompt token after the final norm
+	outputLogits   = "prompt_logits"  // (B,vocabulary), before the penalty
+)
+
+// graphOptions choose between the forms of the evaluator's graph.
+type graphOptions struct {
+	dtype   onnx.DType // of the vision tower and the language model
+	heads   onnx.DType // of the heatmap heads
+	penalty bool       // with repetition_penalty as an input
+	probes  bool       // with the intermediate results as outputs
+	patches bool       // with the processor's patches as input, not pictures
+}
+
+// evaluatorGraph is the whole evaluator as one graph: patches and prompt tokens
+// in, generated tokens and heatmaps out.
+type evaluatorGraph struct {
+	g        *onnx.Graph
+	c        Config
+	o        graphOptions
+	w        *weights
+	vision   *vision
+	language *language
+	heatmap  *heatmap
+
+	batch, tokens, longest onnx.Dim
+	in                     map[string]onnx.Value
+}
+
+// buildGraph writes the evaluator for the checkpoint's tensors. All tensors are
+// checked; none is read.
+func buildGraph(c Config, checkpoint *safetensors.Checkpoint, o graphOptions) (*onnx.Graph, error) {
+	g := onnx.New("imagedoctor")
+	w := newWeights(g, checkpoint)
+	grid := c.patchGrid()
+	e := &evaluatorGraph{
+		g: g, c: c, o: o, w: w,
+		vision:   newVision(w, c.Vision, grid, o.dtype),
+		language: &language{w: w, c: c, dtype: o.dtype},
+		heatmap:  newHeatmap(w, c.HiddenSize, grid/c.Vision.SpatialMergeSize, o.heads),
+		batch:    onnx.Sym("batch"), tokens: onnx.Sym("tokens"), longest: onnx.Sym("longest"),
+		in: map[string]onnx.Value{},
+	}
+	e.inputs()
+	e.outputs()
+	if err := errors.Join(w.err(), g.Err()); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+func (e *evaluatorGraph) inputs() {
+	units := int64(e.c.imageTokens())
+	c := e.c.Vision
+	patches := int64(e.c.patchGrid() * e.c.patchGrid())
+	patch := int64(c.InChannels * c.TemporalPatchSize * c.PatchSize * c.PatchSize)
+	add := func(name string, dtype onnx.DType, dims ...onnx.Dim) { e.in[name] = e.g.Input(name, dtype, dims) }
+	if side := onnx.N(int64(e.c.ImageSide())); e.o.patches {
+		add(inputPatches, onnx.Float32, e.batch, onnx.N(patches), onnx.N(patch))
+	} else {
+		add(inputPictures, onnx.Uint8, e.batch, side, side, onnx.N(int64(c.InChannels)))
+	}
+	add(inputTokens, onnx.Int64, e.tokens)
+	add(inputPositions, onnx.Int64, onnx.N(3), e.tokens)
+	add(inputSlots, onnx.Int64, e.batch.Times(onnx.N(units)))
+	add(inputLengths, onnx.Int64, e.batch)
+	add(inputNext, onnx.Int64, e.batch)
+	add(inputPad, onnx.Int64, e.batch, e.longest)
+	add(inputPack, onnx.Int64, e.tokens)
+	add(inputMaxNewTokens, onnx.Int64)
+	if e.o.penalty {
+		add(inputRows, onnx.Int64, e.tokens)
+		add(inputPenalty, onnx.Float32)
+	}
+}
+
+func (e *evaluatorGraph) outputs() {
+	g := e.g
+	patches := e.in[inputPatches]
+	if !e.o.patches {
+		patches = e.vision.patchify(g, e.in[inputPictures], e.c.Preprocessor)
+	}
+	features := e.vision.features(g, patches)
+	hidden, cache := e.prompt(features)
+	gen := newGeneration(e, cache)
+	tokens, selected, found := gen.run(hidden)
+	maps := e.heatmap.maps(g, features, selected)
+	shown := g.Reshape(g.Cast(found, onnx.Float32), e.batch, onnx.N(kinds), onnx.N(1), onnx.N(1))
+	g.Output(outputTokens, tokens)
+	g.Output(outputHeatmaps, g.Mul(maps, shown))
+	if e.o.probes {
+		g.Output(outputFeatures, g.Cast(features, onnx.Float32))
+		g.Output(outputHidden, g.Cast(hidden, onnx.Float32))
+		g.Output(outputLogits, e.language.head(g, hidden))
+	}
+}
+
+// prompt runs the prompts through the language model: the hidden state (B,hidden)
+// of each one's last token after the final norm, and the cache.
+func (e *evaluatorGraph) prompt(features onnx.Value) (hidden onnx.Value, cache []onnx.Value) {
+	g, c := e.g, e.c
+	g.Scope("prompt", func() {
+		width := onnx.N(int64(c.HiddenSize))
+		x := g.Gather(e.language.embedding(), e.in[inputTokens], 0)
+		slots := g.Reshape(e.in[inputSlots], e.in[inputSlots].Dim(0), onnx.N(1))
+		x = g.ScatterND(x, slots, g.Reshape(features, e.in[inputSlots].Dim(0), width))
+
+		attention := e.promptAttention()
+		sum, branch := e.language.layers(g, x, e.language.prompt(g, e.in[inputPositions]), attention)
+		last := g.Sub(g.CumSum(e.in[inputLengths], 0), onnx.Scalar(g, int64(1)))
+		hidden = e.language.final(g, g.Gather(sum, last, 0), g.Gather(branch, last, 0))
+		cache = attention.present
+	})
+	return hidden, cache
+}
+
+func (e *evaluatorGraph) promptAttention() *paddedAttention {
+	g := e.g
+	lengths := g.Cast(e.in[inputLengths], onnx.Int32)
+	return &paddedAttention{
+		heads: e.c.NumHeads, kvHeads: e.c.NumKVHeads,
+		pad: e.in[inputPad], pack: e.in[inputPack],
+		last:  g.Sub(lengths, onnx.Scalar(g, int32(1))),
+		size:  g.ReduceMax(lengths, 0, false),
+		total: e.longest,
+	}
+}
+
+// stepAttention attends one new token a row, the turn-th after the prompt.
+func (e *evaluatorGraph) stepAttention(g *onnx.Graph, turn onnx.Value, past []onnx.Value) *paddedAttention {
+	last := g.Cast(g.Add(e.in[inputLengths], turn), onnx.Int32)
+	return &paddedAttention{
+		heads: e.c.NumHeads, kvHeads: e.c.NumKVHeads,
+		last:  last,
+		size:  g.Add(g.ReduceMax(last, 0, false), onnx.Scalar(g, int32(1))),
+		total: g.NewSym("present"),
+		past:  past,
+	}
+}
+
+// patchGrid is the number of patches a side of the resized picture.
+func (c Config) patchGrid() int { return c.ImageSide() / c.Vision.PatchSize }
+
+// imageTokens is the number of tokens that a picture becomes.
+func (c Config) imageTokens() int {
+	units := c.patchGrid() / c.Vision.SpatialMergeSize
+	return units * units
+}
+
+// String tells the form of the graph, for logs.
+func (o graphOptions) String() string {
+	return fmt.Sprintf("%v, heads %v, penalty %t", o.dtype, o.heads, o.penalty)
+}

@@ -1,0 +1,158 @@
+package imagedoctor
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/denseflow/densereward/engine/onnx"
+)
+
+// heatmap writes the heatmap heads into a graph: SAM's mask decoder with a
+// convolutional upscaling network. One query, made of the hidden state that
+// predicted a special token, attends to the picture's features and back; its
+// product with the upscaled features is the map.
+type heatmap struct {
+	w     *weights
+	dtype onnx.DType
+	text  int // the language model's width
+	width int // the heads' own width
+	grid  int // image features a side
+}
+
+// Constants of the published module that no tensor tells.
+const (
+	heatmapDepth       = 2
+	heatmapHeads       = 8
+	heatmapNormEps     = 1e-5
+	channelRMSEps      = 1e-8
+	heatmapStages      = 4
+	heatmapUpscale     = 1 << heatmapStages
+	attentionDownscale = 2
+)
+
+// newHeatmap reads the heads' width off the mask token.
+func newHeatmap(w *weights, text, grid int, dtype onnx.DType) *heatmap {
+	h := &heatmap{w: w, dtype: dtype, text: text, grid: grid}
+	if t, ok := w.checkpoint.Tensor("heatmap.mask_tokens.weight"); ok && len(t.Shape) == 2 {
+		h.width = int(t.Shape[1])
+	} else {
+		w.fault(dtype, []int64{1}, "imagedoctor: tensor heatmap.mask_tokens.weight is missing or not a matrix")
+		h.width = heatmapHeads * attentionDownscale
+	}
+	if h.width%(heatmapHeads*attentionDownscale) != 0 {
+		w.fault(dtype, []int64{1}, "imagedoctor: tensor heatmap.mask_tokens.weight: width %d is not a multiple of %d", h.width, heatmapHeads*attentionDownscale)
+	}
+	return h
+}
+
+// kinds is the number of heatmaps of a picture: misalignment and artifact.
+const kinds = 2
+
+// maps adds the heads: image features (B,units,text width) and the hidden
+// states (B,kinds,text width) of two queries a picture give maps
+// (B,kinds,side,side) in (0,1).
+func (h *heatmap) maps(g *onnx.Graph, image, hidden onnx.Value) (out onnx.Value) {
+	g.Scope("heatmap", func() {
+		queries, width := hidden.Dim(0).Times(onnx.N(kinds)), onnx.N(int64(h.width))
+		cells, grid := int64(h.grid*h.grid), onnx.N(int64(h.grid))
+
+		keys := h.project(g, g.Cast(image, h.dtype), "image_hidden_fcs.0")
+		keys = g.Add(keys, h.w.tensor("prompt_encoder.no_mask_embed.weight", h.dtype, 1, int64(h.width)))
+		pairs := g.Concat(0, onnx.Dim{}, g.SizeOf(hidden, 0), onnx.Const(g, []int64{kinds, cells, int64(h.width)}, 3))
+		keys = g.Expand(g.Unsqueeze(keys, 1), pairs, hidden.Dim(0), onnx.N(kinds), onnx.N(cells), width)
+		keys = g.Reshape(keys, queries, onnx.N(cells), width)
+
+		text := g.Reshape(g.Cast(hidden, h.dtype), queries, hidden.Dim(2))
+		text = g.Reshape(h.project(g, text, "text_hidden_fcs.0"), queries, onnx.N(1), width)
+		mask := g.Reshape(h.w.tensor("heatmap.mask_tokens.weight", h.dtype, 1, int64(h.width)), onnx.N(1), onnx.N(1), width)
+		tokens := g.Concat(1, onnx.Dim{}, g.Expand(mask, g.ShapeOf(text), queries, onnx.N(1), width), text)
+
+		t := transformer{h, tokens, h.positions(g)}
+		tokens, keys = t.run(g, tokens, keys)
+
+		upscaled := g.Reshape(g.Transpose(keys, 0, 2, 1), queries, width, grid, grid)
+		upscaled, channels := h.upscale(g, upscaled)
+		weights := h.hypernetwork(g, g.Squeeze(g.Slice(tokens, 1, 0, 1), 1), channels)
+		side, deep := onnx.N(int64(h.grid*heatmapUpscale)), onnx.N(int64(channels))
+		logits := g.MatMul(g.Reshape(weights, queries, onnx.N(1), deep),
+			g.Reshape(upscaled, queries, deep, side.Times(side)))
+		out = g.Sigmoid(g.Cast(g.Reshape(logits, hidden.Dim(0), onnx.N(kinds), side, side), onnx.Float32))
+	})
+	return out
+}
+
+// project is the Linear, ReLU, Linear that takes a language-model state to the
+// heads' width.
+func (h *heatmap) project(g *onnx.Graph, x onnx.Value, prefix string) onnx.Value {
+	return h.w.linear(g, g.Relu(h.w.linear(g, x, prefix+".0", h.text, h.text)), prefix+".2", h.width, h.text)
+}
+
+// positions is SAM's random Fourier encoding (1,cells,width) of the grid's cell
+// centres: 2*pi times the centre in [-1,1] times a Gaussian matrix, sines first.
+func (h *heatmap) positions(g *onnx.Graph) onnx.Value {
+	half := int64(h.width / 2)
+	matrix := h.w.tensor("prompt_encoder.pe_layer.positional_encoding_gaussian_matrix", onnx.Float32, 2, half)
+	var xs, ys []float32
+	for y := range h.grid {
+		for x := range h.grid {
+			xs = append(xs, 2*(float32(x)+0.5)/float32(h.grid)-1)
+			ys = append(ys, 2*(float32(y)+0.5)/float32(h.grid)-1)
+		}
+	}
+	cells := int64(len(xs))
+	byX := g.Mul(onnx.Const(g, xs, cells, 1), g.Slice(matrix, 0, 0, 1))
+	byY := g.Mul(onnx.Const(g, ys, cells, 1), g.Slice(matrix, 0, 1, 2))
+	angles := g.Mul(g.Add(byX, byY), onnx.Scalar(g, float32(2*math.Pi)))
+	encoding := g.Concat(1, onnx.Dim{}, g.Sin(angles), g.Cos(angles))
+	return g.Cast(g.Unsqueeze(encoding, 0), h.dtype)
+}
+
+// hypernetwork turns the mask token's state (N,width) into one weight for each
+// upscaled channel (N,channels).
+func (h *heatmap) hypernetwork(g *onnx.Graph, x onnx.Value, channels int) onnx.Value {
+	const prefix = "heatmap.output_hypernetworks_mlps.0.layers."
+	x = g.Relu(h.w.linear(g, x, prefix+"0", h.width, h.width))
+	x = g.Relu(h.w.linear(g, x, prefix+"1", h.width, h.width))
+	return h.w.linear(g, x, prefix+"2", channels, h.width)
+}
+
+// upscale is the convolutional network: two 3x3 convolutions, then four stages
+// that double the sides, each followed by a residual pair of convolutions, then
+// a last convolution. x is (N,width,grid,grid); the result has as many channels
+// as are returned.
+func (h *heatmap) upscale(g *onnx.Graph, x onnx.Value) (onnx.Value, int) {
+	const prefix = "heatmap.output_upscaling."
+	full, half, quarter := h.width, h.width/2, h.width/4
+	// The first two convolutions are rectified before their norm, all later ones
+	// after it.
+	x = h.channelRMS(g, g.Relu(h.conv(g, x, prefix+"conv_layers.0", full, full)), prefix+"conv_layers.2", full)
+	x = h.channelRMS(g, g.Relu(h.conv(g, x, prefix+"conv_layers.3", half, full)), prefix+"conv_layers.5", half)
+	in := half
+	for i, out := range []int{full, half, half, quarter} {
+		up := fmt.Sprintf("%sdeconv_layers.%d", prefix, i)
+		weight := h.w.tensor(up+".0.weight", h.dtype, int64(in), int64(out), 3, 3)
+		x = g.ConvTranspose(x, weight, h.w.tensor(up+".0.bias", h.dtype, int64(out)))
+		x = g.Relu(h.channelRMS(g, x, up+".1", out))
+
+		pair := fmt.Sprintf("%sconv_layers2.%d", prefix, i)
+		y := g.Relu(h.channelRMS(g, h.conv(g, x, pair+".0", out, out), pair+".1", out))
+		y = h.channelRMS(g, h.conv(g, y, pair+".3", out, out), pair+".4", out)
+		x = g.Relu(g.Add(x, y))
+		in = out
+	}
+	return g.Relu(h.conv(g, x, prefix+"last_conv1", quarter, quarter)), quarter
+}
+
+func (h *heatmap) conv(g *onnx.Graph, x onnx.Value, prefix string, out, in int) onnx.Value {
+	weight := h.w.tensor(prefix+".weight", h.dtype, int64(out), int64(in), 3, 3)
+	return g.Conv(x, weight, h.w.tensor(prefix+".bias", h.dtype, int64(out)), 1)
+}
+
+// channelRMS divides x by the root of its mean square over the channels and
+// multiplies by a scale: the published module calls it LayerNorm.
+func (h *heatmap) channelRMS(g *onnx.Graph, x onnx.Value, prefix string, channels int) onnx.Value {
+	scale := h.w.tensor(prefix+".scale", h.dtype, int64(channels), 1, 1)
+	mean := g.ReduceMean(g.Mul(x, x), 1, true)
+	root := g.Sqrt(g.Add(mean, g.ScalarOf(h.dtype, channelRMSEps)))
+	return g.Mul(g.Div(x, root), scale)
+}

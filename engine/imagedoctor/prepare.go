@@ -1,0 +1,136 @@
+package imagedoctor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/engine/tokenizer"
+	"github.com/denseflow/densereward/reward"
+)
+
+// prepared is a sample ready for a batch.
+type prepared struct {
+	prompt
+	picture []uint8 // (side,side,3)
+	prefix  string  // forced start of the answer
+}
+
+// maxPromptTokens bounds a caption: cost grows with the square of the prompt.
+const maxPromptTokens = 8192
+
+// Prepare resizes the picture as the reference does, squashed to a square of
+// 512 and then to the processor's size, and makes token ids of the prompt.
+func (e *Evaluator) Prepare(ctx context.Context, s *reward.Sample) error {
+	if _, ok := s.Prepared.(*prepared); ok {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.Image == nil || s.Image.Width < 1 || s.Image.Height < 1 || len(s.Image.Pix) != 3*s.Image.Width*s.Image.Height {
+		return fmt.Errorf("imagedoctor: image: not a picture of three bytes a pixel")
+	}
+	mode := modeOr(s.Mode)
+	p := &prepared{prefix: e.prefix(mode)}
+	ids := EncodePrompt(e.tokenizer, mode, CleanCaption(s.Prompt), e.config.imageTokens(), &p.prefix)
+	if len(ids) > maxPromptTokens {
+		return fmt.Errorf("imagedoctor: prompt: %d tokens, the limit is %d", len(ids), maxPromptTokens)
+	}
+	var err error
+	if p.prompt, err = e.config.layOut(ids); err != nil {
+		return err
+	}
+	side := e.config.ImageSide()
+	square := e.resizer.Resize((*pixels.RGB)(s.Image), squareSide, squareSide)
+	p.picture = e.resizer.ResizeTorch(square, side, side).Pix
+	s.Prepared = p
+	return nil
+}
+
+// modeOr is m, or the default mode where it is empty.
+func modeOr(m reward.Mode) reward.Mode {
+	if m == "" {
+		return reward.ModeAnswer
+	}
+	return m
+}
+
+// prefix is what answers in mode m are forced to begin with.
+func (e *Evaluator) prefix(m reward.Mode) string {
+	if m == reward.ModeAnswer && e.options.Prefix != nil {
+		return *e.options.Prefix
+	}
+	return Prefix(m)
+}
+
+// batch joins prepared samples.
+func (e *Evaluator) batch(mode reward.Mode, ready []*prepared) batch {
+	side := int64(e.config.ImageSide())
+	pictures := make([]uint8, 0, int64(len(ready))*side*side*3)
+	b := batch{maxTokens: e.options.MaxNewTokens, penalty: e.options.RepetitionPenalty}
+	if b.maxTokens == 0 {
+		b.maxTokens = DefaultMaxNewTokens(modeOr(mode))
+	}
+	for _, p := range ready {
+		b.prompts = append(b.prompts, p.prompt)
+		pictures = append(pictures, p.picture...)
+	}
+	b.pictures = ort.Uint8s([]int64{int64(len(ready)), side, side, 3}, pictures)
+	return b
+}
+
+// result reads row r of the graph's outputs.
+func (e *Evaluator) result(mode reward.Mode, p *prepared, out []ort.Tensor, r int) reward.Result {
+	length := int(out[0].Shape[1])
+	var ids []int32
+	for _, id := range out[0].Int64s()[r*length : (r+1)*length] {
+		ids = append(ids, int32(id))
+		if e.config.endsAnswer(int32(id)) {
+			break
+		}
+	}
+	text := p.prefix + e.tokenizer.Decode(ids, false)
+	height, width := int(out[1].Shape[2]), int(out[1].Shape[3])
+	maps := out[1].Float32s()[r*kinds*height*width : (r+1)*kinds*height*width]
+	scores, missing := ParseAnswer(text)
+	result := reward.Result{
+		Scores: scores, Missing: missing,
+		Misalignment: reward.Heatmap{Height: height, Width: width, Data: maps[:height*width]},
+		Artifact:     reward.Heatmap{Height: height, Width: width, Data: maps[height*width:]},
+		Text:         text,
+		Trace:        reward.Trace{InputIDs: p.ids, GeneratedIDs: ids},
+	}
+	if modeOr(mode) == reward.ModeThink {
+		result.Boxes = ParseBoxes(text)
+	}
+	return result
+}
+
+func (c Config) endsAnswer(id int32) bool {
+	for _, end := range c.EOSTokenIDs {
+		if id == end {
+			return true
+		}
+	}
+	return false
+}
+
+// checkTokenizer makes sure that the tokenizer and the configuration speak of
+// the same tokens.
+func (c Config) checkTokenizer(t *tokenizer.Tokenizer) error {
+	var wrong []string
+	for token, id := range map[string]int32{
+		imagePad: c.ImageTokenID, misalignmentToken: c.MisalignmentTokenID, artifactToken: c.ArtifactTokenID,
+	} {
+		if got, ok := t.TokenID(token); !ok || got != id {
+			wrong = append(wrong, fmt.Sprintf("%s is not token %d", token, id))
+		}
+	}
+	if wrong != nil {
+		return fmt.Errorf("imagedoctor: tokenizer.json: %s", strings.Join(wrong, "; "))
+	}
+	return nil
+}

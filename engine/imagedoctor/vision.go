@@ -1,0 +1,199 @@
+package imagedoctor
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/denseflow/densereward/engine/onnx"
+)
+
+// Constants of Qwen2.5-VL's vision tower that no configuration names.
+const (
+	visionRopeTheta  = 10000
+	visionRMSNormEps = 1e-6
+)
+
+// vision writes the vision tower into a graph: patches (B,P,patch) in the
+// processor's merge order to image features (B,P/merge^2,out), in raster order
+// of the merged grid. Blocks attend within windows, but for a few that see the
+// whole picture.
+type vision struct {
+	w     *weights
+	c     VisionConfig
+	grid  int // patches a side
+	dtype onnx.DType
+
+	order   []int64       // patch of each place in window order
+	windows []windowGroup // runs of windows of one size, in that order
+}
+
+// windowGroup is count consecutive windows of size patches each.
+type windowGroup struct{ count, size int64 }
+
+func newVision(w *weights, c VisionConfig, grid int, dtype onnx.DType) *vision {
+	v := &vision{w: w, c: c, grid: grid, dtype: dtype}
+	v.order, v.windows = windowOrder(grid/c.SpatialMergeSize, c.WindowSize/c.PatchSize/c.SpatialMergeSize, c.SpatialMergeSize*c.SpatialMergeSize)
+	return v
+}
+
+// windowOrder sorts the patches of a merged grid of side units, each of patches
+// consecutive patches, so that every window of side window lies together and
+// windows of one size stand in a row. Windows at the right and lower edges may
+// be smaller.
+func windowOrder(units, window, patches int) (order []int64, groups []windowGroup) {
+	bySize := map[int][][]int64{}
+	for top := 0; top < units; top += window {
+		for left := 0; left < units; left += window {
+			var members []int64
+			for y := top; y < min(top+window, units); y++ {
+				for x := left; x < min(left+window, units); x++ {
+					for p := range patches {
+						members = append(members, int64((y*units+x)*patches+p))
+					}
+				}
+			}
+			bySize[len(members)] = append(bySize[len(members)], members)
+		}
+	}
+	sizes := make([]int, 0, len(bySize))
+	for size := range bySize {
+		sizes = append(sizes, size)
+	}
+	slices.Sort(sizes)
+	slices.Reverse(sizes)
+	for _, size := range sizes {
+		groups = append(groups, windowGroup{count: int64(len(bySize[size])), size: int64(size)})
+		for _, members := range bySize[size] {
+			order = append(order, members...)
+		}
+	}
+	return order, groups
+}
+
+// rotary is the cosines and sines (P,head/2) of the two-dimensional rotary
+// embedding, row i for the patch order[i]: the first half of a row turns with
+// the patch's row in the picture, the second with its column.
+func (v *vision) rotary() (cos, sin []float32) {
+	half := v.c.HiddenSize / v.c.NumHeads / 2
+	freqs := half / 2
+	merge := v.c.SpatialMergeSize
+	for _, p := range v.order {
+		unit, within := int(p)/(merge*merge), int(p)%(merge*merge)
+		side := v.grid / merge
+		row := unit/side*merge + within/merge
+		col := unit%side*merge + within%merge
+		for _, at := range []int{row, col} {
+			for f := range freqs {
+				inverse := float32(1 / math.Pow(visionRopeTheta, float64(2*f)/float64(half)))
+				angle := float64(float32(at) * inverse)
+				cos = append(cos, float32(math.Cos(angle)))
+				sin = append(sin, float32(math.Sin(angle)))
+			}
+		}
+	}
+	return cos, sin
+}
+
+// features adds the tower to g.
+func (v *vision) features(g *onnx.Graph, patches onnx.Value) (out onnx.Value) {
+	g.Scope("visual", func() {
+		c := v.c
+		patch := c.InChannels * c.TemporalPatchSize * c.PatchSize * c.PatchSize
+		weight := v.w.tensor("visual.patch_embed.proj.weight", v.dtype, int64(c.HiddenSize), int64(c.InChannels),
+			int64(c.TemporalPatchSize), int64(c.PatchSize), int64(c.PatchSize))
+		weight = g.Reshape(weight, onnx.N(int64(c.HiddenSize)), onnx.N(int64(patch)))
+
+		places := int64(len(v.order))
+		x := g.Cast(g.Gather(patches, onnx.Const(g, v.order, places), 1), v.dtype)
+		x = g.Linear(x, weight, onnx.Value{})
+
+		cosines, sines := v.rotary()
+		half := int64(c.HiddenSize / c.NumHeads / 2)
+		cos := g.Cast(onnx.Const(g, cosines, places, half), v.dtype)
+		sin := g.Cast(onnx.Const(g, sines, places, half), v.dtype)
+		var branch onnx.Value
+		for i := range c.Depth {
+			g.Scope(fmt.Sprintf("blocks.%d", i), func() { x, branch = v.block(g, i, x, branch, cos, sin) })
+		}
+		out = v.merge(g, g.Add(x, branch))
+	})
+	return out
+}
+
+// block is one transformer block. What the block before it added to the
+// residual stream is still to be added to x, so that addition and norm fuse;
+// branch is absent before the first block.
+func (v *vision) block(g *onnx.Graph, i int, x, branch, cos, sin onnx.Value) (sum, next onnx.Value) {
+	c, prefix := v.c, fmt.Sprintf("visual.blocks.%d", i)
+	norm1 := v.w.tensor(prefix+".norm1.weight", v.dtype, int64(c.HiddenSize))
+	norm2 := v.w.tensor(prefix+".norm2.weight", v.dtype, int64(c.HiddenSize))
+
+	var h onnx.Value
+	if branch.Valid() {
+		h, x = g.SkipRMSNorm(x, branch, norm1, visionRMSNormEps)
+	} else {
+		h = g.RMSNorm(x, norm1, visionRMSNormEps)
+	}
+	width := int64(c.HiddenSize)
+	qkv := g.Split(v.w.linear(g, h, prefix+".attn.qkv", 3*c.HiddenSize, c.HiddenSize), -1, width, width, width)
+	start := onnx.Const(g, []int64{0}, 1)
+	heads := int64(c.NumHeads)
+	query := g.RotaryEmbedding(qkv[0], start, cos, sin, heads)
+	key := g.RotaryEmbedding(qkv[1], start, cos, sin, heads)
+	groups := v.windows
+	if slices.Contains(c.FullAttentionBlocks, i) {
+		groups = []windowGroup{{1, int64(len(v.order))}}
+	}
+	attended := v.attend(g, query, key, qkv[2], groups)
+	attended = v.w.linear(g, attended, prefix+".attn.proj", c.HiddenSize, c.HiddenSize)
+
+	h, x = g.SkipRMSNorm(x, attended, norm2, visionRMSNormEps)
+	gate := v.w.linear(g, h, prefix+".mlp.gate_proj", c.IntermediateSize, c.HiddenSize)
+	up := v.w.linear(g, h, prefix+".mlp.up_proj", c.IntermediateSize, c.HiddenSize)
+	return x, v.w.linear(g, g.Mul(g.Silu(gate), up), prefix+".mlp.down_proj", c.HiddenSize, c.IntermediateSize)
+}
+
+// attend is attention within the windows of groups: windows of one size are
+// the rows of one batch, so nothing is padded and nothing masked.
+func (v *vision) attend(g *onnx.Graph, query, key, value onnx.Value, groups []windowGroup) onnx.Value {
+	heads, width, batch := int64(v.c.NumHeads), query.Dim(-1), query.Dim(0)
+	if len(groups) == 1 && groups[0].count == 1 {
+		return g.MultiHeadAttention(query, key, value, heads, 0)
+	}
+	sizes := make([]int64, len(groups))
+	for i, w := range groups {
+		sizes[i] = w.count * w.size
+	}
+	parts := make([][]onnx.Value, 3)
+	for i, x := range []onnx.Value{query, key, value} {
+		parts[i] = g.Split(x, 1, sizes...)
+	}
+	outs := make([]onnx.Value, len(groups))
+	for i, w := range groups {
+		row := func(x onnx.Value) onnx.Value {
+			return g.Reshape(x, batch.Times(onnx.N(w.count)), onnx.N(w.size), width)
+		}
+		out := g.MultiHeadAttention(row(parts[0][i]), row(parts[1][i]), row(parts[2][i]), heads, 0)
+		outs[i] = g.Reshape(out, batch, onnx.N(sizes[i]), width)
+	}
+	return g.Concat(1, onnx.Dim{}, outs...)
+}
+
+// merge joins each unit's patches, projects them to the language model's width
+// and puts the units back into raster order.
+func (v *vision) merge(g *onnx.Graph, x onnx.Value) onnx.Value {
+	c := v.c
+	patches := c.SpatialMergeSize * c.SpatialMergeSize
+	joined := c.HiddenSize * patches
+	units := int64(len(v.order) / patches)
+	x = g.RMSNorm(x, v.w.tensor("visual.merger.ln_q.weight", v.dtype, int64(c.HiddenSize)), visionRMSNormEps)
+	x = g.Reshape(x, x.Dim(0), onnx.N(units), onnx.N(int64(joined)))
+	x = g.Gelu(v.w.linear(g, x, "visual.merger.mlp.0", joined, joined))
+	x = v.w.linear(g, x, "visual.merger.mlp.2", c.OutHiddenSize, joined)
+	back := make([]int64, units)
+	for place := range back {
+		back[v.order[place*patches]/int64(patches)] = int64(place)
+	}
+	return g.Gather(x, onnx.Const(g, back, units), 1)
+}

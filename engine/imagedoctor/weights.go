@@ -1,0 +1,94 @@
+package imagedoctor
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/safetensors"
+)
+
+// weights hands out the checkpoint's tensors as values of the graph, each
+// checked against the shape that the configuration demands. Faults are
+// collected, so that one look at a broken checkpoint names them all.
+type weights struct {
+	g          *onnx.Graph
+	checkpoint *safetensors.Checkpoint
+	casts      map[string]onnx.Value
+	faults     []error
+}
+
+func newWeights(g *onnx.Graph, c *safetensors.Checkpoint) *weights {
+	return &weights{g: g, checkpoint: c, casts: map[string]onnx.Value{}}
+}
+
+// maxFaults bounds how many bad tensors an error lists.
+const maxFaults = 16
+
+// err is what was wrong with the tensors asked for so far.
+func (w *weights) err() error {
+	if len(w.faults) > maxFaults {
+		more := fmt.Errorf("and %d more tensors", len(w.faults)-maxFaults)
+		return errors.Join(append(slices.Clone(w.faults[:maxFaults]), more)...)
+	}
+	return errors.Join(w.faults...)
+}
+
+// fault records what is wrong with a tensor and returns a stand-in of the right
+// shape, so that the graph can be built to its end and all faults be named.
+func (w *weights) fault(dtype onnx.DType, dims []int64, format string, args ...any) onnx.Value {
+	w.faults = append(w.faults, fmt.Errorf(format, args...))
+	return w.g.Input(fmt.Sprintf("fault_%d", len(w.faults)), dtype, onnx.Dims(dims...))
+}
+
+// tensor is the checkpoint's tensor name, which must have the shape dims, as
+// dtype. The cast happens once, when a session loads the graph.
+func (w *weights) tensor(name string, dtype onnx.DType, dims ...int64) onnx.Value {
+	key := fmt.Sprintf("%s as %v", name, dtype)
+	if v, ok := w.casts[key]; ok {
+		return v
+	}
+	t, ok := w.checkpoint.Tensor(name)
+	if !ok {
+		return w.remember(key, w.fault(dtype, dims, "imagedoctor: tensor %s is missing", name))
+	}
+	if !slices.Equal(t.Shape, dims) {
+		return w.remember(key, w.fault(dtype, dims, "imagedoctor: tensor %s has shape %v, the configuration demands %v", name, t.Shape, dims))
+	}
+	stored, ok := storedType(t.DType)
+	if !ok {
+		return w.remember(key, w.fault(dtype, dims, "imagedoctor: tensor %s is %v; BF16, F16 and F32 can be used", name, t.DType))
+	}
+	v := w.g.Initializer(name, stored, onnx.Dims(dims...), onnx.Location{File: t.File, Offset: t.Offset, Length: t.Length})
+	return w.remember(key, w.g.Cast(v, dtype))
+}
+
+func (w *weights) remember(key string, v onnx.Value) onnx.Value {
+	w.casts[key] = v
+	return v
+}
+
+func storedType(d safetensors.DType) (onnx.DType, bool) {
+	switch d {
+	case safetensors.BF16:
+		return onnx.BFloat16, true
+	case safetensors.F16:
+		return onnx.Float16, true
+	case safetensors.F32:
+		return onnx.Float32, true
+	}
+	return onnx.Invalid, false
+}
+
+// linear is x times the weight prefix.weight (out,in), plus prefix.bias.
+func (w *weights) linear(g *onnx.Graph, x onnx.Value, prefix string, out, in int) onnx.Value {
+	weight := w.tensor(prefix+".weight", x.DType(), int64(out), int64(in))
+	bias := w.tensor(prefix+".bias", x.DType(), int64(out))
+	return g.Linear(x, weight, bias)
+}
+
+// linearNoBias is x times the weight prefix.weight (out,in).
+func (w *weights) linearNoBias(g *onnx.Graph, x onnx.Value, prefix string, out, in int) onnx.Value {
+	return g.Linear(x, w.tensor(prefix+".weight", x.DType(), int64(out), int64(in)), onnx.Value{})
+}
