@@ -1,0 +1,137 @@
+package batch
+
+import (
+	"context"
+	"time"
+
+	"github.com/denseflow/densereward/reward"
+)
+
+// beginPreparing starts a worker on w.
+func (s *Scheduler) beginPreparing(w *work, now time.Time) {
+	queued := w.enter(preparing, now)
+	for _, t := range w.tickets {
+		t.timing.Queue = queued
+	}
+	w.ctx, w.cancel = context.WithCancel(context.WithoutCancel(w.req.ctx))
+	go s.prepare(w)
+}
+
+// prepare is one worker's job: decode, ask the cache, do the host's share.
+func (s *Scheduler) prepare(w *work) {
+	err := contain("load", func() error { return load(w) })
+	if err == nil && s.cache != nil {
+		k := newKey(s.cfg.NewHash(), s.fingerprint, &w.sample)
+		if s.settledByKey(w, k) {
+			return
+		}
+	}
+	if err == nil && s.preparer != nil {
+		err = contain("prepare", func() error { return s.preparer.Prepare(w.ctx, &w.sample) })
+	}
+	s.endPreparing(w, err)
+}
+
+// load decodes the picture of w if it has not been decoded.
+func load(w *work) error {
+	if w.load != nil {
+		image, err := w.load(w.ctx)
+		if err != nil {
+			return err
+		}
+		w.sample.Image = image
+	}
+	if w.sample.Image == nil {
+		return ErrNoImage
+	}
+	return nil
+}
+
+// settledByKey reports that w need not go on: its answer is in the cache,
+// identical work is in flight, or nobody waits any more. Otherwise identical
+// work that comes later will find w.
+func (s *Scheduler) settledByKey(w *work, k key) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(w.tickets) == 0 {
+		s.endWorker(w)
+		return true
+	}
+	now := time.Now()
+	if result, ok := s.cache.get(k); ok {
+		t := w.tickets[0]
+		t.timing.Prepare, t.cached = now.Sub(w.since), true
+		s.cfg.Observer.Count(CacheHit, 1)
+		s.scored(t, result)
+		s.endWorker(w)
+		return true
+	}
+	if other := s.flight[k]; other != nil {
+		s.cfg.Observer.Count(CacheShared, 1)
+		s.join(w, other, now)
+		s.endWorker(w)
+		return true
+	}
+	s.cfg.Observer.Count(CacheMiss, 1)
+	s.flight[k] = w
+	w.key, w.keyed = k, true
+	return false
+}
+
+// join moves the ticket of w to other, which does the same work. The ticket
+// still counts as a sample of the queue; the picture of w does not.
+func (s *Scheduler) join(w, other *work, now time.Time) {
+	t := w.tickets[0]
+	t.timing.Prepare, t.cached, t.joined = now.Sub(w.since), true, now
+	t.work = other
+	other.tickets = append(other.tickets, t)
+	other.samples++
+	w.tickets, w.samples = nil, w.samples-1
+}
+
+// endWorker frees the worker that had w, which goes no further.
+func (s *Scheduler) endWorker(w *work) {
+	s.queue.preparing--
+	s.finish(w)
+	s.dispatch()
+}
+
+// endPreparing frees the worker and makes w ready, unless it failed or nobody
+// waits any more.
+func (s *Scheduler) endPreparing(w *work, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if err != nil && len(w.tickets) > 0 {
+		s.failPreparing(w, err)
+	}
+	if len(w.tickets) == 0 {
+		s.endWorker(w)
+		return
+	}
+	s.queue.preparing--
+	took := w.enter(ready, now)
+	for _, t := range w.tickets {
+		if t.joined.IsZero() {
+			t.timing.Prepare = took
+		}
+	}
+	w.req.settle(now)
+	s.queue.addReady(w)
+	s.dispatch()
+}
+
+// failPreparing answers the tickets of w with err.
+func (s *Scheduler) failPreparing(w *work, err error) {
+	event := PrepareFailed
+	if isPanic(err) {
+		event = PreparePanicked
+		s.logPanic(err)
+	}
+	s.cfg.Observer.Count(event, len(w.tickets))
+	err = reward.AsError(err, reward.ErrInternal)
+	for _, t := range w.tickets {
+		s.answer(t, reward.Result{Err: err})
+	}
+	w.tickets = nil
+}

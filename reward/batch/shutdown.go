@@ -1,0 +1,90 @@
+package batch
+
+import (
+	"context"
+)
+
+// Shutdown admits nothing more and waits until what was admitted is answered
+// and no worker or evaluator is busy. When ctx ends first, it answers the rest
+// with ErrClosed, tells the evaluators to stop, and returns ctx's error; their
+// goroutines end when they return. It may be called more than once.
+func (s *Scheduler) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.closing = true
+	s.queue.eager = true // no more requests will come
+	s.dispatch()
+	s.checkDrained()
+	s.mu.Unlock()
+	select {
+	case <-s.drained:
+		return nil
+	case <-ctx.Done():
+	}
+	for _, req := range s.open() {
+		s.abandon(req, ErrClosed)
+	}
+	return context.Cause(ctx)
+}
+
+// open lists the requests that are not answered.
+func (s *Scheduler) open() []*request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	requests := make([]*request, 0, len(s.requests))
+	for req := range s.requests {
+		requests = append(requests, req)
+	}
+	return requests
+}
+
+// checkDrained tells Shutdown when nothing is left.
+func (s *Scheduler) checkDrained() {
+	if !s.closing || s.samples > 0 || len(s.idle) < len(s.slots) {
+		return
+	}
+	select {
+	case <-s.drained:
+	default:
+		s.timer.Stop()
+		close(s.drained)
+	}
+}
+
+// Stats is what a Scheduler holds at one moment.
+type Stats struct {
+	Samples int   // admitted and not let go of
+	Bytes   int64 // that they hold
+
+	Waiting, Preparing, Ready int // samples by their state
+	Evaluators                int // places for a batch
+	Busy                      int // evaluators with a batch
+	Overdue                   int // busy evaluators that do not return although nobody waits
+
+	BatchLimit    int     // largest batch now; below Config.MaxBatch after a want of memory
+	SamplesPerSec float64 // of all evaluators when busy, of late; 0 if not known
+
+	CacheEntries int
+	CacheBytes   int64
+}
+
+// Stats takes a look at s.
+func (s *Scheduler) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := Stats{
+		Samples:    s.samples,
+		Bytes:      s.bytes,
+		Waiting:    s.queue.waiting.len,
+		Preparing:  s.queue.preparing,
+		Ready:      s.queue.readyLen,
+		Evaluators: len(s.slots),
+		Busy:       len(s.slots) - len(s.idle),
+		Overdue:    len(s.slots) - s.healthy(),
+	}
+	for _, sl := range s.slots {
+		st.BatchLimit = max(st.BatchLimit, sl.limit)
+	}
+	st.SamplesPerSec = s.rate.perSecond() * float64(st.Evaluators-st.Overdue)
+	st.CacheEntries, st.CacheBytes = s.cache.size()
+	return st
+}
