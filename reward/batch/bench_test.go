@@ -2,7 +2,6 @@ package batch_test
 
 import (
 	"context"
-	"crypto/sha256"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -46,7 +45,7 @@ func BenchmarkScheduler(b *testing.B) {
 // heatmaps.
 func BenchmarkCacheMiss(b *testing.B) {
 	cfg := batch.DefaultConfig()
-	cfg.Eager, cfg.NewHash = true, sha256.New
+	cfg.Eager = true
 	h := reward.Heatmap{Height: 64, Width: 64, Data: make([]float32, 64*64)}
 	results := make([]reward.Result, cfg.MaxBatch)
 	for i := range results {

@@ -2,8 +2,6 @@ package batch_test
 
 import (
 	"context"
-	"crypto/md5"
-	"hash"
 	"reflect"
 	"strings"
 	"testing"
@@ -237,8 +235,6 @@ func TestConfigIsChecked(t *testing.T) {
 		{"no queue", func(c *batch.Config) { c.QueueSamples = 0 }, "QueueSamples is 0, want at least 1"},
 		{"no room", func(c *batch.Config) { c.QueueBytes = 0 }, "QueueBytes is 0, want at least 1"},
 		{"negative cache", func(c *batch.Config) { c.CacheBytes = -1 }, "CacheBytes is -1, want at least 0"},
-		{"no hash", func(c *batch.Config) { c.NewHash = nil }, "NewHash is nil"},
-		{"a weak hash", func(c *batch.Config) { c.NewHash = func() hash.Hash { return md5.New() } }, "NewHash gives 16 bytes, want at least 32"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := batch.DefaultConfig()

@@ -1,10 +1,8 @@
 package batch
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"log/slog"
 	"runtime"
@@ -40,11 +38,6 @@ type Config struct {
 	// the sharing of identical work in flight.
 	CacheBytes int64
 
-	// NewHash makes the hash that identifies pixels in the cache. It must be
-	// cryptographically strong, at least 256 bits wide: nothing else tells
-	// two pictures apart.
-	NewHash func() hash.Hash
-
 	// Observer is told what happens; nil tells nobody.
 	Observer Observer
 
@@ -62,11 +55,8 @@ func DefaultConfig() Config {
 		QueueSamples: 4096,
 		QueueBytes:   4 << 30,
 		CacheBytes:   256 << 20,
-		NewHash:      sha256.New,
 	}
 }
-
-const minHashSize = 32
 
 // validate names the field that is wrong, and what it may be.
 func (c *Config) validate() error {
@@ -83,10 +73,6 @@ func (c *Config) validate() error {
 		return fmt.Errorf("batch: QueueBytes is %d, want at least 1", c.QueueBytes)
 	case c.CacheBytes < 0:
 		return fmt.Errorf("batch: CacheBytes is %d, want at least 0", c.CacheBytes)
-	case c.CacheBytes > 0 && c.NewHash == nil:
-		return errors.New("batch: NewHash is nil, which the cache needs")
-	case c.CacheBytes > 0 && c.NewHash().Size() < minHashSize:
-		return fmt.Errorf("batch: NewHash gives %d bytes, want at least %d", c.NewHash().Size(), minHashSize)
 	}
 	return nil
 }

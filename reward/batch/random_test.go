@@ -51,7 +51,6 @@ func newStorm(t *testing.T, seed uint64) *storm {
 		QueueSamples: 20 + r.IntN(100),
 		QueueBytes:   int64(200 + r.IntN(1000)),
 		CacheBytes:   int64(r.IntN(3)) * 5_000,
-		NewHash:      batch.DefaultConfig().NewHash,
 		Observer:     &tally{},
 	}
 	var evaluators []reward.Evaluator
