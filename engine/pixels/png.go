@@ -1,0 +1,210 @@
+package pixels
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+)
+
+const pngSignature = "\x89PNG\r\n\x1a\n"
+
+// pngColor is the colour type of a file.
+type pngColor uint8
+
+const (
+	pngGray      pngColor = 0
+	pngRGB       pngColor = 2
+	pngPalette   pngColor = 3
+	pngGrayAlpha pngColor = 4
+	pngRGBA      pngColor = 6
+)
+
+// samples is the number of samples of a pixel, 0 if there is no such type.
+func (c pngColor) samples() int {
+	switch c {
+	case pngGray, pngPalette:
+		return 1
+	case pngGrayAlpha:
+		return 2
+	case pngRGB:
+		return 3
+	case pngRGBA:
+		return 4
+	}
+	return 0
+}
+
+// pngDecoder decodes one PNG file. Of an animated PNG it decodes the picture
+// that a decoder without animation shows.
+//
+// Colours become what Pillow's convert("RGB") makes of them: alpha and tRNS are
+// dropped, not blended; gamma and profiles are ignored; 16-bit samples lose
+// their lower byte, but those of 16-bit gray without alpha, which Pillow takes
+// for integers, become 255 where they are more.
+type pngDecoder struct {
+	data []byte
+	pos  int
+
+	width, height int
+	depth         int // bits a sample
+	color         pngColor
+	interlaced    bool
+	palette       [256][3]uint8
+
+	inflater   inflater
+	compressed []byte
+	raw        []byte // filtered rows, each behind its filter type
+}
+
+// corruptPNG is an ErrCorrupt.
+func corruptPNG(format string, args ...any) error {
+	return fmt.Errorf("%w: png: %w", ErrCorrupt, fmt.Errorf(format, args...))
+}
+
+// decode decodes data, which begins with the signature.
+func (p *pngDecoder) decode(data []byte, limits Limits) (*RGB, error) {
+	p.data, p.pos = data, len(pngSignature)
+	p.compressed = p.compressed[:0]
+	if err := p.readHeader(limits); err != nil {
+		return nil, err
+	}
+	if err := p.readChunks(); err != nil {
+		return nil, err
+	}
+	size := 0
+	for _, pass := range p.passes() {
+		size += pass.height * (1 + p.rowBytes(pass.width))
+	}
+	p.compressed = append(p.compressed, make([]byte, inSlack)...)
+	raw := resized(&p.raw, size+outSlack)
+	if err := p.inflater.inflate(raw, p.compressed); err != nil {
+		return nil, corruptPNG("%w", err)
+	}
+	return p.draw(raw[:size])
+}
+
+// chunk returns the name and content of the next chunk.
+func (p *pngDecoder) chunk() (name string, body []byte, err error) {
+	rest := p.data[p.pos:]
+	if len(rest) < 12 {
+		return "", nil, corruptPNG("the file ends at byte %d, within the chunks", len(p.data))
+	}
+	n := int64(binary.BigEndian.Uint32(rest))
+	name = string(rest[4:8])
+	if n > int64(len(rest)-12) {
+		return "", nil, corruptPNG("chunk %q of %d bytes, %d left", name, n, len(rest)-12)
+	}
+	end := 8 + int(n)
+	if crc32.ChecksumIEEE(rest[4:end]) != binary.BigEndian.Uint32(rest[end:]) {
+		return "", nil, corruptPNG("chunk %q: checksum does not match", name)
+	}
+	p.pos += end + 4
+	return name, rest[8:end], nil
+}
+
+// readHeader reads IHDR. The size is checked here, before anything is allocated
+// for it.
+func (p *pngDecoder) readHeader(limits Limits) error {
+	name, b, err := p.chunk()
+	if err != nil {
+		return err
+	}
+	if name != "IHDR" || len(b) != 13 {
+		return corruptPNG("first chunk is %q of %d bytes, want IHDR of 13", name, len(b))
+	}
+	width, height := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
+	if width>>31 != 0 || height>>31 != 0 {
+		return corruptPNG("size %dx%d", width, height)
+	}
+	p.width, p.height = int(width), int(height)
+	if err := limits.check(p.width, p.height); err != nil {
+		return fmt.Errorf("png: %w", err)
+	}
+	p.depth, p.color, p.interlaced = int(b[8]), pngColor(b[9]), b[12] == 1
+	valid := false
+	switch p.color {
+	case pngGray:
+		valid = p.depth == 1 || p.depth == 2 || p.depth == 4 || p.depth == 8 || p.depth == 16
+	case pngPalette:
+		valid = p.depth == 1 || p.depth == 2 || p.depth == 4 || p.depth == 8
+	case pngRGB, pngGrayAlpha, pngRGBA:
+		valid = p.depth == 8 || p.depth == 16
+	}
+	if !valid || b[10] != 0 || b[11] != 0 || b[12] > 1 {
+		return corruptPNG("colour type %d of %d bits, compression %d, filter %d, interlace %d",
+			b[9], b[8], b[10], b[11], b[12])
+	}
+	return nil
+}
+
+// readChunks reads the chunks up to the end of the image.
+func (p *pngDecoder) readChunks() error {
+	havePalette, after := false, false // after: past the last IDAT
+	for {
+		name, body, err := p.chunk()
+		switch {
+		case err != nil:
+			return err
+		case name == "IDAT":
+			if after {
+				return corruptPNG("IDAT chunks are not consecutive")
+			}
+			p.compressed = append(p.compressed, body...)
+			continue
+		case name == "PLTE":
+			if len(body) == 0 || len(body) > 3*256 || len(body)%3 != 0 {
+				return corruptPNG("palette of %d bytes", len(body))
+			}
+			p.setPalette(body)
+			havePalette = true
+		case name == "IEND":
+			if p.color == pngPalette && !havePalette {
+				return corruptPNG("no palette")
+			}
+			return nil
+		case name[0]&0x20 == 0:
+			return corruptPNG("chunk %q is critical and unknown", name)
+		}
+		after = len(p.compressed) > 0
+	}
+}
+
+// setPalette fills the palette. Entries that the file lacks but may use are
+// gray, as in Pillow.
+func (p *pngDecoder) setPalette(body []byte) {
+	for i := range p.palette {
+		if 3*i < len(body) {
+			p.palette[i] = [3]uint8(body[3*i:])
+		} else {
+			p.palette[i] = [3]uint8{uint8(i), uint8(i), uint8(i)}
+		}
+	}
+}
+
+// pngPass is a pass of an interlaced file: the pixels (x0+i*dx, y0+j*dy).
+type pngPass struct{ x0, y0, dx, dy, width, height int }
+
+// passes returns the passes that have pixels; one if not interlaced.
+func (p *pngDecoder) passes() []pngPass {
+	if !p.interlaced {
+		return []pngPass{{0, 0, 1, 1, p.width, p.height}}
+	}
+	var passes []pngPass
+	for _, a := range [7]pngPass{
+		{x0: 0, y0: 0, dx: 8, dy: 8}, {x0: 4, y0: 0, dx: 8, dy: 8}, {x0: 0, y0: 4, dx: 4, dy: 8},
+		{x0: 2, y0: 0, dx: 4, dy: 4}, {x0: 0, y0: 2, dx: 2, dy: 4}, {x0: 1, y0: 0, dx: 2, dy: 2},
+		{x0: 0, y0: 1, dx: 1, dy: 2},
+	} {
+		a.width = ceilDiv(p.width-a.x0, a.dx)
+		a.height = ceilDiv(p.height-a.y0, a.dy)
+		if a.width > 0 && a.height > 0 {
+			passes = append(passes, a)
+		}
+	}
+	return passes
+}
+
+// rowBytes is the number of bytes of a row of width pixels.
+func (p *pngDecoder) rowBytes(width int) int {
+	return (width*p.color.samples()*p.depth + 7) / 8
+}
