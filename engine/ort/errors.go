@@ -42,5 +42,8 @@ func classify(err error) error {
 			return fmt.Errorf("%w (%w)", ErrOutOfMemory, err)
 		}
 	}
+	if strings.Contains(text, "cuDNN is unavailable") {
+		return fmt.Errorf("%w (%w)", missingError([]string{"libcudnn.so.9"}), err)
+	}
 	return err
 }

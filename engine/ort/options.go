@@ -184,14 +184,14 @@ func (p Provider) apply(to *onnx.SessionOptions) error {
 func (p Provider) applyCUDA(to *onnx.SessionOptions) error {
 	options, err := onnx.NewCUDAProviderOptions()
 	if err != nil {
-		return fmt.Errorf("this onnx runtime has no cuda provider: %w", err)
+		return fmt.Errorf("%w: the provider does not load: %w", ErrNoCUDA, err)
 	}
 	defer func() { _ = options.Destroy() }()
 	if err := options.Update(p.cudaOptions()); err != nil {
 		return fmt.Errorf("cuda provider options: %w", err)
 	}
 	if err := to.AppendExecutionProviderCUDA(options); err != nil {
-		return fmt.Errorf("starting the cuda provider: %w", err)
+		return fmt.Errorf("%w: the provider does not start: %w", ErrNoCUDA, err)
 	}
 	return nil
 }

@@ -35,5 +35,6 @@ func (b bar) start(size int64, what string) (progress io.Writer, finish func()) 
 		progressbar.OptionClearOnFinish(),
 		progressbar.OptionSpinnerType(14),
 	)
+	_ = p.RenderBlank() // say at once what is going on; a bar that fails to draw is no failure
 	return p, func() { _ = p.Finish() }
 }

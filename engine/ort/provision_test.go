@@ -199,7 +199,7 @@ func TestADamagedCacheIsFilledAgain(t *testing.T) {
 }
 
 func TestWhatIsNotPinnedIsRefused(t *testing.T) {
-	forged := map[string]string{"cpu/lib/core.so": "the c0re library", "gpu/lib/core.so": coreData}
+	forged := map[string]string{"forged/lib/core.so": "the c0re library"}
 	for name, path := range map[string]string{"file": "/cpu.tgz", "archive": "/gpu.tgz"} {
 		t.Run("a forged "+name, func(t *testing.T) {
 			p, s := world(t)
@@ -341,5 +341,32 @@ func TestEveryPublishedBuildIsPinned(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestProgressIsDrawnWhenAskedFor(t *testing.T) {
+	p, s := world(t)
+	var drawn bytes.Buffer
+	p.fetcher.bar = newBar(&drawn)
+	if _, err := p.provision(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	s.archives = nil
+	p.cache.dir = t.TempDir()
+	if _, err := p.provision(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"fetching cpu.tgz", "fetching node@1 with npm"} {
+		if !strings.Contains(drawn.String(), part) {
+			t.Errorf("the bar does not say %q: %q", part, drawn.String())
+		}
+	}
+	nobody, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nobody.Close()
+	if newBar(nobody).w != nil || newBar((*os.File)(nil)).w != nil {
+		t.Error("a file that is no terminal gets a bar")
 	}
 }

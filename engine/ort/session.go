@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	onnx "github.com/yalue/onnxruntime_go"
 )
@@ -13,6 +14,8 @@ import (
 // share the weights and, on a CPU, the threads.
 type Session struct {
 	inputs, outputs []string
+	signature       signature
+	live            atomic.Int64 // the runtime's values at hand; 0 between runs
 
 	// mu is held for reading by every run, so that Close waits for them.
 	mu      sync.RWMutex
@@ -21,22 +24,35 @@ type Session struct {
 
 // NewSession loads an ONNX model, the bytes of a ModelProto. Inputs and outputs
 // name the graph's tensors in the order in which Run takes and returns them.
-// Failing to allocate the weights is an ErrOutOfMemory.
+// Failing to allocate the weights is an ErrOutOfMemory, failing to start the
+// CUDA provider an ErrNoCUDA.
 func (r *Runtime) NewSession(model []byte, inputs, outputs []string, o SessionOptions) (*Session, error) {
 	if len(inputs) == 0 || len(outputs) == 0 {
 		return nil, errors.New("a session needs at least one input and one output")
 	}
+	declares, err := parseSignature(model)
+	if err != nil {
+		return nil, err
+	}
+	if err := declares.check(inputs, outputs); err != nil {
+		return nil, err
+	}
 	if err := r.retain(); err != nil {
 		return nil, err
 	}
-	session, err := newSession(model, inputs, outputs, o)
+	session, err := r.newSession(model, inputs, outputs, o)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("creating session: %w", classify(err)), process.release())
 	}
-	return &Session{inputs: inputs, outputs: outputs, session: session}, nil
+	return &Session{inputs: inputs, outputs: outputs, signature: declares, session: session}, nil
 }
 
-func newSession(model []byte, inputs, outputs []string, o SessionOptions) (*onnx.DynamicAdvancedSession, error) {
+func (r *Runtime) newSession(model []byte, inputs, outputs []string, o SessionOptions) (*onnx.DynamicAdvancedSession, error) {
+	if o.Provider.Kind == CUDA {
+		if err := checkCUDA(r.library.Path, o.Provider.Device); err != nil {
+			return nil, err
+		}
+	}
 	options, err := onnx.NewSessionOptions()
 	if err != nil {
 		return nil, err
@@ -50,73 +66,122 @@ func newSession(model []byte, inputs, outputs []string, o SessionOptions) (*onnx
 
 // Run evaluates the graph. Inputs are read in place and must not change until
 // Run returns; outputs are the caller's own. When ctx is done the run stops
-// after the operator at hand and ctx's error is returned. An output of type
-// float16 or bfloat16, or without dimensions, cannot be allocated for the
-// caller (a limit of onnxruntime_go): cast it, or use RunInto.
+// after the operator at hand and ctx's error is returned; running out of memory
+// is an ErrOutOfMemory.
+//
+// An output whose declared shape the inputs determine is written where the
+// caller finds it; any other is copied once. An output of type float16 or
+// bfloat16 must be of the first sort, since onnxruntime_go cannot copy it.
 func (s *Session) Run(ctx context.Context, inputs []Tensor) ([]Tensor, error) {
-	out := make([]onnx.Value, len(s.outputs))
-	defer func() {
-		for _, value := range out {
-			if value != nil {
-				_ = value.Destroy() // the tensors below keep the memory, not the value
-			}
-		}
-	}()
-	if err := s.run(ctx, inputs, nil, out); err != nil {
+	if err := s.checkInputs(inputs); err != nil {
 		return nil, err
 	}
-	tensors := make([]Tensor, len(out))
-	for i, value := range out {
-		var err error
-		if tensors[i], err = tensorOf(value); err != nil {
-			return nil, fmt.Errorf("output %s: %w", s.outputs[i], err)
-		}
+	tensors, err := s.allocate(inputs)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.run(ctx, inputs, tensors); err != nil {
+		return nil, err
 	}
 	return tensors, nil
 }
 
 // RunInto is Run with the memory of every output given by the caller: the
 // runtime writes into outputs' Data, whose types and shapes must be those that
-// the graph computes. It saves the copy that Run makes.
+// the graph computes.
 func (s *Session) RunInto(ctx context.Context, inputs, outputs []Tensor) error {
+	if err := s.checkInputs(inputs); err != nil {
+		return err
+	}
 	if len(outputs) != len(s.outputs) {
 		return fmt.Errorf("%d outputs given, the session has %d: %v", len(outputs), len(s.outputs), s.outputs)
 	}
-	return s.run(ctx, inputs, outputs, make([]onnx.Value, len(outputs)))
+	for i, t := range outputs {
+		if err := t.check(); err != nil {
+			return fmt.Errorf("output %s: %w", s.outputs[i], err)
+		}
+	}
+	return s.run(ctx, inputs, outputs)
 }
 
-// run evaluates the graph into out. Where outputs is nil the runtime allocates.
-func (s *Session) run(ctx context.Context, inputs, outputs []Tensor, out []onnx.Value) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+func (s *Session) checkInputs(inputs []Tensor) error {
 	if len(inputs) != len(s.inputs) {
 		return fmt.Errorf("%d inputs given, the session has %d: %v", len(inputs), len(s.inputs), s.inputs)
+	}
+	for i, t := range inputs {
+		if err := t.check(); err != nil {
+			return fmt.Errorf("input %s: %w", s.inputs[i], err)
+		}
+	}
+	return nil
+}
+
+// allocate makes the outputs whose shapes follow from the inputs'. Those that
+// the runtime must allocate stay undefined.
+func (s *Session) allocate(inputs []Tensor) ([]Tensor, error) {
+	tensors := make([]Tensor, len(s.outputs))
+	bound := s.signature.bind(s.inputs, inputs)
+	for i, name := range s.outputs {
+		d := s.signature.outputs[name]
+		shape, ok := d.resolve(bound)
+		if !ok {
+			if d.dtype.Size() == 2 && d.dtype != Int16 && d.dtype != Uint16 {
+				return nil, fmt.Errorf("output %s: %s of a shape that only the run knows; cast it in the graph", name, d.dtype)
+			}
+			continue
+		}
+		var err error
+		if tensors[i], err = Empty(d.dtype, shape...); err != nil {
+			return nil, fmt.Errorf("output %s: %w", name, err)
+		}
+	}
+	return tensors, nil
+}
+
+// run evaluates the graph into outputs and fills in those that are undefined.
+func (s *Session) run(ctx context.Context, inputs, outputs []Tensor) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.session == nil {
 		return fmt.Errorf("session: %w", ErrClosed)
 	}
-	var owned values
+	owned := values{live: &s.live}
 	defer owned.release()
 	in := make([]onnx.Value, len(inputs))
 	for i, t := range inputs {
 		var err error
-		if in[i], err = owned.add(t); err != nil {
+		if in[i], err = owned.wrap(t); err != nil {
 			return fmt.Errorf("input %s: %w", s.inputs[i], err)
 		}
 	}
+	out := make([]onnx.Value, len(outputs))
 	for i, t := range outputs {
-		if len(t.Shape) == 0 {
-			return fmt.Errorf("output %s: a tensor without dimensions cannot receive an output", s.outputs[i])
+		if t.DType == Undefined {
+			continue
 		}
 		var err error
-		if out[i], err = owned.add(t); err != nil {
+		if out[i], err = owned.wrap(t); err != nil {
 			return fmt.Errorf("output %s: %w", s.outputs[i], err)
 		}
 	}
-	return s.runCancellable(ctx, in, out)
+	err := s.runCancellable(ctx, in, out)
+	for i := range outputs {
+		if outputs[i].DType == Undefined && out[i] != nil {
+			owned.own(out[i])
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for i := range outputs {
+		if err := unwrap(out[i], &outputs[i]); err != nil {
+			return fmt.Errorf("output %s: %w", s.outputs[i], err)
+		}
+	}
+	return nil
 }
 
 // runCancellable raises the run's terminate flag when ctx is done.

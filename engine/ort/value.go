@@ -3,6 +3,7 @@ package ort
 import (
 	"fmt"
 	"runtime"
+	"sync/atomic"
 
 	onnx "github.com/yalue/onnxruntime_go"
 )
@@ -26,15 +27,19 @@ var elementTypes = map[DType]onnx.TensorElementDataType{
 // values owns the runtime's side of one run's tensors. The runtime keeps
 // pointers into the tensors' Data, which stays pinned until release.
 type values struct {
-	all []onnx.Value
-	pin runtime.Pinner
+	all  []onnx.Value
+	pin  runtime.Pinner
+	live *atomic.Int64 // counts what is not yet released
 }
 
-// add wraps t, whose memory the runtime then reads or writes in place.
-func (v *values) add(t Tensor) (onnx.Value, error) {
-	if err := t.check(); err != nil {
-		return nil, err
-	}
+// own takes over a value that the runtime made.
+func (v *values) own(value onnx.Value) {
+	v.all = append(v.all, value)
+	v.live.Add(1)
+}
+
+// wrap makes a value over t, whose memory the runtime reads or writes in place.
+func (v *values) wrap(t Tensor) (onnx.Value, error) {
 	var (
 		value onnx.Value
 		err   error
@@ -52,7 +57,7 @@ func (v *values) add(t Tensor) (onnx.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.all = append(v.all, value)
+	v.own(value)
 	return value, nil
 }
 
@@ -60,13 +65,14 @@ func (v *values) add(t Tensor) (onnx.Value, error) {
 func (v *values) release() {
 	for _, value := range v.all {
 		_ = value.Destroy() // cannot fail for tensors
+		v.live.Add(-1)
 	}
 	v.all = nil
 	v.pin.Unpin()
 }
 
-// scalar wraps a tensor without dimensions. onnxruntime_go keeps a copy of the
-// element, so that a scalar cannot receive an output.
+// scalar makes a value without dimensions. onnxruntime_go keeps the element in
+// memory of its own, so that an output is read back by unwrap.
 func scalar(t Tensor) (onnx.Value, error) {
 	switch t.DType {
 	case Float32:
@@ -85,32 +91,48 @@ func scalar(t Tensor) (onnx.Value, error) {
 	return nil, fmt.Errorf("scalar of type %s: give it the shape [1] instead", t.DType)
 }
 
-// tensorOf takes the Go memory over that onnxruntime_go copied an output into.
-func tensorOf(value onnx.Value) (Tensor, error) {
-	shape := []int64(value.GetShape())
+// unwrap completes t from the value that a run has filled: nothing is to be
+// done where the runtime wrote into t's own memory, a scalar is copied, and of
+// a value that the runtime made t takes over the memory.
+func unwrap(value onnx.Value, t *Tensor) error {
 	switch v := value.(type) {
+	case *onnx.CustomDataTensor:
+	case *onnx.Scalar[float32]:
+		t.Float32s()[0] = v.GetData()
+	case *onnx.Scalar[float64]:
+		t.Float64s()[0] = v.GetData()
+	case *onnx.Scalar[int32]:
+		t.Int32s()[0] = v.GetData()
+	case *onnx.Scalar[int64]:
+		t.Int64s()[0] = v.GetData()
+	case *onnx.Scalar[uint8]:
+		t.Uint8s()[0] = v.GetData()
+	case *onnx.Scalar[bool]:
+		t.Bools()[0] = v.GetData()
 	case *onnx.Tensor[float32]:
-		return wrap(Float32, shape, v.GetData()), nil
+		*t = wrap(Float32, v.GetShape(), v.GetData())
 	case *onnx.Tensor[float64]:
-		return wrap(Float64, shape, v.GetData()), nil
+		*t = wrap(Float64, v.GetShape(), v.GetData())
 	case *onnx.Tensor[int8]:
-		return wrap(Int8, shape, v.GetData()), nil
+		*t = wrap(Int8, v.GetShape(), v.GetData())
 	case *onnx.Tensor[int16]:
-		return wrap(Int16, shape, v.GetData()), nil
+		*t = wrap(Int16, v.GetShape(), v.GetData())
 	case *onnx.Tensor[int32]:
-		return wrap(Int32, shape, v.GetData()), nil
+		*t = wrap(Int32, v.GetShape(), v.GetData())
 	case *onnx.Tensor[int64]:
-		return wrap(Int64, shape, v.GetData()), nil
+		*t = wrap(Int64, v.GetShape(), v.GetData())
 	case *onnx.Tensor[uint8]:
-		return wrap(Uint8, shape, v.GetData()), nil
+		*t = wrap(Uint8, v.GetShape(), v.GetData())
 	case *onnx.Tensor[uint16]:
-		return wrap(Uint16, shape, v.GetData()), nil
+		*t = wrap(Uint16, v.GetShape(), v.GetData())
 	case *onnx.Tensor[uint32]:
-		return wrap(Uint32, shape, v.GetData()), nil
+		*t = wrap(Uint32, v.GetShape(), v.GetData())
 	case *onnx.Tensor[uint64]:
-		return wrap(Uint64, shape, v.GetData()), nil
+		*t = wrap(Uint64, v.GetShape(), v.GetData())
 	case *onnx.Tensor[bool]:
-		return wrap(Bool, shape, v.GetData()), nil
+		*t = wrap(Bool, v.GetShape(), v.GetData())
+	default:
+		return fmt.Errorf("a value of kind %T is no tensor of numbers", value)
 	}
-	return Tensor{}, fmt.Errorf("output of unsupported kind %T", value)
+	return nil
 }

@@ -9,9 +9,17 @@ import (
 	"github.com/denseflow/densereward/engine/ort"
 )
 
-// provisioned is the library of this test process, looked for once.
+// provisioned is the library of this test process, looked for once. A machine
+// with a GPU gets the CUDA provider as well, since a process has one library;
+// where that fails, tests of the GPU say so and the others run.
 var provisioned = sync.OnceValues(func() (ort.Library, error) {
-	return ort.Provision(context.Background(), ort.ProvisionOptions{})
+	ctx := context.Background()
+	if _, err := ort.Devices(); err == nil {
+		if lib, err := ort.Provision(ctx, ort.ProvisionOptions{CUDA: true}); err == nil {
+			return lib, nil
+		}
+	}
+	return ort.Provision(ctx, ort.ProvisionOptions{})
 })
 
 // Library provisions the shared library, once a process. A test that cannot
@@ -38,4 +46,23 @@ func Open(tb testing.TB) *ort.Runtime {
 		}
 	})
 	return r
+}
+
+// CUDA lists the GPUs that sessions of this process can use. Where there is
+// none it skips the test, and says why.
+func CUDA(tb testing.TB) []ort.Provider {
+	tb.Helper()
+	devices, err := ort.Devices()
+	if err != nil {
+		tb.Skipf("needs a GPU: %v", err)
+	}
+	if !Library(tb).CUDA {
+		_, err := ort.Provision(context.Background(), ort.ProvisionOptions{CUDA: true})
+		tb.Skipf("needs the CUDA provider of ONNX Runtime: %v", err)
+	}
+	providers := make([]ort.Provider, len(devices))
+	for i, d := range devices {
+		providers[i] = ort.Provider{Kind: ort.CUDA, Device: d.Index}
+	}
+	return providers
 }

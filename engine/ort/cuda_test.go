@@ -1,0 +1,63 @@
+package ort_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/ort/orttest"
+)
+
+func TestEveryGPURunsASessionOfItsOwn(t *testing.T) {
+	var wait sync.WaitGroup
+	for _, p := range orttest.CUDA(t) {
+		s := open(t, addition(), []string{"x"}, []string{"y"}, ort.SessionOptions{Provider: p})
+		wait.Go(func() {
+			for range 20 {
+				out, err := s.Run(context.Background(), []ort.Tensor{ort.Float32s([]int64{2, 1}, []float32{1, 2})})
+				if err != nil {
+					t.Errorf("%s: %v", p, err)
+					return
+				}
+				if want := []float32{2, 4}; !slices.Equal(out[0].Float32s(), want) {
+					t.Errorf("%s: %v, want %v", p, out[0].Float32s(), want)
+				}
+			}
+		})
+	}
+	wait.Wait()
+}
+
+func TestAGPUOutOfMemoryIsToldAndSurvived(t *testing.T) {
+	p := orttest.CUDA(t)[0]
+	p.MemoryLimit = 64 << 20
+	m := model(node("Expand", []string{"x", "n"}, []string{"big"}), node("ReduceMax", []string{"big"}, []string{"y"}),
+		input("x", ort.Float32, 1, 1), input("n", ort.Int64, 2), output("y", ort.Float32, 1, 1))
+	s := open(t, m, []string{"x", "n"}, []string{"y"}, ort.SessionOptions{Provider: p})
+	run := func(n int64) error {
+		_, err := s.Run(context.Background(), []ort.Tensor{ort.Float32s([]int64{1, 1}, []float32{3}), ort.Int64s([]int64{2}, []int64{n, n})})
+		return err
+	}
+	if err := run(1 << 14); !errors.Is(err, ort.ErrOutOfMemory) {
+		t.Errorf("1 GiB within 64 MiB: %v", err)
+	}
+	if err := run(64); err != nil {
+		t.Errorf("the session after it ran out of memory: %v", err)
+	}
+}
+
+func TestADeviceThatIsNotThereIsTold(t *testing.T) {
+	n := len(orttest.CUDA(t))
+	_, err := orttest.Open(t).NewSession(addition(), []string{"x"}, []string{"y"},
+		ort.SessionOptions{Provider: ort.Provider{Kind: ort.CUDA, Device: n}})
+	if !errors.Is(err, ort.ErrNoCUDA) {
+		t.Errorf("device %d of %d: %v", n, n, err)
+	}
+	free, total, err := ort.FreeMemory(0)
+	if err != nil || free <= 0 || free > total {
+		t.Errorf("memory of device 0: %d free of %d, %v", free, total, err)
+	}
+}
