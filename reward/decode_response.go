@@ -2,6 +2,10 @@ package reward
 
 import "math"
 
+// maxResponseElements bounds each array of a response, so that a body of nils
+// cannot take many times its size.
+const maxResponseElements = 1 << 20
+
 // DecodeResponse reads a Response. Tensors alias body, which the caller gives
 // up. A key that this version does not know is passed over, so that an older
 // client can talk to a newer server.
@@ -31,15 +35,21 @@ func (r *reader) responseField(p *Response, key string) (known bool, err error) 
 	case "scores":
 		err = r.scores(p)
 	case "missing":
-		err = r.elements(math.MaxInt, func(int) error {
+		err = r.elements(maxResponseElements, func(int) error {
 			m, err := r.missing()
 			p.Missing = append(p.Missing, m)
 			return err
 		})
 	case "errors":
-		err = r.elements(math.MaxInt, func(int) error {
+		err = r.elements(maxResponseElements, func(int) error {
 			e, err := r.sampleError()
 			p.Errors = append(p.Errors, e)
+			return err
+		})
+	case "cached":
+		err = r.elements(maxResponseElements, func(int) error {
+			c, err := r.bool()
+			p.Cached = append(p.Cached, c)
 			return err
 		})
 	case "dense":
@@ -50,21 +60,21 @@ func (r *reader) responseField(p *Response, key string) (known bool, err error) 
 		p.Heatmaps, err = r.heatmaps()
 	case "texts":
 		p.Texts = []string{}
-		err = r.elements(math.MaxInt, func(int) error {
+		err = r.elements(maxResponseElements, func(int) error {
 			t, err := r.text(math.MaxInt)
 			p.Texts = append(p.Texts, t)
 			return err
 		})
 	case "boxes":
 		p.Boxes = [][]Box{}
-		err = r.elements(math.MaxInt, func(int) error {
+		err = r.elements(maxResponseElements, func(int) error {
 			b, err := r.boxes()
 			p.Boxes = append(p.Boxes, b)
 			return err
 		})
 	case "images":
 		p.Images = [][]byte{}
-		err = r.elements(math.MaxInt, func(int) error {
+		err = r.elements(maxResponseElements, func(int) error {
 			b, err := r.bin()
 			p.Images = append(p.Images, b)
 			return err
@@ -213,7 +223,7 @@ func (r *reader) heatmaps() (*Heatmaps, error) {
 
 func (r *reader) boxes() ([]Box, error) {
 	boxes := []Box{}
-	err := r.elements(math.MaxInt, func(int) error {
+	err := r.elements(maxResponseElements, func(int) error {
 		var b Box
 		err := r.fields(func(key string) (known bool, err error) {
 			switch key {
@@ -255,6 +265,7 @@ func (p *Response) check() error {
 	}{
 		{"missing", true, len(p.Missing)},
 		{"errors", true, len(p.Errors)},
+		{"cached", p.Cached != nil, len(p.Cached)},
 		{"texts", p.Texts != nil, len(p.Texts)},
 		{"boxes", p.Boxes != nil, len(p.Boxes)},
 		{"images", p.Images != nil, len(p.Images)},

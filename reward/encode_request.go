@@ -135,6 +135,9 @@ func (g *Groups) encode(w *writer) {
 	if g.Members != nil {
 		n++
 	}
+	if g.Count != 0 {
+		n++
+	}
 	w.mapLen(n)
 	w.text("step")
 	w.text(g.Step)
@@ -151,12 +154,18 @@ func (g *Groups) encode(w *writer) {
 			w.int(m)
 		}
 	}
+	if g.Count != 0 {
+		w.text("count")
+		w.int(g.Count)
+	}
 }
 
 func (a *Advantage) encode(w *writer) {
 	n := 1
-	if a.GlobalStd {
-		n++
+	for _, present := range []bool{a.GlobalStd, a.Floor != nil, a.Penalty != nil} {
+		if present {
+			n++
+		}
 	}
 	w.mapLen(n)
 	w.text("method")
@@ -164,6 +173,20 @@ func (a *Advantage) encode(w *writer) {
 	if a.GlobalStd {
 		w.text("global_std")
 		w.bool(true)
+	}
+	if a.Floor != nil {
+		w.text("floor")
+		w.float(*a.Floor)
+	}
+	if a.Penalty != nil {
+		w.text("penalty")
+		w.mapLen(3)
+		w.text("artifact")
+		w.float(a.Penalty.Artifact)
+		w.text("misalignment")
+		w.float(a.Penalty.Misalignment)
+		w.text("min")
+		w.float(a.Penalty.Min)
 	}
 }
 

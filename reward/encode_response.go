@@ -29,6 +29,11 @@ func (p *Response) Encode() *Message {
 			w.failure(e)
 		}
 	}
+	w.text("cached")
+	w.arrayLen(len(p.Cached))
+	for _, c := range p.Cached {
+		w.bool(c)
+	}
 	p.encodeMaps(w)
 	p.encodeAnswers(w)
 	w.text("evaluator")
@@ -40,7 +45,7 @@ func (p *Response) Encode() *Message {
 }
 
 func (p *Response) fieldCount() int {
-	n := 7 // those that are always there
+	n := 8 // those that are always there
 	for _, present := range []bool{
 		p.Dense != nil, p.Advantages != nil, p.Heatmaps != nil,
 		p.Texts != nil, p.Boxes != nil, p.Images != nil,

@@ -49,6 +49,10 @@ type Groups struct {
 	// a retry takes the place of its first try, and a missing member is named.
 	// Nil numbers the samples of each group by arrival.
 	Members []int
+	// Count is the number of groups in the step. It is required where
+	// statistics span groups (Advantage.GlobalStd); each request is then
+	// answered when the whole step is there.
+	Count int
 }
 
 // AdvantageMethod names a way to make advantages.
@@ -72,13 +76,36 @@ func (m AdvantageMethod) Valid() bool {
 	return false
 }
 
+// Dense reports whether the method's advantages are maps.
+func (m AdvantageMethod) Dense() bool {
+	return m == AdvantageDenseFlow || m == AdvantageDenseFlowPaper || m == AdvantageBoxFlow
+}
+
 // Advantage asks for group-relative advantages.
 type Advantage struct {
 	Method AdvantageMethod
-	// GlobalStd divides by the standard deviation of the whole request rather
-	// than the group's.
+	// GlobalStd divides by the standard deviation over all groups, of the
+	// request or of the step, rather than by each group's.
 	GlobalStd bool
+	// Floor is the least standard deviation that a map is divided by; nil is
+	// 0, or 0.1 for boxflow. It goes with the methods that normalise maps.
+	Floor *float64
+	// Penalty says what boxes cost; nil is DefaultPenalty. It goes with
+	// boxflow.
+	Penalty *Penalty
 }
+
+// Penalty says what the boxes of a picture cost the cells they cover, for an
+// importance of 100: Artifact and Misalignment in units of the standard
+// deviation of the group's rewards, Min, the least, in units of reward.
+type Penalty struct {
+	Artifact     float64
+	Misalignment float64
+	Min          float64
+}
+
+// DefaultPenalty is that of the BoxFlow-GRPO paper.
+func DefaultPenalty() Penalty { return Penalty{Artifact: 0.5, Misalignment: 0.05} }
 
 // Return names an optional part of a Response.
 type Return string
@@ -116,6 +143,14 @@ func (q *Request) Wants(what Return) bool {
 		}
 	}
 	return false
+}
+
+// GroupName is the name of the group of sample i.
+func (q *Request) GroupName(i int) string {
+	if q.Groups.Names != nil {
+		return q.Groups.Names[i]
+	}
+	return q.Prompts[i]
 }
 
 // SplitImages gives the pictures of one tensor, (N,h,w,3) or (N,3,h,w). They

@@ -10,6 +10,7 @@ type Response struct {
 	Scores  [NumScores][]float64 // N each, in [0,1]
 	Missing []Missing            // N, the scores that the evaluator did not give
 	Errors  []*Error             // N, nil for a sample that was scored
+	Cached  []bool               // N, the result was known or shared with identical work
 
 	Dense      *DenseMaps // nil unless asked for
 	Advantages *Tensor    // nil without a method; float64 (N) or float32 (N,h,w)

@@ -98,10 +98,19 @@ func (t *Tensor) index(i int) Tensor {
 func Float32Tensor(values []float32, shape ...int) *Tensor {
 	mustFit("Float32Tensor", len(values), shape)
 	data := make([]byte, 4*len(values))
-	for i, v := range values {
-		binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(v))
-	}
+	PutFloat32s(data, values)
 	return &Tensor{Type: Float32, Shape: shape, Data: data}
+}
+
+// PutFloat32s writes values to dst as the data of a Float32 tensor. It panics
+// if dst does not have four bytes for each.
+func PutFloat32s(dst []byte, values []float32) {
+	if len(dst) != 4*len(values) {
+		panic("reward: PutFloat32s: dst does not fit the values")
+	}
+	for i, v := range values {
+		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
+	}
 }
 
 // Float64Tensor is a tensor of the given shape with a copy of values. It

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/denseflow/densereward/reward"
 )
@@ -56,6 +57,33 @@ func (p *bodyPool) put(b []byte) {
 	}
 	b = b[:0]
 	p.classes[i].Put(&b)
+}
+
+// body is a request's body. It holds its buffer until every holder has released
+// it: the handler, and each job that may read a picture in it.
+type body struct {
+	bytes   []byte
+	pool    *bodyPool
+	holders atomic.Int32
+}
+
+func (b *body) hold() { b.holders.Add(1) }
+
+func (b *body) release() {
+	if b.holders.Add(-1) == 0 {
+		b.pool.put(b.bytes)
+	}
+}
+
+// open reads the body of r, which its caller holds.
+func (p *bodyPool) open(r *http.Request, limit int64) (*body, error) {
+	buf, err := p.read(r, limit)
+	if err != nil {
+		return nil, err
+	}
+	b := &body{bytes: buf, pool: p}
+	b.hold()
+	return b, nil
 }
 
 // read reads a body of at most limit bytes. A buffer from the pool may be

@@ -7,8 +7,8 @@
 //
 // The body of a request is read into one buffer, whose growth follows what has
 // arrived and never what was announced. Pictures sent as uint8 tensors are
-// judged where they lie in that buffer; files are decoded by as many workers
-// as there are cores. The buffer is used again once no evaluator can still
-// hold a picture in it, which is known only when every sample was judged
-// without an error; otherwise it is left to the garbage collector.
+// judged where they lie in that buffer; files are decoded when the scheduler
+// of package batch has room for them. The buffer is used again when the last
+// of its pictures was let go of, which may be later than the answer: an
+// evaluator that outlives a deadline still reads.
 package server

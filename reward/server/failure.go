@@ -3,10 +3,13 @@ package server
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
 	"github.com/labstack/echo/v4"
 )
 
@@ -19,6 +22,11 @@ func (s *Server) fail(err error, c echo.Context) {
 	}
 	if c.Response().Committed {
 		return
+	}
+	var overload *batch.OverloadError
+	if errors.As(err, &overload) {
+		seconds := math.Ceil(overload.RetryAfter.Seconds())
+		c.Response().Header().Set("Retry-After", strconv.FormatFloat(seconds, 'f', 0, 64))
 	}
 	if wantsJSON(c.Request()) {
 		err = c.JSON(e.Status(), failure{Code: e.Code(), Message: e.Message()})
@@ -43,10 +51,6 @@ func wantsJSON(r *http.Request) bool {
 // asError is the protocol's error for err. The text of an error that is not
 // the protocol's stays here: it may name files.
 func asError(err error) *reward.Error {
-	var own *reward.Error
-	if errors.As(err, &own) {
-		return own
-	}
 	var web *echo.HTTPError
 	if errors.As(err, &web) {
 		switch web.Code {
@@ -61,11 +65,14 @@ func asError(err error) *reward.Error {
 
 // contextError tells a deadline and a client that left from other failures.
 func contextError(err error, fallback *reward.Error) *reward.Error {
+	var own *reward.Error
 	switch {
+	case errors.As(err, &own):
+		return own
 	case errors.Is(err, context.DeadlineExceeded):
 		return reward.ErrDeadlineExceeded
 	case errors.Is(err, context.Canceled):
 		return reward.ErrCanceled
 	}
-	return reward.AsError(err, fallback)
+	return fallback.Wrap(err)
 }

@@ -8,68 +8,83 @@ import (
 // defaultPreset is the grid of images whose request names none.
 const defaultPreset = "sd3"
 
-// needsGrid reports whether the request asks for anything on the dense grid.
-func (j *job) needsGrid() bool {
-	switch j.method() {
-	case reward.AdvantageDenseFlow, reward.AdvantageDenseFlowPaper, reward.AdvantageBoxFlow:
-		return true
-	}
-	return j.q.Wants(reward.ReturnDense)
-}
-
-func (j *job) method() reward.AdvantageMethod {
-	if j.q.Advantage == nil {
+func (r *rollout) method() reward.AdvantageMethod {
+	if r.q.Advantage == nil {
 		return reward.AdvantageNone
 	}
-	return j.q.Advantage.Method
+	return r.q.Advantage.Method
 }
 
-// chooseGrid settles the one dense grid of the request's maps.
-func (j *job) chooseGrid() error {
-	if !j.needsGrid() {
+// chooseGrid settles the one dense grid of the request's maps, if it asks for
+// any.
+func (r *rollout) chooseGrid() error {
+	draws := r.model.Description.HeatmapHeight > 0
+	asked := r.method().Dense() || (r.q.Return != nil && (r.q.Wants(reward.ReturnDense) || r.q.Wants(reward.ReturnHeatmaps)))
+	switch {
+	case asked && !draws:
+		return reward.ErrInvalidValue.With("return: %s draws no heatmaps", r.model.Description.Name)
+	case !draws, !r.method().Dense() && !r.q.Wants(reward.ReturnDense):
 		return nil
 	}
-	var err error
-	switch spec := j.q.Grid; {
+	if err := r.settleGrid(); err != nil {
+		return err
+	}
+	if n := len(r.pictures); r.grid.Cells() > r.limits.MapCells/n {
+		return reward.ErrInvalidValue.With("grid: %d maps of %s cells exceed the limit of %d cells", n, r.grid, r.limits.MapCells)
+	}
+	return nil
+}
+
+func (r *rollout) settleGrid() (err error) {
+	switch spec := r.q.Grid; {
 	case spec.Height > 0:
-		j.grid = dense.Grid{Height: spec.Height, Width: spec.Width}
-		if e := j.grid.Validate(); e != nil {
+		r.grid = dense.Grid{Height: spec.Height, Width: spec.Width}
+		if e := r.grid.Validate(); e != nil {
 			err = reward.ErrInvalidValue.With("grid: %v", e)
 		}
-	case spec.Preset == "" && j.decoder != nil:
-		j.grid.Height, j.grid.Width, err = j.decoder.Grid(j.q.Latents.Shape)
+	case spec.Preset == "" && r.decoder != nil:
+		r.grid.Height, r.grid.Width, err = r.decoder.Grid(r.q.Latents.Shape)
+	case spec.Preset == "":
+		err = r.presetGrid(defaultPreset)
 	default:
-		err = j.presetGrid(spec.Preset)
+		err = r.presetGrid(spec.Preset)
 	}
 	return err
 }
 
 // presetGrid follows the size of the images, which must then be one size.
-func (j *job) presetGrid(preset string) error {
-	if preset == "" {
-		preset = defaultPreset
-	}
+// Where no header can be read there will be no maps either, but for NaN, and
+// one cell holds that.
+func (r *rollout) presetGrid(preset string) error {
 	first := -1
-	for i, image := range j.images {
+	for i := range r.pictures {
+		p := &r.pictures[i]
 		switch {
-		case image == nil:
+		case r.errs[i] != nil || p.height == 0:
 		case first < 0:
 			first = i
-		case image.Height != j.images[first].Height || image.Width != j.images[first].Width:
-			a, b := j.images[first], image
+		case p.height != r.pictures[first].height || p.width != r.pictures[first].width:
+			a := &r.pictures[first]
 			return reward.ErrGridMismatch.With("grid: images[%d] is %dx%d and images[%d] %dx%d pixels: name a grid by height and width",
-				first, a.Height, a.Width, i, b.Height, b.Width)
+				first, a.height, a.width, i, p.height, p.width)
 		}
 	}
+	follow, height, width := size{}, 0, 0
+	if first >= 0 {
+		height, width = r.pictures[first].height, r.pictures[first].width
+		follow = size{height, width}
+	}
+	for i := range r.pictures {
+		r.pictures[i].follow = &follow
+	}
 	if first < 0 {
-		// No picture to follow and so no value to report: one cell of NaN.
-		j.grid = dense.Grid{Height: 1, Width: 1}
+		r.grid = dense.Grid{Height: 1, Width: 1}
 		return nil
 	}
-	grid, err := dense.PresetGrid(preset, j.images[first].Height, j.images[first].Width)
+	grid, err := dense.PresetGrid(preset, height, width)
 	if err != nil {
 		return reward.ErrInvalidValue.With("grid: %v", err)
 	}
-	j.grid = grid
+	r.grid = grid
 	return nil
 }

@@ -20,8 +20,8 @@ func (s *Server) readyz(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]string{"status": "ready"})
 }
 
-// models lists what requests may name, the default evaluator first.
-func (s *Server) models(c echo.Context) error {
+// listModels lists what requests may name, the default evaluator first.
+func (s *Server) listModels(c echo.Context) error {
 	type evaluator struct {
 		Name          string        `json:"name"`
 		Fingerprint   string        `json:"fingerprint"`
@@ -42,9 +42,8 @@ func (s *Server) models(c echo.Context) error {
 		Evaluators []evaluator `json:"evaluators"`
 		Decoders   []decoder   `json:"decoders"`
 	}{Protocol: 1, Decoders: []decoder{}}
-	for _, e := range s.cfg.Evaluators {
-		d := e.Describe()
-		list.Evaluators = append(list.Evaluators, evaluator(d))
+	for _, m := range s.cfg.Models {
+		list.Evaluators = append(list.Evaluators, evaluator(m.Description))
 	}
 	for _, v := range s.cfg.Decoders {
 		list.Decoders = append(list.Decoders, decoder(v.Describe()))

@@ -3,68 +3,107 @@ package server
 import (
 	"context"
 	"errors"
-	"sync"
-	"sync/atomic"
 
 	"github.com/denseflow/densereward/engine/pixels"
 	"github.com/denseflow/densereward/reward"
 )
 
-// pictures decodes the images of q. A picture that cannot be decoded is nil
-// and has its error in errs; both have one entry a sample. err is ctx's.
-func (s *Server) pictures(ctx context.Context, q *reward.Request) (images []*reward.Image, errs []*reward.Error, err error) {
-	images = make([]*reward.Image, len(q.Images))
-	errs = make([]*reward.Error, len(q.Images))
-	var slow []int
-	for i, p := range q.Images {
-		if inPlace(p.Tensor) {
-			images[i], errs[i] = s.picture(p)
-		} else {
-			slow = append(slow, i)
-		}
+// picture is the image of one sample, decoded or not.
+type picture struct {
+	sent          reward.Picture // unset for one that came from latents
+	image         *reward.Image  // nil until decoded
+	height, width int            // 0 where a file's header cannot be read
+	borrows       bool           // it or its file lies in the request's body
+
+	// follow is the size that the dense grid was chosen by, where the grid
+	// follows the images: a picture of another size does not fit.
+	follow *size
+}
+
+type size struct{ height, width int }
+
+// bytes is what the picture holds in memory at most, encoded and decoded.
+func (p *picture) bytes() int64 {
+	if p.image != nil {
+		return int64(len(p.image.Pix))
 	}
-	var next atomic.Int64
-	var workers sync.WaitGroup
-	for range min(len(slow), cap(s.decoding)) {
-		workers.Go(func() {
-			for ctx.Err() == nil {
-				n := int(next.Add(1)) - 1
-				if n >= len(slow) {
-					return
-				}
-				s.decoding <- struct{}{}
-				images[slow[n]], errs[slow[n]] = s.picture(q.Images[slow[n]])
-				<-s.decoding
+	n := int64(p.height) * int64(p.width) * 3
+	if p.sent.Tensor != nil {
+		return n + int64(len(p.sent.Tensor.Data))
+	}
+	return n + int64(len(p.sent.Encoded))
+}
+
+// load makes pictures of the request's images or latents. Latents are decoded
+// here, all at once, and so are tensors that need no conversion; the rest is
+// decoded when its turn to be judged comes.
+func (r *rollout) load(ctx context.Context, b *body) error {
+	r.pictures = make([]picture, len(r.q.Prompts))
+	r.errs = make([]*reward.Error, len(r.q.Prompts))
+	if r.decoder != nil {
+		return r.decodeLatents(ctx, b)
+	}
+	for i, sent := range r.q.Images {
+		p := &r.pictures[i]
+		p.sent, p.borrows = sent, true
+		if sent.Tensor == nil {
+			p.height, p.width = headerSize(sent.Encoded)
+			continue
+		}
+		t := pixelTensor(sent.Tensor)
+		p.height, p.width = t.Height, t.Width
+		if t.DType == pixels.Uint8 && t.Layout == pixels.HWC {
+			image, err := p.decode(r.limits)
+			if err != nil {
+				r.errs[i] = reward.AsError(err, reward.ErrInternal)
 			}
-		})
-	}
-	workers.Wait()
-	return images, errs, ctx.Err()
-}
-
-// inPlace reports whether a tensor's bytes are a picture as they are.
-func inPlace(t *reward.Tensor) bool {
-	return t != nil && t.Type == reward.Uint8 && t.Shape[2] == 3
-}
-
-// picture decodes one image.
-func (s *Server) picture(p reward.Picture) (image *reward.Image, failed *reward.Error) {
-	defer func() {
-		if r := recover(); r != nil {
-			s.logPanic("", r)
-			image, failed = nil, reward.ErrImageCorrupt
+			p.image = image
 		}
-	}()
-	limits := pixels.Limits{MaxPixels: s.cfg.Limits.ImagePixels}
+	}
+	return nil
+}
+
+func (r *rollout) decodeLatents(ctx context.Context, b *body) error {
+	// A decoder that is interrupted may still read the latents for a while, so
+	// the body is given back only by one that finished.
+	b.hold()
+	images, errs, err := r.decoder.Decode(ctx, r.q.Latents)
+	if err != nil {
+		return contextError(err, reward.ErrInternal)
+	}
+	b.release()
+	if len(images) != len(r.pictures) || (errs != nil && len(errs) != len(r.pictures)) {
+		return reward.ErrInternal
+	}
+	copy(r.errs, errs)
+	for i, image := range images {
+		switch {
+		case r.errs[i] != nil:
+		case image == nil:
+			r.errs[i] = reward.ErrInternal
+		default:
+			r.pictures[i] = picture{image: image, height: image.Height, width: image.Width}
+		}
+	}
+	return nil
+}
+
+// decode gives the picture that was sent, or an *reward.Error.
+func (p *picture) decode(limits reward.Limits) (*reward.Image, error) {
+	bounds := pixels.Limits{MaxPixels: limits.ImagePixels}
 	var rgb *pixels.RGB
 	var err error
-	if p.Tensor != nil {
-		rgb, err = pixels.FromTensor(pixelTensor(p.Tensor), limits)
+	if p.sent.Tensor != nil {
+		rgb, err = pixels.FromTensor(pixelTensor(p.sent.Tensor), bounds)
 	} else {
-		rgb, err = pixels.Decode(p.Encoded, limits)
+		rgb, err = pixels.Decode(p.sent.Encoded, bounds)
 	}
 	if err != nil {
 		return nil, pictureError(err)
+	}
+	if p.follow != nil && (size{rgb.Height, rgb.Width}) != *p.follow {
+		return nil, reward.ErrGridMismatch.With("the image is %dx%d pixels, the grid follows one of %dx%d: name a grid by height and width",
+			rgb.Height, rgb.Width, p.follow.height, p.follow.width)
 	}
 	return (*reward.Image)(rgb), nil
 }

@@ -7,12 +7,18 @@ import (
 
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
 )
 
 func TestScoreGivesEachImageItsOwnResult(t *testing.T) {
-	s, err := server.New(server.Config{Evaluators: []reward.Evaluator{&rewardtest.Fake{}}})
+	fake := &rewardtest.Fake{}
+	scheduler, err := batch.New(batch.DefaultConfig(), fake)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := server.New(server.Config{Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,35 +1,52 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime"
 	"time"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
 	"github.com/labstack/echo/v4"
 )
 
-// Config is what a Server is made of. Only Evaluators is required.
+// A Scorer judges the samples of one request among those of others. Score
+// returns one outcome a job, in order, and calls each job's Release once
+// nothing reads its picture any more. It is safe for concurrent use. The
+// Scorer of a running server is a batch.Scheduler.
+type Scorer interface {
+	Score(ctx context.Context, jobs []batch.Job) ([]batch.Outcome, error)
+}
+
+var _ Scorer = (*batch.Scheduler)(nil)
+
+// Model is an evaluator that requests can name.
+type Model struct {
+	Description reward.Description
+	Scorer      Scorer
+}
+
+// Config is what a Server is made of. Only Models is required.
 type Config struct {
-	// Evaluators judge the pictures. Their names differ; the first is the
-	// default of requests that name none.
-	Evaluators []reward.Evaluator
+	// Models judge the pictures. Their names differ; the first is the default
+	// of requests that name none.
+	Models []Model
 	// Decoders turn latents into pictures. Their names differ.
 	Decoders []reward.LatentDecoder
 	// Limits bound a request; the zero value means reward.DefaultLimits.
 	Limits reward.Limits
-	// DecodeWorkers bounds the pictures that are decoded at the same time over
-	// all requests; 0 means one a core.
-	DecodeWorkers int
+	// Gathering bounds the groups that span requests; the zero value means
+	// DefaultGathering.
+	Gathering Gathering
 	// Ready reports why the server should not get requests yet, nil when it
 	// should. A nil Ready is always ready.
 	Ready func() error
 	// Logger gets faults of the server; nil means slog.Default.
 	Logger *slog.Logger
-	// Now is the clock; nil means time.Now.
+	// Now is the clock that stages are timed with; nil means time.Now.
 	Now func() time.Time
 	// NewRequestID names a request that came without an id; nil means random.
 	NewRequestID func() string
@@ -37,41 +54,42 @@ type Config struct {
 
 // Server answers protocol version 1. It is safe for concurrent use.
 type Server struct {
-	cfg        Config
-	echo       *echo.Echo
-	evaluators map[string]reward.Evaluator
-	decoders   map[string]reward.LatentDecoder
-	decoding   chan struct{} // a token for each picture being decoded
-	bodies     bodyPool
+	cfg      Config
+	echo     *echo.Echo
+	models   map[string]*Model
+	decoders map[string]reward.LatentDecoder
+	bodies   bodyPool
+	gatherer *gatherer
 }
 
 var _ http.Handler = (*Server)(nil)
 
-// New makes a server. It fails if there is no evaluator or two share a name.
+// New makes a server. It fails if there is no model or two share a name.
 func New(cfg Config) (*Server, error) {
+	if len(cfg.Models) == 0 {
+		return nil, errors.New("server: no model")
+	}
 	s := &Server{
-		cfg:        withDefaults(cfg),
-		evaluators: map[string]reward.Evaluator{},
-		decoders:   map[string]reward.LatentDecoder{},
+		cfg:      withDefaults(cfg),
+		models:   map[string]*Model{},
+		decoders: map[string]reward.LatentDecoder{},
 	}
-	if len(cfg.Evaluators) == 0 {
-		return nil, errors.New("server: no evaluator")
-	}
-	for _, e := range cfg.Evaluators {
-		name := e.Describe().Name
-		if _, taken := s.evaluators[name]; taken || name == "" {
-			return nil, fmt.Errorf("server: evaluator name %q is empty or taken", name)
+	for i := range s.cfg.Models {
+		m := &s.cfg.Models[i]
+		name := m.Description.Name
+		if _, taken := s.models[name]; taken || name == "" {
+			return nil, fmt.Errorf("server: model name %q is empty or taken", name)
 		}
-		s.evaluators[name] = e
+		s.models[name] = m
 	}
-	for _, d := range cfg.Decoders {
+	for _, d := range s.cfg.Decoders {
 		name := d.Describe().Name
 		if _, taken := s.decoders[name]; taken || name == "" {
 			return nil, fmt.Errorf("server: latent decoder name %q is empty or taken", name)
 		}
 		s.decoders[name] = d
 	}
-	s.decoding = make(chan struct{}, s.cfg.DecodeWorkers)
+	s.gatherer = newGatherer(s.cfg.Gathering)
 	s.route()
 	return s, nil
 }
@@ -80,8 +98,8 @@ func withDefaults(cfg Config) Config {
 	if cfg.Limits == (reward.Limits{}) {
 		cfg.Limits = reward.DefaultLimits()
 	}
-	if cfg.DecodeWorkers == 0 {
-		cfg.DecodeWorkers = runtime.GOMAXPROCS(0)
+	if cfg.Gathering == (Gathering{}) {
+		cfg.Gathering = DefaultGathering()
 	}
 	if cfg.Ready == nil {
 		cfg.Ready = func() error { return nil }
@@ -103,7 +121,7 @@ func (s *Server) route() {
 	s.echo.HTTPErrorHandler = s.fail
 	s.echo.Use(s.identify, s.contain)
 	s.echo.POST(reward.ScorePath, s.score)
-	s.echo.GET(reward.ModelsPath, s.models)
+	s.echo.GET(reward.ModelsPath, s.listModels)
 	s.echo.GET("/healthz", s.healthz)
 	s.echo.GET("/readyz", s.readyz)
 }

@@ -1,0 +1,241 @@
+package reward
+
+import "math"
+
+func (r *reader) mode() (Mode, error) {
+	s, err := r.text(maxKeyBytes)
+	if err != nil {
+		return "", err
+	}
+	if !Mode(s).Valid() {
+		return "", r.fail(ErrInvalidValue, "%q: want %q or %q", s, ModeAnswer, ModeThink)
+	}
+	return Mode(s), nil
+}
+
+// grid reads {preset} or {height, width}.
+func (r *reader) grid(limits Limits) (GridSpec, error) {
+	var g GridSpec
+	err := r.fields(func(key string) (known bool, err error) {
+		switch key {
+		case "preset":
+			g.Preset, err = r.text(maxKeyBytes)
+		case "height":
+			g.Height, err = r.int(1, limits.MapCells)
+		case "width":
+			g.Width, err = r.int(1, limits.MapCells)
+		default:
+			return false, nil
+		}
+		return true, err
+	})
+	if err != nil {
+		return g, err
+	}
+	sides := g.Height > 0 && g.Width > 0
+	if (g.Preset != "") == sides || (g.Height > 0) != (g.Width > 0) {
+		return g, r.fail(ErrInvalidValue, "want either preset or height and width")
+	}
+	return g, nil
+}
+
+// groups reads an array of names, or {step, size, names, members, count}.
+func (r *reader) groups(limits Limits) (Groups, error) {
+	var g Groups
+	if err := r.expect(kindArray, kindMap); err != nil {
+		return g, err
+	}
+	if k, _ := r.peek(); k == kindArray {
+		n, err := r.samples(limits)
+		if err != nil {
+			return g, err
+		}
+		g.Names, err = r.texts(n, limits.NameBytes)
+		return g, err
+	}
+	err := r.fields(func(key string) (known bool, err error) {
+		switch key {
+		case "step":
+			g.Step, err = r.text(limits.NameBytes)
+		case "size":
+			g.Size, err = r.int(1, limits.GroupSize)
+		case "names":
+			g.Names, err = r.prompts(limits)
+		case "members":
+			g.Members, err = r.members(limits)
+		case "count":
+			g.Count, err = r.int(1, limits.GroupSize)
+		default:
+			return false, nil
+		}
+		return true, err
+	})
+	if err == nil && (g.Step == "" || g.Size == 0) {
+		err = r.fail(ErrMissingField, "a map needs step and size")
+	}
+	return g, err
+}
+
+func (r *reader) members(limits Limits) ([]int, error) {
+	n, err := r.samples(limits)
+	if err != nil {
+		return nil, err
+	}
+	members := make([]int, n)
+	for i := range members {
+		r.pushIndex(i)
+		m, err := r.int(0, limits.GroupSize-1)
+		r.pop()
+		if err != nil {
+			return nil, err
+		}
+		members[i] = m
+	}
+	return members, nil
+}
+
+func (r *reader) advantage() (*Advantage, error) {
+	a := &Advantage{}
+	err := r.fields(func(key string) (known bool, err error) {
+		switch key {
+		case "method":
+			var s string
+			s, err = r.text(maxKeyBytes)
+			a.Method = AdvantageMethod(s)
+			if err == nil && !a.Method.Valid() {
+				err = r.fail(ErrInvalidValue, "%q is not a method of the protocol", s)
+			}
+		case "global_std":
+			a.GlobalStd, err = r.bool()
+		case "floor":
+			a.Floor = new(float64)
+			*a.Floor, err = r.coefficient()
+		case "penalty":
+			a.Penalty = new(Penalty)
+			*a.Penalty, err = r.penalty()
+		default:
+			return false, nil
+		}
+		return true, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case a.Method == "":
+		err = r.fail(ErrMissingField, "method is required")
+	case a.Penalty != nil && a.Method != AdvantageBoxFlow:
+		err = r.fail(ErrInvalidValue, "penalty goes with method %q", AdvantageBoxFlow)
+	case a.Floor != nil && a.Method != AdvantageBoxFlow && a.Method != AdvantageDenseFlowPaper:
+		err = r.fail(ErrInvalidValue, "floor goes with methods %q and %q", AdvantageDenseFlowPaper, AdvantageBoxFlow)
+	}
+	return a, err
+}
+
+// penalty reads {artifact, misalignment, min}; what it leaves out keeps its
+// default.
+func (r *reader) penalty() (Penalty, error) {
+	p := DefaultPenalty()
+	err := r.fields(func(key string) (known bool, err error) {
+		switch key {
+		case "artifact":
+			p.Artifact, err = r.coefficient()
+		case "misalignment":
+			p.Misalignment, err = r.coefficient()
+		case "min":
+			p.Min, err = r.coefficient()
+		default:
+			return false, nil
+		}
+		return true, err
+	})
+	return p, err
+}
+
+// maxCoefficient keeps sums of weighted scores far from overflow, in float32
+// maps as well.
+const maxCoefficient = 1e6
+
+// coefficient reads a number in [0, maxCoefficient].
+func (r *reader) coefficient() (float64, error) {
+	f, err := r.float()
+	if err == nil && (f < 0 || f > maxCoefficient) {
+		err = r.fail(ErrInvalidValue, "%v is not in [0,%v]", f, float64(maxCoefficient))
+	}
+	return f, err
+}
+
+// weights reads {scores: {name: w}, heatmaps: {misalignment, artifact}}. A map
+// that is present replaces the defaults of its kind: what it leaves out is 0.
+func (r *reader) weights() (*Weights, error) {
+	w := DefaultWeights()
+	err := r.fields(func(key string) (bool, error) {
+		switch key {
+		case "scores":
+			w.Scores = [NumScores]float64{}
+			return true, r.fields(func(key string) (known bool, err error) {
+				for s, name := range scoreNames {
+					if key == name {
+						w.Scores[s], err = r.scoreWeight()
+						return true, err
+					}
+				}
+				return false, nil
+			})
+		case "heatmaps":
+			w.Misalignment, w.Artifact = 0, 0
+			return true, r.heatmapWeights(&w)
+		}
+		return false, nil
+	})
+	return &w, err
+}
+
+// scoreWeight reads a number whose size is at most maxCoefficient.
+func (r *reader) scoreWeight() (float64, error) {
+	f, err := r.float()
+	if err == nil && math.Abs(f) > maxCoefficient {
+		err = r.fail(ErrInvalidValue, "%v is not in [%v,%v]", f, float64(-maxCoefficient), float64(maxCoefficient))
+	}
+	return f, err
+}
+
+// weightSlack admits the rounding of weights that are meant to sum to one.
+const weightSlack = 1e-9
+
+func (r *reader) heatmapWeights(w *Weights) error {
+	err := r.fields(func(key string) (known bool, err error) {
+		switch key {
+		case "misalignment":
+			w.Misalignment, err = r.float()
+		case "artifact":
+			w.Artifact, err = r.float()
+		default:
+			return false, nil
+		}
+		return true, err
+	})
+	if err != nil {
+		return err
+	}
+	if w.Misalignment < 0 || w.Artifact < 0 || w.Misalignment+w.Artifact > 1+weightSlack {
+		return r.fail(ErrInvalidValue, "want weights of at least 0 with a sum of at most 1")
+	}
+	return nil
+}
+
+func (r *reader) returns() ([]Return, error) {
+	asked := []Return{}
+	err := r.elements(maxKeys, func(int) error {
+		s, err := r.text(maxKeyBytes)
+		if err != nil {
+			return err
+		}
+		if !Return(s).Valid() {
+			return r.fail(ErrInvalidValue, "%q is not a part of a response", s)
+		}
+		asked = append(asked, Return(s))
+		return nil
+	})
+	return asked, err
+}

@@ -1,0 +1,152 @@
+package server
+
+import (
+	"context"
+	"math"
+	"slices"
+
+	"github.com/denseflow/densereward/dense"
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
+)
+
+// rollout is one request on its way to a response. Slices have one entry a
+// sample.
+type rollout struct {
+	q       *reward.Request
+	model   *Model
+	decoder reward.LatentDecoder // nil for a request of images
+	weights reward.Weights
+	limits  reward.Limits
+
+	pictures []picture
+	errs     []*reward.Error // nil where the sample is fine so far
+	grid     dense.Grid      // empty where no maps are asked for
+	outcomes []batch.Outcome
+	rewards  []float64 // NaN where errs is set
+	weight   []float32 // 1-H, (N,h,w), NaN where errs is set
+
+	denseReward []float32 // R_D, (N,h,w)
+	advantages  *reward.Tensor
+	files       [][]byte // the pictures as PNG, where asked for
+}
+
+// newRollout finds what the request names.
+func (s *Server) newRollout(q *reward.Request) (*rollout, error) {
+	r := &rollout{q: q, model: &s.cfg.Models[0], weights: reward.DefaultWeights(), limits: s.cfg.Limits}
+	if q.Evaluator != "" {
+		m, ok := s.models[q.Evaluator]
+		if !ok {
+			return nil, reward.ErrUnknownEvaluator.With("evaluator: no evaluator %.80q", q.Evaluator)
+		}
+		r.model = m
+	}
+	about := r.model.Description
+	if q.Mode == "" {
+		q.Mode = reward.ModeAnswer
+	}
+	if !slices.Contains(about.Modes, q.Mode) {
+		return nil, reward.ErrUnsupportedMode.With("mode: %s does not answer in mode %q", about.Name, q.Mode)
+	}
+	if q.Weights != nil {
+		r.weights = *q.Weights
+	}
+	if q.Latents == nil && q.Wants(reward.ReturnImages) {
+		return nil, reward.ErrInvalidValue.With("return: images are those decoded from latents")
+	}
+	if q.Latents != nil {
+		d, ok := s.decoders[q.VAE]
+		if !ok {
+			return nil, reward.ErrUnknownVAE.With("vae: no latent decoder %.80q", q.VAE)
+		}
+		r.decoder = d
+	}
+	return r, nil
+}
+
+// evaluate has the samples judged whose pictures are there.
+func (r *rollout) evaluate(ctx context.Context, b *body) error {
+	var jobs []batch.Job
+	var at []int // the job's place in the request
+	for i := range r.pictures {
+		if r.errs[i] == nil {
+			jobs = append(jobs, r.job(i, b))
+			at = append(at, i)
+		}
+	}
+	r.outcomes = make([]batch.Outcome, len(r.pictures))
+	outcomes, err := r.model.Scorer.Score(ctx, jobs)
+	if err != nil {
+		return contextError(err, reward.ErrEvaluatorFailed)
+	}
+	for k, o := range outcomes {
+		i := at[k]
+		if o.Err == nil {
+			o.Err = checkResult(&o.Result, r.model.Description)
+		}
+		if o.Err != nil {
+			r.errs[i] = contextError(o.Err, reward.ErrEvaluatorFailed)
+			o.Result = reward.Result{}
+		}
+		r.outcomes[i] = o
+	}
+	r.rewards = make([]float64, len(r.outcomes))
+	for i := range r.outcomes {
+		r.rewards[i] = r.weights.Reward(r.outcomes[i].Scores)
+		if r.errs[i] != nil {
+			r.rewards[i] = math.NaN()
+		}
+	}
+	return allFailed(ctx, r.errs)
+}
+
+// allFailed is the deadline's or the departed client's error when it is all
+// that a request has come to, so that it is answered with that status.
+func allFailed(ctx context.Context, errs []*reward.Error) error {
+	if ctx.Err() == nil || slices.Contains(errs, nil) {
+		return nil
+	}
+	return contextError(ctx.Err(), reward.ErrInternal)
+}
+
+// job is sample i as the scorer takes it.
+func (r *rollout) job(i int, b *body) batch.Job {
+	p := &r.pictures[i]
+	j := batch.Job{
+		Sample: reward.Sample{Image: p.image, Prompt: r.q.Prompts[i], Mode: r.q.Mode},
+		Bytes:  p.bytes(),
+	}
+	if p.image == nil {
+		j.Load = func(context.Context) (*reward.Image, error) { return p.decode(r.limits) }
+	}
+	if p.borrows {
+		b.hold()
+		j.Release = b.release
+	}
+	return j
+}
+
+// checkResult fails for what no evaluator should give.
+func checkResult(r *reward.Result, about reward.Description) error {
+	for s, v := range r.Scores {
+		if math.IsNaN(v) || v < 0 || v > 1 {
+			return reward.ErrEvaluatorFailed.With("score %s is %v, not in [0,1]", reward.Score(s), v)
+		}
+	}
+	for _, h := range []*reward.Heatmap{&r.Misalignment, &r.Artifact} {
+		if h.Height != about.HeatmapHeight || h.Width != about.HeatmapWidth || len(h.Data) != h.Height*h.Width {
+			return reward.ErrEvaluatorFailed.With("a heatmap of %dx%d with %d values, want %dx%d",
+				h.Height, h.Width, len(h.Data), about.HeatmapHeight, about.HeatmapWidth)
+		}
+	}
+	for i, b := range r.Boxes {
+		sum := b.Importance
+		for _, c := range b.Coords {
+			sum += c
+		}
+		if math.IsNaN(sum) || math.IsInf(sum, 0) {
+			return reward.ErrEvaluatorFailed.With("box %d is not finite", i)
+		}
+	}
+	return nil
+}
