@@ -1,17 +1,58 @@
 package tokenizer
 
 import (
+	"cmp"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 )
 
-// nfc brings text to normalization form C.
+// manyMarks is how many combining characters may follow one another for x/text
+// to normalize them. It follows the stream-safe text format of UAX 15, which
+// breaks runs of more than 30 by U+034F, and a character can decompose into
+// three.
+const manyMarks = 8
+
+// nfc brings text to normalization form C, as Unicode defines it: without what
+// x/text inserts into long runs of combining characters.
 func nfc(text string) string {
 	if ascii(text) {
 		return text
 	}
-	return norm.NFC.String(text)
+	var b strings.Builder
+	done := 0     // what is before is in b
+	boundary := 0 // the last character that composes with none before it
+	marks := 0    // characters since
+	flush := func(end int) {
+		if marks > manyMarks {
+			b.WriteString(norm.NFC.String(text[done:boundary]))
+			writeComposed(&b, text[boundary:end])
+			done = end
+		}
+		boundary, marks = end, 0
+	}
+	for i := 0; i < len(text); {
+		if text[i] < utf8.RuneSelf {
+			flush(i)
+			i++
+			continue
+		}
+		p := norm.NFC.PropertiesString(text[i:])
+		if p.BoundaryBefore() {
+			flush(i)
+		} else {
+			marks++
+		}
+		i += p.Size()
+	}
+	flush(len(text))
+	if done == 0 {
+		return norm.NFC.String(text)
+	}
+	b.WriteString(norm.NFC.String(text[done:]))
+	return b.String()
 }
 
 // ascii reports whether text is ASCII, which is its own normal form.
@@ -22,4 +63,68 @@ func ascii(text string) bool {
 		}
 	}
 	return true
+}
+
+// combining is a character with its canonical combining class, 0 for those that
+// others combine with.
+type combining struct {
+	r     rune
+	class uint8
+}
+
+// writeComposed writes the normal form of part by the algorithm of UAX 15:
+// decompose, sort by class, compose. part begins with a character that composes
+// with none before it.
+func writeComposed(b *strings.Builder, part string) {
+	characters := decompose(part)
+	starter := -1 // where the last character of class 0 is
+	var last uint8
+	kept := characters[:0]
+	for _, c := range characters {
+		// A character is cut off from the starter by one of its own class or
+		// a higher one between them.
+		if starter >= 0 && (last < c.class || len(kept) == starter+1) {
+			if r, ok := composite(kept[starter].r, c.r); ok {
+				kept[starter].r = r
+				continue
+			}
+		}
+		if c.class == 0 {
+			starter = len(kept)
+		}
+		last = c.class
+		kept = append(kept, c)
+	}
+	for _, c := range kept {
+		b.WriteRune(c.r)
+	}
+}
+
+// decompose gives the full canonical decomposition of part.
+func decompose(part string) []combining {
+	var characters []combining
+	for _, r := range part {
+		for _, d := range norm.NFD.String(string(r)) {
+			characters = append(characters, combining{d, norm.NFD.PropertiesString(string(d)).CCC()})
+		}
+	}
+	for begin := 0; begin < len(characters); begin++ {
+		end := begin
+		for end < len(characters) && characters[end].class > 0 {
+			end++
+		}
+		slices.SortStableFunc(characters[begin:end], func(a, b combining) int {
+			return cmp.Compare(a.class, b.class)
+		})
+		begin = end
+	}
+	return characters
+}
+
+// composite is the character that two compose into. Both are as decomposition
+// and earlier compositions leave them.
+func composite(starter, next rune) (rune, bool) {
+	both := norm.NFC.String(string(starter) + string(next))
+	r, n := utf8.DecodeRuneInString(both)
+	return r, n == len(both)
 }
