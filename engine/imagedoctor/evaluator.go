@@ -34,6 +34,10 @@ type Options struct {
 	MaxNewTokens int
 	// MaxBatch is how many pictures go through the graph at once; 0 is 16.
 	MaxBatch int
+
+	// Demonstration marks weights that are not fit for training, which
+	// Describe passes on.
+	Demonstration bool
 }
 
 const defaultMaxBatch = 16
@@ -56,6 +60,7 @@ type Evaluator struct {
 	inputs      []string
 	resizer     pixels.Resizer
 	fingerprint string
+	imageStart  int // index of the first image token in every prompt
 }
 
 var (
@@ -87,7 +92,7 @@ func Load(runtime *ort.Runtime, dir string, o Options) (*Evaluator, error) {
 	if o.MaxBatch == 0 {
 		o.MaxBatch = defaultMaxBatch
 	}
-	e := &Evaluator{config: config, options: o, tokenizer: t}
+	e := &Evaluator{config: config, options: o, tokenizer: t, imageStart: len(t.Encode(promptHead))}
 	if err := errors.Join(o.check(), config.checkTokenizer(t)); err != nil {
 		return nil, err
 	}
@@ -111,7 +116,7 @@ func (o Options) check() error {
 
 // form is the graph that the options ask for.
 func (e *Evaluator) form() graphOptions {
-	return graphOptions{dtype: onnx.Float32, heads: onnx.Float32, penalty: e.options.RepetitionPenalty != 1}
+	return graphOptions{dtype: onnx.Float32, heads: onnx.Float32, penalty: e.options.RepetitionPenalty != 1, imageStart: e.imageStart}
 }
 
 func (e *Evaluator) open(runtime *ort.Runtime, dir string, graph *onnx.Graph) error {
@@ -142,6 +147,7 @@ func (e *Evaluator) Describe() reward.Description {
 		Modes:         []reward.Mode{reward.ModeAnswer, reward.ModeThink},
 		HeatmapHeight: side,
 		HeatmapWidth:  side,
+		Demonstration: e.options.Demonstration,
 	}
 }
 
