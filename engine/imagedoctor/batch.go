@@ -34,13 +34,7 @@ func (b batch) tokens() map[string]ort.Tensor {
 		longest = max(longest, len(p.ids))
 		total += len(p.ids)
 	}
-	var ids, rowOf, slots, lengths, next, pad, pack []int64
-	positions := make([]int64, 0, 3*total)
-	for axis := range 3 {
-		for _, p := range b.prompts {
-			positions = append(positions, p.positions[axis]...)
-		}
-	}
+	var ids, rowOf, slots, lengths, pad, pack []int64
 	for r, p := range b.prompts {
 		first := int64(len(ids))
 		for _, slot := range p.slots {
@@ -53,16 +47,15 @@ func (b batch) tokens() map[string]ort.Tensor {
 		}
 		last := int64(len(ids) - 1) // padding repeats the last token; nothing reads what comes of it
 		pad = append(pad, slices.Repeat([]int64{last}, longest-len(p.ids))...)
-		lengths, next = append(lengths, int64(len(p.ids))), append(next, p.next)
+		lengths = append(lengths, int64(len(p.ids)))
 	}
 	return map[string]ort.Tensor{
-		inputTokens:    ort.Int64s([]int64{int64(total)}, ids),
-		inputRows:      ort.Int64s([]int64{int64(total)}, rowOf),
-		inputPositions: ort.Int64s([]int64{3, int64(total)}, positions),
-		inputSlots:     ort.Int64s([]int64{int64(len(slots))}, slots),
-		inputLengths:   ort.Int64s([]int64{rows}, lengths),
-		inputNext:      ort.Int64s([]int64{rows}, next),
-		inputPad:       ort.Int64s([]int64{rows, int64(longest)}, pad),
-		inputPack:      ort.Int64s([]int64{int64(total)}, pack),
+		inputTokens:  ort.Int64s([]int64{int64(total)}, ids),
+		inputRows:    ort.Int64s([]int64{int64(total)}, rowOf),
+		inputSlots:   ort.Int64s([]int64{int64(len(slots))}, slots),
+		inputLengths: ort.Int64s([]int64{rows}, lengths),
+		inputLongest: ort.Int64s([]int64{}, []int64{int64(longest)}),
+		inputPad:     ort.Int64s([]int64{rows, int64(longest)}, pad),
+		inputPack:    ort.Int64s([]int64{int64(total)}, pack),
 	}
 }

@@ -60,6 +60,7 @@ type Evaluator struct {
 	inputs      []string
 	resizer     pixels.Resizer
 	fingerprint string
+	imageStart  int // index of the first image token in every prompt
 }
 
 var (
@@ -91,7 +92,7 @@ func Load(runtime *ort.Runtime, dir string, o Options) (*Evaluator, error) {
 	if o.MaxBatch == 0 {
 		o.MaxBatch = defaultMaxBatch
 	}
-	e := &Evaluator{config: config, options: o, tokenizer: t}
+	e := &Evaluator{config: config, options: o, tokenizer: t, imageStart: len(t.Encode(promptHead))}
 	if err := errors.Join(o.check(), config.checkTokenizer(t)); err != nil {
 		return nil, err
 	}
@@ -115,7 +116,7 @@ func (o Options) check() error {
 
 // form is the graph that the options ask for.
 func (e *Evaluator) form() graphOptions {
-	return graphOptions{dtype: onnx.Float32, heads: onnx.Float32, penalty: e.options.RepetitionPenalty != 1}
+	return graphOptions{dtype: onnx.Float32, heads: onnx.Float32, penalty: e.options.RepetitionPenalty != 1, imageStart: e.imageStart}
 }
 
 func (e *Evaluator) open(runtime *ort.Runtime, dir string, graph *onnx.Graph) error {

@@ -5,14 +5,7 @@ import "github.com/denseflow/densereward/engine/onnx"
 // generation is the decoding loop: the highest logit becomes the next token,
 // until every row has ended or the limit is reached. On the way it keeps, for
 // each kind of heatmap, the hidden state that predicted its special token.
-type generation struct {
-	*evaluatorGraph
-	cache []onnx.Value
-}
-
-func newGeneration(e *evaluatorGraph, cache []onnx.Value) *generation {
-	return &generation{e, cache}
-}
+type generation struct{ *evaluatorGraph }
 
 // carried is what passes from one turn to the next, beside the cache.
 type carried struct {
@@ -21,11 +14,12 @@ type carried struct {
 	selected onnx.Value // (B,kinds,hidden): the states that predicted the special tokens
 	found    onnx.Value // (B,kinds) bool: selected holds something
 	passed   onnx.Value // (B,kinds) bool: the special token has occurred
+	past     onnx.Value // (B) int32: tokens before the newest one
 	seen     onnx.Value // (B,vocabulary) bool: tokens the penalty falls on; absent without one
 }
 
 func (c carried) list() []onnx.Value {
-	l := []onnx.Value{c.token, c.done, c.selected, c.found, c.passed}
+	l := []onnx.Value{c.token, c.done, c.selected, c.found, c.passed, c.past}
 	if c.seen.Valid() {
 		l = append(l, c.seen)
 	}
@@ -34,12 +28,12 @@ func (c carried) list() []onnx.Value {
 
 // carriedFrom undoes list and returns what stands behind it.
 func carriedFrom(l []onnx.Value, penalty bool) (carried, []onnx.Value) {
-	c := carried{token: l[0], done: l[1], selected: l[2], found: l[3], passed: l[4]}
+	c := carried{token: l[0], done: l[1], selected: l[2], found: l[3], passed: l[4], past: l[5]}
 	if !penalty {
-		return c, l[5:]
+		return c, l[6:]
 	}
-	c.seen = l[5]
-	return c, l[6:]
+	c.seen = l[6]
+	return c, l[7:]
 }
 
 // run generates from the hidden state (B,hidden) of the prompts' last tokens.
@@ -49,13 +43,10 @@ func (e *generation) run(hidden onnx.Value) (tokens, selected, found onnx.Value)
 	var first carried
 	g.Scope("first", func() { first = e.first(hidden) })
 
-	state := append(first.list(), e.cache...)
+	state := first.list()
 	shapes := make([]onnx.Shape, len(state))
-	for i, v := range e.cache {
-		shape := append(onnx.Shape(nil), v.Shape()...)
-		shape[2] = g.NewSym("past")
-		shapes[len(state)-len(e.cache)+i] = shape
-	}
+	cached, cachedShapes := e.cache.carried(g)
+	state, shapes = append(state, cached...), append(shapes, cachedShapes...)
 	limit := g.Sub(e.in[inputMaxNewTokens], onnx.Scalar(g, int64(1)))
 	turns := onnx.Sym("turns")
 	var out []onnx.Value
@@ -85,6 +76,7 @@ func (e *generation) first(hidden onnx.Value) carried {
 	}
 	c.token = g.ArgMax(logits, 1)
 	c.done = e.ends(g, c.token)
+	c.past = g.Cast(e.in[inputLengths], onnx.Int32)
 	c.passed = g.Equal(g.Unsqueeze(c.token, 1), e.special(g))
 	perKind := g.Concat(0, onnx.Dim{}, g.SizeOf(hidden, 0), onnx.Const(g, []int64{kinds}, 1))
 	c.found = onnx.Full(g, false, perKind, e.batch, onnx.N(kinds))
@@ -99,11 +91,11 @@ func (e *generation) first(hidden onnx.Value) carried {
 
 // turn runs the newest token through the model and predicts the one after it.
 func (e *generation) turn(g *onnx.Graph, turn onnx.Value, state []onnx.Value) (again onnx.Value, next, collected []onnx.Value) {
-	c, past := carriedFrom(state, e.o.penalty)
-	attention := e.stepAttention(g, turn, past)
+	c, cached := carriedFrom(state, e.o.penalty)
 	x := g.Gather(e.language.embedding(), c.token, 0)
-	r := e.language.step(g, g.Add(e.in[inputNext], turn))
-	sum, branch := e.language.layers(g, x, r, attention)
+	sum, branch, cached := e.cache.step(g, turn, c.past, cached, func(a attention) (sum, branch onnx.Value) {
+		return e.language.layers(g, x, a)
+	})
 	hidden := e.language.final(g, sum, branch)
 	logits := e.language.head(g, hidden)
 	if e.o.penalty {
@@ -115,11 +107,12 @@ func (e *generation) turn(g *onnx.Graph, turn onnx.Value, state []onnx.Value) (a
 	n.selected = g.Where(g.Unsqueeze(hit, 2), g.Unsqueeze(hidden, 1), c.selected)
 	n.found = g.Or(c.found, hit)
 	n.passed = g.Or(c.passed, hit)
+	n.past = g.Add(c.past, onnx.Scalar(g, int32(1)))
 	n.done = g.Or(c.done, e.ends(g, n.token))
 	if e.o.penalty {
 		n.seen = e.mark(g, c.seen, n.token)
 	}
-	return e.again(g, n.done), append(n.list(), attention.present...), []onnx.Value{n.token}
+	return e.again(g, n.done), append(n.list(), cached...), []onnx.Value{n.token}
 }
 
 // special is the token ids (1,kinds) that ask for a heatmap.

@@ -14,11 +14,10 @@ const (
 	inputPictures     = "pictures"       // (B,side,side,3) uint8: RGB, resized
 	inputPatches      = "patches"        // (B,P,patch) float32, in the processor's order; probes only, instead of pictures
 	inputTokens       = "token_ids"      // (T) int64
-	inputPositions    = "positions"      // (3,T) int64: time, height, width
 	inputRows         = "token_rows"     // (T) int64: the picture each token belongs to
 	inputSlots        = "image_slots"    // (B*units) int64: places of the image tokens among the T
 	inputLengths      = "lengths"        // (B) int64: tokens of each prompt
-	inputNext         = "next_positions" // (B) int64: position of the first generated token
+	inputLongest      = "longest"        // () int64: tokens of the longest prompt
 	inputPad          = "pad_index"      // (B,S) int64: token at each place of the padded rows
 	inputPack         = "pack_index"     // (T) int64: place of each token in the padded rows
 	inputMaxNewTokens = "max_new_tokens" // () int64, at least 1
@@ -40,8 +39,11 @@ type graphOptions struct {
 	dtype   onnx.DType // of the vision tower and the language model
 	heads   onnx.DType // of the heatmap heads
 	penalty bool       // with repetition_penalty as an input
+	paged   bool       // with a cache of pages (CUDA)
 	probes  bool       // with the intermediate results as outputs
 	patches bool       // with the processor's patches as input, not pictures
+
+	imageStart int // index of the first image token in every prompt
 }
 
 // evaluatorGraph is the whole evaluator as one graph: patches and prompt tokens
@@ -54,6 +56,9 @@ type evaluatorGraph struct {
 	vision   *vision
 	language *language
 	heatmap  *heatmap
+
+	cache    cache
+	rotation rotation
 
 	batch, tokens, longest onnx.Dim
 	in                     map[string]onnx.Value
@@ -72,6 +77,10 @@ func buildGraph(c Config, checkpoint *safetensors.Checkpoint, o graphOptions) (*
 		heatmap:  newHeatmap(w, c.HiddenSize, grid/c.Vision.SpatialMergeSize, o.heads),
 		batch:    onnx.Sym("batch"), tokens: onnx.Sym("tokens"), longest: onnx.Sym("longest"),
 		in: map[string]onnx.Value{},
+	}
+	e.cache = &paddedCache{e: e}
+	if o.paged {
+		e.cache = &pagedCache{e: e}
 	}
 	e.inputs()
 	e.outputs()
@@ -93,12 +102,13 @@ func (e *evaluatorGraph) inputs() {
 		add(inputPictures, onnx.Uint8, e.batch, side, side, onnx.N(int64(c.InChannels)))
 	}
 	add(inputTokens, onnx.Int64, e.tokens)
-	add(inputPositions, onnx.Int64, onnx.N(3), e.tokens)
 	add(inputSlots, onnx.Int64, e.batch.Times(onnx.N(units)))
 	add(inputLengths, onnx.Int64, e.batch)
-	add(inputNext, onnx.Int64, e.batch)
-	add(inputPad, onnx.Int64, e.batch, e.longest)
-	add(inputPack, onnx.Int64, e.tokens)
+	add(inputLongest, onnx.Int64)
+	if !e.o.paged {
+		add(inputPad, onnx.Int64, e.batch, e.longest)
+		add(inputPack, onnx.Int64, e.tokens)
+	}
 	add(inputMaxNewTokens, onnx.Int64)
 	if e.o.penalty {
 		add(inputRows, onnx.Int64, e.tokens)
@@ -113,9 +123,8 @@ func (e *evaluatorGraph) outputs() {
 		patches = e.vision.patchify(g, e.in[inputPictures], e.c.Preprocessor)
 	}
 	features := e.vision.features(g, patches)
-	hidden, cache := e.prompt(features)
-	gen := newGeneration(e, cache)
-	tokens, selected, found := gen.run(hidden)
+	hidden := e.prompt(features)
+	tokens, selected, found := (&generation{e}).run(hidden)
 	maps := e.heatmap.maps(g, features, selected)
 	shown := g.Reshape(g.Cast(found, onnx.Float32), e.batch, onnx.N(kinds), onnx.N(1), onnx.N(1))
 	g.Output(outputTokens, tokens)
@@ -128,8 +137,8 @@ func (e *evaluatorGraph) outputs() {
 }
 
 // prompt runs the prompts through the language model: the hidden state (B,hidden)
-// of each one's last token after the final norm, and the cache.
-func (e *evaluatorGraph) prompt(features onnx.Value) (hidden onnx.Value, cache []onnx.Value) {
+// of each one's last token after the final norm.
+func (e *evaluatorGraph) prompt(features onnx.Value) (hidden onnx.Value) {
 	g, c := e.g, e.c
 	g.Scope("prompt", func() {
 		width := onnx.N(int64(c.HiddenSize))
@@ -137,37 +146,15 @@ func (e *evaluatorGraph) prompt(features onnx.Value) (hidden onnx.Value, cache [
 		slots := g.Reshape(e.in[inputSlots], e.in[inputSlots].Dim(0), onnx.N(1))
 		x = g.ScatterND(x, slots, g.Reshape(features, e.in[inputSlots].Dim(0), width))
 
-		attention := e.promptAttention()
-		sum, branch := e.language.layers(g, x, e.language.prompt(g, e.in[inputPositions]), attention)
+		rows := g.Add(e.in[inputLongest], e.in[inputMaxNewTokens])
+		e.rotation = e.language.rotation(g, e.o.imageStart, rows)
+		sum, branch := e.cache.prompt(g, func(a attention) (sum, branch onnx.Value) {
+			return e.language.layers(g, x, a)
+		})
 		last := g.Sub(g.CumSum(e.in[inputLengths], 0), onnx.Scalar(g, int64(1)))
 		hidden = e.language.final(g, g.Gather(sum, last, 0), g.Gather(branch, last, 0))
-		cache = attention.present
 	})
-	return hidden, cache
-}
-
-func (e *evaluatorGraph) promptAttention() *paddedAttention {
-	g := e.g
-	lengths := g.Cast(e.in[inputLengths], onnx.Int32)
-	return &paddedAttention{
-		heads: e.c.NumHeads, kvHeads: e.c.NumKVHeads,
-		pad: e.in[inputPad], pack: e.in[inputPack],
-		last:  g.Sub(lengths, onnx.Scalar(g, int32(1))),
-		size:  g.ReduceMax(lengths, 0, false),
-		total: e.longest,
-	}
-}
-
-// stepAttention attends one new token a row, the turn-th after the prompt.
-func (e *evaluatorGraph) stepAttention(g *onnx.Graph, turn onnx.Value, past []onnx.Value) *paddedAttention {
-	last := g.Cast(g.Add(e.in[inputLengths], turn), onnx.Int32)
-	return &paddedAttention{
-		heads: e.c.NumHeads, kvHeads: e.c.NumKVHeads,
-		last:  last,
-		size:  g.Add(g.ReduceMax(last, 0, false), onnx.Scalar(g, int32(1))),
-		total: g.NewSym("present"),
-		past:  past,
-	}
+	return hidden
 }
 
 // patchGrid is the number of patches a side of the resized picture.

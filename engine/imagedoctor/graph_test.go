@@ -57,7 +57,7 @@ func TestCase00(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := buildGraph(c, ck, graphOptions{dtype: onnx.Float32, heads: onnx.Float32, probes: true, patches: true})
+	g, err := buildGraph(c, ck, graphOptions{dtype: onnx.Float32, heads: onnx.Float32, probes: true, patches: true, imageStart: 21})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestCase00(t *testing.T) {
 	for k, a := range z {
 		t.Log(k, a.Descr, a.Shape)
 	}
-	p, err := c.layOut(cs[0].InputIDs)
+	p, err := c.layOut(cs[0].InputIDs, 21)
 	if err != nil {
 		t.Fatal(err)
 	}

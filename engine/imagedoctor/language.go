@@ -18,13 +18,28 @@ type language struct {
 
 // attention is causal attention with a cache, over packed tokens.
 type attention interface {
-	// attend adds layer i's attention: query (T,heads*size), key and value
-	// (T,kvHeads*size), rotated already; the result is (T,heads*size).
-	attend(g *onnx.Graph, i int, query, key, value onnx.Value) onnx.Value
+	// attend adds layer i's attention: qkv (T,(heads+2*kvHeads)*size) is the
+	// queries, keys and values of each token side by side, not yet rotated; the
+	// result is (T,heads*size).
+	attend(i int, qkv onnx.Value) onnx.Value
 }
 
-// rotation is the cosines and sines (rows,size/2) and each token's row (1,T).
-type rotation struct{ cos, sin, rows onnx.Value }
+// cache holds the keys and values of the tokens that went through the model.
+type cache interface {
+	// prompt attends within the prompts while layers runs, and keeps their keys
+	// and values.
+	prompt(g *onnx.Graph, layers func(attention) (sum, branch onnx.Value)) (sum, branch onnx.Value)
+	// carried is what passes from one step to the next, with the shapes of what
+	// changes in size (see onnx.Graph.Loop).
+	carried(g *onnx.Graph) ([]onnx.Value, []onnx.Shape)
+	// step attends from one new token a row, whose index in its sequence is
+	// past (B) int32, to all before it while layers runs.
+	step(g *onnx.Graph, turn, past onnx.Value, state []onnx.Value, layers func(attention) (sum, branch onnx.Value)) (sum, branch onnx.Value, next []onnx.Value)
+}
+
+// rotation is the cosines and sines (N,size/2) by which queries and keys turn,
+// a row for each index of a token in its sequence.
+type rotation struct{ cos, sin onnx.Value }
 
 // inverseFrequencies is the angle that each pair of a head's values turns by
 // from one position to the next.
@@ -32,50 +47,45 @@ func (l *language) inverseFrequencies() []float32 {
 	half := l.c.HeadDim / 2
 	freqs := make([]float32, half)
 	for i := range freqs {
-		freqs[i] = float32(1 / float64(float32(math.Pow(l.c.RopeTheta, float64(float32(2*i)/float32(l.c.HeadDim))))))
+		exponent := float64(float32(2*i) / float32(l.c.HeadDim))
+		freqs[i] = 1 / float32(math.Pow(l.c.RopeTheta, exponent))
 	}
 	return freqs
 }
 
-// prompt is the rotation of a prompt whose tokens stand at positions (3,T)
-// int64 of time, height and width: M-RoPE gives each axis a section of the
-// frequencies.
-func (l *language) prompt(g *onnx.Graph, positions onnx.Value) rotation {
+// rotation is M-RoPE for tokens with the indices 0 to rows-1 (int64 scalar).
+// Every prompt begins alike and has its picture at imageStart, so that a
+// token's index tells its position: text counts on along all three axes; the
+// picture keeps its time and counts rows and columns; text goes on behind the
+// largest of them.
+func (l *language) rotation(g *onnx.Graph, imageStart int, rows onnx.Value) rotation {
 	freqs := l.inverseFrequencies()
 	half := int64(len(freqs))
-	tokens := positions.Dim(1)
-	var angles onnx.Value
-	at := 0
-	for axis, n := range l.c.MRopeSection {
-		section := make([]float32, half)
-		copy(section[at:at+n], freqs[at:at+n])
-		at += n
-		p := g.Cast(g.Slice(positions, 0, int64(axis), int64(axis+1)), onnx.Float32)
-		part := g.Mul(g.Reshape(p, tokens, onnx.N(1)), onnx.Const(g, section, 1, half))
-		if axis == 0 {
-			angles = part
-		} else {
-			angles = g.Add(angles, part)
+	side := l.c.patchGrid() / l.c.Vision.SpatialMergeSize
+	var angles []float32
+	add := func(position [3]int) {
+		at := 0
+		for axis, n := range l.c.MRopeSection {
+			for _, f := range freqs[at : at+n] {
+				angles = append(angles, float32(position[axis])*f)
+			}
+			at += n
 		}
 	}
-	rows := g.Unsqueeze(g.Range(g.Squeeze(g.SizeOf(positions, 1), 0), tokens), 0)
-	return l.rotation(g, angles, rows)
-}
-
-// step is the rotation of one token a row, at positions (B) int64 that are the
-// same on all axes, as those of text are.
-func (l *language) step(g *onnx.Graph, positions onnx.Value) rotation {
-	freqs := l.inverseFrequencies()
-	half := int64(len(freqs))
-	batch := positions.Dim(0)
-	p := g.Reshape(g.Cast(positions, onnx.Float32), batch, onnx.N(1))
-	angles := g.Mul(p, onnx.Const(g, freqs, 1, half))
-	rows := g.Unsqueeze(g.Range(g.Squeeze(g.SizeOf(positions, 0), 0), batch), 0)
-	return l.rotation(g, angles, rows)
-}
-
-func (l *language) rotation(g *onnx.Graph, angles, rows onnx.Value) rotation {
-	return rotation{cos: g.Cast(g.Cos(angles), l.dtype), sin: g.Cast(g.Sin(angles), l.dtype), rows: rows}
+	for i := range imageStart {
+		add([3]int{i, i, i})
+	}
+	for i := range side * side {
+		add([3]int{imageStart, imageStart + i/side, imageStart + i%side})
+	}
+	known := int64(imageStart + side*side)
+	// Text after the picture stands at its index less what the picture saved.
+	saved := int64(side*side - side)
+	more := g.Range(g.Sub(rows, onnx.Scalar(g, known)), onnx.Sym("text_rows"))
+	position := g.Cast(g.Add(more, onnx.Scalar(g, known-saved)), onnx.Float32)
+	text := g.Mul(g.Unsqueeze(position, 1), onnx.Const(g, freqs, 1, half))
+	table := g.Concat(0, onnx.Sym("rotary_rows"), onnx.Const(g, angles, known, half), text)
+	return rotation{cos: g.Cast(g.Cos(table), l.dtype), sin: g.Cast(g.Sin(table), l.dtype)}
 }
 
 // vocabulary is the number of rows of the embedding.
@@ -106,9 +116,9 @@ func (l *language) head(g *onnx.Graph, hidden onnx.Value) onnx.Value {
 
 // layers runs tokens x (T,hidden) through all blocks. The result is not yet
 // normalised: it is the sum of both values, which final adds and normalises.
-func (l *language) layers(g *onnx.Graph, x onnx.Value, r rotation, a attention) (sum, branch onnx.Value) {
+func (l *language) layers(g *onnx.Graph, x onnx.Value, a attention) (sum, branch onnx.Value) {
 	for i := range l.c.NumLayers {
-		g.Scope(fmt.Sprintf("layers.%d", i), func() { x, branch = l.layer(g, i, x, branch, r, a) })
+		g.Scope(fmt.Sprintf("layers.%d", i), func() { x, branch = l.layer(g, i, x, branch, a) })
 	}
 	return x, branch
 }
@@ -120,7 +130,7 @@ func (l *language) final(g *onnx.Graph, sum, branch onnx.Value) onnx.Value {
 	return h
 }
 
-func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, r rotation, a attention) (sum, next onnx.Value) {
+func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, a attention) (sum, next onnx.Value) {
 	c, prefix, eps := l.c, fmt.Sprintf("model.layers.%d", i), float32(l.c.RMSNormEps)
 	norm1 := l.w.tensor(prefix+".input_layernorm.weight", l.dtype, int64(c.HiddenSize))
 	norm2 := l.w.tensor(prefix+".post_attention_layernorm.weight", l.dtype, int64(c.HiddenSize))
@@ -130,13 +140,9 @@ func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, r rotation,
 	} else {
 		h = g.RMSNorm(x, norm1, eps)
 	}
-	width, kvWidth := c.NumHeads*c.HeadDim, c.NumKVHeads*c.HeadDim
-	query := l.w.linear(g, h, prefix+".self_attn.q_proj", width, c.HiddenSize)
-	key := l.w.linear(g, h, prefix+".self_attn.k_proj", kvWidth, c.HiddenSize)
-	value := l.w.linear(g, h, prefix+".self_attn.v_proj", kvWidth, c.HiddenSize)
-	query = l.rotate(g, query, r, c.NumHeads)
-	key = l.rotate(g, key, r, c.NumKVHeads)
-	attended := l.w.linearNoBias(g, a.attend(g, i, query, key, value), prefix+".self_attn.o_proj", c.HiddenSize, width)
+	weight, bias := l.projections(prefix + ".self_attn.")
+	attended := a.attend(i, g.Linear(h, weight, bias))
+	attended = l.w.linearNoBias(g, attended, prefix+".self_attn.o_proj", c.HiddenSize, c.NumHeads*c.HeadDim)
 
 	h, x = g.SkipRMSNorm(x, attended, norm2, eps)
 	gate := l.w.linearNoBias(g, h, prefix+".mlp.gate_proj", c.IntermediateSize, c.HiddenSize)
@@ -144,8 +150,12 @@ func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, r rotation,
 	return x, l.w.linearNoBias(g, g.Mul(g.Silu(gate), up), prefix+".mlp.down_proj", c.HiddenSize, c.IntermediateSize)
 }
 
-// rotate turns the heads of x (T,heads*size).
-func (l *language) rotate(g *onnx.Graph, x onnx.Value, r rotation, heads int) onnx.Value {
-	rotated := g.RotaryEmbedding(g.Unsqueeze(x, 0), r.rows, r.cos, r.sin, int64(heads))
-	return g.Squeeze(rotated, 0)
+// projections joins the weights and biases of queries, keys and values, so that
+// one product makes all three. The join happens once, when a session loads the
+// graph.
+func (l *language) projections(prefix string) (weight, bias onnx.Value) {
+	width, kvWidth := l.c.NumHeads*l.c.HeadDim, l.c.NumKVHeads*l.c.HeadDim
+	return l.w.joined(l.dtype, l.c.HiddenSize, []part{
+		{prefix + "q_proj", width}, {prefix + "k_proj", kvWidth}, {prefix + "v_proj", kvWidth},
+	})
 }

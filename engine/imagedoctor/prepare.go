@@ -40,7 +40,7 @@ func (e *Evaluator) Prepare(ctx context.Context, s *reward.Sample) error {
 		return fmt.Errorf("imagedoctor: prompt: %d tokens, the limit is %d", len(ids), maxPromptTokens)
 	}
 	var err error
-	if p.prompt, err = e.config.layOut(ids); err != nil {
+	if p.prompt, err = e.config.layOut(ids, e.imageStart); err != nil {
 		return err
 	}
 	side := e.config.ImageSide()

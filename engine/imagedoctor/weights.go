@@ -92,3 +92,26 @@ func (w *weights) linear(g *onnx.Graph, x onnx.Value, prefix string, out, in int
 func (w *weights) linearNoBias(g *onnx.Graph, x onnx.Value, prefix string, out, in int) onnx.Value {
 	return g.Linear(x, w.tensor(prefix+".weight", x.DType(), int64(out), int64(in)), onnx.Value{})
 }
+
+// part is one of several linear layers that are joined: name.weight (out,in) and
+// name.bias (out).
+type part struct {
+	name string
+	out  int
+}
+
+// joined stacks the weights and biases of layers with one input.
+func (w *weights) joined(dtype onnx.DType, in int, parts []part) (weight, bias onnx.Value) {
+	key := parts[0].name + " and others"
+	if v, ok := w.casts[key]; ok {
+		return v, w.casts[key+" bias"]
+	}
+	weights, biases := make([]onnx.Value, len(parts)), make([]onnx.Value, len(parts))
+	for i, p := range parts {
+		weights[i] = w.tensor(p.name+".weight", dtype, int64(p.out), int64(in))
+		biases[i] = w.tensor(p.name+".bias", dtype, int64(p.out))
+	}
+	weight = w.remember(key, w.g.Concat(0, onnx.Dim{}, weights...))
+	bias = w.remember(key+" bias", w.g.Concat(0, onnx.Dim{}, biases...))
+	return weight, bias
+}

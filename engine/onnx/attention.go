@@ -47,51 +47,125 @@ func (g *Graph) MultiHeadAttention(query, key, value Value, heads int64, scale f
 	return g.Op(contribDomain, op, []Value{query, key, value}, attrs, typed(query.dtype, query.shape))[0]
 }
 
-// GroupQuery is what GroupQueryAttention takes. Query is (B,S,heads*size), Key
-// and Value (B,S,kvHeads*size), the past tensors (B,kvHeads,P,size) or absent.
-// LastIndex (B) int32 holds each row's number of tokens, past and new, minus
-// one; Total is the largest number of tokens as an int32 scalar, and TotalDim
-// its dimension in the present tensors.
+// GroupQuery is what GroupQueryAttention takes. QKV is (B,S,(heads+2*kvHeads)*size):
+// queries, keys and values of each token side by side. The past tensors are
+// (B,kvHeads,P,size), or absent. LastIndex (B) int32 holds each row's number of
+// tokens, past and new, minus one; Total is the largest number of tokens as an
+// int32 scalar, and TotalDim its dimension in the present tensors. Cos and Sin
+// (N,size/2), where given, rotate queries and keys by the row of the token's
+// index in its sequence.
 type GroupQuery struct {
-	Query, Key, Value  Value
+	QKV                Value
 	PastKey, PastValue Value
 	LastIndex, Total   Value
+	Cos, Sin           Value
 	Heads, KVHeads     int64
 	TotalDim           Dim
 }
 
 // GroupQueryAttention is causal attention with a cache and fewer key heads than
-// query heads: com.microsoft GroupQueryAttention, with rotation left to the
-// caller. Rows are right-padded. It returns the output (B,S,heads*size) and the
-// present keys and values (B,kvHeads,TotalDim,size).
+// query heads: com.microsoft GroupQueryAttention. Rows are right-padded. It
+// returns the output (B,S,heads*size) and the present keys and values
+// (B,kvHeads,TotalDim,size).
 func (g *Graph) GroupQueryAttention(q GroupQuery) (out, presentKey, presentValue Value) {
 	const op = "GroupQueryAttention"
-	if !g.sameType(op, q.Query, q.Key, q.Value) || !g.need(op, q.LastIndex, q.Total) {
+	if !g.need(op, q.QKV, q.LastIndex, q.Total) {
 		return
 	}
-	width, ok := q.Query.Dim(-1).Fixed()
-	kvWidth, kvOK := q.Key.Dim(-1).Fixed()
-	if !ok || !kvOK || len(q.Query.shape) != 3 || q.Heads <= 0 || q.KVHeads <= 0 ||
-		width%q.Heads != 0 || q.Heads%q.KVHeads != 0 || kvWidth != width/q.Heads*q.KVHeads {
-		g.Fail("%s: query %v in %d heads, key %v in %d heads", op, q.Query.shape, q.Heads, q.Key.shape, q.KVHeads)
+	size, ok := g.headSize(op, q.QKV, q.Heads, q.KVHeads)
+	if !ok || !g.rotaryTable(op, q.QKV, q.Cos, q.Sin, size) {
 		return
 	}
-	if q.LastIndex.dtype != Int32 || q.Total.dtype != Int32 {
-		g.Fail("%s: lengths are %v and %v, not int32", op, q.LastIndex.dtype, q.Total.dtype)
+	if len(q.QKV.shape) != 3 || q.LastIndex.dtype != Int32 || q.Total.dtype != Int32 {
+		g.Fail("%s: tokens %v, lengths %v and %v where int32 is needed", op, q.QKV.shape, q.LastIndex.dtype, q.Total.dtype)
 		return
 	}
-	size := width / q.Heads
-	batch := q.Query.Dim(0)
+	batch := q.QKV.Dim(0)
 	for _, past := range []Value{q.PastKey, q.PastValue} {
 		if past.Valid() && (len(past.shape) != 4 || past.Dim(0) != batch || past.Dim(1) != N(q.KVHeads) || past.Dim(3) != N(size)) {
-			g.Fail("%s: past %v for query %v", op, past.shape, q.Query.shape)
+			g.Fail("%s: past %v for tokens %v", op, past.shape, q.QKV.shape)
 			return
 		}
 	}
-	present := typed(q.Query.dtype, Shape{batch, N(q.KVHeads), q.TotalDim, N(size)})
+	attrs := []Attr{{"num_heads", q.Heads}, {"kv_num_heads", q.KVHeads}}
+	if q.Cos.Valid() {
+		attrs = append(attrs, Attr{"do_rotary", int64(1)})
+	}
+	present := typed(q.QKV.dtype, Shape{batch, N(q.KVHeads), q.TotalDim, N(size)})
 	outs := g.Op(contribDomain, op,
-		[]Value{q.Query, q.Key, q.Value, q.PastKey, q.PastValue, q.LastIndex, q.Total},
-		[]Attr{{"num_heads", q.Heads}, {"kv_num_heads", q.KVHeads}},
-		typed(q.Query.dtype, q.Query.shape), present, present)
+		[]Value{q.QKV, {}, {}, q.PastKey, q.PastValue, q.LastIndex, q.Total, q.Cos, q.Sin}, attrs,
+		typed(q.QKV.dtype, q.QKV.shape.with(2, N(q.Heads*size))), present, present)
 	return outs[0], outs[1], outs[2]
+}
+
+// Paged is what PagedAttention takes. QKV is (T,(heads+2*kvHeads)*size): the new
+// tokens of all rows behind each other. Ends (B+1) int32 says where each row's
+// begin and end among them, Past (B) int32 how many tokens the row has already.
+// The caches are (blocks,blockSize,kvHeads,size); Table (B,n) int32 lists each
+// row's blocks. Cos and Sin (N,size/2) rotate as in GroupQuery. Bounds (2) int32
+// is the most new tokens and the most tokens of a row; it lies in host memory.
+type Paged struct {
+	QKV                  Value
+	KeyCache, ValueCache Value
+	Ends, Past, Table    Value
+	Cos, Sin             Value
+	Bounds               Value
+	Heads, KVHeads       int64
+}
+
+// PagedAttention is causal attention over rows of any lengths without padding:
+// com.microsoft PagedAttention. The new keys and values are written into the
+// caches, in place: a value made by Full and used by nothing else but
+// PagedAttention serves as one. The output is (T,heads*size).
+func (g *Graph) PagedAttention(p Paged) Value {
+	const op = "PagedAttention"
+	if !g.sameType(op, p.QKV, p.KeyCache, p.ValueCache) || !g.need(op, p.Ends, p.Past, p.Table, p.Bounds) {
+		return Value{}
+	}
+	size, ok := g.headSize(op, p.QKV, p.Heads, p.KVHeads)
+	if !ok || !g.rotaryTable(op, p.QKV, p.Cos, p.Sin, size) {
+		return Value{}
+	}
+	for _, cache := range []Value{p.KeyCache, p.ValueCache} {
+		if len(cache.shape) != 4 || cache.Dim(2) != N(p.KVHeads) || cache.Dim(3) != N(size) {
+			return g.Fail("%s: cache %v for %d heads of %d", op, cache.shape, p.KVHeads, size)
+		}
+	}
+	for _, v := range []Value{p.Ends, p.Past, p.Table, p.Bounds} {
+		if v.dtype != Int32 {
+			return g.Fail("%s: %s is %v, not int32", op, v.name, v.dtype)
+		}
+	}
+	attrs := []Attr{{"num_heads", p.Heads}, {"kv_num_heads", p.KVHeads}}
+	if p.Cos.Valid() {
+		attrs = append(attrs, Attr{"do_rotary", int64(1)})
+	}
+	return g.Op(contribDomain, op,
+		[]Value{p.QKV, {}, {}, p.KeyCache, p.ValueCache, p.Ends, p.Past, p.Table, p.Cos, p.Sin, {}, {}, {}, {}, {}, {}, p.Bounds},
+		attrs, typed(p.QKV.dtype, p.QKV.shape.with(len(p.QKV.shape)-1, N(p.Heads*size))))[0]
+}
+
+// headSize is the width of a head in tokens of queries, keys and values.
+func (g *Graph) headSize(op string, qkv Value, heads, kvHeads int64) (int64, bool) {
+	width, ok := qkv.Dim(-1).Fixed()
+	if !ok || heads <= 0 || kvHeads <= 0 || heads%kvHeads != 0 || width%(heads+2*kvHeads) != 0 {
+		g.Fail("%s: %v in %d heads of queries and %d of keys", op, qkv.shape, heads, kvHeads)
+		return 0, false
+	}
+	return width / (heads + 2*kvHeads), true
+}
+
+// rotaryTable reports whether cos and sin are both absent, or fit heads of size.
+func (g *Graph) rotaryTable(op string, x, cos, sin Value, size int64) bool {
+	if !cos.Valid() && !sin.Valid() {
+		return true
+	}
+	if !g.sameType(op, x, cos, sin) {
+		return false
+	}
+	if len(cos.shape) != 2 || cos.Dim(1) != N(size/2) || !cos.shape.Equal(sin.shape) {
+		g.Fail("%s: cosines %v and sines %v for heads of %d", op, cos.shape, sin.shape, size)
+		return false
+	}
+	return true
 }

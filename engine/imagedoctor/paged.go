@@ -1,0 +1,85 @@
+package imagedoctor
+
+import "github.com/denseflow/densereward/engine/onnx"
+
+// pageTokens is the number of tokens of a page of the cache: the least that
+// the flash kernel takes for heads of 128.
+const pageTokens = 128
+
+// pagedCache keeps the keys and values of all rows in pages, which the attention
+// of each step fills in place: nothing is copied and nothing carried from turn
+// to turn. Rows need no padding. It runs on CUDA.
+type pagedCache struct {
+	e     *evaluatorGraph
+	pages []onnx.Value // keys and values of each layer in turn
+	table onnx.Value   // (B,n) int32: the pages of each row
+	ends  onnx.Value   // (B+1) int32: where each row's new token begins and ends in a step
+}
+
+var _ cache = (*pagedCache)(nil)
+
+func (p *pagedCache) prompt(g *onnx.Graph, layers func(attention) (sum, branch onnx.Value)) (sum, branch onnx.Value) {
+	e := p.e
+	g.Scope("cache", func() { p.allocate(g) })
+	lengths := g.Cast(e.in[inputLengths], onnx.Int32)
+	zero := onnx.Const(g, []int32{0}, 1)
+	bound := g.Cast(g.Unsqueeze(e.in[inputLongest], 0), onnx.Int32)
+	return layers(&pagedAttention{
+		pagedCache: p, g: g,
+		past:   g.Sub(lengths, lengths),
+		ends:   g.Concat(0, onnx.Sym("batch_and_one"), zero, g.CumSum(lengths, 0)),
+		bounds: g.Concat(0, onnx.Dim{}, bound, bound),
+	})
+}
+
+// allocate makes room for every row's prompt and new tokens.
+func (p *pagedCache) allocate(g *onnx.Graph) {
+	e := p.e
+	one := onnx.Scalar(g, int64(1))
+	rows := g.SizeOf(e.in[inputLengths], 0)
+	longest := g.Add(e.in[inputLongest], e.in[inputMaxNewTokens])
+	perRow := g.Unsqueeze(g.Add(g.Div(longest, onnx.Scalar(g, int64(pageTokens))), one), 0)
+	total := g.Mul(rows, perRow)
+	count, width := onnx.Sym("pages"), onnx.Sym("pages_a_row")
+
+	numbers := g.Cast(g.Range(g.Squeeze(total, 0), count), onnx.Int32)
+	p.table = g.ReshapeLike(numbers, g.Concat(0, onnx.Dim{}, rows, perRow), e.batch, width)
+	p.ends = g.Cast(g.Range(g.Squeeze(g.Add(rows, g.Unsqueeze(one, 0)), 0), onnx.Sym("batch_and_one")), onnx.Int32)
+
+	heads, size := onnx.N(int64(e.c.NumKVHeads)), onnx.N(int64(e.c.HeadDim))
+	sizes := g.Concat(0, onnx.Dim{}, total, onnx.Const(g, []int64{pageTokens, int64(e.c.NumKVHeads), int64(e.c.HeadDim)}, 3))
+	for i := range 2 * e.c.NumLayers {
+		// Every tensor has its own fill: equal nodes would be made one.
+		fill := g.Reshape(g.ScalarOf(e.o.dtype, float32(i+1)), onnx.N(1), onnx.N(1), onnx.N(1), onnx.N(1))
+		p.pages = append(p.pages, g.Expand(fill, sizes, count, onnx.N(pageTokens), heads, size))
+	}
+}
+
+func (p *pagedCache) carried(*onnx.Graph) ([]onnx.Value, []onnx.Shape) { return nil, nil }
+
+func (p *pagedCache) step(g *onnx.Graph, turn, past onnx.Value, _ []onnx.Value, layers func(attention) (sum, branch onnx.Value)) (sum, branch onnx.Value, next []onnx.Value) {
+	longest := g.Add(g.Add(p.e.in[inputLongest], turn), onnx.Scalar(g, int64(1)))
+	longest = g.Cast(g.Unsqueeze(longest, 0), onnx.Int32)
+	sum, branch = layers(&pagedAttention{
+		pagedCache: p, g: g, past: past, ends: p.ends,
+		bounds: g.Concat(0, onnx.Dim{}, onnx.Const(g, []int32{1}, 1), longest, longest),
+	})
+	return sum, branch, nil
+}
+
+// pagedAttention is attention by PagedAttention.
+type pagedAttention struct {
+	*pagedCache
+	g                  *onnx.Graph
+	past, ends, bounds onnx.Value
+}
+
+func (a *pagedAttention) attend(i int, qkv onnx.Value) onnx.Value {
+	e := a.e
+	return a.g.PagedAttention(onnx.Paged{
+		QKV: qkv, KeyCache: a.pages[2*i], ValueCache: a.pages[2*i+1],
+		Past: a.past, Ends: a.ends, Table: a.table, Bounds: a.bounds,
+		Cos: e.rotation.cos, Sin: e.rotation.sin,
+		Heads: int64(e.c.NumHeads), KVHeads: int64(e.c.NumKVHeads),
+	})
+}
