@@ -18,6 +18,7 @@ type batch struct {
 func (b batch) inputs(names []string) []ort.Tensor {
 	byName := b.tokens()
 	byName[inputPictures], byName[inputPatches] = b.pictures, b.pictures
+	byName[inputParts] = headParts(len(b.prompts))
 	byName[inputMaxNewTokens] = ort.Int64s([]int64{}, []int64{int64(b.maxTokens)})
 	byName[inputPenalty] = ort.Float32s([]int64{}, []float32{float32(b.penalty)})
 	tensors := make([]ort.Tensor, len(names))
@@ -58,4 +59,19 @@ func (b batch) tokens() map[string]ort.Tensor {
 		inputPad:     ort.Int64s([]int64{rows, int64(longest)}, pad),
 		inputPack:    ort.Int64s([]int64{int64(total)}, pack),
 	}
+}
+
+// maxHeadPart is how many pictures go through the heatmap heads at once. At full
+// size one takes some 130 MB for each activation of the last stage.
+const maxHeadPart = 8
+
+// headParts deals rows out to equal turns of at most maxHeadPart.
+func headParts(rows int) ort.Tensor {
+	turns := (rows + maxHeadPart - 1) / maxHeadPart
+	part := (rows + turns - 1) / turns
+	index := make([]int64, turns*part)
+	for i := range index {
+		index[i] = int64(min(i, rows-1))
+	}
+	return ort.Int64s([]int64{int64(turns), int64(part)}, index)
 }

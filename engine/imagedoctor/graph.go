@@ -21,6 +21,7 @@ const (
 	inputPad          = "pad_index"      // (B,S) int64: token at each place of the padded rows
 	inputPack         = "pack_index"     // (T) int64: place of each token in the padded rows
 	inputMaxNewTokens = "max_new_tokens" // () int64, at least 1
+	inputParts        = "head_parts"     // (n,part) int64: the rows of each turn of the heads; every row once, the last again as filling
 	inputPenalty      = "repetition_penalty"
 )
 
@@ -110,6 +111,7 @@ func (e *evaluatorGraph) inputs() {
 		add(inputPack, onnx.Int64, e.tokens)
 	}
 	add(inputMaxNewTokens, onnx.Int64)
+	add(inputParts, onnx.Int64, onnx.Sym("head_turns"), onnx.Sym("head_part"))
 	if e.o.penalty {
 		add(inputRows, onnx.Int64, e.tokens)
 		add(inputPenalty, onnx.Float32)
@@ -125,7 +127,7 @@ func (e *evaluatorGraph) outputs() {
 	features := e.vision.features(g, patches)
 	hidden := e.prompt(features)
 	tokens, selected, found := (&generation{e}).run(hidden)
-	maps := e.heatmap.maps(g, features, selected)
+	maps := e.maps(features, selected)
 	shown := g.Reshape(g.Cast(found, onnx.Float32), e.batch, onnx.N(kinds), onnx.N(1), onnx.N(1))
 	g.Output(outputTokens, tokens)
 	g.Output(outputHeatmaps, g.Mul(maps, shown))
@@ -134,6 +136,23 @@ func (e *evaluatorGraph) outputs() {
 		g.Output(outputHidden, g.Cast(hidden, onnx.Float32))
 		g.Output(outputLogits, e.language.head(g, hidden))
 	}
+}
+
+// maps runs the heatmap heads over some pictures at a time: at full size their
+// activations outweigh everything else. It returns (B,kinds,side,side).
+func (e *evaluatorGraph) maps(features, selected onnx.Value) onnx.Value {
+	g := e.g
+	turns, part := onnx.Sym("head_turns"), onnx.Sym("head_part")
+	limit := g.Squeeze(g.SizeOf(e.in[inputParts], 0), 0)
+	out := g.Loop(limit, onnx.Scalar(g, true), nil, nil, turns,
+		func(b *onnx.Graph, turn onnx.Value, _ []onnx.Value) (again onnx.Value, next, collected []onnx.Value) {
+			rows := b.Gather(e.in[inputParts], turn, 0)
+			maps := e.heatmap.maps(b, b.Gather(features, rows, 0), b.Gather(selected, rows, 0))
+			return onnx.Scalar(b, true), nil, []onnx.Value{maps}
+		})[0]
+	side := out.Dim(3)
+	flat := g.Reshape(out, turns.Times(part), onnx.N(kinds), side, side)
+	return g.SliceTo(flat, 0, onnx.Const(g, []int64{0}, 1), g.SizeOf(e.in[inputLengths], 0), e.batch)
 }
 
 // prompt runs the prompts through the language model: the hidden state (B,hidden)
