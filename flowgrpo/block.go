@@ -1,0 +1,67 @@
+package flowgrpo
+
+// blockLocations is the number of locations that are worked on at a time: a block
+// of one channel in each tensor and its sums stay in the first-level cache. Sums
+// over an image are taken block by block in order, so that results do not depend
+// on how blocks are spread over cores.
+const blockLocations = 512
+
+// squareDistances fills squares, one value per location from lo on, with the sum
+// over channels of d^2, d the distance of x_{t-1} from its mean. distances, unless
+// nil, receives every d at its place in the tensor.
+func squareDistances[T Float](squares []float64, distances []T, shape Shape, step *Step, image, lo int, modelOutput, sample, prevSample []T) {
+	if shape.Packed {
+		for i := range squares {
+			from, to := shape.row(image, 0, lo+i, lo+i+1)
+			squares[i] = rowSquare(row(distances, from, to), step, modelOutput[from:to], sample[from:to], prevSample[from:to])
+		}
+		return
+	}
+	clear(squares)
+	for channel := range shape.Channels {
+		from, to := shape.row(image, channel, lo, lo+len(squares))
+		addSquares(squares, row(distances, from, to), step, modelOutput[from:to], sample[from:to], prevSample[from:to])
+	}
+}
+
+// row is values[from:to], and nil where there are none.
+func row[T Float](values []T, from, to int) []T {
+	if len(values) == 0 {
+		return nil
+	}
+	return values[from:to]
+}
+
+// addSquares adds one channel's d^2 to a block of locations.
+func addSquares[T Float](squares []float64, distances []T, step *Step, modelOutput, sample, prevSample []T) {
+	a, b := step.SampleCoef, step.OutputCoef
+	modelOutput, sample, prevSample = modelOutput[:len(squares)], sample[:len(squares)], prevSample[:len(squares)]
+	if distances == nil {
+		for i, v := range modelOutput {
+			d := float64(prevSample[i]) - (a*float64(sample[i]) + b*float64(v))
+			squares[i] += d * d
+		}
+		return
+	}
+	distances = distances[:len(squares)]
+	for i, v := range modelOutput {
+		d := float64(prevSample[i]) - (a*float64(sample[i]) + b*float64(v))
+		squares[i] += d * d
+		distances[i] = T(d)
+	}
+}
+
+// rowSquare is the sum of d^2 over the channels of one token.
+func rowSquare[T Float](distances []T, step *Step, modelOutput, sample, prevSample []T) float64 {
+	a, b := step.SampleCoef, step.OutputCoef
+	sample, prevSample = sample[:len(modelOutput)], prevSample[:len(modelOutput)]
+	var square float64
+	for i, v := range modelOutput {
+		d := float64(prevSample[i]) - (a*float64(sample[i]) + b*float64(v))
+		square += d * d
+		if distances != nil {
+			distances[i] = T(d)
+		}
+	}
+	return square
+}
