@@ -7,8 +7,10 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
 )
 
 // Buffers come in classes, each four times the one before. A body that grows
@@ -20,9 +22,11 @@ const (
 	growth        = 4
 )
 
-// bodyPool keeps buffers for bodies.
+// bodyPool keeps buffers for bodies, and counts the bytes of those in use.
 type bodyPool struct {
 	classes [classes]sync.Pool // of *[]byte with cap smallestClass*growth^i
+	held    atomic.Int64
+	limit   int64 // of held
 }
 
 // class is the smallest class that holds n bytes, classes if none does.
@@ -71,52 +75,63 @@ func (b *body) hold() { b.holders.Add(1) }
 
 func (b *body) release() {
 	if b.holders.Add(-1) == 0 {
+		b.pool.held.Add(-int64(len(b.bytes)))
 		b.pool.put(b.bytes)
 	}
 }
 
-// open reads the body of r, which its caller holds.
+// open reads the body of r, of at most limit bytes, which its caller holds. A
+// buffer from the pool may be taken on the word of Content-Length, because it
+// costs nothing new; a fresh one grows with what has arrived.
 func (p *bodyPool) open(r *http.Request, limit int64) (*body, error) {
-	buf, err := p.read(r, limit)
-	if err != nil {
-		return nil, err
-	}
-	b := &body{bytes: buf, pool: p}
-	b.hold()
-	return b, nil
-}
-
-// read reads a body of at most limit bytes. A buffer from the pool may be
-// taken on the word of Content-Length, because it costs nothing new; a fresh
-// one grows with what has arrived.
-func (p *bodyPool) read(r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, reward.ErrBodyTooLarge.With("the body has %d bytes, limit %d", r.ContentLength, limit)
 	}
-	buf := p.take(max(r.ContentLength, 0))
-	if buf == nil {
-		buf = make([]byte, 0, smallestClass)
+	if held := p.held.Load(); held+r.ContentLength > p.limit {
+		return nil, overfull(held)
 	}
+	b := &body{pool: p, bytes: p.take(max(r.ContentLength, 0))}
+	b.hold()
+	if b.bytes == nil {
+		b.bytes = make([]byte, 0, smallestClass)
+	}
+	if err := b.read(r, limit); err != nil {
+		b.release()
+		return nil, err
+	}
+	return b, nil
+}
+
+// read reads the body of r to its end.
+func (b *body) read(r *http.Request, limit int64) error {
 	for {
-		if len(buf) == cap(buf) {
-			if int64(len(buf)) > limit {
-				return nil, reward.ErrBodyTooLarge.With("the body exceeds %d bytes", limit)
+		if len(b.bytes) == cap(b.bytes) {
+			if int64(len(b.bytes)) > limit {
+				return reward.ErrBodyTooLarge.With("the body exceeds %d bytes", limit)
 			}
-			buf = p.grow(buf, r.ContentLength, limit)
+			b.bytes = b.pool.grow(b.bytes, r.ContentLength, limit)
 		}
-		n, err := r.Body.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if int64(len(buf)) > limit {
-			return nil, reward.ErrBodyTooLarge.With("the body exceeds %d bytes", limit)
-		}
-		if err == io.EOF {
-			return buf, nil
-		}
-		if err != nil {
-			return nil, readError(err, len(buf))
+		n, err := r.Body.Read(b.bytes[len(b.bytes):cap(b.bytes)])
+		b.bytes = b.bytes[:len(b.bytes)+n]
+		held := b.pool.held.Add(int64(n))
+		switch {
+		case int64(len(b.bytes)) > limit:
+			return reward.ErrBodyTooLarge.With("the body exceeds %d bytes", limit)
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return readError(err, len(b.bytes))
+		case held > b.pool.limit:
+			return overfull(held)
 		}
 	}
 }
+
+// retryHeld is when to come back if the bodies of others fill the memory:
+// about as long as an upload takes.
+const retryHeld = 2 * time.Second
+
+func overfull(held int64) error { return &batch.OverloadError{RetryAfter: retryHeld, Bytes: held} }
 
 // grow moves a full buffer to the next class, or to what the announced length
 // or the limit leave to be read. One byte more than those shows the end.

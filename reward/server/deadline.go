@@ -13,12 +13,15 @@ import (
 // maxTimeout bounds what a client may ask for, so that seconds fit a Duration.
 const maxTimeout = 24 * time.Hour
 
+// DefaultTimeout is how long a request may take if nobody says otherwise.
+const DefaultTimeout = 10 * time.Minute
+
 // withDeadline is the request's context, cut at the time that the client says
-// it will wait.
-func withDeadline(r *http.Request) (context.Context, context.CancelFunc, error) {
+// it will wait, or after standard if it does not say.
+func withDeadline(r *http.Request, standard time.Duration) (context.Context, context.CancelFunc, error) {
 	text := r.Header.Get(reward.HeaderTimeout)
 	if text == "" {
-		ctx, cancel := context.WithCancel(r.Context())
+		ctx, cancel := context.WithTimeout(r.Context(), standard)
 		return ctx, cancel, nil
 	}
 	seconds, err := strconv.ParseFloat(text, 64)

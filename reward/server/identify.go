@@ -30,13 +30,16 @@ func requestID(c echo.Context) string {
 }
 
 // plainID reports whether id is short and of visible ASCII.
-func plainID(id string) bool {
-	for _, b := range []byte(id) {
+func plainID(id string) bool { return id != "" && len(id) <= maxRequestID && visible(id) }
+
+// visible reports whether text is of visible ASCII alone.
+func visible(text string) bool {
+	for _, b := range []byte(text) {
 		if b <= ' ' || b > '~' {
 			return false
 		}
 	}
-	return id != "" && len(id) <= maxRequestID
+	return true
 }
 
 func randomID() string {

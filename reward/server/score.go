@@ -15,7 +15,7 @@ func (s *Server) score(c echo.Context) error {
 	if kind, _, _ := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); kind != reward.MediaType {
 		return reward.ErrUnsupportedMediaType
 	}
-	ctx, cancel, err := withDeadline(c.Request())
+	ctx, cancel, err := withDeadline(c.Request(), s.cfg.Timeout)
 	if err != nil {
 		return err
 	}
@@ -30,6 +30,10 @@ func (s *Server) score(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	defer func() {
+		s.cfg.Metrics.scored(watch.laps, r.errs)
+		s.traceStages(c.Request().Context(), watch, r.errs)
+	}()
 	r.makeMaps()
 	watch.lap("maps")
 	if err := r.makeAdvantages(ctx, s.gatherer); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/labstack/echo/v4"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // A Scorer judges the samples of one request among those of others. Score
@@ -41,16 +42,37 @@ type Config struct {
 	// Gathering bounds the groups that span requests; the zero value means
 	// DefaultGathering.
 	Gathering Gathering
+	// Timeout is how long a request may take that brings no X-Request-Timeout;
+	// 0 means DefaultTimeout. Without one a hanging evaluator would hold its
+	// callers for ever.
+	Timeout time.Duration
+	// BodyMemory bounds the bytes of all bodies that are being read or judged;
+	// beyond it, requests are refused as overload. 0 means DefaultBodyMemory.
+	BodyMemory int64
+	// Pace bounds slow clients; the zero value means DefaultPace.
+	Pace Pace
+	// Tokens let clients in; nil lets in everybody.
+	Tokens *Tokens
 	// Ready reports why the server should not get requests yet, nil when it
 	// should. A nil Ready is always ready.
 	Ready func() error
 	// Logger gets faults of the server; nil means slog.Default.
 	Logger *slog.Logger
+	// AccessLog gets a line for each request; nil logs none.
+	AccessLog *slog.Logger
+	// Metrics count; nil means new ones. GET /metrics shows them.
+	Metrics *Metrics
+	// Tracing makes spans; nil makes none.
+	Tracing trace.TracerProvider
 	// Now is the clock that stages are timed with; nil means time.Now.
 	Now func() time.Time
 	// NewRequestID names a request that came without an id; nil means random.
 	NewRequestID func() string
 }
+
+// DefaultBodyMemory is the memory for bodies if nobody says otherwise: sixteen
+// of the largest.
+const DefaultBodyMemory = 4 << 30
 
 // Server answers protocol version 1. It is safe for concurrent use.
 type Server struct {
@@ -89,6 +111,7 @@ func New(cfg Config) (*Server, error) {
 		}
 		s.decoders[name] = d
 	}
+	s.bodies.limit = s.cfg.BodyMemory
 	s.gatherer = newGatherer(s.cfg.Gathering)
 	s.route()
 	return s, nil
@@ -100,6 +123,18 @@ func withDefaults(cfg Config) Config {
 	}
 	if cfg.Gathering == (Gathering{}) {
 		cfg.Gathering = DefaultGathering()
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = DefaultTimeout
+	}
+	if cfg.BodyMemory == 0 {
+		cfg.BodyMemory = DefaultBodyMemory
+	}
+	if cfg.Pace == (Pace{}) {
+		cfg.Pace = DefaultPace()
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics("")
 	}
 	if cfg.Ready == nil {
 		cfg.Ready = func() error { return nil }
@@ -116,14 +151,22 @@ func withDefaults(cfg Config) Config {
 	return cfg
 }
 
+// Paths beside those of package reward.
+const (
+	healthPath  = "/healthz"
+	readyPath   = "/readyz"
+	metricsPath = "/metrics"
+)
+
 func (s *Server) route() {
 	s.echo = echo.New()
 	s.echo.HTTPErrorHandler = s.fail
-	s.echo.Use(s.identify, s.contain)
+	s.echo.Use(s.identify, s.watch, s.trace, s.contain, s.secure, s.pace, s.authorize)
 	s.echo.POST(reward.ScorePath, s.score)
 	s.echo.GET(reward.ModelsPath, s.listModels)
-	s.echo.GET("/healthz", s.healthz)
-	s.echo.GET("/readyz", s.readyz)
+	s.echo.GET(healthPath, s.healthz)
+	s.echo.GET(readyPath, s.readyz)
+	s.echo.GET(metricsPath, echo.WrapHandler(s.cfg.Metrics.Handler()))
 }
 
 // ServeHTTP answers one request.

@@ -1,0 +1,70 @@
+package server
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// unknownRoute stands for every path that the server does not have, so that
+// no client makes up metrics.
+const unknownRoute = "other"
+
+// route is the pattern of the path that a request matched.
+func route(c echo.Context) string {
+	if p := c.Path(); p != "" {
+		return p
+	}
+	return unknownRoute
+}
+
+// watch answers errors, and then counts and logs each request.
+func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		began := s.cfg.Now()
+		s.cfg.Metrics.inFlight.Inc()
+		defer s.cfg.Metrics.inFlight.Dec()
+		err := next(c)
+		code := "ok"
+		if err != nil {
+			code = asError(err).Code()
+			c.Error(err) // now, so that the status and size are known
+		}
+		var received int64
+		if b, ok := c.Get(bodyKey).(*pacedBody); ok {
+			received = b.n
+		}
+		d := s.cfg.Now().Sub(began)
+		w := c.Response()
+		s.cfg.Metrics.request(route(c), c.Request().Method, w.Status, code, d, received, w.Size)
+		s.logAccess(c, code, d, received)
+		return nil
+	}
+}
+
+// logAccess writes a line for a request. Probes, which come every few seconds,
+// are for those who debug.
+func (s *Server) logAccess(c echo.Context, code string, d time.Duration, received int64) {
+	if s.cfg.AccessLog == nil {
+		return
+	}
+	r, w := c.Request(), c.Response()
+	level := slog.LevelInfo
+	if open(r.URL.Path) {
+		level = slog.LevelDebug
+	}
+	owner, _ := c.Get(ownerKey).(string)
+	s.cfg.AccessLog.LogAttrs(r.Context(), level, "request",
+		slog.String("request_id", requestID(c)),
+		slog.String("remote", r.RemoteAddr),
+		slog.String("owner", owner),
+		slog.String("method", r.Method),
+		slog.String("path", route(c)),
+		slog.Int("status", w.Status),
+		slog.String("code", code),
+		slog.Int64("received", received),
+		slog.Int64("sent", w.Size),
+		slog.Duration("took", d.Round(time.Microsecond)),
+	)
+}

@@ -1,0 +1,133 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics are a server's own, in a registry of their own. All names begin with
+// densereward_. They are safe for concurrent use.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	requests  *prometheus.CounterVec   // path, method, status, code
+	durations *prometheus.HistogramVec // path
+	stages    *prometheus.HistogramVec // stage of a request
+	inFlight  prometheus.Gauge
+	bodyBytes *prometheus.CounterVec // direction
+	failures  *prometheus.CounterVec // code, of single samples
+
+	batchSizes   *prometheus.HistogramVec // model
+	batchSeconds *prometheus.HistogramVec // model
+	sampleStages *prometheus.HistogramVec // model, stage
+	samples      *prometheus.CounterVec   // model, event
+}
+
+const namespace = "densereward"
+
+// latencyBuckets go from what a cache takes to what a large batch waits, in
+// seconds.
+func latencyBuckets() []float64 { return prometheus.ExponentialBuckets(0.0005, 2, 18) }
+
+// NewMetrics makes the metrics of one server. version names the build.
+func NewMetrics(version string) *Metrics {
+	m := &Metrics{
+		registry:  prometheus.NewRegistry(),
+		requests:  counters("http_requests_total", "Requests by what became of them; code is \"ok\" or the error's.", "path", "method", "status", "code"),
+		durations: histograms("http_request_duration_seconds", "From a request's header to the end of its answer.", latencyBuckets(), "path"),
+		stages:    histograms("request_stage_seconds", "Where the time of a scored request went.", latencyBuckets(), "stage"),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "http_requests_in_flight", Help: "Requests being answered.",
+		}),
+		bodyBytes:    counters("http_body_bytes_total", "Bytes of bodies, received and sent.", "direction"),
+		failures:     counters("sample_errors_total", "Samples that were answered with an error in a scored request, by its code.", "code"),
+		batchSizes:   histograms("batch_samples", "Samples in one evaluation.", prometheus.ExponentialBuckets(1, 2, 9), "model"),
+		batchSeconds: histograms("batch_duration_seconds", "Time of one evaluation.", latencyBuckets(), "model"),
+		sampleStages: histograms("sample_stage_seconds", "Where the time of a sample went.", latencyBuckets(), "model", "stage"),
+		samples:      counters("samples_total", "Samples by what happened to them; see package batch's events.", "model", "event"),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "build_info", Help: "1; the label says which build this is.",
+		ConstLabels: prometheus.Labels{"version": version},
+	})
+	build.Set(1)
+	m.registry.MustRegister(build, m.requests, m.durations, m.stages, m.inFlight, m.bodyBytes, m.failures,
+		m.batchSizes, m.batchSeconds, m.sampleStages, m.samples,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Name: name, Help: help, Buckets: buckets,
+	}, labels)
+}
+
+// Handler answers GET /metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}
+
+// request notes one request that was answered.
+func (m *Metrics) request(path, method string, status int, code string, d time.Duration, in, out int64) {
+	m.requests.WithLabelValues(path, method, strconv.Itoa(status), code).Inc()
+	m.durations.WithLabelValues(path).Observe(d.Seconds())
+	m.bodyBytes.WithLabelValues("in").Add(float64(in))
+	m.bodyBytes.WithLabelValues("out").Add(float64(out))
+}
+
+// scored notes the stages of a scored request and the errors of its samples.
+func (m *Metrics) scored(laps []lap, errs []*reward.Error) {
+	for _, l := range laps {
+		m.stages.WithLabelValues(l.stage).Observe(l.length.Seconds())
+	}
+	for _, e := range errs {
+		if e != nil {
+			m.failures.WithLabelValues(e.Code()).Inc()
+		}
+	}
+}
+
+// Observer is for the batch.Config of the Scheduler of a model.
+func (m *Metrics) Observer(model string) batch.Observer {
+	o := &modelMetrics{
+		sizes:   m.batchSizes.WithLabelValues(model),
+		seconds: m.batchSeconds.WithLabelValues(model),
+	}
+	for s := range o.stages {
+		o.stages[s] = m.sampleStages.WithLabelValues(model, batch.Stage(s).String())
+	}
+	for e := range o.events {
+		o.events[e] = m.samples.WithLabelValues(model, batch.Event(e).String())
+	}
+	return o
+}
+
+// modelMetrics are the metrics of one model, looked up once.
+type modelMetrics struct {
+	sizes, seconds prometheus.Observer
+	stages         [batch.NumStages]prometheus.Observer
+	events         [batch.NumEvents]prometheus.Counter
+}
+
+var _ batch.Observer = (*modelMetrics)(nil)
+
+func (o *modelMetrics) Stage(s batch.Stage, d time.Duration) { o.stages[s].Observe(d.Seconds()) }
+
+func (o *modelMetrics) Batch(samples int, d time.Duration) {
+	o.sizes.Observe(float64(samples))
+	o.seconds.Observe(d.Seconds())
+}
+
+func (o *modelMetrics) Count(e batch.Event, n int) { o.events[e].Add(float64(n)) }

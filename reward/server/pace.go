@@ -1,0 +1,119 @@
+package server
+
+import (
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// Pace bounds how long bodies may take.
+type Pace struct {
+	// Grace is what a body may take however short it is.
+	Grace time.Duration
+	// MinRate, in bytes a second, is the least average rate after Grace, up and
+	// down. A slower client is cut off.
+	MinRate int64
+}
+
+// DefaultPace is ten seconds, then 128 KiB a second.
+func DefaultPace() Pace { return Pace{Grace: 10 * time.Second, MinRate: 128 << 10} }
+
+// allowance is how long n bytes may take.
+func (p Pace) allowance(n int64) time.Duration {
+	return p.Grace + time.Duration(float64(n)/float64(p.MinRate)*float64(time.Second))
+}
+
+// pace watches the body and the answer of each request.
+func (s *Server) pace(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		conn := http.NewResponseController(c.Response().Writer)
+		w := &pacedWriter{ResponseWriter: c.Response().Writer, pace: s.cfg.Pace, conn: conn}
+		w.extend() // what the connection's last request left has passed
+		c.Response().Writer = w
+		if r.Body == nil || r.Body == http.NoBody {
+			return next(c)
+		}
+		b := &pacedBody{ReadCloser: r.Body, pace: s.cfg.Pace, conn: conn, began: time.Now()}
+		b.extend() // also for what the server discards if nobody reads it
+		r.Body = b
+		c.Set(bodyKey, b)
+		return next(c)
+	}
+}
+
+// bodyKey is where pace leaves the body for the access log.
+const bodyKey = "densereward.body"
+
+// pacedBody fails when its bytes come too slowly.
+type pacedBody struct {
+	io.ReadCloser
+	pace  Pace
+	conn  *http.ResponseController
+	began time.Time
+	n     int64 // bytes so far
+	until time.Time
+}
+
+// deadlineStep is how much a deadline has to move before the connection is
+// told, which takes the runtime longer than reading a few bytes.
+const deadlineStep = 100 * time.Millisecond
+
+// extend moves the deadline to what the bytes so far have earned.
+func (b *pacedBody) extend() {
+	if until := b.began.Add(b.pace.allowance(b.n)); until.Sub(b.until) >= deadlineStep {
+		b.until = until
+		// What cannot be timed, such as a test's recorder, is not slow either.
+		_ = b.conn.SetReadDeadline(until)
+	}
+}
+
+// Read fails when bytes do not come in time.
+func (b *pacedBody) Read(p []byte) (int, error) {
+	b.extend()
+	n, err := b.ReadCloser.Read(p)
+	b.n += int64(n)
+	if err == io.EOF {
+		// The server now listens for the client's departure, which the
+		// deadline must not look like.
+		_ = b.conn.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// pacedWriter fails when the client takes its bytes too slowly.
+type pacedWriter struct {
+	http.ResponseWriter
+	pace  Pace
+	conn  *http.ResponseController
+	began time.Time // of the first write
+	n     int64
+	until time.Time
+}
+
+// extend moves the deadline to what the bytes so far have earned.
+func (w *pacedWriter) extend() {
+	began := w.began
+	if began.IsZero() {
+		began = time.Now()
+	}
+	if until := began.Add(w.pace.allowance(w.n)); until.Sub(w.until) >= deadlineStep {
+		w.until = until
+		_ = w.conn.SetWriteDeadline(until)
+	}
+}
+
+// Write fails when the client does not take its bytes in time.
+func (w *pacedWriter) Write(p []byte) (int, error) {
+	if w.began.IsZero() {
+		w.began = time.Now()
+	}
+	w.n += int64(len(p))
+	w.extend()
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,119 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Front is how a handler faces its clients. Start from DefaultFront.
+type Front struct {
+	// HeaderTimeout is how long a request's header may take, IdleTimeout how
+	// long a connection may wait for its next request.
+	HeaderTimeout, IdleTimeout time.Duration
+	// MaxHeaderBytes bounds a request's header.
+	MaxHeaderBytes int
+
+	// DrainDelay is how long requests are still taken after readiness is off,
+	// for load balancers to notice.
+	DrainDelay time.Duration
+	// DrainLimit is how long requests that were taken may take to finish.
+	DrainLimit time.Duration
+
+	// Certificate makes it HTTPS; nil is plain HTTP.
+	Certificate *Certificate
+	// Logger gets what goes wrong with connections; nil means slog.Default.
+	Logger *slog.Logger
+}
+
+// DefaultFront has ten seconds for a header, two minutes for an idle
+// connection, and thirty seconds to drain.
+func DefaultFront() Front {
+	return Front{
+		HeaderTimeout:  10 * time.Second,
+		IdleTimeout:    2 * time.Minute,
+		MaxHeaderBytes: 64 << 10,
+		DrainLimit:     30 * time.Second,
+	}
+}
+
+// Serve answers connections of l with h until ctx ends, and then drains:
+// readiness goes off; after DrainDelay no more connections are taken;
+// requests that were taken have until DrainLimit to be answered. finish, if not
+// nil, is then called with the same limit to end what is behind h, such as
+// batch.Scheduler's Shutdown. What is left after the limit is cut off, and
+// Serve returns an error.
+func (f Front) Serve(ctx context.Context, l net.Listener, h http.Handler, readiness *Readiness, finish func(context.Context) error) error {
+	if f.Logger == nil {
+		f.Logger = slog.Default()
+	}
+	srv := f.server(h)
+	served := make(chan error, 1)
+	go func() {
+		if srv.TLSConfig != nil {
+			served <- srv.ServeTLS(l, "", "")
+		} else {
+			served <- srv.Serve(l)
+		}
+	}()
+	select {
+	case err := <-served:
+		return fmt.Errorf("server: %w", err)
+	case <-ctx.Done():
+	}
+	readiness.Drain()
+	f.Logger.Info("draining", "delay", f.DrainDelay, "limit", f.DrainLimit)
+	select {
+	case <-time.After(f.DrainDelay):
+	case err := <-served:
+		return fmt.Errorf("server: %w", err)
+	}
+	return f.drain(context.WithoutCancel(ctx), srv, finish)
+}
+
+// server is an http.Server without a limit on the whole of a request, which
+// its size decides: Pace sees to that.
+func (f Front) server(h http.Handler) *http.Server {
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: f.HeaderTimeout,
+		IdleTimeout:       f.IdleTimeout,
+		MaxHeaderBytes:    f.MaxHeaderBytes,
+		Protocols:         new(http.Protocols),
+		ErrorLog:          slog.NewLogLogger(f.Logger.Handler(), slog.LevelWarn),
+	}
+	srv.Protocols.SetHTTP1(true)
+	if f.Certificate != nil {
+		srv.TLSConfig = f.Certificate.Config()
+	}
+	return srv
+}
+
+// drain lets requests finish, within the limit.
+func (f Front) drain(ctx context.Context, srv *http.Server, finish func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, f.DrainLimit)
+	defer cancel()
+	late := srv.Shutdown(ctx)
+	var unfinished error
+	if finish != nil {
+		unfinished = finish(ctx)
+	}
+	if late != nil {
+		// What finish gave up can still be answered.
+		answering, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerGrace)
+		defer cancel()
+		late = srv.Shutdown(answering)
+		unfinished = errors.Join(unfinished, srv.Close())
+	}
+	if err := errors.Join(late, unfinished); err != nil {
+		return fmt.Errorf("server: drained for %v and cut off the rest: %w", f.DrainLimit, err)
+	}
+	return nil
+}
+
+// answerGrace is how long requests have to be answered whose work was given up.
+const answerGrace = time.Second

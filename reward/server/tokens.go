@@ -1,0 +1,138 @@
+package server
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/labstack/echo/v4"
+)
+
+const (
+	maxTokenFile = 1 << 20
+	minToken     = 16 // characters; shorter ones can be guessed
+)
+
+// Tokens are the bearer tokens that a server takes, from a file: one a line,
+// with the name of its owner before it if logs should tell owners apart. Empty
+// lines and lines that begin with # are skipped.
+//
+//	# trainers
+//	alice  4f0c1d6a9b2e8f7733d1
+//	9a6be2c04d5f18e3c7a1
+type Tokens struct {
+	path   string
+	owners atomic.Pointer[[]owner]
+}
+
+// owner is a name and the SHA-256 of its token. Digests are compared rather
+// than tokens: they are all of one length, and the comparison shows nothing
+// of the token.
+type owner struct {
+	name   string
+	digest [sha256.Size]byte
+}
+
+// OpenTokens reads the file. A file without a token is an error: it would let
+// nobody in.
+func OpenTokens(path string) (*Tokens, error) {
+	t := &Tokens{path: path}
+	if err := t.Reload(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Reload reads the file again. After an error the tokens are what they were.
+func (t *Tokens) Reload() error {
+	data, err := readFile(t.path, maxTokenFile)
+	if err != nil {
+		return fmt.Errorf("server: token file: %w", err)
+	}
+	owners, err := parseTokens(data)
+	if err != nil {
+		return fmt.Errorf("server: token file %s: %w", t.path, err)
+	}
+	t.owners.Store(&owners)
+	return nil
+}
+
+// parseTokens reads the lines of a token file. Errors name the line, never the
+// token.
+func parseTokens(data []byte) ([]owner, error) {
+	var owners []owner
+	line := 0
+	for text := range bytes.Lines(data) {
+		line++
+		fields := strings.Fields(string(text))
+		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
+			continue
+		}
+		if len(fields) > 2 {
+			return nil, fmt.Errorf("line %d: want a token, or a name and a token", line)
+		}
+		token := fields[len(fields)-1]
+		if len(token) < minToken || !visible(token) {
+			return nil, fmt.Errorf("line %d: want a token of at least %d visible ASCII characters", line, minToken)
+		}
+		o := owner{name: fmt.Sprintf("line %d", line), digest: sha256.Sum256([]byte(token))}
+		if len(fields) == 2 {
+			o.name = fields[0]
+		}
+		owners = append(owners, o)
+	}
+	if len(owners) == 0 {
+		return nil, errors.New("no token")
+	}
+	return owners, nil
+}
+
+// owner finds whose token it is. It takes the same time for all tokens of a
+// length, right or wrong.
+func (t *Tokens) owner(token string) (name string, ok bool) {
+	digest := sha256.Sum256([]byte(token))
+	for _, o := range *t.owners.Load() {
+		if subtle.ConstantTimeCompare(digest[:], o.digest[:]) == 1 {
+			name, ok = o.name, true
+		}
+	}
+	return name, ok
+}
+
+// ownerKey is where authorize leaves the owner's name for the access log.
+const ownerKey = "densereward.owner"
+
+// open reports whether a path is answered without a token: probes ask whether
+// the server is up, and learn no more.
+func open(path string) bool { return path == healthPath || path == readyPath }
+
+// authorize lets only owners of a token in.
+func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if s.cfg.Tokens == nil || open(c.Request().URL.Path) {
+			return next(c)
+		}
+		name, ok := s.cfg.Tokens.owner(bearer(c.Request()))
+		if !ok {
+			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Bearer realm="densereward"`)
+			return reward.ErrUnauthorized
+		}
+		c.Set(ownerKey, name)
+		return next(c)
+	}
+}
+
+// bearer is the token of a request, "" if it has none.
+func bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
