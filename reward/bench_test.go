@@ -1,0 +1,68 @@
+package reward_test
+
+import (
+	"testing"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/rewardtest"
+)
+
+func rawRequest(b *testing.B) (*reward.Request, []byte) {
+	q := &reward.Request{}
+	for i := range 16 {
+		q.Prompts = append(q.Prompts, "a photograph of a red panda that reads a newspaper in the rain")
+		q.Images = append(q.Images, reward.Picture{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(i), 512, 512))})
+	}
+	m, err := q.Encode(reward.DefaultLimits())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return q, m.Bytes()
+}
+
+// BenchmarkDecodeRequest16Raw decodes a request of 16 raw 512x512 images. The
+// pixels are not copied: the bytes allocated are the proof.
+func BenchmarkDecodeRequest16Raw(b *testing.B) {
+	_, body := rawRequest(b)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := reward.DecodeRequest(body, reward.DefaultLimits()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkEncodeRequest16Raw encodes the same request.
+func BenchmarkEncodeRequest16Raw(b *testing.B) {
+	q, body := rawRequest(b)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := q.Encode(reward.DefaultLimits()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkEncode16Maps makes tensors of 16 maps of 64x64 and encodes the
+// response that holds them.
+func BenchmarkEncode16Maps(b *testing.B) {
+	const n, side = 16, 64
+	values := make([]float32, n*side*side)
+	p := &reward.Response{
+		Rewards: make([]float64, n), Missing: make([]reward.Missing, n),
+		Errors: make([]*reward.Error, n), Cached: make([]bool, n),
+	}
+	for s := range p.Scores {
+		p.Scores[s] = make([]float64, n)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		maps := reward.Float32Tensor(values, n, side, side)
+		p.Dense = &reward.DenseMaps{Height: side, Width: side, Weight: maps, Reward: maps}
+		if p.Encode().Len() == 0 {
+			b.Fatal("empty")
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package reward_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/denseflow/densereward/reward"
+)
+
+// testdata/codes.txt lists every code that was ever published with its status.
+// Lines are added and never changed.
+func TestCodesAreAppendOnly(t *testing.T) {
+	published, err := os.ReadFile("testdata/codes.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var now strings.Builder
+	seen := map[string]bool{}
+	for _, e := range reward.Errors() {
+		if seen[e.Code()] {
+			t.Errorf("code %s is defined twice", e.Code())
+		}
+		seen[e.Code()] = true
+		fmt.Fprintf(&now, "%d %s\n", e.Status(), e.Code())
+	}
+	if !strings.HasPrefix(now.String(), string(published)) {
+		t.Errorf("codes were changed:\n%swant to begin with\n%s", now.String(), published)
+	}
+	if now.String() != string(published) {
+		t.Error("codes were added: append them to testdata/codes.txt and to PROTOCOL.md")
+	}
+}
+
+func TestEveryCodeIsInTheProtocolsPage(t *testing.T) {
+	page, err := os.ReadFile("PROTOCOL.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range reward.Errors() {
+		if line := fmt.Sprintf("| `%s` | %d |", e.Code(), e.Status()); !strings.Contains(string(page), line) {
+			t.Errorf("PROTOCOL.md has no line that begins %s", line)
+		}
+	}
+}
+
+func TestErrorsMatchByCode(t *testing.T) {
+	e := reward.ErrInvalidValue.With("grid: %d", 3)
+	if !errors.Is(fmt.Errorf("wrapped: %w", e), reward.ErrInvalidValue) || errors.Is(e, reward.ErrMissingField) {
+		t.Error("matching is not by code")
+	}
+	if e.Error() != "invalid_value: grid: 3" || e.Status() != 400 {
+		t.Errorf("got %q, %d", e.Error(), e.Status())
+	}
+}
+
+func TestACauseStaysOnThisSide(t *testing.T) {
+	cause := &fs.PathError{Op: "open", Path: "/secret/weights.safetensors", Err: fs.ErrNotExist}
+	e := reward.ErrInternal.Wrap(cause)
+	if !errors.Is(e, fs.ErrNotExist) {
+		t.Error("the cause is lost")
+	}
+	if strings.Contains(e.Error(), "secret") || strings.Contains(string(e.Encode()), "secret") {
+		t.Error("the cause's text travels")
+	}
+}
+
+func TestErrorsSurviveTheWire(t *testing.T) {
+	got, err := reward.DecodeError(reward.ErrOverloaded.With("come back").Encode(), 429)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(got, reward.ErrOverloaded) || got.Message() != "come back" || got.Status() != 429 {
+		t.Errorf("got %v, %d", got, got.Status())
+	}
+	later, err := reward.DecodeError([]byte("\x82\xa4code\xa9brand_new\xa7message\xa1m"), 418)
+	if err != nil || later.Code() != "brand_new" || later.Status() != 418 {
+		t.Errorf("an unknown code: got %v, %v", later, err)
+	}
+	if _, err := reward.DecodeError([]byte("<html>"), 502); err == nil {
+		t.Error("a page of HTML passed for an error")
+	}
+}

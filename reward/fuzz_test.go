@@ -1,0 +1,63 @@
+package reward_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/rewardtest"
+)
+
+// FuzzDecodeRequest holds the decoder to this: it neither panics nor returns
+// what is not a request, and what it returns encodes and decodes to itself.
+func FuzzDecodeRequest(f *testing.F) {
+	for _, q := range requests() {
+		m, err := q.Encode(reward.DefaultLimits())
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(m.Bytes())
+	}
+	for _, h := range rewardtest.HostileBodies() {
+		if len(h.Body) < 64<<10 {
+			f.Add(h.Body)
+		}
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		limits := reward.DefaultLimits()
+		q, err := reward.DecodeRequest(body, limits)
+		if err != nil {
+			if reward.AsError(err, reward.ErrInternal).Code() == reward.ErrInternal.Code() {
+				t.Fatalf("an error without a code: %v", err)
+			}
+			return
+		}
+		m, err := q.Encode(limits)
+		if err != nil {
+			t.Fatalf("a request that was decoded does not encode: %v", err)
+		}
+		again, err := reward.DecodeRequest(m.Bytes(), limits)
+		if err != nil {
+			t.Fatalf("a request that was encoded does not decode: %v", err)
+		}
+		n, err := again.Encode(limits)
+		if err != nil || !bytes.Equal(m.Bytes(), n.Bytes()) {
+			t.Fatalf("the second encoding differs from the first (%v)", err)
+		}
+	})
+}
+
+func FuzzDecodeResponse(f *testing.F) {
+	f.Add(sampleResponse().Encode().Bytes())
+	f.Add(reward.ErrOverloaded.Encode())
+	f.Fuzz(func(t *testing.T, body []byte) {
+		_, _ = reward.DecodeError(body, 500)
+		p, err := reward.DecodeResponse(body)
+		if err != nil {
+			return
+		}
+		if _, err := reward.DecodeResponse(p.Encode().Bytes()); err != nil {
+			t.Fatalf("a response that was decoded does not survive: %v", err)
+		}
+	})
+}
