@@ -1,0 +1,315 @@
+package vae
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/safetensors"
+	"github.com/denseflow/densereward/reward"
+)
+
+// Precision is the type in which a decoder computes.
+type Precision int
+
+// Precisions. Float16 is for GPUs; the activations of some published decoders
+// (the first SDXL ones) overflow in it and give black pictures. CUDA's
+// convolutions take no bfloat16.
+const (
+	Float32 Precision = iota
+	Float16
+)
+
+// Options say how a decoder runs. Runtime is required.
+type Options struct {
+	Runtime  *ort.Runtime
+	Provider ort.Provider
+	Threads  int    // of a CPU; 0 is one per core
+	Name     string // as requests name the decoder; empty is the folder's name
+
+	Precision Precision
+	// ChannelsLast chooses the operators that keep a cell's channels together.
+	// CUDA alone has them.
+	ChannelsLast bool
+
+	// RunPixels bounds the picture pixels that are decoded at once, and with
+	// them the memory, which is about 2 KB a pixel at SD3's and FLUX's widths
+	// in float32. Larger pictures are decoded in overlapping tiles. 0 is 2^20
+	// on a CPU and 2^22, sixteen pictures of 512x512, on a GPU. When memory
+	// runs out the decoder halves it for good.
+	RunPixels int
+	// MaxPixels bounds one picture; 0 is 64 megapixels.
+	MaxPixels int
+}
+
+// Defaults of Options.
+const (
+	defaultRunPixelsCPU  = 1 << 20
+	defaultRunPixelsCUDA = 1 << 22
+	defaultMaxPixels     = 64 << 20
+)
+
+// Decoder turns latents into pictures. It is safe for concurrent use; one call
+// at a time is in the session, so that memory stays bounded.
+type Decoder struct {
+	name        string
+	config      Config
+	fingerprint string
+	maxPixels   int
+	runPixels   atomic.Int64 // halved when memory runs out
+	session     *ort.Session
+	turn        chan struct{} // holds a token while nobody runs
+}
+
+var _ reward.LatentDecoder = (*Decoder)(nil)
+
+// Load builds the decoder that lies in the folder dir as diffusers saves it:
+// config.json and safetensors, in float32, float16 or bfloat16. The weights are
+// read where they lie when the session loads. A tensor that is missing or has
+// another shape than the configuration demands is an error that names it.
+func Load(ctx context.Context, dir string, o Options) (*Decoder, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	config, file, err := readConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	checkpoint, err := safetensors.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	weights, err := checkpoint.Fingerprint()
+	if err != nil {
+		return nil, err
+	}
+	session, err := newSession(config, checkpoint, o, false)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(append([]byte(weights), file...))
+	d := &Decoder{
+		name: o.Name, config: config, fingerprint: hex.EncodeToString(sum[:]),
+		maxPixels: o.MaxPixels, session: session, turn: make(chan struct{}, 1),
+	}
+	if d.name == "" {
+		d.name = filepath.Base(dir)
+	}
+	if d.maxPixels == 0 {
+		d.maxPixels = defaultMaxPixels
+	}
+	d.runPixels.Store(int64(o.runPixels()))
+	d.turn <- struct{}{}
+	return d, nil
+}
+
+func (o Options) runPixels() int {
+	switch {
+	case o.RunPixels > 0:
+		return o.RunPixels
+	case o.Provider.Kind == ort.CUDA:
+		return defaultRunPixelsCUDA
+	}
+	return defaultRunPixelsCPU
+}
+
+// newSession writes the graph and has the runtime load it.
+func newSession(config Config, checkpoint *safetensors.Checkpoint, o Options, probes bool) (*ort.Session, error) {
+	form := graphOptions{dtype: onnx.Float32, last: o.ChannelsLast, probes: probes}
+	if o.Precision == Float16 {
+		form.dtype = onnx.Float16
+	}
+	graph, err := buildGraph(config, checkpoint, form)
+	if err != nil {
+		return nil, err
+	}
+	model, err := graph.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := folder(checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	session, err := o.Runtime.NewSession(model, graph.InputNames(), graph.OutputNames(),
+		ort.SessionOptions{Provider: o.Provider, Threads: o.Threads, InitializersDir: dir})
+	if err != nil {
+		return nil, fmt.Errorf("vae: %w", err)
+	}
+	return session, nil
+}
+
+// folder is where the checkpoint's files lie, all of them.
+func folder(checkpoint *safetensors.Checkpoint) (string, error) {
+	var dir string
+	for _, name := range checkpoint.Names() {
+		t, _ := checkpoint.Tensor(name)
+		if at := filepath.Dir(t.Path); dir == "" {
+			dir = at
+		} else if at != dir {
+			return "", fmt.Errorf("vae: the shards lie in two folders, %s and %s", dir, at)
+		}
+	}
+	return dir, nil
+}
+
+// Describe says what the decoder is.
+func (d *Decoder) Describe() reward.DecoderDescription {
+	return reward.DecoderDescription{
+		Name: d.name, Fingerprint: d.fingerprint, Channels: d.config.LatentChannels,
+		Packed: true, PixelScale: d.config.PixelScale(),
+	}
+}
+
+// Grid is the dense grid of latents of this shape: the cells of (N,C,h,w), the
+// tokens of (N,L,D), which must be a square number.
+func (d *Decoder) Grid(shape []int) (height, width int, err error) {
+	l, err := d.layoutOf(shape, 0, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	if l.packed {
+		return l.height / patch, l.width / patch, nil
+	}
+	return l.height, l.width, nil
+}
+
+// Decode turns latents (N,C,h,w), or packed tokens (N,L,4C) of a square
+// picture, into N pictures. They are the trainer's latents, scaled and shifted
+// as the flow model sees them, in float32, float16 or bfloat16. Latents that
+// are not finite cost their picture alone: it is nil and its error is set.
+func (d *Decoder) Decode(ctx context.Context, latents *reward.Tensor) ([]*reward.Image, []*reward.Error, error) {
+	return d.DecodeTokens(ctx, latents, 0, 0)
+}
+
+// DecodeTokens is Decode with the grid of packed tokens: height rows of width
+// tokens. Zero for both derives it as Decode does; latents (N,C,h,w) have their
+// own and ignore it.
+func (d *Decoder) DecodeTokens(ctx context.Context, latents *reward.Tensor, height, width int) ([]*reward.Image, []*reward.Error, error) {
+	if err := latents.Check(); err != nil {
+		return nil, nil, err
+	}
+	switch latents.Type {
+	case reward.Float16, reward.BFloat16, reward.Float32:
+	default:
+		return nil, nil, reward.ErrUnsupportedDType.With("latents: type %s: want float32, float16 or bfloat16", latents.Type)
+	}
+	l, err := d.layoutOf(latents.Shape, height, width)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d.decode(ctx, latents, l)
+}
+
+// decode runs the pictures, as many at once as memory allows, and starts over
+// with less where it does not.
+func (d *Decoder) decode(ctx context.Context, latents *reward.Tensor, l layout) ([]*reward.Image, []*reward.Error, error) {
+	select {
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	case <-d.turn:
+		defer func() { d.turn <- struct{}{} }()
+	}
+	for {
+		pixels := int(d.runPixels.Load())
+		images, errs, err := d.attempt(ctx, latents, l, pixels)
+		if !errors.Is(err, ort.ErrOutOfMemory) || !d.shrink(l, pixels) {
+			return images, errs, err
+		}
+	}
+}
+
+// shrink halves what is decoded at once, down to tiles of the smallest size.
+func (d *Decoder) shrink(l layout, pixels int) bool {
+	scale := d.config.PixelScale()
+	least := minTile * minTile * scale * scale
+	pixels = min(pixels, l.count*l.height*l.width*scale*scale) / 2
+	if pixels < least {
+		return false
+	}
+	d.runPixels.Store(int64(pixels))
+	return true
+}
+
+// attempt decodes all pictures with at most so many pixels at once.
+func (d *Decoder) attempt(ctx context.Context, latents *reward.Tensor, l layout, pixels int) ([]*reward.Image, []*reward.Error, error) {
+	scale := d.config.PixelScale()
+	images := make([]*reward.Image, l.count)
+	var errs []*reward.Error
+	size := l.height * l.width * scale * scale
+	together := max(1, min(pixels/size, l.count))
+	buf := make([]float32, together*l.cells())
+	var at []int // the pictures in buf
+	flush := func() error {
+		if len(at) == 0 {
+			return nil
+		}
+		decoded, err := d.run(ctx, buf[:len(at)*l.cells()], l, pixels)
+		for k, i := range at {
+			if err == nil {
+				images[i] = &decoded[k]
+			}
+		}
+		at = at[:0]
+		return err
+	}
+	for i := range l.count {
+		if err := l.elements(buf[len(at)*l.cells():(len(at)+1)*l.cells()], latents, i); err != nil {
+			if errs == nil {
+				errs = make([]*reward.Error, l.count)
+			}
+			errs[i] = err
+			continue
+		}
+		if at = append(at, i); len(at) == together {
+			if err := flush(); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	if err := flush(); err != nil {
+		return nil, nil, err
+	}
+	return images, errs, nil
+}
+
+// run decodes latents (n,C,h,w), whole or in tiles.
+func (d *Decoder) run(ctx context.Context, latents []float32, l layout, pixels int) ([]reward.Image, error) {
+	scale := d.config.PixelScale()
+	if l.height*l.width*scale*scale > pixels {
+		if t := tilingOf(l.height, l.width, pixels/(scale*scale)); t.several() {
+			img, err := d.runTiles(ctx, latents, l, t)
+			return []reward.Image{img}, err
+		}
+	}
+	n := len(latents) / l.cells()
+	picture, err := d.runWhole(ctx, latents, n, l.height, l.width)
+	if err != nil {
+		return nil, err
+	}
+	images := make([]reward.Image, n)
+	size := len(picture) / n
+	for i := range images {
+		images[i] = reward.Image{Width: l.width * scale, Height: l.height * scale, Pix: picture[i*size : (i+1)*size : (i+1)*size]}
+	}
+	return images, nil
+}
+
+// runWhole decodes latents (n,C,h,w) to pictures (n,s*h,s*w,3).
+func (d *Decoder) runWhole(ctx context.Context, latents []float32, n, height, width int) ([]uint8, error) {
+	shape := []int64{int64(n), int64(d.config.LatentChannels), int64(height), int64(width)}
+	out, err := d.session.Run(ctx, []ort.Tensor{ort.Float32s(shape, latents)})
+	if err != nil {
+		return nil, fmt.Errorf("vae %s: %w", d.name, err)
+	}
+	return out[0].Uint8s(), nil
+}
+
+// Close frees the decoder once the call at hand has ended.
+func (d *Decoder) Close() error { return d.session.Close() }

@@ -1,0 +1,59 @@
+package vae
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// float16Scale lifts a half's exponent, moved into a float32's place, from the
+// bias 15 to the bias 127.
+const float16Scale = 0x1p112
+
+// float16 is the value of an IEEE half-precision number; every one of them is
+// a float32.
+func float16(h uint16) float32 {
+	magnitude := uint32(h&0x7fff) << 13
+	if h&0x7c00 == 0x7c00 { // infinite or NaN
+		return math.Float32frombits(uint32(h&0x8000)<<16 | 0x7f800000 | magnitude)
+	}
+	f := math.Float32frombits(magnitude) * float16Scale // exact, subnormals too
+	return math.Float32frombits(math.Float32bits(f) | uint32(h&0x8000)<<16)
+}
+
+// float16s converts little-endian half-precision numbers. dst has one element
+// for two bytes of src.
+func float16s(dst []float32, src []byte) {
+	src = src[:2*len(dst)]
+	for i := range dst {
+		dst[i] = float16(binary.LittleEndian.Uint16(src[2*i:]))
+	}
+}
+
+// bfloat16s converts little-endian bfloat16 numbers. dst has one element for
+// two bytes of src.
+func bfloat16s(dst []float32, src []byte) {
+	src = src[:2*len(dst)]
+	for i := range dst {
+		dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
+	}
+}
+
+// float32s reads little-endian float32 numbers. dst has one element for four
+// bytes of src.
+func float32s(dst []float32, src []byte) {
+	src = src[:4*len(dst)]
+	for i := range dst {
+		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
+	}
+}
+
+// finite tells whether no number is NaN or infinite.
+func finite(values []float32) bool {
+	const exponent = 0x7f800000
+	for _, v := range values {
+		if math.Float32bits(v)&exponent == exponent {
+			return false
+		}
+	}
+	return true
+}
