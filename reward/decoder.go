@@ -8,8 +8,8 @@ import "context"
 // latents cannot be decoded (NaN) has nil in its place and an *Error in errs,
 // which has N entries or is nil; err concerns the whole tensor and is an *Error
 // where the request is at fault. Decode is safe for concurrent use and returns
-// early with ctx's error when ctx is done. The pictures share nothing with the
-// latents.
+// early with ctx's error when ctx is done. Nothing reads the latents after it
+// returned, and the pictures share nothing with them.
 type LatentDecoder interface {
 	Decode(ctx context.Context, latents *Tensor) (images []*Image, errs []*Error, err error)
 	// Grid is the dense grid of latents of this shape: their own height and

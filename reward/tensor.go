@@ -1,9 +1,6 @@
 package reward
 
-import (
-	"encoding/binary"
-	"math"
-)
+import "math"
 
 // DType is an element type by the name that numpy writes in a dtype's str, or
 // "bfloat16", which numpy does not have. All are little-endian.
@@ -93,35 +90,18 @@ func (t *Tensor) index(i int) Tensor {
 	return Tensor{Type: t.Type, Shape: t.Shape[1:], Data: t.Data[i*stride : (i+1)*stride : (i+1)*stride]}
 }
 
-// Float32Tensor is a tensor of the given shape with a copy of values. It
+// Float32Tensor is a tensor of the given shape over values, which it keeps. It
 // panics if shape does not fit them.
 func Float32Tensor(values []float32, shape ...int) *Tensor {
 	mustFit("Float32Tensor", len(values), shape)
-	data := make([]byte, 4*len(values))
-	PutFloat32s(data, values)
-	return &Tensor{Type: Float32, Shape: shape, Data: data}
+	return &Tensor{Type: Float32, Shape: shape, Data: float32Bytes(values)}
 }
 
-// PutFloat32s writes values to dst as the data of a Float32 tensor. It panics
-// if dst does not have four bytes for each.
-func PutFloat32s(dst []byte, values []float32) {
-	if len(dst) != 4*len(values) {
-		panic("reward: PutFloat32s: dst does not fit the values")
-	}
-	for i, v := range values {
-		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
-	}
-}
-
-// Float64Tensor is a tensor of the given shape with a copy of values. It
+// Float64Tensor is a tensor of the given shape over values, which it keeps. It
 // panics if shape does not fit them.
 func Float64Tensor(values []float64, shape ...int) *Tensor {
 	mustFit("Float64Tensor", len(values), shape)
-	data := make([]byte, 8*len(values))
-	for i, v := range values {
-		binary.LittleEndian.PutUint64(data[8*i:], math.Float64bits(v))
-	}
-	return &Tensor{Type: Float64, Shape: shape, Data: data}
+	return &Tensor{Type: Float64, Shape: shape, Data: float64Bytes(values)}
 }
 
 // Uint8Tensor is a tensor of the given shape over values, which it keeps. It
@@ -144,15 +124,12 @@ func (t *Tensor) Float32s() ([]float32, error) {
 	}
 	switch t.Type {
 	case Float32:
-		values := make([]float32, len(t.Data)/4)
-		for i := range values {
-			values[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:]))
-		}
-		return values, nil
+		return readFloat32s(t.Data), nil
 	case Float64:
-		values := make([]float32, len(t.Data)/8)
-		for i := range values {
-			values[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(t.Data[8*i:])))
+		wide := readFloat64s(t.Data)
+		values := make([]float32, len(wide))
+		for i, v := range wide {
+			values[i] = float32(v)
 		}
 		return values, nil
 	}
@@ -166,17 +143,14 @@ func (t *Tensor) Float64s() ([]float64, error) {
 	}
 	switch t.Type {
 	case Float32:
-		values := make([]float64, len(t.Data)/4)
-		for i := range values {
-			values[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:])))
+		narrow := readFloat32s(t.Data)
+		values := make([]float64, len(narrow))
+		for i, v := range narrow {
+			values[i] = float64(v)
 		}
 		return values, nil
 	case Float64:
-		values := make([]float64, len(t.Data)/8)
-		for i := range values {
-			values[i] = math.Float64frombits(binary.LittleEndian.Uint64(t.Data[8*i:]))
-		}
-		return values, nil
+		return readFloat64s(t.Data), nil
 	}
 	return nil, ErrUnsupportedDType.With("type is %s, want %s or %s", t.Type, Float32, Float64)
 }
