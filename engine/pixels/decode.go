@@ -6,13 +6,54 @@ import (
 	"sync"
 )
 
+// JPEGEngine chooses what decodes JPEG files. Both give the same bytes.
+type JPEGEngine uint8
+
+// The engines.
+const (
+	JPEGAuto  JPEGEngine = iota // libjpeg-turbo where it can be loaded, else Go
+	JPEGGo                      // this package
+	JPEGTurbo                   // libjpeg-turbo, loaded at run time
+)
+
+// DecoderConfig says how a Decoder works.
+type DecoderConfig struct {
+	Limits Limits
+	JPEG   JPEGEngine
+}
+
 // A Decoder decodes image files. It keeps memory between files. The zero value
 // has default limits and decodes JPEG in Go. A Decoder is safe for concurrent
 // use and must not be copied.
 type Decoder struct {
 	limits Limits
+	turbo  *turbo    // nil for Go
 	jpegs  sync.Pool // *jpegDecoder
 	pngs   sync.Pool // *pngDecoder
+}
+
+// NewDecoder returns a Decoder. It fails only if JPEGTurbo is asked for and the
+// library cannot be loaded.
+func NewDecoder(c DecoderConfig) (*Decoder, error) {
+	d := &Decoder{limits: c.Limits}
+	if c.JPEG == JPEGGo {
+		return d, nil
+	}
+	t, err := loadTurbo()
+	if err != nil && c.JPEG == JPEGTurbo {
+		return nil, fmt.Errorf("pixels: %w", err)
+	}
+	d.turbo = t
+	return d, nil
+}
+
+// JPEGEngine names what decodes JPEG files: "go", or "libjpeg-turbo" with the
+// name of the library's file.
+func (d *Decoder) JPEGEngine() string {
+	if d.turbo == nil {
+		return "go"
+	}
+	return "libjpeg-turbo (" + d.turbo.name + ")"
 }
 
 // Decode decodes a PNG, JPEG or WebP file to RGB.
@@ -45,11 +86,31 @@ func (d *Decoder) decodeJPEG(data []byte) (*RGB, error) {
 	if j == nil {
 		j = new(jpegDecoder)
 	}
-	j.reset(data)
-	img, err := j.decode(d.limits)
+	img, err := d.decodeJPEGWith(j, data)
 	j.data = nil
 	d.jpegs.Put(j)
 	return img, err
+}
+
+// decodeJPEGWith has the library, if there is one, decode what it decodes as j
+// does. The rest is left to j: files that are broken or nearly so, where the
+// library would guess, and rare kinds. So the answer does not depend on the
+// machine.
+func (d *Decoder) decodeJPEGWith(j *jpegDecoder, data []byte) (*RGB, error) {
+	if d.turbo != nil {
+		j.reset(data)
+		if err := j.survey(d.limits); err != nil {
+			return nil, err
+		}
+		if j.common() {
+			img := NewRGB(j.width, j.height)
+			if d.turbo.decode(img, data[:j.pos]) {
+				return img, nil
+			}
+		}
+	}
+	j.reset(data)
+	return j.decode(d.limits)
 }
 
 func (d *Decoder) decodePNG(data []byte) (*RGB, error) {

@@ -281,6 +281,19 @@ func (j *jpegDecoder) layOut() error {
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
+// common reports whether the components are those of ordinary files: gray, or
+// three of which the first has at most twice the width, or twice the width and
+// the height, of the others. Versions of libjpeg-turbo differ in how they treat
+// the rest.
+func (j *jpegDecoder) common() bool {
+	if len(j.components) == 1 {
+		return true
+	}
+	first, b, c := j.components[0], j.components[1], j.components[2]
+	return len(j.components) == 3 && first.h <= 2 && first.v <= first.h &&
+		b.h == 1 && b.v == 1 && c.h == 1 && c.v == 1
+}
+
 // complete checks at the end of the image that nothing is missing from it.
 // libjpeg shows unfinished progressive files smoothed.
 func (j *jpegDecoder) complete() error {

@@ -33,11 +33,11 @@ func inverseDCT(dst []uint8, stride int, block *[64]int32) {
 			continue
 		}
 		const shift, half = dctBits - passBits, 1 << (dctBits - passBits - 1)
-		even, odd := dctHalves(c[0], c[8], c[16], c[24], c[32], c[40], c[48], c[56])
-		c[0], c[56] = (even[0]+odd[0]+half)>>shift, (even[0]-odd[0]+half)>>shift
-		c[8], c[48] = (even[1]+odd[1]+half)>>shift, (even[1]-odd[1]+half)>>shift
-		c[16], c[40] = (even[2]+odd[2]+half)>>shift, (even[2]-odd[2]+half)>>shift
-		c[24], c[32] = (even[3]+odd[3]+half)>>shift, (even[3]-odd[3]+half)>>shift
+		e0, e1, e2, e3, o0, o1, o2, o3 := dctHalves(c[0]<<dctBits+half, c[8], c[16], c[24], c[32], c[40], c[48], c[56])
+		c[0], c[56] = (e0+o0)>>shift, (e0-o0)>>shift
+		c[8], c[48] = (e1+o1)>>shift, (e1-o1)>>shift
+		c[16], c[40] = (e2+o2)>>shift, (e2-o2)>>shift
+		c[24], c[32] = (e3+o3)>>shift, (e3-o3)>>shift
 	}
 	for y := range 8 {
 		r := block[y*8 : y*8+8 : y*8+8]
@@ -45,32 +45,28 @@ func inverseDCT(dst []uint8, stride int, block *[64]int32) {
 		// The last term shifts samples from around 0 to around 128.
 		const shift = dctBits + passBits + 3
 		const half = 1<<(shift-1) + 128<<shift
-		even, odd := dctHalves(r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7])
-		out[0], out[7] = clamp8((even[0]+odd[0]+half)>>shift), clamp8((even[0]-odd[0]+half)>>shift)
-		out[1], out[6] = clamp8((even[1]+odd[1]+half)>>shift), clamp8((even[1]-odd[1]+half)>>shift)
-		out[2], out[5] = clamp8((even[2]+odd[2]+half)>>shift), clamp8((even[2]-odd[2]+half)>>shift)
-		out[3], out[4] = clamp8((even[3]+odd[3]+half)>>shift), clamp8((even[3]-odd[3]+half)>>shift)
+		e0, e1, e2, e3, o0, o1, o2, o3 := dctHalves(r[0]<<dctBits+half, r[1], r[2], r[3], r[4], r[5], r[6], r[7])
+		out[0], out[7] = clamp8((e0+o0)>>shift), clamp8((e0-o0)>>shift)
+		out[1], out[6] = clamp8((e1+o1)>>shift), clamp8((e1-o1)>>shift)
+		out[2], out[5] = clamp8((e2+o2)>>shift), clamp8((e2-o2)>>shift)
+		out[3], out[4] = clamp8((e3+o3)>>shift), clamp8((e3-o3)>>shift)
 	}
 }
 
-// dctHalves transforms eight coefficients. Sample i of the first four is
-// even[i]+odd[i], and of the last four, counted from the end, even[i]-odd[i].
-func dctHalves(s0, s1, s2, s3, s4, s5, s6, s7 int32) (even, odd [4]int32) {
+// dctHalves transforms eight coefficients, of which s0 is scaled by dctBits and
+// has a term for rounding. Sample i of the first four is e+o, and of the last
+// four, counted from the end, e-o.
+func dctHalves(s0, s1, s2, s3, s4, s5, s6, s7 int32) (e0, e1, e2, e3, o0, o1, o2, o3 int32) {
 	z := (s2 + s6) * dct0541
 	a, b := z+s2*dct0765, z-s6*dct1847
-	sum, difference := (s0+s4)<<dctBits, (s0-s4)<<dctBits
-	even = [4]int32{sum + a, difference + b, difference - b, sum - a}
+	s4 <<= dctBits
+	sum, difference := s0+s4, s0-s4
 
 	z1, z2, z3, z4 := (s7+s1)*-dct0899, (s5+s3)*-dct2562, s7+s3, s5+s1
 	z5 := (z3 + z4) * dct1175
 	z3, z4 = z3*-dct1961+z5, z4*-dct0390+z5
-	odd = [4]int32{
-		s1*dct1501 + z1 + z4,
-		s3*dct3072 + z2 + z3,
-		s5*dct2053 + z2 + z4,
-		s7*dct0298 + z1 + z3,
-	}
-	return even, odd
+	return sum + a, difference + b, difference - b, sum - a,
+		s1*dct1501 + z1 + z4, s3*dct3072 + z2 + z3, s5*dct2053 + z2 + z4, s7*dct0298 + z1 + z3
 }
 
 // fillBlock is inverseDCT of a block with a DC coefficient only.

@@ -90,35 +90,33 @@ func unfilterPaeth(dst, src, above []byte, pixel int) {
 // unfilterPaeth3 is unfilterPaeth for RGB. A byte depends on the one three
 // before it; the three chains run side by side.
 func unfilterPaeth3(dst, src, above []byte) {
-	var left, corner [3]int32
+	var r, g, b, cr, cg, cb int32 // the pixel on the left and the one above it
 	above, dst = above[:len(src)], dst[:len(src)]
 	for i := 0; i+3 <= len(src); i += 3 {
-		s, u, d := src[i:i+3:i+3], above[i:i+3:i+3], dst[i:i+3:i+3]
-		up := [3]int32{int32(u[0]), int32(u[1]), int32(u[2])}
-		r := s[0] + uint8(paeth(left[0], up[0], corner[0]))
-		g := s[1] + uint8(paeth(left[1], up[1], corner[1]))
-		b := s[2] + uint8(paeth(left[2], up[2], corner[2]))
-		d[0], d[1], d[2] = r, g, b
-		left, corner = [3]int32{int32(r), int32(g), int32(b)}, up
+		u := above[i : i+3 : i+3]
+		ur, ug, ub := int32(u[0]), int32(u[1]), int32(u[2])
+		s, d := src[i:i+3:i+3], dst[i:i+3:i+3]
+		r = (int32(s[0]) + paeth(r, ur, cr)) & 0xff
+		d[0] = uint8(r)
+		g = (int32(s[1]) + paeth(g, ug, cg)) & 0xff
+		d[1] = uint8(g)
+		b = (int32(s[2]) + paeth(b, ub, cb)) & 0xff
+		d[2] = uint8(b)
+		cr, cg, cb = ur, ug, ub
 	}
 }
 
-// paeth is the neighbour nearest to left+up-corner; on a tie left, then up.
+// paeth is the neighbour nearest to left+up-corner; on a tie left, then up. It
+// is written without branches, which nobody could predict.
 func paeth(left, up, corner int32) int32 {
-	byLeft := abs(up - corner)
-	byUp := abs(left - corner)
-	byCorner := abs(left + up - 2*corner)
-	nearest := left
+	byLeft, byUp := up-corner, left-corner
+	byCorner := byLeft + byUp
+	byLeft, byUp, byCorner = max(byLeft, -byLeft), max(byUp, -byUp), max(byCorner, -byCorner)
 	if byUp < byLeft {
-		nearest, byLeft = up, byUp
+		left = up
 	}
-	if byCorner < byLeft {
-		nearest = corner
+	if byCorner < min(byLeft, byUp) {
+		left = corner
 	}
-	return nearest
-}
-
-func abs(v int32) int32 {
-	mask := v >> 31
-	return (v ^ mask) - mask
+	return left
 }

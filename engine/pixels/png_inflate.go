@@ -161,7 +161,7 @@ func (z *inflater) block() error {
 	in, pos, acc, n := z.in, z.pos, z.acc, uint(z.n)
 	out, at := z.out, z.at
 	limit := z.size + inSlack - 8
-	literals, distances := (*[1 << literalBits]uint32)(z.literals.entries), z.distances.entries
+	literals := (*[1 << literalBits]uint32)(z.literals.entries)
 	for {
 		if pos > limit {
 			return errZlibShort
@@ -170,7 +170,7 @@ func (z *inflater) block() error {
 		pos += int(63-n) >> 3
 		n |= 56
 
-		// Three literals and a match may need 15*3 bits, then another filling.
+		// Two literals and a length with its extra bits need 15*2+15+5 bits.
 		entry := literals[acc&(1<<literalBits-1)]
 		for range 2 {
 			if entry&entryLiteral == 0 {
@@ -182,8 +182,7 @@ func (z *inflater) block() error {
 			entry = literals[acc&(1<<literalBits-1)]
 		}
 		if entry&entryTable != 0 {
-			index := acc >> literalBits & (1<<(entry>>entryExtra&entryExtraMask) - 1)
-			entry = z.literals.entries[entry>>entryValue+uint32(index)]
+			entry = z.literals.deeper(entry, acc>>literalBits)
 		}
 		acc, n = acc>>(entry&63), n-uint(entry&63)
 		if entry&entryLiteral != 0 {
@@ -198,6 +197,10 @@ func (z *inflater) block() error {
 			z.pos, z.acc, z.n, z.at = pos, acc, int(n), at
 			return z.endBlock(entry)
 		}
+		extra := entry >> entryExtra & entryExtraMask
+		length := int(entry>>entryValue) + int(acc&(1<<extra-1))
+		acc, n = acc>>extra, n-uint(extra)
+
 		if pos > limit {
 			return errZlibShort
 		}
@@ -205,31 +208,40 @@ func (z *inflater) block() error {
 		pos += int(63-n) >> 3
 		n |= 56
 
-		extra := entry >> entryExtra & entryExtraMask
-		length := int(entry>>entryValue) + int(acc&(1<<extra-1))
-		acc, n = acc>>extra, n-uint(extra)
-
-		entry = distances[acc&(1<<distanceBits-1)]
-		if entry&entryTable != 0 {
-			index := acc >> distanceBits & (1<<(entry>>entryExtra&entryExtraMask) - 1)
-			entry = distances[entry>>entryValue+uint32(index)]
-		}
-		if entry&entrySpecial != 0 {
+		distance, used := z.distances.distance(acc)
+		acc, n = acc>>(used&63), n-used
+		switch {
+		case distance == 0:
 			return errZlibCode
-		}
-		acc, n = acc>>(entry&63), n-uint(entry&63)
-		extra = entry >> entryExtra & entryExtraMask
-		distance := int(entry>>entryValue) + int(acc&(1<<extra-1))
-		acc, n = acc>>extra, n-uint(extra)
-		if distance > at {
+		case distance > at:
 			return errZlibDistance
-		}
-		if length > z.want-at {
+		case length > z.want-at:
 			return errZlibLong
 		}
 		repeat(out[at:], out[at-distance:], distance, length)
 		at += length
 	}
+}
+
+// deeper follows an entry that stands for a further table, with the bits behind
+// those that led to it.
+func (h *huffmanTable) deeper(entry uint32, acc uint64) uint32 {
+	index := acc & (1<<(entry>>entryExtra&entryExtraMask) - 1)
+	return h.entries[entry>>entryValue+uint32(index)]
+}
+
+// distance decodes a distance, at most 28 bits of acc. It is 0 if the bits are
+// no code.
+func (h *huffmanTable) distance(acc uint64) (distance int, used uint) {
+	entry := h.entries[acc&(1<<distanceBits-1)]
+	if entry&entryTable != 0 {
+		entry = h.deeper(entry, acc>>distanceBits)
+	}
+	if entry&entrySpecial != 0 {
+		return 0, 0
+	}
+	code, extra := uint(entry&63), uint(entry>>entryExtra&entryExtraMask)
+	return int(entry>>entryValue) + int(acc>>code&(1<<extra-1)), code + extra
 }
 
 // endBlock handles an entry that is neither literal nor length.

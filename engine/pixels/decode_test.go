@@ -1,0 +1,231 @@
+package pixels
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// expected is what Pillow makes of the files in testdata/files.
+type expected struct {
+	Float16Levels string `json:"float16_levels_sha256"`
+	Files         map[string]struct {
+		Width, Height int
+		SHA256        string
+	}
+}
+
+func readExpected(t testing.TB) expected {
+	t.Helper()
+	var e expected
+	if err := json.Unmarshal(readFile(t, "files/expected.json"), &e); err != nil {
+		t.Fatal(err)
+	}
+	if len(e.Files) < 90 {
+		t.Fatalf("expected.json has %d files", len(e.Files))
+	}
+	return e
+}
+
+// turboDecoder returns a Decoder with libjpeg-turbo. Where the library is
+// absent it skips the test, but fails it in CI, which installs the library.
+func turboDecoder(t testing.TB, limits Limits) *Decoder {
+	t.Helper()
+	d, err := NewDecoder(DecoderConfig{Limits: limits, JPEG: JPEGTurbo})
+	if err != nil && os.Getenv("CI") == "true" {
+		t.Fatalf("CI must have libjpeg-turbo (Debian: libturbojpeg0): %v", err)
+	}
+	if err != nil {
+		t.Skipf("needs libjpeg-turbo (Debian: libturbojpeg0): %v", err)
+	}
+	return d
+}
+
+// TestFilesDecodeAsPillowDecodesThem compares every byte, by SHA-256.
+func TestFilesDecodeAsPillowDecodesThem(t *testing.T) {
+	want := readExpected(t).Files
+	check := func(t *testing.T, d *Decoder, pattern string) {
+		for name, w := range want {
+			if ok, _ := filepath.Match(pattern, name); !ok {
+				continue
+			}
+			t.Run(name, func(t *testing.T) {
+				img, err := d.Decode(readFile(t, "files/"+name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if img.Width != w.Width || img.Height != w.Height {
+					t.Fatalf("size %dx%d, want %dx%d", img.Width, img.Height, w.Width, w.Height)
+				}
+				if got := digest(img); got != w.SHA256 {
+					t.Errorf("SHA-256 %s, want %s", got, w.SHA256)
+				}
+			})
+		}
+	}
+	t.Run("in Go", func(t *testing.T) { check(t, new(Decoder), "*.*") })
+	t.Run("with libjpeg-turbo", func(t *testing.T) { check(t, turboDecoder(t, Limits{}), "*.jpg") })
+}
+
+func TestEveryFixtureIsExpected(t *testing.T) {
+	want := readExpected(t).Files
+	entries, err := os.ReadDir("testdata/files")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if _, ok := want[e.Name()]; !ok && e.Name() != "expected.json" {
+			t.Errorf("%s is not in expected.json", e.Name())
+		}
+	}
+}
+
+func TestJPEGEngineSaysWhatDecodes(t *testing.T) {
+	d, err := NewDecoder(DecoderConfig{JPEG: JPEGGo})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := d.JPEGEngine(); got != "go" {
+		t.Errorf("forced to Go: %q", got)
+	}
+	if got := turboDecoder(t, Limits{}).JPEGEngine(); !strings.Contains(got, "turbojpeg") {
+		t.Errorf("forced to libjpeg-turbo: %q", got)
+	}
+}
+
+// pngHeader is a PNG file that ends after its header.
+func pngHeader(width, height uint32) []byte {
+	b := []byte("IHDR")
+	b = binary.BigEndian.AppendUint32(b, width)
+	b = binary.BigEndian.AppendUint32(b, height)
+	b = append(b, 8, 2, 0, 0, 0)
+	file := binary.BigEndian.AppendUint32([]byte(pngSignature), 13)
+	file = append(file, b...)
+	return binary.BigEndian.AppendUint32(file, crc32.ChecksumIEEE(b))
+}
+
+// jpegHeader is a JPEG file that ends after its frame header.
+func jpegHeader(width, height uint16, frame byte) []byte {
+	b := []byte{0xff, 0xd8, 0xff, frame, 0, 17, 8}
+	b = binary.BigEndian.AppendUint16(b, height)
+	b = binary.BigEndian.AppendUint16(b, width)
+	return append(b, 3, 1, 0x22, 0, 2, 0x11, 0, 3, 0x11, 0)
+}
+
+// webpHeader is a WebP file of one chunk.
+func webpHeader(fourCC string, body ...byte) []byte {
+	b := binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(12+len(body)))
+	b = append(b, "WEBP"+fourCC...)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(body)))
+	return append(b, body...)
+}
+
+func TestBadFilesAreRefused(t *testing.T) {
+	photo := readFile(t, "files/420.jpg")
+	progressive := readFile(t, "files/422-progressive.jpg")
+	png := readFile(t, "files/level-9.png")
+	webp := readFile(t, "files/quality-40.webp")
+	flipped := append([]byte(nil), png...)
+	flipped[len(png)/2] ^= 1
+	cases := []struct {
+		name string
+		data []byte
+		want error
+		says string
+	}{
+		{"an empty file", nil, ErrFormat, ""},
+		{"a text", []byte("GET / HTTP/1.1"), ErrFormat, ""},
+		{"a GIF", []byte("GIF89a\x01\x00\x01\x00"), ErrFormat, ""},
+		{"a PNG header of 60000x60000", pngHeader(60000, 60000), ErrTooLarge, "60000x60000"},
+		{"a PNG header of 2^31-1 squared", pngHeader(1<<31-1, 1<<31-1), ErrTooLarge, "32768"},
+		{"a PNG header of 2^31", pngHeader(1<<31, 1), ErrCorrupt, "2147483648"},
+		{"a PNG header without pixels", pngHeader(0, 5), ErrCorrupt, "0x5"},
+		{"a PNG header alone", pngHeader(30000, 2000), ErrCorrupt, "ends"},
+		{"a PNG one pixel wide and too high", pngHeader(1, 1<<15+1), ErrTooLarge, "32768"},
+		{"a PNG signature alone", []byte(pngSignature), ErrCorrupt, "ends"},
+		{"a PNG cut short", png[:len(png)-100], ErrCorrupt, "left"},
+		{"a PNG with a flipped bit", flipped, ErrCorrupt, "checksum"},
+		{"a JPEG header of 60000x60000", jpegHeader(60000, 60000, 0xc0), ErrTooLarge, "60000x60000"},
+		{"a JPEG header of 20000x20000", jpegHeader(20000, 20000, 0xc2), ErrTooLarge, "67108864"},
+		{"a JPEG header without rows", jpegHeader(10, 0, 0xc0), ErrCorrupt, "10x0"},
+		{"a lossless JPEG", jpegHeader(10, 10, 0xc3), ErrUnsupported, "SOF3"},
+		{"an arithmetic JPEG", jpegHeader(10, 10, 0xc9), ErrUnsupported, "SOF9"},
+		{"a JPEG header alone", jpegHeader(10, 10, 0xc0), ErrCorrupt, "end-of-image"},
+		{"a JPEG signature alone", []byte("\xff\xd8\xff"), ErrCorrupt, "end-of-image"},
+		{"a JPEG cut within its data", photo[:len(photo)-200], ErrCorrupt, "end"},
+		{"a JPEG cut and closed", append(photo[:len(photo)-200:len(photo)-200], 0xff, 0xd9), ErrCorrupt, "ends early"},
+		{"a JPEG without end marker", photo[:len(photo)-2], ErrCorrupt, "end-of-image"},
+		{"a progressive JPEG with scans missing", append(progressive[:len(progressive)/2:len(progressive)/2], 0xff, 0xd9), ErrCorrupt, ""},
+		{"a WebP signature alone", []byte("RIFF\x04\x00\x00\x00WEBP"), ErrCorrupt, ""},
+		{"a WebP cut short", webp[:len(webp)/2], ErrCorrupt, ""},
+		{"a lossless WebP header of 16384x16384", webpHeader("VP8L", 0x2f, 0xff, 0xff, 0xff, 0x0f), ErrTooLarge, "16384x16384"},
+		{"a lossy WebP header of 16383x16383", webpHeader("VP8 ", 0x10, 0, 0, 0x9d, 0x01, 0x2a, 0xff, 0x3f, 0xff, 0x3f), ErrTooLarge, "16383x16383"},
+		{"an extended WebP header of 2^24", webpHeader("VP8X", 0, 0, 0, 0, 0xff, 0xff, 0xff, 0, 0, 0), ErrTooLarge, "16777216x1"},
+		{"an animated WebP", webpHeader("VP8X", 2, 0, 0, 0, 9, 0, 0, 9, 0, 0), ErrUnsupported, "animation"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			img, err := Decode(c.data, Limits{})
+			if !errors.Is(err, c.want) {
+				t.Fatalf("error %v, want %v", err, c.want)
+			}
+			if img != nil {
+				t.Error("a picture with the error")
+			}
+			if !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error %q does not say %q", err, c.says)
+			}
+		})
+	}
+}
+
+// TestDeclaredSizesCostNoMemory decodes headers that claim the largest picture
+// within the limits, and one beyond them.
+func TestDeclaredSizesCostNoMemory(t *testing.T) {
+	for name, data := range map[string][]byte{
+		"PNG beyond the limit":  pngHeader(60000, 60000),
+		"PNG within the limit":  pngHeader(30000, 2000),
+		"JPEG beyond the limit": jpegHeader(60000, 60000, 0xc2),
+		"JPEG within the limit": jpegHeader(30000, 2000, 0xc2),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			if _, err := Decode(data, Limits{}); err == nil {
+				t.Fatal("no error")
+			}
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > 1<<18 {
+				t.Errorf("%d bytes allocated", n)
+			}
+		})
+	}
+}
+
+func TestLimitsApplyToEveryFormat(t *testing.T) {
+	for _, name := range []string{"420.jpg", "level-9.png", "lossless.webp", "quality-40.webp"} {
+		t.Run(name, func(t *testing.T) {
+			data := readFile(t, "files/"+name)
+			img, err := Decode(data, Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := img.Width * img.Height
+			if _, err := Decode(data, Limits{MaxPixels: n, MaxSide: img.Width}); err != nil {
+				t.Errorf("at the limits: %v", err)
+			}
+			if _, err := Decode(data, Limits{MaxPixels: n - 1}); !errors.Is(err, ErrTooLarge) {
+				t.Errorf("one pixel beyond: %v", err)
+			}
+			if _, err := Decode(data, Limits{MaxSide: img.Width - 1}); !errors.Is(err, ErrTooLarge) {
+				t.Errorf("one column beyond: %v", err)
+			}
+		})
+	}
+}
