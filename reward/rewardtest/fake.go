@@ -2,6 +2,8 @@ package rewardtest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"hash/fnv"
 	"sync/atomic"
 	"time"
@@ -72,6 +74,9 @@ func (f *Fake) Prepare(ctx context.Context, s *reward.Sample) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := check(*s); err != nil {
+		return err
+	}
 	s.Prepared = prepared(Identity(s.Image))
 	return nil
 }
@@ -99,6 +104,10 @@ func (f *Fake) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.
 	}
 	results := make([]reward.Result, len(samples))
 	for i, s := range samples {
+		if err := check(s); err != nil {
+			results[i] = reward.Result{Err: err}
+			continue
+		}
 		if f.Fail != nil {
 			if err := f.Fail(s); err != nil {
 				results[i] = reward.Result{Err: err}
@@ -112,6 +121,19 @@ func (f *Fake) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.
 		results[i] = judge(uint64(identity), s, f.side())
 	}
 	return results, nil
+}
+
+// check fails for a sample that no evaluator can judge.
+func check(s reward.Sample) error {
+	switch image := s.Image; {
+	case image == nil:
+		return errors.New("rewardtest: no picture")
+	case image.Width < 1 || image.Height < 1 || len(image.Pix) != image.Width*image.Height*3:
+		return fmt.Errorf("rewardtest: a picture of %dx%d has %d bytes", image.Width, image.Height, len(image.Pix))
+	case !s.Mode.Valid():
+		return fmt.Errorf("rewardtest: mode %q", s.Mode)
+	}
+	return nil
 }
 
 // Identity is a number that a picture's size and a sample of its bytes give.

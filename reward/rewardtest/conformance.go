@@ -1,0 +1,299 @@
+package rewardtest
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/denseflow/densereward/reward"
+)
+
+// heatmapTolerance admits what a batch's size and padding do to float32 sums
+// of a model: the same sample in another batch.
+const heatmapTolerance = 1e-3
+
+// Run tests that what newEvaluator makes is an Evaluator, and a Preparer if it
+// claims to be. It makes one and uses it throughout; if it is an io.Closer the
+// caller closes it.
+func Run(t *testing.T, newEvaluator func() reward.Evaluator) {
+	s := &suite{evaluator: newEvaluator()}
+	s.about = s.evaluator.Describe()
+	t.Run("it describes itself", s.testDescription)
+	t.Run("it gives scores and heatmaps in their ranges and sizes", s.testRanges)
+	t.Run("it gives the same answer twice", s.testDeterminism)
+	t.Run("it keeps the order of its samples", s.testOrder)
+	t.Run("it answers every mode of its description", s.testModes)
+	t.Run("it gives no results for no samples", s.testNoSamples)
+	t.Run("one bad sample costs its neighbours nothing", s.testBadSamples)
+	t.Run("it leaves its samples alone and its results to the caller", s.testOwnership)
+	t.Run("it returns when its context is done", s.testCancel)
+	t.Run("it serves many callers at a time", s.testConcurrency)
+	t.Run("it gives prepared samples the answer of unprepared ones", s.testPrepare)
+}
+
+type suite struct {
+	evaluator reward.Evaluator
+	about     reward.Description
+}
+
+// samples are of different sizes, prompts and pictures.
+func (s *suite) samples() []reward.Sample {
+	mode := s.about.Modes[0]
+	return []reward.Sample{
+		{Image: Picture(1, 64, 64), Prompt: "a red circle", Mode: mode},
+		{Image: Picture(2, 96, 64), Prompt: "three blue squares to the left of a green triangle, in the rain", Mode: mode},
+		{Image: Picture(3, 33, 71), Prompt: "", Mode: mode},
+		{Image: Picture(4, 64, 64), Prompt: "a red circle", Mode: mode},
+	}
+}
+
+func (s *suite) evaluate(t *testing.T, samples []reward.Sample) []reward.Result {
+	t.Helper()
+	results, err := s.evaluator.Evaluate(t.Context(), samples)
+	if err != nil {
+		t.Fatalf("Evaluate: %v", err)
+	}
+	if len(results) != len(samples) {
+		t.Fatalf("%d results for %d samples", len(results), len(samples))
+	}
+	for i, r := range results {
+		if r.Err != nil {
+			t.Fatalf("sample %d: %v", i, r.Err)
+		}
+	}
+	return results
+}
+
+func (s *suite) testDescription(t *testing.T) {
+	switch {
+	case s.about.Name == "":
+		t.Error("no name")
+	case s.about.Fingerprint == "":
+		t.Error("no fingerprint")
+	case len(s.about.Modes) == 0:
+		t.Fatal("no modes")
+	case s.about.HeatmapHeight < 0 || s.about.HeatmapWidth < 0:
+		t.Error("a heatmap of negative size")
+	}
+	for _, m := range s.about.Modes {
+		if !m.Valid() {
+			t.Errorf("mode %q is not one of the protocol", m)
+		}
+	}
+}
+
+func (s *suite) testRanges(t *testing.T) {
+	for i, r := range s.evaluate(t, s.samples()) {
+		for score, v := range r.Scores {
+			if math.IsNaN(v) || v < 0 || v > 1 {
+				t.Errorf("sample %d: %s is %v", i, reward.Score(score), v)
+			}
+			if r.Missing[score] && v != 0 {
+				t.Errorf("sample %d: %s is missing and %v", i, reward.Score(score), v)
+			}
+		}
+		for name, h := range heatmaps(&r) {
+			if h.Height != s.about.HeatmapHeight || h.Width != s.about.HeatmapWidth || len(h.Data) != h.Height*h.Width {
+				t.Errorf("sample %d: the %s heatmap is %dx%d with %d values", i, name, h.Height, h.Width, len(h.Data))
+			}
+			for at, v := range h.Data {
+				if !(v >= 0 && v <= 1) { // also NaN
+					t.Errorf("sample %d: the %s heatmap is %v at %d", i, name, v, at)
+					break
+				}
+			}
+		}
+	}
+}
+
+func heatmaps(r *reward.Result) map[string]*reward.Heatmap {
+	return map[string]*reward.Heatmap{"misalignment": &r.Misalignment, "artifact": &r.Artifact}
+}
+
+// same reports whether two results are of the same sample.
+func same(t *testing.T, what string, got, want reward.Result) {
+	t.Helper()
+	if got.Scores != want.Scores || got.Missing != want.Missing || got.Text != want.Text {
+		t.Errorf("%s: got scores %v and %q, want %v and %q", what, got.Scores, got.Text, want.Scores, want.Text)
+	}
+	if !slices.Equal(got.Boxes, want.Boxes) {
+		t.Errorf("%s: got boxes %v, want %v", what, got.Boxes, want.Boxes)
+	}
+	wanted := heatmaps(&want)
+	for name, h := range heatmaps(&got) {
+		if off := distance(h.Data, wanted[name].Data); off > heatmapTolerance {
+			t.Errorf("%s: the %s heatmaps differ by %v, tolerance %v", what, name, off, heatmapTolerance)
+		}
+	}
+}
+
+// distance is the largest difference of two maps, infinite if one is longer.
+func distance(a, b []float32) float64 {
+	if len(a) != len(b) {
+		return math.Inf(1)
+	}
+	var most float64
+	for i := range a {
+		most = max(most, math.Abs(float64(a[i])-float64(b[i])))
+	}
+	return most
+}
+
+func (s *suite) testDeterminism(t *testing.T) {
+	want := s.evaluate(t, s.samples())
+	for i, r := range s.evaluate(t, s.samples()) {
+		same(t, "again", r, want[i])
+	}
+}
+
+func (s *suite) testOrder(t *testing.T) {
+	want := s.evaluate(t, s.samples())
+	reversed := s.samples()
+	slices.Reverse(reversed)
+	for i, r := range s.evaluate(t, reversed) {
+		same(t, "in reverse order", r, want[len(want)-1-i])
+	}
+	for i, sample := range s.samples() {
+		same(t, "one by one", s.evaluate(t, []reward.Sample{sample})[0], want[i])
+	}
+}
+
+func (s *suite) testModes(t *testing.T) {
+	for _, mode := range s.about.Modes {
+		samples := s.samples()
+		for i := range samples {
+			samples[i].Mode = mode
+		}
+		s.evaluate(t, samples)
+	}
+	mixed := s.samples()
+	var want []reward.Result
+	for i := range mixed {
+		mixed[i].Mode = s.about.Modes[i%len(s.about.Modes)]
+		want = append(want, s.evaluate(t, mixed[i:i+1])...)
+	}
+	for i, r := range s.evaluate(t, mixed) {
+		same(t, "a batch of several modes", r, want[i])
+	}
+}
+
+func (s *suite) testNoSamples(t *testing.T) {
+	results, err := s.evaluator.Evaluate(t.Context(), nil)
+	if err != nil || len(results) != 0 {
+		t.Errorf("got %d results, %v", len(results), err)
+	}
+}
+
+func (s *suite) testBadSamples(t *testing.T) {
+	good := s.samples()[:2]
+	want := s.evaluate(t, good)
+	mode := s.about.Modes[0]
+	for name, bad := range map[string]reward.Sample{
+		"no picture":                        {Prompt: "a", Mode: mode},
+		"a picture of no pixels":            {Prompt: "a", Mode: mode, Image: &reward.Image{}},
+		"a picture of a negative size":      {Prompt: "a", Mode: mode, Image: &reward.Image{Width: -8, Height: -8, Pix: make([]uint8, 192)}},
+		"fewer pixels than the size claims": {Prompt: "a", Mode: mode, Image: &reward.Image{Width: 64, Height: 64, Pix: make([]uint8, 100)}},
+		"a mode that does not exist":        {Prompt: "a", Mode: "guess", Image: Picture(5, 64, 64)},
+	} {
+		results, err := s.evaluator.Evaluate(t.Context(), []reward.Sample{good[0], bad, good[1]})
+		if err != nil || len(results) != 3 {
+			t.Errorf("%s: %d results, %v", name, len(results), err)
+			continue
+		}
+		if results[1].Err == nil {
+			t.Errorf("%s: judged", name)
+		}
+		for at, i := range map[int]int{0: 0, 2: 1} {
+			if results[at].Err != nil {
+				t.Errorf("%s: its neighbour failed: %v", name, results[at].Err)
+				continue
+			}
+			same(t, name, results[at], want[i])
+		}
+	}
+}
+
+func (s *suite) testOwnership(t *testing.T) {
+	samples := s.samples()
+	first := s.evaluate(t, samples)
+	for i, fresh := range s.samples() {
+		if !slices.Equal(samples[i].Image.Pix, fresh.Image.Pix) || samples[i].Prompt != fresh.Prompt {
+			t.Errorf("sample %d was changed", i)
+		}
+	}
+	want := s.evaluate(t, s.samples())
+	for i := range first {
+		for _, h := range heatmaps(&first[i]) {
+			clear(h.Data)
+		}
+	}
+	for i, r := range s.evaluate(t, s.samples()) {
+		same(t, "after the caller changed older results", r, want[i])
+	}
+}
+
+func (s *suite) testCancel(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.evaluator.Evaluate(ctx, s.samples()); !errors.Is(err, context.Canceled) {
+		t.Errorf("Evaluate: got %v, want the context's error", err)
+	}
+	if p, ok := s.evaluator.(reward.Preparer); ok {
+		sample := s.samples()[0]
+		if err := p.Prepare(ctx, &sample); err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("Prepare: got %v, want the context's error or none", err)
+		}
+	}
+}
+
+func (s *suite) testConcurrency(t *testing.T) {
+	want := s.evaluate(t, s.samples())
+	var callers sync.WaitGroup
+	for caller := range 4 {
+		callers.Go(func() {
+			samples := s.samples()
+			at := caller % len(samples)
+			order := append(slices.Clone(samples[at:]), samples[:at]...)
+			results, err := s.evaluator.Evaluate(t.Context(), order)
+			if err != nil || len(results) != len(samples) {
+				t.Errorf("caller %d: %d results, %v", caller, len(results), err)
+				return
+			}
+			for i, r := range results {
+				same(t, "beside other callers", r, want[(i+at)%len(samples)])
+			}
+		})
+	}
+	callers.Wait()
+}
+
+func (s *suite) testPrepare(t *testing.T) {
+	p, ok := s.evaluator.(reward.Preparer)
+	if !ok {
+		return // nothing is claimed
+	}
+	want := s.evaluate(t, s.samples())
+	some := s.samples()
+	for i := range some {
+		if i%2 == 1 {
+			continue
+		}
+		if err := p.Prepare(t.Context(), &some[i]); err != nil {
+			t.Fatalf("Prepare: %v", err)
+		}
+	}
+	for i, r := range s.evaluate(t, some) {
+		same(t, "prepared", r, want[i])
+	}
+	bad := reward.Sample{Prompt: "a", Mode: s.about.Modes[0]}
+	if err := p.Prepare(t.Context(), &bad); err != nil {
+		return
+	}
+	results, err := s.evaluator.Evaluate(t.Context(), []reward.Sample{bad})
+	if err == nil && results[0].Err == nil {
+		t.Error("a sample without a picture was prepared and judged")
+	}
+}
