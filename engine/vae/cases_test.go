@@ -1,32 +1,42 @@
 package vae_test
 
 import (
-	"archive/zip"
+	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
-	"github.com/denseflow/densereward/engine/vae"
+	"github.com/denseflow/densereward/internal/npy"
 	"github.com/denseflow/densereward/reward"
 )
 
-// array is one array of testdata/cases.npz, which diffusers' own code made:
+// cases are the arrays of testdata/cases.npz, which diffusers' own code made:
 // NAME.GRID.latents as a trainer holds them, .decoded and .image of them, and
 // the packing of FLUX's pipeline.
-func array(tb testing.TB, name string) *reward.Tensor {
-	tb.Helper()
-	archive, err := zip.OpenReader(filepath.Join("testdata", "cases.npz"))
+var cases = sync.OnceValues(func() (map[string]npy.Array, error) {
+	f, err := os.Open(filepath.Join("testdata", "cases.npz"))
 	if err != nil {
-		tb.Fatal(err)
-	}
-	defer archive.Close()
-	f, err := archive.Open(name + ".npy")
-	if err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
 	defer f.Close()
-	t, err := vae.ReadNPY(f, 1<<24)
+	info, err := f.Stat()
 	if err != nil {
-		tb.Fatalf("%s: %v", name, err)
+		return nil, err
 	}
-	return t
+	return npy.ReadZip(f, info.Size(), 1<<24)
+})
+
+// array is one of the cases.
+func array(tb testing.TB, name string) *reward.Tensor {
+	tb.Helper()
+	all, err := cases()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	a, ok := all[name]
+	if !ok {
+		tb.Fatalf("no array %s", name)
+	}
+	kind := map[string]reward.DType{"<f4": reward.Float32, "|u1": reward.Uint8}[a.Descr]
+	return &reward.Tensor{Type: kind, Shape: a.Shape, Data: a.Data}
 }

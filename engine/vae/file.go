@@ -1,12 +1,15 @@
 package vae
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/denseflow/densereward/engine/safetensors"
+	"github.com/denseflow/densereward/internal/npy"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -40,7 +43,25 @@ func readNPYFile(path string, limit int64) (*reward.Tensor, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	return ReadNPY(f, limit)
+	return readNPY(bufio.NewReader(f), limit)
+}
+
+// arrayTypes maps numpy's type strings. bfloat16 has none of its own: ml_dtypes
+// writes it as two opaque bytes.
+var arrayTypes = map[string]reward.DType{
+	"<f2": reward.Float16, "<f4": reward.Float32, "<V2": reward.BFloat16, "|V2": reward.BFloat16,
+}
+
+func readNPY(r io.Reader, limit int64) (*reward.Tensor, error) {
+	a, err := npy.Read(r, limit)
+	if err != nil {
+		return nil, err
+	}
+	kind, ok := arrayTypes[a.Descr]
+	if !ok {
+		return nil, fmt.Errorf("the array is %s; float32, float16 and bfloat16 can be used", a.Descr)
+	}
+	return &reward.Tensor{Type: kind, Shape: a.Shape, Data: a.Data}, nil
 }
 
 // tensorTypes maps the types of safetensors that latents come in.

@@ -3,6 +3,7 @@ package vae
 import (
 	"encoding/binary"
 	"math"
+	"sync"
 )
 
 // float16Scale lifts a half's exponent, moved into a float32's place, from the
@@ -20,12 +21,29 @@ func float16(h uint16) float32 {
 	return math.Float32frombits(math.Float32bits(f) | uint32(h&0x8000)<<16)
 }
 
+// float16Table holds the value of every half, 256 KiB: reading it takes a third
+// of the time of the arithmetic.
+var float16Table = sync.OnceValue(func() *[1 << 16]float32 {
+	table := new([1 << 16]float32)
+	for h := range table {
+		table[h] = float16(uint16(h))
+	}
+	return table
+})
+
 // float16s converts little-endian half-precision numbers. dst has one element
 // for two bytes of src.
 func float16s(dst []float32, src []byte) {
+	table := float16Table()
 	src = src[:2*len(dst)]
+	for len(dst) >= 4 && len(src) >= 8 {
+		four := binary.LittleEndian.Uint64(src)
+		dst[0], dst[1] = table[uint16(four)], table[uint16(four>>16)]
+		dst[2], dst[3] = table[uint16(four>>32)], table[uint16(four>>48)]
+		dst, src = dst[4:], src[8:]
+	}
 	for i := range dst {
-		dst[i] = float16(binary.LittleEndian.Uint16(src[2*i:]))
+		dst[i] = table[binary.LittleEndian.Uint16(src[2*i:])]
 	}
 }
 
@@ -33,6 +51,12 @@ func float16s(dst []float32, src []byte) {
 // two bytes of src.
 func bfloat16s(dst []float32, src []byte) {
 	src = src[:2*len(dst)]
+	for len(dst) >= 4 && len(src) >= 8 {
+		four := binary.LittleEndian.Uint64(src)
+		dst[0], dst[1] = math.Float32frombits(uint32(four)<<16), math.Float32frombits(uint32(four)&0xffff0000)
+		dst[2], dst[3] = math.Float32frombits(uint32(four>>32)<<16), math.Float32frombits(uint32(four>>32)&0xffff0000)
+		dst, src = dst[4:], src[8:]
+	}
 	for i := range dst {
 		dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
 	}
@@ -42,6 +66,11 @@ func bfloat16s(dst []float32, src []byte) {
 // bytes of src.
 func float32s(dst []float32, src []byte) {
 	src = src[:4*len(dst)]
+	for len(dst) >= 2 && len(src) >= 8 {
+		two := binary.LittleEndian.Uint64(src)
+		dst[0], dst[1] = math.Float32frombits(uint32(two)), math.Float32frombits(uint32(two>>32))
+		dst, src = dst[2:], src[8:]
+	}
 	for i := range dst {
 		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
 	}

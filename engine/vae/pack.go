@@ -7,7 +7,13 @@ const patch = 2
 // (C,h,w); dst and src have C*h*w elements, h and w are even. It is the inverse
 // of Pack.
 func Unpack(dst, src []float32, channels, height, width int) {
-	each(channels, height, width, func(latent, token int) { dst[latent] = src[token] })
+	pairs(channels, height, width, func(row, token, features int) {
+		for range width / patch {
+			pair := src[token : token+patch]
+			dst[row], dst[row+1] = pair[0], pair[1]
+			row, token = row+patch, token+features
+		}
+	})
 }
 
 // Pack joins each 2x2 square of the latents src (C,h,w) to one token of dst
@@ -15,20 +21,23 @@ func Unpack(dst, src []float32, channels, height, width int) {
 // pipeline): feature c*4+dy*2+dx of token (y,x) is channel c of cell
 // (2y+dy, 2x+dx).
 func Pack(dst, src []float32, channels, height, width int) {
-	each(channels, height, width, func(latent, token int) { dst[token] = src[latent] })
+	pairs(channels, height, width, func(row, token, features int) {
+		for range width / patch {
+			pair := src[row : row+patch]
+			dst[token], dst[token+1] = pair[0], pair[1]
+			row, token = row+patch, token+features
+		}
+	})
 }
 
-// each visits every element by its place in the latents and in the tokens.
-func each(channels, height, width int, visit func(latent, token int)) {
+// pairs visits every row of the latents: where it begins, where its first two
+// cells stand among the tokens, and how far apart one pair stands from the next.
+func pairs(channels, height, width int, visit func(row, token, features int)) {
 	features := channels * patch * patch
-	latent := 0
 	for c := range channels {
 		for y := range height {
-			row := y/patch*(width/patch)*features + c*patch*patch + y%patch*patch
-			for x := range width {
-				visit(latent, row+x/patch*features+x%patch)
-				latent++
-			}
+			token := y/patch*(width/patch)*features + c*patch*patch + y%patch*patch
+			visit((c*height+y)*width, token, features)
 		}
 	}
 }
