@@ -12,8 +12,8 @@ import (
 // Errors of this package wrap the reward.Error that stands for them on the
 // wire.
 var (
-	// ErrClosed is returned by Score after Shutdown, and is the error of
-	// samples that Shutdown did not wait for. It is a reward.ErrNotReady.
+	// ErrClosed is returned by Score after Shutdown, and for requests that
+	// Shutdown did not wait for. It is a reward.ErrNotReady.
 	ErrClosed = reward.ErrNotReady.With("the server is shutting down")
 
 	// ErrNoImage is the error of a sample that has neither Image nor Load, or

@@ -56,6 +56,7 @@ type request struct {
 	outcomes []Outcome
 	tickets  []ticket
 	open     int           // tickets not yet answered
+	err      error         // set when the request is given up as a whole
 	done     chan struct{} // closed when open reaches 0 or the request is abandoned
 
 	// For the formation of batches: how many samples are not ready yet, when

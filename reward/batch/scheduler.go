@@ -71,9 +71,9 @@ func New(cfg Config, evaluators ...reward.Evaluator) (*Scheduler, error) {
 // reward.ErrCanceled, or the reward.Error that is ctx's cause.
 //
 // The error is about the request as a whole, of which then nothing is
-// evaluated: an *OverloadError if the queue is full, a
+// answered: an *OverloadError if the queue is full, a
 // reward.ErrTooManyImages or reward.ErrBodyTooLarge if it never has the room,
-// ErrClosed after Shutdown.
+// ErrClosed after Shutdown or when that could not wait for the request.
 func (s *Scheduler) Score(ctx context.Context, jobs []Job) ([]Outcome, error) {
 	req, works := newRequest(ctx, jobs, time.Now())
 	if err := s.admit(req, works); err != nil {
@@ -88,6 +88,9 @@ func (s *Scheduler) Score(ctx context.Context, jobs []Job) ([]Outcome, error) {
 	case <-req.done:
 	case <-ctx.Done():
 		s.abandon(req, context.Cause(ctx))
+	}
+	if req.err != nil {
+		return nil, req.err
 	}
 	return req.outcomes, nil
 }

@@ -21,9 +21,19 @@ func (s *Scheduler) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	for _, req := range s.open() {
-		s.abandon(req, ErrClosed)
+		s.giveUp(req)
 	}
 	return context.Cause(ctx)
+}
+
+// giveUp ends a request as a whole, so that its caller can try elsewhere.
+func (s *Scheduler) giveUp(req *request) {
+	s.mu.Lock()
+	if req.open > 0 {
+		req.err = ErrClosed
+	}
+	s.mu.Unlock()
+	s.abandon(req, ErrClosed)
 }
 
 // open lists the requests that are not answered.

@@ -49,7 +49,9 @@ func TestShutdownGivesUpAtItsLimit(t *testing.T) {
 			t.Errorf("Shutdown: %v, want its deadline", err)
 		}
 		got := <-a
-		wantErrors(t, got, batch.ErrClosed)
+		if !errors.Is(got.err, batch.ErrClosed) || got.outcomes != nil {
+			t.Errorf("outcomes %v and error %v, want ErrClosed", got.outcomes, got.err)
+		}
 		if got.took != 5*time.Second {
 			t.Errorf("answered after %v, want 5s", got.took)
 		}

@@ -28,7 +28,7 @@ func Listen(ctx context.Context, address string, public bool, connections int) (
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	return limitConnections(l, connections), nil
+	return LimitConnections(l, connections), nil
 }
 
 // loopback fails if any address that the name stands for is not a loopback one.
@@ -60,7 +60,8 @@ type limitedListener struct {
 	once   sync.Once
 }
 
-func limitConnections(l net.Listener, n int) net.Listener {
+// LimitConnections makes Accept wait while n connections of l are open.
+func LimitConnections(l net.Listener, n int) net.Listener {
 	return &limitedListener{Listener: l, places: make(chan struct{}, n), closed: make(chan struct{})}
 }
 

@@ -37,12 +37,21 @@ func (s *Server) pace(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c)
 		}
 		b := &pacedBody{ReadCloser: r.Body, pace: s.cfg.Pace, conn: conn, began: time.Now()}
-		b.extend() // also for what the server discards if nobody reads it
-		r.Body = b
+		b.extend()
+		r.Body, w.body = b, b
 		c.Set(bodyKey, b)
+		// A request that is refused by its header gets its answer before its
+		// body has arrived.
+		_ = conn.EnableFullDuplex()
+		defer b.linger()
 		return next(c)
 	}
 }
+
+// lingerTime is how long the rest of a body that was not read is listened to
+// after the answer: a connection that is closed at once takes the answer away
+// from clients that still send.
+const lingerTime = time.Second
 
 // bodyKey is where pace leaves the body for the access log.
 const bodyKey = "densereward.body"
@@ -54,6 +63,7 @@ type pacedBody struct {
 	conn  *http.ResponseController
 	began time.Time
 	n     int64 // bytes so far
+	ended bool
 	until time.Time
 }
 
@@ -76,6 +86,7 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.n += int64(n)
 	if err == io.EOF {
+		b.ended = true
 		// The server now listens for the client's departure, which the
 		// deadline must not look like.
 		_ = b.conn.SetReadDeadline(time.Time{})
@@ -83,12 +94,20 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// linger bounds what the server does with the rest of the body.
+func (b *pacedBody) linger() {
+	if !b.ended {
+		_ = b.conn.SetReadDeadline(time.Now().Add(lingerTime))
+	}
+}
+
 // pacedWriter fails when the client takes its bytes too slowly.
 type pacedWriter struct {
 	http.ResponseWriter
 	pace  Pace
 	conn  *http.ResponseController
-	began time.Time // of the first write
+	body  *pacedBody // of the request; nil if it has none
+	began time.Time  // of the first write
 	n     int64
 	until time.Time
 }
@@ -103,6 +122,15 @@ func (w *pacedWriter) extend() {
 		w.until = until
 		_ = w.conn.SetWriteDeadline(until)
 	}
+}
+
+// WriteHeader says that a connection on which a body was left unread is of no
+// more use.
+func (w *pacedWriter) WriteHeader(status int) {
+	if w.body != nil && !w.body.ended {
+		w.Header().Set("Connection", "close")
+	}
+	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write fails when the client does not take its bytes in time.

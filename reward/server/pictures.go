@@ -37,11 +37,11 @@ func (p *picture) bytes() int64 {
 // load makes pictures of the request's images or latents. Latents are decoded
 // here, all at once, and so are tensors that need no conversion; the rest is
 // decoded when its turn to be judged comes.
-func (r *rollout) load(ctx context.Context, b *body) error {
+func (r *rollout) load(ctx context.Context) error {
 	r.pictures = make([]picture, len(r.q.Prompts))
 	r.errs = make([]*reward.Error, len(r.q.Prompts))
 	if r.decoder != nil {
-		return r.decodeLatents(ctx, b)
+		return r.decodeLatents(ctx)
 	}
 	for i, sent := range r.q.Images {
 		p := &r.pictures[i]
@@ -53,7 +53,7 @@ func (r *rollout) load(ctx context.Context, b *body) error {
 		t := pixelTensor(sent.Tensor)
 		p.height, p.width = t.Height, t.Width
 		if t.DType == pixels.Uint8 && t.Layout == pixels.HWC {
-			image, err := p.decode(r.limits)
+			image, err := r.decode(p)
 			if err != nil {
 				r.errs[i] = reward.AsError(err, reward.ErrInternal)
 			}
@@ -63,15 +63,11 @@ func (r *rollout) load(ctx context.Context, b *body) error {
 	return nil
 }
 
-func (r *rollout) decodeLatents(ctx context.Context, b *body) error {
-	// A decoder that is interrupted may still read the latents for a while, so
-	// the body is given back only by one that finished.
-	b.hold()
+func (r *rollout) decodeLatents(ctx context.Context) error {
 	images, errs, err := r.decoder.Decode(ctx, r.q.Latents)
 	if err != nil {
 		return contextError(err, reward.ErrInternal)
 	}
-	b.release()
 	if len(images) != len(r.pictures) || (errs != nil && len(errs) != len(r.pictures)) {
 		return reward.ErrInternal
 	}
@@ -88,15 +84,14 @@ func (r *rollout) decodeLatents(ctx context.Context, b *body) error {
 	return nil
 }
 
-// decode gives the picture that was sent, or an *reward.Error.
-func (p *picture) decode(limits reward.Limits) (*reward.Image, error) {
-	bounds := pixels.Limits{MaxPixels: limits.ImagePixels}
+// decode gives the picture that was sent as p, or an *reward.Error.
+func (r *rollout) decode(p *picture) (*reward.Image, error) {
 	var rgb *pixels.RGB
 	var err error
 	if p.sent.Tensor != nil {
-		rgb, err = pixels.FromTensor(pixelTensor(p.sent.Tensor), bounds)
+		rgb, err = pixels.FromTensor(pixelTensor(p.sent.Tensor), pixels.Limits{MaxPixels: r.limits.ImagePixels})
 	} else {
-		rgb, err = pixels.Decode(p.sent.Encoded, bounds)
+		rgb, err = r.files.Decode(p.sent.Encoded)
 	}
 	if err != nil {
 		return nil, pictureError(err)

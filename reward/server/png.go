@@ -12,9 +12,9 @@ import (
 // were made into files.
 func (r *rollout) dropPictures() error {
 	if r.q.Wants(reward.ReturnImages) {
-		r.files = make([][]byte, len(r.pictures))
+		r.returned = make([][]byte, len(r.pictures))
 		for i := range r.pictures {
-			r.files[i] = []byte{}
+			r.returned[i] = []byte{}
 			if r.errs[i] != nil {
 				continue
 			}
@@ -22,7 +22,7 @@ func (r *rollout) dropPictures() error {
 			if err != nil {
 				return reward.ErrInternal.Wrap(err)
 			}
-			r.files[i] = file
+			r.returned[i] = file
 		}
 	}
 	r.pictures, r.q.Images, r.q.Latents = nil, nil, nil

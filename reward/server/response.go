@@ -18,7 +18,7 @@ func (r *rollout) response() *reward.Response {
 		Errors:     r.errs,
 		Cached:     make([]bool, n),
 		Advantages: r.advantages,
-		Images:     r.files,
+		Images:     r.returned,
 		Evaluator:  r.model.Description.Name,
 		Model:      r.model.Description.Fingerprint,
 	}
@@ -60,24 +60,16 @@ func (r *rollout) addMaps(p *reward.Response) {
 func (r *rollout) heatmaps(of func(*reward.Result) []float32) *reward.Tensor {
 	about := r.model.Description
 	n, values := len(r.outcomes), about.HeatmapHeight*about.HeatmapWidth
-	t := &reward.Tensor{
-		Type:  reward.Float32,
-		Shape: []int{n, about.HeatmapHeight, about.HeatmapWidth},
-		Data:  make([]byte, 4*n*values),
-	}
-	var failed []float32
+	stack := make([]float32, n*values)
 	for i := range r.outcomes {
-		data := of(&r.outcomes[i].Result)
+		one := stack[i*values : (i+1)*values]
 		if r.errs[i] != nil {
-			if failed == nil {
-				failed = make([]float32, values)
-				fillNaN(failed)
-			}
-			data = failed
+			fillNaN(one)
+			continue
 		}
-		reward.PutFloat32s(t.Data[4*i*values:4*(i+1)*values], data)
+		copy(one, of(&r.outcomes[i].Result))
 	}
-	return t
+	return reward.Float32Tensor(stack, n, about.HeatmapHeight, about.HeatmapWidth)
 }
 
 func (r *rollout) addAnswers(p *reward.Response) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/denseflow/densereward/dense"
+	"github.com/denseflow/densereward/engine/pixels"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 )
@@ -18,6 +19,7 @@ type rollout struct {
 	decoder reward.LatentDecoder // nil for a request of images
 	weights reward.Weights
 	limits  reward.Limits
+	files   *pixels.Decoder
 
 	pictures []picture
 	errs     []*reward.Error // nil where the sample is fine so far
@@ -28,12 +30,12 @@ type rollout struct {
 
 	denseReward []float32 // R_D, (N,h,w)
 	advantages  *reward.Tensor
-	files       [][]byte // the pictures as PNG, where asked for
+	returned    [][]byte // the pictures as PNG, where asked for
 }
 
 // newRollout finds what the request names.
 func (s *Server) newRollout(q *reward.Request) (*rollout, error) {
-	r := &rollout{q: q, model: &s.cfg.Models[0], weights: reward.DefaultWeights(), limits: s.cfg.Limits}
+	r := &rollout{q: q, model: &s.cfg.Models[0], weights: reward.DefaultWeights(), limits: s.cfg.Limits, files: s.cfg.Files}
 	if q.Evaluator != "" {
 		m, ok := s.models[q.Evaluator]
 		if !ok {
@@ -117,7 +119,7 @@ func (r *rollout) job(i int, b *body) batch.Job {
 		Bytes:  p.bytes(),
 	}
 	if p.image == nil {
-		j.Load = func(context.Context) (*reward.Image, error) { return p.decode(r.limits) }
+		j.Load = func(context.Context) (*reward.Image, error) { return r.decode(p) }
 	}
 	if p.borrows {
 		b.hold()

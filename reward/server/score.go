@@ -57,7 +57,7 @@ func (s *Server) judge(ctx context.Context, b *body, watch *stopwatch) (*rollout
 	if err != nil {
 		return nil, err
 	}
-	if err := r.load(ctx, b); err != nil {
+	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
 	if err := r.chooseGrid(); err != nil {

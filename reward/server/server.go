@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/denseflow/densereward/engine/pixels"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/labstack/echo/v4"
@@ -37,6 +38,9 @@ type Config struct {
 	Models []Model
 	// Decoders turn latents into pictures. Their names differ.
 	Decoders []reward.LatentDecoder
+	// Files decodes image files, within its own limits; nil means a new one
+	// with those of Limits.
+	Files *pixels.Decoder
 	// Limits bound a request; the zero value means reward.DefaultLimits.
 	Limits reward.Limits
 	// Gathering bounds the groups that span requests; the zero value means
@@ -120,6 +124,10 @@ func New(cfg Config) (*Server, error) {
 func withDefaults(cfg Config) Config {
 	if cfg.Limits == (reward.Limits{}) {
 		cfg.Limits = reward.DefaultLimits()
+	}
+	if cfg.Files == nil {
+		limits := pixels.Limits{MaxPixels: cfg.Limits.ImagePixels}
+		cfg.Files, _ = pixels.NewDecoder(pixels.DecoderConfig{Limits: limits}) // fails for JPEGTurbo alone
 	}
 	if cfg.Gathering == (Gathering{}) {
 		cfg.Gathering = DefaultGathering()

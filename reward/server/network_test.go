@@ -1,0 +1,174 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/server"
+)
+
+// network is a listener whose connections are pipes in memory, so that clients
+// and servers can run in a synctest bubble.
+type network struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newNetwork() *network {
+	return &network{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (n *network) Accept() (net.Conn, error) {
+	select {
+	case c := <-n.conns:
+		return c, nil
+	case <-n.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (n *network) Close() error {
+	n.once.Do(func() { close(n.closed) })
+	return nil
+}
+
+func (n *network) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "memory"} }
+
+// dial connects to the listener.
+func (n *network) dial(ctx context.Context) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case n.conns <- theirs:
+		return ours, nil
+	case <-n.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// client sends over the network; its connections are closed with the test.
+func (n *network) client(t *testing.T) *http.Client {
+	transport := &http.Transport{
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return n.dial(ctx) },
+		DisableCompression: true,
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// quiet logs nothing.
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+// stack is a server with what is behind it.
+type stack struct {
+	fake      *rewardtest.Fake
+	scheduler *batch.Scheduler
+	server    *server.Server
+	metrics   *server.Metrics
+	readiness *server.Readiness
+}
+
+// newStack puts a server before a Fake and a Scheduler; change may be nil.
+func newStack(t testing.TB, fake *rewardtest.Fake, change func(*batch.Config, *server.Config)) *stack {
+	t.Helper()
+	s := &stack{fake: fake, metrics: server.NewMetrics("test"), readiness: &server.Readiness{}}
+	queue := batch.DefaultConfig()
+	queue.MaxDelay, queue.CacheBytes, queue.Observer = 0, 0, s.metrics.Observer("fake")
+	cfg := server.Config{Metrics: s.metrics, Ready: s.readiness.Err, Logger: quiet()}
+	if change != nil {
+		change(&queue, &cfg)
+	}
+	var err error
+	if s.scheduler, err = batch.New(queue, fake); err != nil {
+		t.Fatal(err)
+	}
+	s.metrics.Watch("fake", s.scheduler.Stats)
+	cfg.Models = []server.Model{{Description: fake.Describe(), Scorer: s.scheduler}}
+	if s.server, err = server.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	s.readiness.Warm()
+	return s
+}
+
+// serve runs the stack behind a network in memory until stop is called, which
+// gives what Serve returned.
+func (s *stack) serve(t *testing.T, front server.Front) (n *network, stop func() error) {
+	n = newNetwork()
+	ctx, cancel := context.WithCancel(context.Background())
+	front.Logger = quiet()
+	ended := make(chan error, 1)
+	go func() { ended <- front.Serve(ctx, n, s.server, s.readiness, s.scheduler.Shutdown) }()
+	return n, sync.OnceValue(func() error { cancel(); return <-ended })
+}
+
+// scrape is the server's metrics as text.
+func (s *stack) scrape(t testing.TB) string {
+	t.Helper()
+	return get(t, s.metrics.Handler(), "/metrics").Body.String()
+}
+
+// wantMetrics checks that lines are in the metrics.
+func (s *stack) wantMetrics(t testing.TB, lines ...string) {
+	t.Helper()
+	text := s.scrape(t)
+	for _, line := range lines {
+		if !strings.Contains(text, line+"\n") {
+			name, _, _ := strings.Cut(line, "{")
+			t.Errorf("no metric %s among\n%s", line, linesWith(text, name))
+		}
+	}
+}
+
+func linesWith(text, part string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, part) && !strings.HasPrefix(line, "#") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// question encodes a request for pictures with the given seeds.
+func question(t testing.TB, seeds ...uint64) []byte {
+	t.Helper()
+	q := &reward.Request{}
+	for _, seed := range seeds {
+		q.Prompts = append(q.Prompts, "a cat")
+		image := rewardtest.Picture(seed, 64, 64)
+		q.Images = append(q.Images, reward.Picture{Tensor: reward.Uint8Tensor(image.Pix, 64, 64, 3)})
+	}
+	m, err := q.Encode(reward.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if _, err := m.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// post makes a POST of body to /v1/score.
+func post(ctx context.Context, t testing.TB, body io.Reader) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://server"+reward.ScorePath, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", reward.MediaType)
+	return r
+}
