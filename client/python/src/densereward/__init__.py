@@ -1,0 +1,63 @@
+"""Client of DenseReward, a reward-model server for reinforcement learning of
+text-to-image flow models.
+
+    import densereward
+
+    client = densereward.Client("http://localhost:8080")
+    result = client.score(images, prompts, grid="sd3", advantage="flowgrpo")
+    result.rewards       # float64 (N)
+    result.dense.reward  # float32 (N,h,w), on the latent grid
+    result.advantages    # float64 (N)
+
+Arrays go out from the caller's memory, without a copy where it is row major, and
+no pickle is ever written or read.
+"""
+
+from .asynchronous import AsyncClient
+from .client import Client
+from .errors import (
+    BodyTimeout,
+    BodyTooLarge,
+    Canceled,
+    ConnectionFailed,
+    DeadlineExceeded,
+    DenseRewardError,
+    EvaluatorFailed,
+    GridMismatch,
+    GroupConflict,
+    GroupIncomplete,
+    ImageCorrupt,
+    ImageCountMismatch,
+    ImageTooLarge,
+    ImageUnsupported,
+    Internal,
+    InvalidResponse,
+    InvalidValue,
+    MalformedBody,
+    MethodNotAllowed,
+    MissingField,
+    ModelMismatch,
+    NotFinite,
+    NotFound,
+    NotReady,
+    Overloaded,
+    SampleErrors,
+    ServerError,
+    TooManyGroups,
+    TooManyImages,
+    Unauthorized,
+    UnknownEvaluator,
+    UnknownField,
+    UnknownVAE,
+    UnsupportedDType,
+    UnsupportedMediaType,
+    UnsupportedMode,
+    error_codes,
+)
+from .pixels import to_uint8
+from .request import Groups
+from .response import Box, Dense, Heatmaps, Result
+
+__version__ = "0.1.0"
+
+__all__ = [name for name in dir() if not name.startswith("_")]

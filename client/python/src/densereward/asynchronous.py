@@ -1,0 +1,81 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, TypeVar, Union
+
+from .call import Call
+from .client import Client
+from .request import Grid, Groups, Options
+from .response import Result
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A `Client` whose calls are awaited.
+
+    Takes what `Client` takes, and ``in_flight``, the most calls at a time; further
+    ones queue. Calls run in threads, which spend their time in the network and
+    copying tensors to the host, neither of which holds up the loop. A cancelled
+    task ends its requests at once, and the server drops their work.
+    """
+
+    def __init__(self, servers: Union[str, Sequence[str]], *, in_flight: int = 32, **options: Any) -> None:
+        self._client = Client(servers, **options)
+        self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="densereward-async")
+
+    async def score(
+        self,
+        images: Any = None,
+        prompts: Optional[Sequence[str]] = None,
+        *,
+        latents: Any = None,
+        vae: Optional[str] = None,
+        mode: Optional[str] = None,
+        grid: Optional[Grid] = None,
+        groups: Union[Sequence[str], Groups, None] = None,
+        advantage: Union[str, Mapping[str, Any], None] = None,
+        weights: Optional[Mapping[str, Mapping[str, float]]] = None,
+        returns: Optional[Sequence[str]] = None,
+        evaluator: Optional[str] = None,
+        output: str = "numpy",
+        timeout: Optional[float] = None,
+    ) -> Result:
+        """`Client.score`, awaited."""
+        call = Call(self._client.timeout if timeout is None else timeout)
+        options = Options(vae, mode, grid, groups, advantage, weights, returns, evaluator)
+        try:
+            return await self._run(self._client._score, call, images, prompts, latents, options, output)
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+
+    async def health(self, timeout: float = 5.0) -> Dict[str, bool]:
+        """`Client.health`, awaited."""
+        return await self._run(self._client.health, timeout)
+
+    async def wait_ready(self, timeout: Optional[float] = None) -> None:
+        """`Client.wait_ready`, awaited."""
+        await self._run(self._client.wait_ready, timeout)
+
+    async def models(self, timeout: Optional[float] = None) -> Dict[str, Any]:
+        """`Client.models`, awaited."""
+        return await self._run(self._client.models, timeout)
+
+    async def _run(self, function: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(function, *args))
+
+    async def close(self) -> None:
+        """Closes idle connections and ends the threads."""
+        self._threads.shutdown(wait=False)
+        self._client.close()
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()

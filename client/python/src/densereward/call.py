@@ -1,0 +1,61 @@
+"""One call of the caller's: how long it may take, and how it is given up."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import Optional, Set
+
+from .errors import Canceled, DeadlineExceeded
+
+
+class Call:
+    """The deadline of a call, shared by its requests. Another thread may cancel
+    it: its sockets are shut down, so that nothing waits on."""
+
+    def __init__(self, timeout: Optional[float]) -> None:
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._sockets: Set[socket.socket] = set()
+
+    def left(self) -> Optional[float]:
+        """Seconds until the deadline, None without one. Raises `Canceled` or
+        `DeadlineExceeded` when the call is over."""
+        if self._cancelled.is_set():
+            raise Canceled("the call was given up")
+        if self._deadline is None:
+            return None
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded("the time for the call ran out")
+        return left
+
+    def sleep(self, seconds: float) -> None:
+        """Waits, at most to the deadline, then raises as `left` does."""
+        left = self.left()
+        self._cancelled.wait(seconds if left is None else min(seconds, left))
+        self.left()
+
+    def attach(self, sock: socket.socket) -> None:
+        """Notes a socket that the call now waits on."""
+        with self._lock:
+            self._sockets.add(sock)
+        if self._cancelled.is_set():
+            self.cancel()
+
+    def detach(self, sock: socket.socket) -> None:
+        """Forgets a socket that the call has done with."""
+        with self._lock:
+            self._sockets.discard(sock)
+
+    def cancel(self) -> None:
+        """Gives the call up. Safe from any thread, any number of times."""
+        self._cancelled.set()
+        with self._lock:
+            for sock in self._sockets:
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # it broke by itself

@@ -1,0 +1,267 @@
+"""What can go wrong, one class for each error code of the protocol.
+
+``except densereward.Overloaded`` and ``except densereward.ServerError`` both
+work: every class that stands for a code derives from `ServerError`, and all
+errors of this package derive from `DenseRewardError`. Codes are append-only: one
+that this version does not know becomes a plain `ServerError` that keeps its text.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Dict, Mapping, Optional, Type
+
+
+class DenseRewardError(Exception):
+    """Any failure that this package reports."""
+
+
+class ConnectionFailed(DenseRewardError):
+    """No server could be reached, or the connection broke before the answer."""
+
+
+class InvalidResponse(DenseRewardError):
+    """The answer is not one of protocol version 1."""
+
+
+class ModelMismatch(DenseRewardError):
+    """Servers of one client hold different checkpoints, so that the rewards of
+    one batch would not be comparable."""
+
+
+class SampleErrors(DenseRewardError):
+    """Samples of a batch that failed; ``errors`` maps their places to the
+    reasons."""
+
+    def __init__(self, errors: Mapping[int, "ServerError"], total: int) -> None:
+        self.errors: Dict[int, ServerError] = dict(errors)
+        place, first = next(iter(self.errors.items()))
+        super().__init__(f"{len(self.errors)} of {total} samples failed, first sample {place}: {first}")
+
+
+class ServerError(DenseRewardError):
+    """An error that a server reported, of a whole request or of one sample.
+
+    ``code`` is its stable name, ``status`` the HTTP status that goes with it,
+    ``message`` a text for people and ``request_id`` what the server's log calls
+    the request (None for the error of a sample).
+    """
+
+    code: str = ""
+    status: int = 0
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: Optional[str] = None,
+        status: Optional[int] = None,
+        request_id: Optional[str] = None,
+    ) -> None:
+        if code is not None:
+            self.code = code
+        if status is not None:
+            self.status = status
+        self.message = message
+        self.request_id = request_id
+        super().__init__(f"{self.code}: {message}")
+
+
+class MalformedBody(ServerError):
+    """The body is not msgpack, is cut short, or claims more than it holds."""
+
+    code, status = "malformed_body", 400
+
+
+class UnknownField(ServerError):
+    """A map holds a key that the server's protocol does not define."""
+
+    code, status = "unknown_field", 400
+
+
+class MissingField(ServerError):
+    """A field that the request needs is absent."""
+
+    code, status = "missing_field", 400
+
+
+class InvalidValue(ServerError):
+    """A field has the wrong type, shape, range or name."""
+
+    code, status = "invalid_value", 400
+
+
+class UnsupportedDType(ServerError):
+    """A tensor's type is not one that its field takes."""
+
+    code, status = "unsupported_dtype", 400
+
+
+class NotFinite(ServerError):
+    """A number is NaN or infinite; for a picture, of that sample alone."""
+
+    code, status = "not_finite", 400
+
+
+class ImageCountMismatch(ServerError):
+    """Images, latents, groups or members are not as many as the prompts."""
+
+    code, status = "image_count_mismatch", 400
+
+
+class TooManyImages(ServerError):
+    """More samples than the server takes in one request."""
+
+    code, status = "too_many_images", 413
+
+
+class BodyTooLarge(ServerError):
+    """The body is longer than the server's limit."""
+
+    code, status = "body_too_large", 413
+
+
+class ImageCorrupt(ServerError):
+    """An image file's bytes cannot be decoded."""
+
+    code, status = "image_corrupt", 400
+
+
+class ImageUnsupported(ServerError):
+    """An image file is of a format that the server does not read."""
+
+    code, status = "image_unsupported", 415
+
+
+class ImageTooLarge(ServerError):
+    """An image's declared or decoded size exceeds the limit."""
+
+    code, status = "image_too_large", 413
+
+
+class GridMismatch(ServerError):
+    """Images of different sizes share a batch whose grid follows the image size."""
+
+    code, status = "grid_mismatch", 400
+
+
+class UnknownEvaluator(ServerError):
+    """The server has no evaluator of that name."""
+
+    code, status = "unknown_evaluator", 404
+
+
+class UnknownVAE(ServerError):
+    """The server has no latent decoder of that name."""
+
+    code, status = "unknown_vae", 404
+
+
+class UnsupportedMode(ServerError):
+    """The evaluator does not answer in that mode."""
+
+    code, status = "unsupported_mode", 400
+
+
+class UnsupportedMediaType(ServerError):
+    """The request's Content-Type is not that of the protocol."""
+
+    code, status = "unsupported_media_type", 415
+
+
+class NotFound(ServerError):
+    """No such path; the address may not be that of a DenseReward server."""
+
+    code, status = "not_found", 404
+
+
+class MethodNotAllowed(ServerError):
+    """The path does not answer this HTTP method."""
+
+    code, status = "method_not_allowed", 405
+
+
+class Unauthorized(ServerError):
+    """The request carries no valid token."""
+
+    code, status = "unauthorized", 401
+
+
+class BodyTimeout(ServerError):
+    """The body did not arrive in time."""
+
+    code, status = "body_timeout", 408
+
+
+class Overloaded(ServerError):
+    """The server's queue is full. The client waits and tries again by itself."""
+
+    code, status = "overloaded", 429
+
+
+class NotReady(ServerError):
+    """The model is not loaded yet, or the server is shutting down. The client
+    waits and tries again by itself."""
+
+    code, status = "not_ready", 503
+
+
+class DeadlineExceeded(ServerError):
+    """The time ran out before the answer, here or at the server."""
+
+    code, status = "deadline_exceeded", 504
+
+
+class Canceled(ServerError):
+    """The request was given up before its answer."""
+
+    code, status = "canceled", 499
+
+
+class EvaluatorFailed(ServerError):
+    """The evaluator could not judge this sample or batch."""
+
+    code, status = "evaluator_failed", 500
+
+
+class Internal(ServerError):
+    """A fault of the server; its log has the request id."""
+
+    code, status = "internal", 500
+
+
+class GroupIncomplete(ServerError):
+    """A group that spans requests was not complete at its deadline; the message
+    lists the members that are missing."""
+
+    code, status = "group_incomplete", 504
+
+
+class GroupConflict(ServerError):
+    """Requests of one group disagree about its size, method or grid, or a
+    member came twice."""
+
+    code, status = "group_conflict", 409
+
+
+class TooManyGroups(ServerError):
+    """Too many groups wait for members."""
+
+    code, status = "too_many_groups", 429
+
+
+_BY_CODE: Mapping[str, Type[ServerError]] = MappingProxyType({c.code: c for c in ServerError.__subclasses__()})
+
+
+def error_codes() -> Dict[str, Type[ServerError]]:
+    """The class of each error code that this version knows."""
+    return dict(_BY_CODE)
+
+
+def server_error(code: str, message: str, status: Optional[int] = None, request_id: Optional[str] = None) -> ServerError:
+    """The error that a code on the wire stands for. The status is the code's own
+    where it is known, that of the HTTP answer where it is not."""
+    known = _BY_CODE.get(code)
+    if known is not None:
+        return known(message, request_id=request_id)
+    return ServerError(message, code=code, status=status, request_id=request_id)

@@ -1,0 +1,127 @@
+"""One request, sent until it is answered."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+import uuid
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Callable, Dict, Mapping, Optional
+
+from .call import Call
+from .errors import ConnectionFailed, DeadlineExceeded, DenseRewardError, InvalidResponse, NotReady, ServerError, server_error
+from .message import Message
+from .response import Result, decode, unpack
+from .servers import Server, Servers
+from .transport import Answer
+
+MEDIA_TYPE = "application/msgpack"
+
+#: Statuses that another try, later or elsewhere, can better: too many requests,
+#: not ready, and what a proxy says of a server that is being restarted.
+RETRYABLE = frozenset({429, 502, 503})
+
+
+class Sender:
+    """Sends requests to servers, again where that can help, at most ``tries``
+    times if a number is given. Safe for concurrent use."""
+
+    def __init__(self, servers: Servers, tries: Optional[int]) -> None:
+        self._servers = servers
+        self._tries = tries
+
+    def send(self, call: Call, body: Dict[str, Any]) -> Result:
+        """The answer to a request. Raises the `ServerError` of an answer that says
+        no, `ConnectionFailed` when the tries are used up without one, and as
+        ``call.left`` does."""
+        message = Message(body)
+        request_id = uuid.uuid4().hex  # of all tries, so that logs show them as one
+
+        def post(server: Server) -> Answer:
+            return server.transport.post("/v1/score", message, _headers(call, request_id), call)
+
+        answer = self._exchange(call, post)
+        if answer.status != 200:
+            raise _refusal(answer)
+        return decode(answer.body)
+
+    def models(self, call: Call) -> Dict[str, Any]:
+        """What GET /v1/models says. Raises as `send` does."""
+        answer = self._exchange(call, lambda server: server.transport.get("/v1/models", call))
+        if answer.status != 200:
+            raise _refusal(answer)
+        try:
+            models: Dict[str, Any] = json.loads(answer.body)
+        except ValueError as e:
+            raise InvalidResponse(f"/v1/models: {e}") from e
+        return models
+
+    def _exchange(self, call: Call, once: Callable[[Server], Answer]) -> Answer:
+        """The first answer that another try would not better, from any server."""
+        failure: Optional[DenseRewardError] = None
+        try:
+            for made in itertools.count(1):
+                server = self._servers.take(call)
+                began = time.monotonic()
+                retry_after = 0.0
+                try:
+                    server.check_ready(call)
+                    answer = once(server)
+                except (ConnectionFailed, NotReady) as e:
+                    failure = e
+                else:
+                    if answer.status not in RETRYABLE:
+                        self._servers.answered(server)
+                        return answer
+                    failure, retry_after = _refusal(answer), _retry_after(answer)
+                finally:
+                    self._servers.give_back(server)
+                self._servers.failed(server, began, failure, retry_after)
+                if made == self._tries:
+                    raise failure
+        except DeadlineExceeded as e:
+            if failure is None:
+                raise
+            raise DeadlineExceeded(f"{e.message}; the last try met: {failure}") from failure
+        raise AssertionError("unreachable")
+
+
+def _headers(call: Call, request_id: str) -> Dict[str, str]:
+    headers = {"Content-Type": MEDIA_TYPE, "X-Request-ID": request_id}
+    left = call.left()
+    if left is not None:
+        headers["X-Request-Timeout"] = f"{max(left, 0.001):.3f}"
+    return headers
+
+
+def _refusal(answer: Answer) -> ServerError:
+    """The error of an answer that is not a response, in msgpack or JSON; anything
+    else comes from something between us and the server."""
+    request_id = answer.headers.get("x-request-id")
+    try:
+        json_kind = answer.headers.get("content-type", "").startswith("application/json")
+        fields: Mapping[str, Any] = json.loads(answer.body) if json_kind else unpack(answer.body)
+        code, message = fields["code"], fields["message"]
+        if isinstance(code, str) and isinstance(message, str):
+            return server_error(code, message, answer.status, request_id)
+    except (ValueError, KeyError, TypeError, InvalidResponse):
+        pass
+    text = answer.body[:200].decode("utf-8", "replace")
+    code = f"http_{answer.status}"
+    return ServerError(f"HTTP status {answer.status}: {text}", code=code, status=answer.status, request_id=request_id)
+
+
+def _retry_after(answer: Answer) -> float:
+    """The header's seconds, or those until its date; 0 without one."""
+    text = answer.headers.get("retry-after", "")
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return 0.0
+    return max(0.0, (date - datetime.now(timezone.utc)).total_seconds())

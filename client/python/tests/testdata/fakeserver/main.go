@@ -1,0 +1,99 @@
+// Fakeserver is a real server whose evaluator is the fake one: its answers
+// follow from the pixels and the prompt of each sample alone. A sample whose
+// prompt begins with "fail" is refused by the evaluator.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/server"
+)
+
+func main() {
+	listen := flag.String("listen", "127.0.0.1:0", "address; the first line printed is the one that came of it")
+	delay := flag.Duration("delay", 0, "how long a batch takes")
+	maxBatch := flag.Int("batch", 64, "largest batch")
+	journal := flag.String("journal", "", "file that gets a line for each sample evaluated")
+	tokens := flag.String("tokens", "", "file of the bearer tokens to ask for")
+	name := flag.String("name", "", "name of the evaluator")
+	fingerprint := flag.String("fingerprint", "", "fingerprint of the evaluator")
+	slow := flag.Duration("loading", 0, "how long the server is not ready")
+	flag.Parse()
+	fake := &rewardtest.Fake{Name: *name, Fingerprint: *fingerprint, Delay: *delay, Fail: fail}
+	if *journal != "" {
+		file, err := os.OpenFile(*journal, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fake.Before = func(_ context.Context, samples []reward.Sample) error { return record(file, samples) }
+	}
+	if err := serve(*listen, *tokens, *slow, *maxBatch, fake); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func fail(s reward.Sample) error {
+	if strings.HasPrefix(s.Prompt, "fail") {
+		return reward.ErrEvaluatorFailed.With("told to fail: %s", s.Prompt)
+	}
+	return nil
+}
+
+// record appends a line with the identity of each sample, in one write, so that
+// a kill leaves whole lines.
+func record(file *os.File, samples []reward.Sample) error {
+	var lines strings.Builder
+	for _, s := range samples {
+		fmt.Fprintf(&lines, "%016x\n", rewardtest.Identity(s.Image))
+	}
+	_, err := file.WriteString(lines.String())
+	return err
+}
+
+func serve(listen, tokens string, loading time.Duration, maxBatch int, fake *rewardtest.Fake) error {
+	scheduling := batch.DefaultConfig()
+	scheduling.CacheBytes = 0 // every sample is evaluated, and counted
+	scheduling.MaxBatch = maxBatch
+	scheduling.Eager = true
+	scheduler, err := batch.New(scheduling, fake)
+	if err != nil {
+		return err
+	}
+	ready := time.Now().Add(loading)
+	config := server.Config{
+		Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}},
+		Ready: func() error {
+			if time.Now().Before(ready) {
+				return errors.New("loading")
+			}
+			return nil
+		},
+	}
+	if tokens != "" {
+		if config.Tokens, err = server.OpenTokens(tokens); err != nil {
+			return err
+		}
+	}
+	handler, err := server.New(config)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", listen)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("http://%s\n", listener.Addr())
+	return http.Serve(listener, handler)
+}
