@@ -15,7 +15,11 @@ import (
 // expected is what Pillow makes of the files in testdata/files.
 type expected struct {
 	Float16Levels string `json:"float16_levels_sha256"`
-	Files         map[string]struct {
+	Resizes       []struct {
+		Size   [2]int
+		SHA256 string
+	} `json:"resizes_of_level_9_png"`
+	Files map[string]struct {
 		Width, Height int
 		SHA256        string
 	}

@@ -1,9 +1,6 @@
 package pixels
 
-import (
-	"fmt"
-	"math"
-)
+import "fmt"
 
 // jpegDecoder decodes one JPEG file, exactly as libjpeg does with its default
 // settings: the "islow" integer IDCT, triangular chroma upsampling and 16-bit
@@ -46,6 +43,7 @@ type jpegQuant struct {
 // jpegComponent is a colour component of the frame.
 type jpegComponent struct {
 	id     uint8
+	index  int // among the frame's components
 	h, v   int // sampling factors
 	tq     uint8
 	width  int // samples that count; the rest of the plane is padding
@@ -250,7 +248,7 @@ func (j *jpegDecoder) readFrame(body []byte, progressive bool, limits Limits) er
 		return fmt.Errorf("jpeg: %w", err)
 	}
 	for i := 6; i < len(body); i += 3 {
-		c := jpegComponent{id: body[i], h: int(body[i+1] >> 4), v: int(body[i+1] & 15), tq: body[i+2]}
+		c := jpegComponent{id: body[i], index: len(j.components), h: int(body[i+1] >> 4), v: int(body[i+1] & 15), tq: body[i+2]}
 		if c.h < 1 || c.h > 4 || c.v < 1 || c.v > 4 || c.tq > 3 {
 			return corruptJPEG("component %d: sampling %dx%d, quantisation table %d", c.id, c.h, c.v, c.tq)
 		}
@@ -314,7 +312,7 @@ func (j *jpegDecoder) complete() error {
 // plane returns the component's samples, allocated on first use.
 func (j *jpegDecoder) plane(c *jpegComponent) []uint8 {
 	if c.samples == nil {
-		c.samples = resized(&j.memory.samples[j.index(c)], c.stride*c.rows)
+		c.samples = resized(&j.memory.samples[c.index], c.stride*c.rows)
 	}
 	return c.samples
 }
@@ -323,19 +321,10 @@ func (j *jpegDecoder) plane(c *jpegComponent) []uint8 {
 // on first use.
 func (j *jpegDecoder) allCoefficients(c *jpegComponent) []jpegCoefficients {
 	if c.coefficients == nil {
-		c.coefficients = resized(&j.memory.coefficients[j.index(c)], c.stride/8*c.rows/8)
+		c.coefficients = resized(&j.memory.coefficients[c.index], c.stride/8*c.rows/8)
 		clear(c.coefficients)
 	}
 	return c.coefficients
-}
-
-func (j *jpegDecoder) index(c *jpegComponent) int {
-	for i := range j.components {
-		if &j.components[i] == c {
-			return i
-		}
-	}
-	return math.MaxInt // not reached: c is of this file
 }
 
 // resized returns n elements of any content, kept in *buf for the next call.

@@ -61,7 +61,27 @@ func (j *jpegDecoder) readScan(body []byte) ([]*jpegComponent, jpegBand, error) 
 	if n > 1 && blocks > 10 {
 		return nil, band, corruptJPEG("%d blocks in an MCU", blocks)
 	}
-	return selected, band, j.advance(selected, band)
+	if err := j.advance(selected, band); err != nil {
+		return nil, band, err
+	}
+	return selected, band, j.enough(selected, band)
+}
+
+// enough refuses a scan whose data cannot be all of it, before memory is taken
+// for the blocks: a DC coefficient takes at least a bit, and so do a sequential
+// scan's AC coefficients.
+func (j *jpegDecoder) enough(selected []*jpegComponent, band jpegBand) error {
+	bits := 0
+	for _, c := range selected {
+		bits += c.blocksX * c.blocksY
+	}
+	if !j.progressive {
+		bits *= 2
+	}
+	if have := len(j.data) - j.pos; band.first == 0 && have < bits/8 {
+		return corruptJPEG("%d bytes left for a scan of at least %d", have, bits/8)
+	}
+	return nil
 }
 
 // selectComponent finds the component with the id and sets its tables.

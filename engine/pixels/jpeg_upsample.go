@@ -20,9 +20,8 @@ func (j *jpegDecoder) upsampler(c *jpegComponent) upsampler {
 		u.triangular = true
 	}
 	if u.h != 1 || u.v != 1 {
-		i := j.index(c)
-		u.out = resized(&j.memory.rows[i], c.stride*u.h)
-		u.sums = resized(&j.memory.sums[i], c.stride)
+		u.out = resized(&j.memory.rows[c.index], c.stride*u.h)
+		u.sums = resized(&j.memory.sums[c.index], c.stride)
 	}
 	return u
 }

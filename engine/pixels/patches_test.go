@@ -1,6 +1,7 @@
 package pixels
 
 import (
+	"errors"
 	"math"
 	"testing"
 )
@@ -39,6 +40,72 @@ func TestPatchesAreTheProcessors(t *testing.T) {
 				if d := math.Abs(sum/1296 - float64(m)); d > 3e-6 {
 					t.Fatalf("mean of value %d is %v, want %v", j, sum/1296, m)
 				}
+			}
+		})
+	}
+}
+
+func TestPatchesFollowTheConfiguration(t *testing.T) {
+	// 4x4 pixels, patches of one pixel, no repetition, merged 2x2.
+	img := NewRGB(4, 4)
+	for i := range 16 {
+		img.Pix[3*i] = uint8(i)
+	}
+	p := PatchConfig{PatchSize: 1, TemporalPatchSize: 1, MergeSize: 2, Std: [3]float32{1.0 / 255, 1, 1}}
+	got := make([]float32, 16*3)
+	Patches(got, img, p)
+	want := []float32{0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15}
+	for i, w := range want {
+		if got[3*i] != w {
+			t.Errorf("patch %d is pixel %v, want %v", i, got[3*i], w)
+		}
+	}
+}
+
+func TestPatchesRefuseOtherShapes(t *testing.T) {
+	p := DefaultPatchConfig()
+	cases := []struct {
+		name   string
+		img    *RGB
+		values int
+	}{
+		{"a width that is no multiple", NewRGB(30, 28), 4 * 1176},
+		{"a height of an odd number of patches", NewRGB(28, 14), 2 * 1176},
+		{"too small a destination", NewRGB(28, 28), 4*1176 - 1},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			Patches(make([]float32, c.values), c.img, p)
+		})
+	}
+}
+
+// TestSmartResize holds values of transformers' smart_resize.
+func TestSmartResize(t *testing.T) {
+	cases := []struct {
+		name                  string
+		height, width, lo, hi int
+		wantHeight, wantWidth int
+		wantErr               error
+	}{
+		{"the reference's square", 512, 512, 3136, 12845056, 504, 504, nil},
+		{"half a unit goes to even", 42, 70, 0, 1 << 30, 56, 56, nil},
+		{"too few pixels grow", 20, 30, 3136, 12845056, 56, 84, nil},
+		{"too many pixels shrink", 4000, 6000, 3136, 1003520, 812, 1204, nil},
+		{"a long strip", 100, 20000, 3136, 12845056, 112, 19992, nil},
+		{"too long a strip", 100, 20001, 3136, 12845056, 0, 0, ErrAspect},
+		{"no height", 0, 5, 3136, 12845056, 0, 0, ErrShape},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			h, w, err := SmartResize(c.height, c.width, 28, c.lo, c.hi)
+			if h != c.wantHeight || w != c.wantWidth || !errors.Is(err, c.wantErr) {
+				t.Errorf("got %d, %d, %v; want %d, %d, %v", h, w, err, c.wantHeight, c.wantWidth, c.wantErr)
 			}
 		})
 	}

@@ -75,6 +75,11 @@ func (p *pngDecoder) decode(data []byte, limits Limits) (*RGB, error) {
 	for _, pass := range p.passes() {
 		size += pass.height * (1 + p.rowBytes(pass.width))
 	}
+	// Deflate makes at most 258 bytes of two bits: a file that declares more is
+	// refused before memory is taken for it.
+	if size > len(p.compressed)*1032 {
+		return nil, corruptPNG("%d bytes of compressed data for %d bytes of pixels", len(p.compressed), size)
+	}
 	p.compressed = append(p.compressed, make([]byte, inSlack)...)
 	raw := resized(&p.raw, size+outSlack)
 	if err := p.inflater.inflate(raw, p.compressed); err != nil {

@@ -1,7 +1,9 @@
 package pixels
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"math"
 	"strings"
@@ -85,9 +87,50 @@ func TestUint8PixelsAreNotCopied(t *testing.T) {
 	}
 }
 
-// TestFloatsRoundAsTorchRounds holds the levels of some values as torch 2.11
-// gives them for (x*255).round().clamp(0,255).to(uint8).
-func TestFloatsRoundAsTorchRounds(t *testing.T) {
+// TestHalvesRoundAsTorchRounds compares all float16 values with numpy, which
+// rounds a product to float16 as torch does, and all bfloat16 values with
+// arithmetic in float64.
+func TestHalvesRoundAsTorchRounds(t *testing.T) {
+	pixels := func(dtype DType, exponent uint16) []byte {
+		levels := make([]byte, 1<<16)
+		for bits := range levels {
+			if uint16(bits)&exponent == exponent {
+				continue
+			}
+			img, err := FromTensor(Tensor{dtype, HWC, 1, 1, halfData(uint16(bits), 0, 0)}, Limits{})
+			if err != nil {
+				t.Fatalf("%v %#x: %v", dtype, bits, err)
+			}
+			levels[bits] = img.Pix[0]
+		}
+		return levels
+	}
+	t.Run("float16", func(t *testing.T) {
+		sum := sha256.Sum256(pixels(Float16, 0x7c00))
+		if got, want := hex.EncodeToString(sum[:]), readExpected(t).Float16Levels; got != want {
+			t.Errorf("SHA-256 %s, want %s", got, want)
+		}
+	})
+	t.Run("bfloat16", func(t *testing.T) {
+		for bits, got := range pixels(BFloat16, 0x7f80) {
+			v := float64(math.Float32frombits(uint32(bits) << 16))
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				continue
+			}
+			// The product rounded to 8 significant bits, then to an integer.
+			fraction, exponent := math.Frexp(v * 255)
+			product := math.Ldexp(math.RoundToEven(fraction*256), exponent-8)
+			want := uint8(min(max(math.RoundToEven(product), 0), 255))
+			if got != want {
+				t.Fatalf("%#x is %d, want %d", bits, got, want)
+			}
+		}
+	})
+}
+
+// TestFloatsRoundHalfToEven holds what (x*255).round().clamp(0,255) is in
+// float32 arithmetic.
+func TestFloatsRoundHalfToEven(t *testing.T) {
 	cases := []struct {
 		name string
 		in   float32

@@ -196,6 +196,13 @@ def half_levels():
     return hashlib.sha256(levels.tobytes()).hexdigest()
 
 
+def resizes():
+    """SHA-256 of Pillow's bicubic resizes of level-9.png to odd sizes."""
+    image = Image.open(OUT / "level-9.png")
+    sizes = (1, 1), (3, 200), (79, 60), (80, 61), (160, 7), (5, 60), (80, 3), (81, 59), (640, 480), (7, 5)
+    return [{"size": size, "sha256": hashlib.sha256(image.resize(size, Image.BICUBIC).tobytes()).hexdigest()} for size in sizes]
+
+
 OUT.mkdir(exist_ok=True)
 for old in OUT.iterdir():
     old.unlink()
@@ -209,5 +216,6 @@ for path in sorted(OUT.iterdir()):
 (OUT / "expected.json").write_text(json.dumps({
     "versions": {"pillow": PIL.__version__, "libjpeg-turbo": features.version("libjpeg_turbo"), "libwebp": features.version("webp"),
                  "numpy": np.__version__, "cjpeg": version("cjpeg", "-version"), "cwebp": version("cwebp", "-version")},
+    "resizes_of_level_9_png": resizes(),
     "float16_levels_sha256": half_levels(),
     "files": entries}, indent=1) + "\n")
