@@ -96,14 +96,14 @@ func disagreeing() []Hostile {
 func unjudgeable() []Hostile {
 	one := func(image string) []byte { return message("prompts", array(text("a cat")), "images", array(image)) }
 	png := PNG(Picture(1, 8, 8))
-	nan := make([]byte, 4*4*4*3)
+	nan := make([]byte, 4*8*8*3)
 	binary.LittleEndian.PutUint32(nan[20:], math.Float32bits(float32(math.NaN())))
 	return []Hostile{
 		{Name: "a PNG header of 60,000 by 60,000 pixels", Body: one(bin(pngHeader(60000, 60000))), Want: reward.ErrImageTooLarge, Sample: true},
 		{Name: "a PNG that ends early", Body: one(bin(png[:len(png)/2])), Want: reward.ErrImageCorrupt, Sample: true},
 		{Name: "an empty file", Body: one(bin(nil)), Want: reward.ErrImageUnsupported, Sample: true},
 		{Name: "a file of no known format", Body: one(bin([]byte("GIF89a"))), Want: reward.ErrImageUnsupported, Sample: true},
-		{Name: "a float image with a NaN", Body: one(tensor("<f4", nan, 4, 4, 3)), Want: reward.ErrNotFinite, Sample: true},
+		{Name: "a float image with a NaN", Body: one(tensor("<f4", nan, 8, 8, 3)), Want: reward.ErrNotFinite, Sample: true},
 	}
 }
 

@@ -137,11 +137,11 @@ func overfull(held int64) error { return &batch.OverloadError{RetryAfter: retryH
 // or the limit leave to be read. One byte more than those shows the end.
 func (p *bodyPool) grow(full []byte, announced, limit int64) []byte {
 	size := int64(cap(full)) * growth
-	if class(size) == classes {
-		if announced >= 0 {
-			size = min(size, announced+1)
-		}
-		size = min(size, limit+1)
+	if announced >= 0 && size >= announced && class(size) == classes {
+		size = announced + 1
+	}
+	if size >= limit {
+		size = limit + 1
 	}
 	next := p.take(size)
 	if next == nil {

@@ -38,6 +38,11 @@ func (s *Server) pace(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		b := &pacedBody{ReadCloser: r.Body, pace: s.cfg.Pace, conn: conn, began: time.Now()}
 		b.extend()
+		// The body goes into a copy of the request: by the original's, the HTTP
+		// server knows whether bytes of it are left on the connection, which it
+		// would otherwise take for the next request.
+		r = r.WithContext(r.Context())
+		c.SetRequest(r)
 		r.Body, w.body = b, b
 		c.Set(bodyKey, b)
 		// A request that is refused by its header gets its answer before its

@@ -48,6 +48,9 @@ func (r *rollout) load(ctx context.Context) error {
 		p.sent, p.borrows = sent, true
 		if sent.Tensor == nil {
 			p.height, p.width = headerSize(sent.Encoded)
+			if int64(p.height)*int64(p.width) > int64(r.limits.ImagePixels) {
+				r.errs[i] = reward.ErrImageTooLarge.With("image too large: size %dx%d exceeds %d pixels", p.width, p.height, r.limits.ImagePixels)
+			}
 			continue
 		}
 		t := pixelTensor(sent.Tensor)

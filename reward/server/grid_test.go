@@ -1,0 +1,109 @@
+package server_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/denseflow/densereward/dense"
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/rewardtest"
+)
+
+func TestTheGridFollowsTheImagesUnlessItIsNamed(t *testing.T) {
+	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
+	for name, g := range map[string]struct {
+		spec reward.GridSpec
+		want dense.Grid
+	}{
+		"by default":                  {want: dense.Grid{Height: 6, Width: 12}},
+		"sd3":                         {spec: reward.GridSpec{Preset: "sd3"}, want: dense.Grid{Height: 6, Width: 12}},
+		"flux":                        {spec: reward.GridSpec{Preset: "flux"}, want: dense.Grid{Height: 3, Width: 6}},
+		"qwen-image":                  {spec: reward.GridSpec{Preset: "qwen-image"}, want: dense.Grid{Height: 3, Width: 6}},
+		"explicit":                    {spec: reward.GridSpec{Height: 64, Width: 64}, want: dense.Grid{Height: 64, Width: 64}},
+		"explicit, coarser by little": {spec: reward.GridSpec{Height: 7, Width: 5}, want: dense.Grid{Height: 7, Width: 5}},
+	} {
+		q := rollout(2, 96, 48)
+		q.Grid = g.spec
+		p := mustScore(t, c, q)
+		if got := (dense.Grid{Height: p.Dense.Height, Width: p.Dense.Width}); got != g.want {
+			t.Errorf("%s: got %v, want %v", name, got, g.want)
+		}
+	}
+}
+
+func TestDenseMapsArePooledHeatmaps(t *testing.T) {
+	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
+	q := rollout(3, 96, 48)
+	q.Grid = reward.GridSpec{Height: 7, Width: 5}
+	q.Weights = &reward.Weights{Scores: [reward.NumScores]float64{0, 0, 0, 2}, Misalignment: 0.25, Artifact: 0.5}
+	p := mustScore(t, c, q)
+	weight, _ := p.Dense.Weight.Float32s()
+	rewards, _ := p.Dense.Reward.Float32s()
+	grid, source := dense.Grid{Height: 7, Width: 5}, dense.Grid{Height: 64, Width: 64}
+	for i := range 3 {
+		want := judged(i, 96, 48, reward.ModeAnswer)
+		mis, art := make([]float32, 35), make([]float32, 35)
+		dense.AdaptiveAvgPool(mis, grid, want.Misalignment.Data, source)
+		dense.AdaptiveAvgPool(art, grid, want.Artifact.Data, source)
+		r := 2 * want.Scores[reward.Overall]
+		if p.Rewards[i] != r {
+			t.Errorf("sample %d: reward %v, want %v", i, p.Rewards[i], r)
+		}
+		for at := range mis {
+			h := 0.25*float64(mis[at]) + 0.5*float64(art[at])
+			if got := weight[i*35+at]; math.Abs(float64(got)-(1-h)) > 1e-7 {
+				t.Fatalf("sample %d, cell %d: weight %v, want %v", i, at, got, 1-h)
+			}
+			if got := rewards[i*35+at]; math.Abs(float64(got)-r*(1-h)) > 2e-7 {
+				t.Fatalf("sample %d, cell %d: reward %v, want %v", i, at, got, r*(1-h))
+			}
+		}
+	}
+}
+
+func TestImagesOfSeveralSizesNeedAGrid(t *testing.T) {
+	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
+	for name, odd := range map[string]reward.Picture{
+		"a tensor": {Tensor: rewardtest.Tensor(rewardtest.Picture(9, 32, 64))},
+		"a file":   {Encoded: rewardtest.PNG(rewardtest.Picture(9, 32, 64))},
+	} {
+		q := rollout(2, 64, 64)
+		q.Images[1] = odd
+		mustFail(t, c, q, reward.ErrGridMismatch)
+		q.Grid = reward.GridSpec{Height: 8, Width: 8}
+		mustScore(t, c, q)
+		q.Grid, q.Return = reward.GridSpec{}, []reward.Return{}
+		if p := mustScore(t, c, q); p.Errors[1] != nil {
+			t.Errorf("%s: scores alone need no grid: %v", name, p.Errors[1])
+		}
+	}
+}
+
+func TestAGridThatMakesNoSenseIsRefused(t *testing.T) {
+	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
+	for name, g := range map[string]struct {
+		spec          reward.GridSpec
+		width, height int
+	}{
+		"a preset that does not exist":      {spec: reward.GridSpec{Preset: "sd9"}, width: 64, height: 64},
+		"an image smaller than a cell":      {width: 7, height: 64},
+		"more cells than the server allows": {spec: reward.GridSpec{Height: 4096, Width: 4096}, width: 64, height: 64},
+		"a side past the limit":             {spec: reward.GridSpec{Height: 5000, Width: 1}, width: 64, height: 64},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := rollout(2, g.width, g.height)
+			q.Grid = g.spec
+			mustFail(t, c, q, reward.ErrInvalidValue)
+		})
+	}
+}
+
+func TestMapsOfFailedImagesAloneAreOneCell(t *testing.T) {
+	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
+	q := rollout(1, 64, 64)
+	q.Images[0] = reward.Picture{Encoded: []byte("GIF89a")}
+	p := mustScore(t, c, q)
+	if v, _ := p.Dense.Weight.Float32s(); len(v) != 1 || v[0] == v[0] {
+		t.Errorf("weight is %v", v)
+	}
+}
