@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/denseflow/densereward/engine/onnx"
-	"github.com/denseflow/densereward/engine/safetensors"
 )
 
 // Names of the graph's inputs. B is the number of pictures, T the number of
@@ -65,11 +64,11 @@ type evaluatorGraph struct {
 	in                     map[string]onnx.Value
 }
 
-// buildGraph writes the evaluator for the checkpoint's tensors. All tensors are
+// buildGraph writes the evaluator for the source's tensors. All tensors are
 // checked; none is read.
-func buildGraph(c Config, checkpoint *safetensors.Checkpoint, o graphOptions) (*onnx.Graph, error) {
+func buildGraph(c Config, source tensorSource, o graphOptions) (*onnx.Graph, error) {
 	g := onnx.New("imagedoctor")
-	w := newWeights(g, checkpoint)
+	w := newWeights(g, source)
 	grid := c.patchGrid()
 	e := &evaluatorGraph{
 		g: g, c: c, o: o, w: w,
@@ -127,10 +126,8 @@ func (e *evaluatorGraph) outputs() {
 	features := e.vision.features(g, patches)
 	hidden := e.prompt(features)
 	tokens, selected, found := (&generation{e}).run(hidden)
-	maps := e.maps(features, selected)
-	shown := g.Reshape(g.Cast(found, onnx.Float32), e.batch, onnx.N(kinds), onnx.N(1), onnx.N(1))
 	g.Output(outputTokens, tokens)
-	g.Output(outputHeatmaps, g.Mul(maps, shown))
+	g.Output(outputHeatmaps, e.maps(features, selected, found))
 	if e.o.probes {
 		g.Output(outputFeatures, g.Cast(features, onnx.Float32))
 		g.Output(outputHidden, g.Cast(hidden, onnx.Float32))
@@ -139,8 +136,9 @@ func (e *evaluatorGraph) outputs() {
 }
 
 // maps runs the heatmap heads over some pictures at a time: at full size their
-// activations outweigh everything else. It returns (B,kinds,side,side).
-func (e *evaluatorGraph) maps(features, selected onnx.Value) onnx.Value {
+// activations outweigh everything else. It returns (B,kinds,side,side), zero where
+// no state was found.
+func (e *evaluatorGraph) maps(features, selected, found onnx.Value) onnx.Value {
 	g := e.g
 	turns, part := onnx.Sym("head_turns"), onnx.Sym("head_part")
 	limit := g.Squeeze(g.SizeOf(e.in[inputParts], 0), 0)
@@ -148,7 +146,8 @@ func (e *evaluatorGraph) maps(features, selected onnx.Value) onnx.Value {
 		func(b *onnx.Graph, turn onnx.Value, _ []onnx.Value) (again onnx.Value, next, collected []onnx.Value) {
 			rows := b.Gather(e.in[inputParts], turn, 0)
 			maps := e.heatmap.maps(b, b.Gather(features, rows, 0), b.Gather(selected, rows, 0))
-			return onnx.Scalar(b, true), nil, []onnx.Value{maps}
+			shown := b.Cast(b.Gather(found, rows, 0), onnx.Float32)
+			return onnx.Scalar(b, true), nil, []onnx.Value{b.Mul(maps, b.Unsqueeze(shown, 2, 3))}
 		})[0]
 	side := out.Dim(3)
 	flat := g.Reshape(out, turns.Times(part), onnx.N(kinds), side, side)

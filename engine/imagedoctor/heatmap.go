@@ -30,17 +30,23 @@ const (
 	attentionDownscale = 2
 )
 
+// Tensors that tell the heads' widths.
+const (
+	maskTokensName = "heatmap.mask_tokens.weight"
+	firstMLPName   = "heatmap.transformer.layers.0.mlp.lin1.weight"
+)
+
 // newHeatmap reads the heads' width off the mask token.
 func newHeatmap(w *weights, text, grid int, dtype onnx.DType) *heatmap {
 	h := &heatmap{w: w, dtype: dtype, text: text, grid: grid}
-	if t, ok := w.checkpoint.Tensor("heatmap.mask_tokens.weight"); ok && len(t.Shape) == 2 {
+	if t, ok := w.checkpoint.Tensor(maskTokensName); ok && len(t.Shape) == 2 {
 		h.width = int(t.Shape[1])
 	} else {
-		w.fault(dtype, []int64{1}, "imagedoctor: tensor heatmap.mask_tokens.weight is missing or not a matrix")
+		w.fault(dtype, []int64{1}, "imagedoctor: tensor %s is missing or not a matrix", maskTokensName)
 		h.width = heatmapHeads * attentionDownscale
 	}
 	if h.width%(heatmapHeads*attentionDownscale) != 0 {
-		w.fault(dtype, []int64{1}, "imagedoctor: tensor heatmap.mask_tokens.weight: width %d is not a multiple of %d", h.width, heatmapHeads*attentionDownscale)
+		w.fault(dtype, []int64{1}, "imagedoctor: tensor %s: width %d is not a multiple of %d", maskTokensName, h.width, heatmapHeads*attentionDownscale)
 	}
 	return h
 }
@@ -64,7 +70,7 @@ func (h *heatmap) maps(g *onnx.Graph, image, hidden onnx.Value) (out onnx.Value)
 
 		text := g.Reshape(g.Cast(hidden, h.dtype), queries, hidden.Dim(2))
 		text = g.Reshape(h.project(g, text, "text_hidden_fcs.0"), queries, onnx.N(1), width)
-		mask := g.Reshape(h.w.tensor("heatmap.mask_tokens.weight", h.dtype, 1, int64(h.width)), onnx.N(1), onnx.N(1), width)
+		mask := g.Reshape(h.w.tensor(maskTokensName, h.dtype, 1, int64(h.width)), onnx.N(1), onnx.N(1), width)
 		tokens := g.Concat(1, onnx.Dim{}, g.Expand(mask, g.ShapeOf(text), queries, onnx.N(1), width), text)
 
 		t := transformer{h, tokens, h.positions(g)}

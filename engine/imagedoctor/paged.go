@@ -2,9 +2,17 @@ package imagedoctor
 
 import "github.com/denseflow/densereward/engine/onnx"
 
-// pageTokens is the number of tokens of a page of the cache: the least that
-// the flash kernel takes for heads of 128.
-const pageTokens = 128
+// pageTokens is the number of tokens of a page of the cache: the least that the
+// flash kernel takes for heads of a size.
+func pageTokens(headSize int) int64 {
+	switch {
+	case headSize <= 64:
+		return 256
+	case headSize <= 128:
+		return 128
+	}
+	return 64
+}
 
 // pagedCache keeps the keys and values of all rows in pages, which the attention
 // of each step fills in place: nothing is copied and nothing carried from turn
@@ -35,10 +43,10 @@ func (p *pagedCache) prompt(g *onnx.Graph, layers func(attention) (sum, branch o
 // allocate makes room for every row's prompt and new tokens.
 func (p *pagedCache) allocate(g *onnx.Graph) {
 	e := p.e
-	one := onnx.Scalar(g, int64(1))
+	one, page := onnx.Scalar(g, int64(1)), pageTokens(e.c.HeadDim)
 	rows := g.SizeOf(e.in[inputLengths], 0)
 	longest := g.Add(e.in[inputLongest], e.in[inputMaxNewTokens])
-	perRow := g.Unsqueeze(g.Add(g.Div(longest, onnx.Scalar(g, int64(pageTokens))), one), 0)
+	perRow := g.Unsqueeze(g.Add(g.Div(longest, onnx.Scalar(g, page)), one), 0)
 	total := g.Mul(rows, perRow)
 	count, width := onnx.Sym("pages"), onnx.Sym("pages_a_row")
 
@@ -47,11 +55,11 @@ func (p *pagedCache) allocate(g *onnx.Graph) {
 	p.ends = g.Cast(g.Range(g.Squeeze(g.Add(rows, g.Unsqueeze(one, 0)), 0), onnx.Sym("batch_and_one")), onnx.Int32)
 
 	heads, size := onnx.N(int64(e.c.NumKVHeads)), onnx.N(int64(e.c.HeadDim))
-	sizes := g.Concat(0, onnx.Dim{}, total, onnx.Const(g, []int64{pageTokens, int64(e.c.NumKVHeads), int64(e.c.HeadDim)}, 3))
+	sizes := g.Concat(0, onnx.Dim{}, total, onnx.Const(g, []int64{page, int64(e.c.NumKVHeads), int64(e.c.HeadDim)}, 3))
 	for i := range 2 * e.c.NumLayers {
 		// Every tensor has its own fill: equal nodes would be made one.
 		fill := g.Reshape(g.ScalarOf(e.o.dtype, float32(i+1)), onnx.N(1), onnx.N(1), onnx.N(1), onnx.N(1))
-		p.pages = append(p.pages, g.Expand(fill, sizes, count, onnx.N(pageTokens), heads, size))
+		p.pages = append(p.pages, g.Expand(fill, sizes, count, onnx.N(page), heads, size))
 	}
 }
 
@@ -62,7 +70,7 @@ func (p *pagedCache) step(g *onnx.Graph, turn, past onnx.Value, _ []onnx.Value, 
 	longest = g.Cast(g.Unsqueeze(longest, 0), onnx.Int32)
 	sum, branch = layers(&pagedAttention{
 		pagedCache: p, g: g, past: past, ends: p.ends,
-		bounds: g.Concat(0, onnx.Dim{}, onnx.Const(g, []int32{1}, 1), longest, longest),
+		bounds: g.Concat(0, onnx.Dim{}, onnx.Const(g, []int32{1}, 1), longest),
 	})
 	return sum, branch, nil
 }

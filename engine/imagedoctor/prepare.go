@@ -43,11 +43,17 @@ func (e *Evaluator) Prepare(ctx context.Context, s *reward.Sample) error {
 	if p.prompt, err = e.config.layOut(ids, e.imageStart); err != nil {
 		return err
 	}
-	side := e.config.ImageSide()
-	square := e.resizer.Resize((*pixels.RGB)(s.Image), squareSide, squareSide)
-	p.picture = e.resizer.ResizeTorch(square, side, side).Pix
+	p.picture = e.picture(s.Image)
 	s.Prepared = p
 	return nil
+}
+
+// picture is the image as the model sees it, (side,side,3): squashed to a square
+// by Pillow's bicubic, then resized by torchvision's, as the reference does.
+func (e *Evaluator) picture(image *reward.Image) []uint8 {
+	side := e.config.ImageSide()
+	square := e.resizer.Resize((*pixels.RGB)(image), squareSide, squareSide)
+	return e.resizer.ResizeTorch(square, side, side).Pix
 }
 
 // modeOr is m, or the default mode where it is empty.

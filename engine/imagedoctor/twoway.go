@@ -50,7 +50,7 @@ func (t transformer) layer(g *onnx.Graph, i int, tokens, keys onnx.Value) (onnx.
 
 // mlpWidth is the inner width of the tokens' MLP, as the first tensor has it.
 func (t transformer) mlpWidth() int {
-	if w, ok := t.w.checkpoint.Tensor("heatmap.transformer.layers.0.mlp.lin1.weight"); ok && len(w.Shape) == 2 {
+	if w, ok := t.w.checkpoint.Tensor(firstMLPName); ok && len(w.Shape) == 2 {
 		return int(w.Shape[0])
 	}
 	return t.width

@@ -14,13 +14,18 @@ import (
 // collected, so that one look at a broken checkpoint names them all.
 type weights struct {
 	g          *onnx.Graph
-	checkpoint *safetensors.Checkpoint
+	checkpoint tensorSource
 	casts      map[string]onnx.Value
 	faults     []error
 }
 
-func newWeights(g *onnx.Graph, c *safetensors.Checkpoint) *weights {
-	return &weights{g: g, checkpoint: c, casts: map[string]onnx.Value{}}
+// tensorSource finds tensors by name: a checkpoint, or an inventory.
+type tensorSource interface {
+	Tensor(name string) (safetensors.Tensor, bool)
+}
+
+func newWeights(g *onnx.Graph, source tensorSource) *weights {
+	return &weights{g: g, checkpoint: source, casts: map[string]onnx.Value{}}
 }
 
 // maxFaults bounds how many bad tensors an error lists.
@@ -48,6 +53,9 @@ func (w *weights) tensor(name string, dtype onnx.DType, dims ...int64) onnx.Valu
 	key := fmt.Sprintf("%s as %v", name, dtype)
 	if v, ok := w.casts[key]; ok {
 		return v
+	}
+	if list, ok := w.checkpoint.(*inventory); ok {
+		list.add(name, dims)
 	}
 	t, ok := w.checkpoint.Tensor(name)
 	if !ok {
