@@ -98,7 +98,7 @@ func (p PatchConfig) patch(dst []float32, img *RGB, top, left int, norm *[3][256
 func (p PatchConfig) normalised() *[3][256]float32 {
 	var norm [3][256]float32
 	for c := range norm {
-		mean, std := p.Mean[c]*255, p.Std[c]*255
+		mean, std := float32(p.Mean[c]*255), float32(p.Std[c]*255)
 		for v := range norm[c] {
 			norm[c][v] = (float32(v) - mean) / std
 		}

@@ -124,23 +124,29 @@ func (d DType) toBytes(dst []uint8, src []byte, step int) int {
 
 // float32Bytes is toBytes for float32.
 func float32Bytes(dst []uint8, src []byte, step int) int {
-	const exponent = 0x7f80_0000
+	const exponent, one = 0x7f80_0000, 0x3f80_0000
 	for i, at := 0, 0; i+4 <= len(src); i, at = i+4, at+step {
 		bits := binary.LittleEndian.Uint32(src[i:])
-		if bits&exponent == exponent {
-			return i / 4
+		v := math.Float32frombits(bits)
+		if bits > one { // as are those of negative numbers
+			if bits&exponent == exponent {
+				return i / 4
+			}
+			v = min(max(v, 0), 1)
 		}
-		dst[at] = level(math.Float32frombits(bits) * 255)
+		// The conversion keeps a compiler from fusing product and sum.
+		dst[at] = nearest(float32(v * 255))
 	}
 	return -1
 }
 
-// level rounds v to the nearest integer, halves to even, within 0..255.
-func level(v float32) uint8 {
-	// Between 1<<23 and 1<<24 float32 holds integers only, so the sum rounds v
-	// by the default mode and leaves it in the low bits.
-	return uint8(math.Float32bits(min(max(v, 0), 255) + 1<<23))
-}
+// nearest rounds v, in 0..255, to the nearest integer, halves to even. Between
+// 1<<23 and 1<<24 float32 holds integers only, so that the sum rounds v by the
+// default mode and leaves it in the low bits.
+func nearest(v float32) uint8 { return uint8(math.Float32bits(v + 1<<23)) }
+
+// level is nearest of v limited to 0..255.
+func level(v float32) uint8 { return nearest(min(max(v, 0), 255)) }
 
 // halfBytes is toBytes for a 16-bit type, by table.
 func halfBytes(dst []uint8, src []byte, step int, exponent uint16, levels *[1 << 16]uint8) int {
@@ -172,7 +178,7 @@ func levels(value func(uint16) float32, round func(float32) float32) *[1 << 16]u
 	var table [1 << 16]uint8
 	for bits := range table {
 		if v := value(uint16(bits)); v == v { // NaN has no level
-			table[bits] = level(round(v * 255))
+			table[bits] = level(round(float32(v * 255)))
 		}
 	}
 	return &table
