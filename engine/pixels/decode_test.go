@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -101,6 +102,31 @@ func TestJPEGEngineSaysWhatDecodes(t *testing.T) {
 	if got := turboDecoder(t, Limits{}).JPEGEngine(); !strings.Contains(got, "turbojpeg") {
 		t.Errorf("forced to libjpeg-turbo: %q", got)
 	}
+}
+
+func TestDecodersAreSafeForConcurrentUse(t *testing.T) {
+	want := readExpected(t).Files
+	check := func(t *testing.T, d *Decoder) {
+		var group sync.WaitGroup
+		for _, name := range []string{"420.jpg", "422-progressive.jpg", "gray.jpg", "level-9.png", "rgba-16.png", "alpha.webp"} {
+			data := readFile(t, "files/"+name)
+			group.Go(func() {
+				for range 20 {
+					img, err := d.Decode(data)
+					if err != nil {
+						t.Errorf("%s: %v", name, err)
+						return
+					}
+					if got := digest(img); got != want[name].SHA256 {
+						t.Errorf("%s: SHA-256 %s, want %s", name, got, want[name].SHA256)
+					}
+				}
+			})
+		}
+		group.Wait()
+	}
+	t.Run("in Go", func(t *testing.T) { check(t, new(Decoder)) })
+	t.Run("with libjpeg-turbo", func(t *testing.T) { check(t, turboDecoder(t, Limits{})) })
 }
 
 // pngHeader is a PNG file that ends after its header.

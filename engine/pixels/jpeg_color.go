@@ -68,6 +68,7 @@ func (j *jpegDecoder) convert(img *RGB) {
 	}
 }
 
+// grayRow repeats samples in all three channels.
 func grayRow(out, gray []uint8) {
 	for _, v := range gray[:len(out)/3] {
 		p := out[:3:3]
@@ -76,6 +77,7 @@ func grayRow(out, gray []uint8) {
 	}
 }
 
+// planarRow interleaves samples of three channels.
 func planarRow(out, r, g, b []uint8) {
 	g, b = g[:len(r)], b[:len(r)]
 	for i, v := range r {

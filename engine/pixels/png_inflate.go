@@ -210,17 +210,23 @@ func (z *inflater) block() error {
 
 		distance, used := z.distances.distance(acc)
 		acc, n = acc>>(used&63), n-used
-		switch {
-		case distance == 0:
-			return errZlibCode
-		case distance > at:
-			return errZlibDistance
-		case length > z.want-at:
-			return errZlibLong
+		if distance == 0 || distance > at || length > z.want-at {
+			return badMatch(distance, at)
 		}
 		repeat(out[at:], out[at-distance:], distance, length)
 		at += length
 	}
+}
+
+// badMatch says what is wrong with a match.
+func badMatch(distance, at int) error {
+	switch {
+	case distance == 0:
+		return errZlibCode
+	case distance > at:
+		return errZlibDistance
+	}
+	return errZlibLong
 }
 
 // deeper follows an entry that stands for a further table, with the bits behind

@@ -91,6 +91,10 @@ func FromTensor(t Tensor, limits Limits) (*RGB, error) {
 		return img, nil
 	}
 	plane := t.Height * t.Width
+	if t.DType == Uint8 {
+		planarRow(img.Pix, t.Data[:plane], t.Data[plane:2*plane], t.Data[2*plane:])
+		return img, nil
+	}
 	for c := range 3 {
 		size := plane * t.DType.Size()
 		if at := t.DType.toBytes(img.Pix[c:], t.Data[c*size:(c+1)*size], 3); at >= 0 {
@@ -104,14 +108,10 @@ func (t Tensor) notFinite(at int) error {
 	return fmt.Errorf("%w: %v tensor of %dx%d pixels at index %d", ErrNotFinite, t.DType, t.Width, t.Height, at)
 }
 
-// toBytes writes the elements of src to every step-th byte of dst. It stops at
+// toBytes writes the floats of src to every step-th byte of dst. It stops at
 // the first that is not finite and returns its index, or returns -1.
 func (d DType) toBytes(dst []uint8, src []byte, step int) int {
 	switch d {
-	case Uint8:
-		for i, v := range src {
-			dst[i*step] = v
-		}
 	case Float32:
 		return float32Bytes(dst, src, step)
 	case Float16:
