@@ -28,9 +28,10 @@
 //
 // Files come from strangers. Sizes are checked against Limits when the header
 // has been read, and a file too short for its declared size is refused, both
-// before memory is taken for its pixels. The most that decoding takes then, per
-// pixel: 3 bytes for the picture, and 4 (PNG) or 3 (JPEG) more while it lasts,
-// 9 for progressive JPEG.
+// before memory is taken for its pixels. A picture takes 3 bytes a pixel and,
+// while it is decoded, 3 more for most files, up to 8 for PNG with alpha or 16
+// bits, 9 for progressive JPEG and 12 for progressive CMYK: so a server must
+// bound how many it decodes at once.
 //
 // PERFORMANCE.md has the figures.
 package pixels
