@@ -5,58 +5,86 @@ import "github.com/denseflow/densereward/engine/onnx"
 // generation is the decoding loop: the highest logit becomes the next token,
 // until every row has ended or the limit is reached. On the way it keeps, for
 // each kind of heatmap, the hidden state that predicted its special token.
+//
+// With a draft, a step runs the newest token and what is guessed to follow. Every
+// guess that the model itself would have written next is a token gained, up to
+// and with the model's own token behind the first wrong guess; the answer is the
+// one that steps of one token give.
 type generation struct{ *evaluatorGraph }
 
 // carried is what passes from one turn to the next, beside the cache.
 type carried struct {
 	token    onnx.Value // (B) int64: the newest token
+	count    onnx.Value // (B) int64: tokens generated
+	answer   onnx.Value // (B,N+window) int64: what was generated; behind count, anything
 	done     onnx.Value // (B) bool: the row has ended
 	selected onnx.Value // (B,kinds,hidden): the states that predicted the special tokens
 	found    onnx.Value // (B,kinds) bool: selected holds something
 	passed   onnx.Value // (B,kinds) bool: the special token has occurred
-	past     onnx.Value // (B) int32: tokens before the newest one
 	seen     onnx.Value // (B,vocabulary) bool: tokens the penalty falls on; absent without one
+	state    onnx.Value // (B) int64: of the draft; absent without one
+	guess    onnx.Value // (B,window-1) int64: what is guessed to follow; absent without a draft
 }
 
-func (c carried) list() []onnx.Value {
-	l := []onnx.Value{c.token, c.done, c.selected, c.found, c.passed, c.past}
-	if c.seen.Valid() {
-		l = append(l, c.seen)
+// fields lists the values in order; absent ones are left out.
+func (c *carried) fields(o graphOptions) []*onnx.Value {
+	l := []*onnx.Value{&c.token, &c.count, &c.answer, &c.done, &c.selected, &c.found, &c.passed}
+	if o.penalty {
+		l = append(l, &c.seen)
+	}
+	if o.draft != nil {
+		l = append(l, &c.state, &c.guess)
 	}
 	return l
 }
 
-// carriedFrom undoes list and returns what stands behind it.
-func carriedFrom(l []onnx.Value, penalty bool) (carried, []onnx.Value) {
-	c := carried{token: l[0], done: l[1], selected: l[2], found: l[3], passed: l[4], past: l[5]}
-	if !penalty {
-		return c, l[6:]
+// windowSize is the most tokens a row has in one step.
+func (e *evaluatorGraph) windowSize() int {
+	if e.o.draft == nil {
+		return 1
 	}
-	c.seen = l[6]
-	return c, l[7:]
+	return 1 + e.o.draft.longest
 }
 
 // run generates from the hidden state (B,hidden) of the prompts' last tokens.
 // It returns the tokens (B,N), the selected states and which of them are there.
 func (e *generation) run(hidden onnx.Value) (tokens, selected, found onnx.Value) {
 	g := e.g
-	var first carried
-	g.Scope("first", func() { first = e.first(hidden) })
-
-	state := first.list()
+	var c carried
+	g.Scope("first", func() { c = e.first(hidden) })
+	fields := c.fields(e.o)
+	state := make([]onnx.Value, len(fields))
+	for i, f := range fields {
+		state[i] = *f
+	}
 	shapes := make([]onnx.Shape, len(state))
+	if e.o.draft != nil {
+		shapes[len(shapes)-1] = onnx.Shape{e.batch, g.NewSym("guessed")}
+	}
 	cached, cachedShapes := e.cache.carried(g)
 	state, shapes = append(state, cached...), append(shapes, cachedShapes...)
+
 	limit := g.Sub(e.in[inputMaxNewTokens], onnx.Scalar(g, int64(1)))
-	turns := onnx.Sym("turns")
 	var out []onnx.Value
 	g.Scope("loop", func() {
-		out = g.Loop(limit, e.again(g, first.done), state, shapes, turns, e.turn)
+		out = g.Loop(limit, e.again(g, c.done), state, shapes, onnx.Dim{}, e.turn)
 	})
-	last, _ := carriedFrom(out, e.o.penalty)
-	collected := out[len(out)-1]
-	all := g.Concat(0, onnx.Sym("new_tokens"), g.Unsqueeze(first.token, 0), collected)
-	return g.Transpose(all, 1, 0), last.selected, last.found
+	var last carried
+	for i, f := range last.fields(e.o) {
+		*f = out[i]
+	}
+	return e.written(last), last.selected, last.found
+}
+
+// written is the answers (B,N), as long as the longest, filled up with the end
+// token.
+func (e *generation) written(c carried) onnx.Value {
+	g := e.g
+	length := onnx.Sym("new_tokens")
+	most := g.Unsqueeze(g.ReduceMax(c.count, 0, false), 0)
+	answer := g.SliceTo(c.answer, 1, onnx.Const(g, []int64{0}, 1), most, length)
+	index := g.Unsqueeze(g.Range(g.Squeeze(most, 0), length), 0)
+	return g.Where(g.Less(index, g.Unsqueeze(c.count, 1)), answer, onnx.Scalar(g, int64(e.c.EOSTokenIDs[0])))
 }
 
 // first predicts the first token, which selects no state: nothing generated
@@ -66,53 +94,59 @@ func (e *generation) first(hidden onnx.Value) carried {
 	var c carried
 	logits := e.language.head(g, hidden)
 	if e.o.penalty {
-		vocabulary := logits.Dim(1)
-		sizes := g.Concat(0, onnx.Dim{}, g.SizeOf(hidden, 0), onnx.Const(g, []int64{int64(e.language.vocabulary())}, 1))
-		none := onnx.Full(g, false, sizes, e.batch, vocabulary)
-		rows, ids := g.Unsqueeze(e.in[inputRows], 1), g.Unsqueeze(e.in[inputTokens], 1)
-		yes := onnx.Full(g, true, g.ShapeOf(e.in[inputTokens]), e.tokens)
-		c.seen = g.ScatterND(none, g.Concat(1, onnx.Dim{}, rows, ids), yes)
+		c.seen = e.promptTokens(logits.Dim(1))
 		logits = e.penalised(g, logits, c.seen)
 	}
-	c.token = g.ArgMax(logits, 1)
-	c.done = e.ends(g, c.token)
-	c.past = g.Cast(e.in[inputLengths], onnx.Int32)
-	c.passed = g.Equal(g.Unsqueeze(c.token, 1), e.special(g))
-	perKind := g.Concat(0, onnx.Dim{}, g.SizeOf(hidden, 0), onnx.Const(g, []int64{kinds}, 1))
+	rows := g.SizeOf(hidden, 0)
+	c.token = e.language.highest(g, logits)
+	c.count = onnx.Full(g, int64(1), rows, e.batch)
+	if e.o.forced {
+		c.token = g.Squeeze(e.forcedAt(g, onnx.Full(g, int64(0), g.Concat(0, onnx.Dim{}, rows, onnx.Const(g, []int64{1}, 1)), e.batch, onnx.N(1))), 1)
+	}
+	room := g.Add(g.Unsqueeze(e.in[inputMaxNewTokens], 0), onnx.Const(g, []int64{int64(e.windowSize())}, 1))
+	blank := onnx.Full(g, int64(0), g.Concat(0, onnx.Dim{}, rows, room), e.batch, onnx.Sym("room"))
+	column := g.Unsqueeze(c.token, 1)
+	c.answer = g.ScatterElements(blank, g.Sub(column, column), column, 1)
+	c.done = g.Or(e.ends(g, c.token), g.Less(e.in[inputMaxNewTokens], onnx.Scalar(g, int64(2))))
+	c.passed = g.Equal(column, e.special(g))
+	perKind := g.Concat(0, onnx.Dim{}, rows, onnx.Const(g, []int64{kinds}, 1))
 	c.found = onnx.Full(g, false, perKind, e.batch, onnx.N(kinds))
 	states := g.Concat(0, onnx.Dim{}, perKind, onnx.Const(g, []int64{int64(e.c.HiddenSize)}, 1))
-	zero := onnx.Full(g, float32(0), states, e.batch, onnx.N(kinds), hidden.Dim(1))
-	c.selected = g.Cast(zero, e.o.dtype)
+	c.selected = g.Cast(onnx.Full(g, float32(0), states, e.batch, onnx.N(kinds), hidden.Dim(1)), e.o.dtype)
 	if e.o.penalty {
-		c.seen = e.mark(g, c.seen, c.token)
+		c.seen = e.mark(g, c.seen, column)
+	}
+	if e.o.draft != nil {
+		start := onnx.Full(g, e.o.draftStart, rows, e.batch)
+		e.guess(g, &c, start)
 	}
 	return c
 }
 
-// turn runs the newest token through the model and predicts the one after it.
-func (e *generation) turn(g *onnx.Graph, turn onnx.Value, state []onnx.Value) (again onnx.Value, next, collected []onnx.Value) {
-	c, cached := carriedFrom(state, e.o.penalty)
-	x := g.Gather(e.language.embedding(), c.token, 0)
-	sum, branch, cached := e.cache.step(g, turn, c.past, cached, func(a attention) (sum, branch onnx.Value) {
+// turn runs the newest token, and what is guessed to follow, through the model
+// and takes over what it predicts.
+func (e *generation) turn(g *onnx.Graph, turn onnx.Value, in []onnx.Value) (again onnx.Value, next, collected []onnx.Value) {
+	var c carried
+	fields := c.fields(e.o)
+	for i, f := range fields {
+		*f = in[i]
+	}
+	s := &step{generation: e, g: g, carried: c}
+	s.open(turn)
+	ids := g.ReshapeLike(s.tokens, onnx.Const(g, []int64{-1}, 1), e.batch.Times(s.window.dim))
+	x := g.Gather(e.language.embedding(), ids, 0)
+	sum, branch, keep := e.cache.step(g, s.window, in[len(fields):], func(a attention) (sum, branch onnx.Value) {
 		return e.language.layers(g, x, a)
 	})
 	hidden := e.language.final(g, sum, branch)
-	logits := e.language.head(g, hidden)
-	if e.o.penalty {
-		logits = e.penalised(g, logits, c.seen)
+	s.predict(hidden)
+	s.accept()
+	s.sel(hidden)
+	n := s.close()
+	for _, f := range n.fields(e.o) {
+		next = append(next, *f)
 	}
-	end := onnx.Scalar(g, int64(e.c.EOSTokenIDs[0]))
-	n := carried{token: g.Where(c.done, end, g.ArgMax(logits, 1))}
-	hit := g.And(g.Equal(g.Unsqueeze(n.token, 1), e.special(g)), g.Not(g.Or(c.passed, g.Unsqueeze(c.done, 1))))
-	n.selected = g.Where(g.Unsqueeze(hit, 2), g.Unsqueeze(hidden, 1), c.selected)
-	n.found = g.Or(c.found, hit)
-	n.passed = g.Or(c.passed, hit)
-	n.past = g.Add(c.past, onnx.Scalar(g, int32(1)))
-	n.done = g.Or(c.done, e.ends(g, n.token))
-	if e.o.penalty {
-		n.seen = e.mark(g, c.seen, n.token)
-	}
-	return e.again(g, n.done), append(n.list(), cached...), []onnx.Value{n.token}
+	return e.again(g, n.done), append(next, keep(s.kept)...), nil
 }
 
 // special is the token ids (1,kinds) that ask for a heatmap.
@@ -120,7 +154,7 @@ func (e *generation) special(g *onnx.Graph) onnx.Value {
 	return onnx.Const(g, []int64{int64(e.c.MisalignmentTokenID), int64(e.c.ArtifactTokenID)}, 1, kinds)
 }
 
-// ends tells which tokens (B) end their row.
+// ends tells which tokens end their row.
 func (e *generation) ends(g *onnx.Graph, token onnx.Value) onnx.Value {
 	var any onnx.Value
 	for _, id := range e.c.EOSTokenIDs {
@@ -138,17 +172,23 @@ func (e *generation) again(g *onnx.Graph, done onnx.Value) onnx.Value {
 	return g.Cast(g.ReduceMax(g.Cast(g.Not(done), onnx.Int32), 0, false), onnx.Bool)
 }
 
-// penalised divides positive logits of seen tokens by the penalty and multiplies
-// negative ones.
-func (e *generation) penalised(g *onnx.Graph, logits, seen onnx.Value) onnx.Value {
-	p := e.in[inputPenalty]
-	negative := g.Less(logits, onnx.Scalar(g, float32(0)))
-	return g.Where(seen, g.Where(negative, g.Mul(logits, p), g.Div(logits, p)), logits)
+// forcedAt is the forced tokens at the places index (B,n) of the answer.
+func (e *generation) forcedAt(g *onnx.Graph, index onnx.Value) onnx.Value {
+	last := g.Sub(g.SizeOf(e.in[inputForced], 1), onnx.Const(g, []int64{1}, 1))
+	return g.GatherElements(e.in[inputForced], g.Min(index, last), 1)
 }
 
-// mark adds each row's token (B) to seen.
-func (e *generation) mark(g *onnx.Graph, seen, token onnx.Value) onnx.Value {
-	column := g.Unsqueeze(token, 1)
-	yes := onnx.Full(g, true, g.ShapeOf(column), column.Shape()...)
-	return g.ScatterElements(seen, column, yes, 1)
+// guess moves the draft on from the given states (B) by the newest tokens and
+// guesses as far as any row's state knows.
+func (e *generation) guess(g *onnx.Graph, c *carried, from onnx.Value) {
+	d := e.o.draft
+	states := int64(len(d.lengths))
+	class := g.Cast(g.Gather(onnx.Const(g, d.classes, int64(len(d.classes))), c.token, 0), onnx.Int64)
+	at := g.Add(g.Mul(from, onnx.Scalar(g, int64(d.width))), class)
+	c.state = g.Gather(onnx.Const(g, d.next, int64(len(d.next))), at, 0)
+	known := g.Gather(onnx.Const(g, d.lengths, states), c.state, 0)
+	known = g.Where(c.done, onnx.Scalar(g, int64(0)), known)
+	size := g.Unsqueeze(g.ReduceMax(known, 0, false), 0)
+	rows := g.Gather(onnx.Const(g, d.guesses, states, int64(d.longest)), c.state, 0)
+	c.guess = g.SliceTo(rows, 1, onnx.Const(g, []int64{0}, 1), size, g.NewSym("guessed"))
 }

@@ -22,6 +22,7 @@ const (
 	inputMaxNewTokens = "max_new_tokens" // () int64, at least 1
 	inputParts        = "head_parts"     // (n,part) int64: the rows of each turn of the heads; every row once, the last again as filling
 	inputPenalty      = "repetition_penalty"
+	inputForced       = "forced_ids" // (B,n) int64, n at least 1
 )
 
 // Names of the graph's outputs.
@@ -39,11 +40,15 @@ type graphOptions struct {
 	dtype   onnx.DType // of the vision tower and the language model
 	heads   onnx.DType // of the heatmap heads
 	penalty bool       // with repetition_penalty as an input
+	forced  bool       // with forced_ids as an input, which replace what is predicted (to measure)
 	paged   bool       // with a cache of pages (CUDA)
 	probes  bool       // with the intermediate results as outputs
 	patches bool       // with the processor's patches as input, not pictures
 
 	imageStart int // index of the first image token in every prompt
+
+	draft      *draft // guesses for steps of several tokens; nil for steps of one
+	draftStart int64  // its state before the answer
 }
 
 // evaluatorGraph is the whole evaluator as one graph: patches and prompt tokens
@@ -111,6 +116,9 @@ func (e *evaluatorGraph) inputs() {
 	}
 	add(inputMaxNewTokens, onnx.Int64)
 	add(inputParts, onnx.Int64, onnx.Sym("head_turns"), onnx.Sym("head_part"))
+	if e.o.forced {
+		add(inputForced, onnx.Int64, e.batch, onnx.Sym("forced"))
+	}
 	if e.o.penalty {
 		add(inputRows, onnx.Int64, e.tokens)
 		add(inputPenalty, onnx.Float32)
@@ -169,7 +177,7 @@ func (e *evaluatorGraph) prompt(features onnx.Value) (hidden onnx.Value) {
 		sum, branch := e.cache.prompt(g, func(a attention) (sum, branch onnx.Value) {
 			return e.language.layers(g, x, a)
 		})
-		last := g.Sub(g.CumSum(e.in[inputLengths], 0), onnx.Scalar(g, int64(1)))
+		last := g.Sub(g.CumSum(e.in[inputLengths], 0, false), onnx.Scalar(g, int64(1)))
 		hidden = e.language.final(g, g.Gather(sum, last, 0), g.Gather(branch, last, 0))
 	})
 	return hidden

@@ -76,12 +76,10 @@ func (h *heatmap) maps(g *onnx.Graph, image, hidden onnx.Value) (out onnx.Value)
 		t := transformer{h, tokens, h.positions(g)}
 		tokens, keys = t.run(g, tokens, keys)
 
-		upscaled := g.Reshape(g.Transpose(keys, 0, 2, 1), queries, width, grid, grid)
-		upscaled, channels := h.upscale(g, upscaled)
+		upscaled, channels := h.upscale(g, g.Reshape(keys, queries, grid, grid, width))
 		weights := h.hypernetwork(g, g.Squeeze(g.Slice(tokens, 1, 0, 1), 1), channels)
 		side, deep := onnx.N(int64(h.grid*heatmapUpscale)), onnx.N(int64(channels))
-		logits := g.MatMul(g.Reshape(weights, queries, onnx.N(1), deep),
-			g.Reshape(upscaled, queries, deep, side.Times(side)))
+		logits := g.MatMul(g.Reshape(upscaled, queries, side.Times(side), deep), g.Reshape(weights, queries, deep, onnx.N(1)))
 		out = g.Sigmoid(g.Cast(g.Reshape(logits, hidden.Dim(0), onnx.N(kinds), side, side), onnx.Float32))
 	})
 	return out
@@ -124,8 +122,9 @@ func (h *heatmap) hypernetwork(g *onnx.Graph, x onnx.Value, channels int) onnx.V
 
 // upscale is the convolutional network: two 3x3 convolutions, then four stages
 // that double the sides, each followed by a residual pair of convolutions, then
-// a last convolution. x is (N,width,grid,grid); the result has as many channels
-// as are returned.
+// a last convolution. x is (N,grid,grid,width); the result (N,side,side,channels)
+// has as many channels as are returned. Channels stand last, where the norm and
+// the convolutions of a GPU want them.
 func (h *heatmap) upscale(g *onnx.Graph, x onnx.Value) (onnx.Value, int) {
 	const prefix = "heatmap.output_upscaling."
 	full, half, quarter := h.width, h.width/2, h.width/4
@@ -137,7 +136,7 @@ func (h *heatmap) upscale(g *onnx.Graph, x onnx.Value) (onnx.Value, int) {
 	for i, out := range []int{full, half, half, quarter} {
 		up := fmt.Sprintf("%sdeconv_layers.%d", prefix, i)
 		weight := h.w.tensor(up+".0.weight", h.dtype, int64(in), int64(out), 3, 3)
-		x = g.ConvTranspose(x, weight, h.w.tensor(up+".0.bias", h.dtype, int64(out)))
+		x = channelsLast(g, g.ConvTranspose(channelsFirst(g, x), weight, h.w.tensor(up+".0.bias", h.dtype, int64(out))))
 		x = g.Relu(h.channelRMS(g, x, up+".1", out))
 
 		pair := fmt.Sprintf("%sconv_layers2.%d", prefix, i)
@@ -149,16 +148,20 @@ func (h *heatmap) upscale(g *onnx.Graph, x onnx.Value) (onnx.Value, int) {
 	return g.Relu(h.conv(g, x, prefix+"last_conv1", quarter, quarter)), quarter
 }
 
+// conv is a 3x3 convolution of x (N,H,W,in), whose sides it keeps.
 func (h *heatmap) conv(g *onnx.Graph, x onnx.Value, prefix string, out, in int) onnx.Value {
 	weight := h.w.tensor(prefix+".weight", h.dtype, int64(out), int64(in), 3, 3)
-	return g.Conv(x, weight, h.w.tensor(prefix+".bias", h.dtype, int64(out)), 1)
+	return channelsLast(g, g.Conv(channelsFirst(g, x), weight, h.w.tensor(prefix+".bias", h.dtype, int64(out)), 1))
 }
 
-// channelRMS divides x by the root of its mean square over the channels and
-// multiplies by a scale: the published module calls it LayerNorm.
+func channelsFirst(g *onnx.Graph, x onnx.Value) onnx.Value { return g.Transpose(x, 0, 3, 1, 2) }
+
+func channelsLast(g *onnx.Graph, x onnx.Value) onnx.Value { return g.Transpose(x, 0, 2, 3, 1) }
+
+// channelRMS divides x (N,H,W,C) by the root of its mean square over the
+// channels and multiplies by a scale: the published module calls it LayerNorm.
 func (h *heatmap) channelRMS(g *onnx.Graph, x onnx.Value, prefix string, channels int) onnx.Value {
 	scale := h.w.tensor(prefix+".scale", h.dtype, int64(channels), 1, 1)
-	mean := g.ReduceMean(g.Mul(x, x), 1, true)
-	root := g.Sqrt(g.Add(mean, g.ScalarOf(h.dtype, channelRMSEps)))
-	return g.Mul(g.Div(x, root), scale)
+	flat := h.w.once("flat "+prefix, func(top *onnx.Graph) onnx.Value { return top.Reshape(scale, onnx.N(int64(channels))) })
+	return g.RMSNorm(x, flat, channelRMSEps)
 }

@@ -24,17 +24,30 @@ type attention interface {
 	attend(i int, qkv onnx.Value) onnx.Value
 }
 
+// window is the new tokens of one step: the same number in every row, the
+// newest token and what is guessed to follow.
+type window struct {
+	turn onnx.Value // () int64: the step's number
+	past onnx.Value // (B) int32: how many tokens of each row have been through
+	size onnx.Value // () int64: tokens a row
+	dim  onnx.Dim   // the same
+}
+
+// runLayers is what a cache attends for.
+type runLayers func(attention) (sum, branch onnx.Value)
+
 // cache holds the keys and values of the tokens that went through the model.
 type cache interface {
-	// prompt attends within the prompts while layers runs, and keeps their keys
-	// and values.
-	prompt(g *onnx.Graph, layers func(attention) (sum, branch onnx.Value)) (sum, branch onnx.Value)
+	// prompt attends within the prompts while run runs, and keeps their keys and
+	// values.
+	prompt(g *onnx.Graph, run runLayers) (sum, branch onnx.Value)
 	// carried is what passes from one step to the next, with the shapes of what
 	// changes in size (see onnx.Graph.Loop).
 	carried(g *onnx.Graph) ([]onnx.Value, []onnx.Shape)
-	// step attends from one new token a row, whose index in its sequence is
-	// past (B) int32, to all before it while layers runs.
-	step(g *onnx.Graph, turn, past onnx.Value, state []onnx.Value, layers func(attention) (sum, branch onnx.Value)) (sum, branch onnx.Value, next []onnx.Value)
+	// step attends from the tokens of a window to each other and to all before
+	// them while run runs. next makes of kept (B,window) bool, the tokens that
+	// turned out to be the answer's, what is carried on.
+	step(g *onnx.Graph, w window, state []onnx.Value, run runLayers) (sum, branch onnx.Value, next func(kept onnx.Value) []onnx.Value)
 }
 
 // rotation is the cosines and sines (N,size/2) by which queries and keys turn,
@@ -114,6 +127,28 @@ func (l *language) head(g *onnx.Graph, hidden onnx.Value) onnx.Value {
 	return g.Cast(g.MatMulT(hidden, table, 1), onnx.Float32)
 }
 
+// highest is the index (R) of the largest of logits (R,vocabulary), the first
+// one where several are equal. Rows this long are slow to search in one go on a
+// GPU, so the largest of each piece is found first.
+func (l *language) highest(g *onnx.Graph, logits onnx.Value) onnx.Value {
+	vocabulary := int64(l.vocabulary())
+	piece := vocabulary & -vocabulary // the largest power of two that divides it
+	if piece < leastPiece || piece == vocabulary {
+		return g.ArgMax(logits, 1)
+	}
+	piece = min(piece, mostPiece)
+	rows := logits.Dim(0)
+	pieces := g.Reshape(logits, rows, onnx.N(vocabulary/piece), onnx.N(piece))
+	within := g.ArgMax(pieces, 2)
+	largest := g.Squeeze(g.GatherElements(pieces, g.Unsqueeze(within, 2), 2), 2)
+	which := g.Unsqueeze(g.ArgMax(largest, 1), 1)
+	index := g.Add(g.Mul(which, onnx.Scalar(g, piece)), g.GatherElements(within, which, 1))
+	return g.Squeeze(index, 1)
+}
+
+// Bounds of a piece of the vocabulary in highest.
+const leastPiece, mostPiece = 16, 256
+
 // layers runs tokens x (T,hidden) through all blocks. The result is not yet
 // normalised: it is the sum of both values, which final adds and normalises.
 func (l *language) layers(g *onnx.Graph, x onnx.Value, a attention) (sum, branch onnx.Value) {
@@ -126,7 +161,7 @@ func (l *language) layers(g *onnx.Graph, x onnx.Value, a attention) (sum, branch
 // final is the hidden state after the last norm.
 func (l *language) final(g *onnx.Graph, sum, branch onnx.Value) onnx.Value {
 	weight := l.w.tensor("model.norm.weight", l.dtype, int64(l.c.HiddenSize))
-	h, _ := g.SkipRMSNorm(sum, branch, weight, float32(l.c.RMSNormEps))
+	h, _ := g.SkipRMSNorm(sum, branch, weight, onnx.Value{}, float32(l.c.RMSNormEps))
 	return h
 }
 
@@ -136,7 +171,7 @@ func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, a attention
 	norm2 := l.w.tensor(prefix+".post_attention_layernorm.weight", l.dtype, int64(c.HiddenSize))
 	var h onnx.Value
 	if branch.Valid() {
-		h, x = g.SkipRMSNorm(x, branch, norm1, eps)
+		h, x = g.SkipRMSNorm(x, branch, norm1, onnx.Value{}, eps)
 	} else {
 		h = g.RMSNorm(x, norm1, eps)
 	}
@@ -144,7 +179,7 @@ func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, a attention
 	attended := a.attend(i, g.Linear(h, weight, bias))
 	attended = l.w.linearNoBias(g, attended, prefix+".self_attn.o_proj", c.HiddenSize, c.NumHeads*c.HeadDim)
 
-	h, x = g.SkipRMSNorm(x, attended, norm2, eps)
+	h, x = g.SkipRMSNorm(x, attended, norm2, onnx.Value{}, eps)
 	gate := l.w.linearNoBias(g, h, prefix+".mlp.gate_proj", c.IntermediateSize, c.HiddenSize)
 	up := l.w.linearNoBias(g, h, prefix+".mlp.up_proj", c.IntermediateSize, c.HiddenSize)
 	return x, l.w.linearNoBias(g, g.Mul(g.Silu(gate), up), prefix+".mlp.down_proj", c.HiddenSize, c.IntermediateSize)

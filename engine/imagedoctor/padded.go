@@ -1,86 +1,141 @@
 package imagedoctor
 
-import "github.com/denseflow/densereward/engine/onnx"
+import (
+	"math"
 
-// paddedCache keeps one tensor of keys and one of values a layer, over rows
-// padded on the right to one length, which grow with every step. It runs on
-// every provider.
+	"github.com/denseflow/densereward/engine/onnx"
+)
+
+// paddedCache keeps keys and values in one tensor each a layer, over rows padded
+// to one length, which grow by the window with every step; a mask tells which
+// places hold a token. It is written in plain operators and runs everywhere, in
+// any precision: what the faster caches are held against.
 type paddedCache struct {
 	e       *evaluatorGraph
-	present []onnx.Value // keys and values of each layer in turn, after the prompt
+	present []onnx.Value // after the prompt: the mask (B,P) bool, then keys and values of each layer in turn
 }
 
 var _ cache = (*paddedCache)(nil)
 
-// prompt attends within the prompts, rows of different lengths.
-func (p *paddedCache) prompt(g *onnx.Graph, layers func(attention) (sum, branch onnx.Value)) (sum, branch onnx.Value) {
-	lengths := g.Cast(p.e.in[inputLengths], onnx.Int32)
+func (p *paddedCache) prompt(g *onnx.Graph, run runLayers) (sum, branch onnx.Value) {
+	e := p.e
+	longest, places := e.in[inputLongest], e.longest
+	index := g.Range(longest, places)
+	filled := g.Less(g.Unsqueeze(index, 0), g.Unsqueeze(e.in[inputLengths], 1)) // (B,S)
+	causal := g.Less(g.Unsqueeze(index, 0), g.Unsqueeze(g.Add(index, onnx.Scalar(g, int64(1))), 1))
 	a := &paddedAttention{
 		paddedCache: p, g: g,
-		pad: p.e.in[inputPad], pack: p.e.in[inputPack],
-		last:  g.Sub(lengths, onnx.Scalar(g, int32(1))),
-		size:  g.Cast(p.e.in[inputLongest], onnx.Int32),
-		total: p.e.longest,
+		pad: e.in[inputPad], pack: e.in[inputPack],
+		rows: g.Expand(g.Unsqueeze(index, 0), g.ShapeOf(e.in[inputPad]), e.batch, places),
+		mask: g.And(g.Unsqueeze(filled, 1), g.Unsqueeze(causal, 0)),
 	}
-	sum, branch = layers(a)
-	p.present = a.present
+	a.places = places
+	sum, branch = run(a)
+	p.present = append([]onnx.Value{filled}, a.present...)
 	return sum, branch
 }
 
 func (p *paddedCache) carried(g *onnx.Graph) ([]onnx.Value, []onnx.Shape) {
+	past := g.NewSym("past")
 	shapes := make([]onnx.Shape, len(p.present))
 	for i, v := range p.present {
-		shape := append(onnx.Shape(nil), v.Shape()...)
-		shape[2] = g.NewSym("past")
-		shapes[i] = shape
+		shapes[i] = append(onnx.Shape(nil), v.Shape()...)
+		if i == 0 {
+			shapes[i][1] = past
+		} else {
+			shapes[i][2] = past
+		}
 	}
 	return p.present, shapes
 }
 
-func (p *paddedCache) step(g *onnx.Graph, turn, past onnx.Value, state []onnx.Value, layers func(attention) (sum, branch onnx.Value)) (sum, branch onnx.Value, next []onnx.Value) {
-	total := g.Add(g.Add(p.e.in[inputLongest], turn), onnx.Scalar(g, int64(1)))
+func (p *paddedCache) step(g *onnx.Graph, w window, state []onnx.Value, run runLayers) (sum, branch onnx.Value, next func(onnx.Value) []onnx.Value) {
+	filled, past := state[0], state[1:]
+	index := g.Range(w.size, w.dim)
+	total := g.NewSym("present")
+
+	// Query j sees what is filled, and the window's tokens up to itself.
+	before := g.Unsqueeze(filled, 1)
+	causal := g.Less(g.Unsqueeze(index, 0), g.Unsqueeze(g.Add(index, onnx.Scalar(g, int64(1))), 1))
+	batch, past1, size := g.SizeOf(filled, 0), g.SizeOf(filled, 1), g.Unsqueeze(w.size, 0)
+	before = g.Expand(before, g.Concat(0, onnx.Dim{}, batch, size, past1), filled.Dim(0), w.dim, filled.Dim(1))
+	within := g.Expand(g.Unsqueeze(causal, 0), g.Concat(0, onnx.Dim{}, batch, size, size), filled.Dim(0), w.dim, w.dim)
+
+	positions := g.Add(g.Unsqueeze(g.Cast(w.past, onnx.Int64), 1), g.Unsqueeze(index, 0)) // (B,window)
 	a := &paddedAttention{
-		paddedCache: p, g: g,
-		last:  past,
-		size:  g.Cast(total, onnx.Int32),
-		total: g.NewSym("present"),
-		past:  state,
+		paddedCache: p, g: g, past: past, places: total, batch: filled.Dim(0), window: w.dim,
+		sizes: g.Concat(0, onnx.Dim{}, batch, size, onnx.Const(g, []int64{-1}, 1)),
+		rows:  positions,
+		mask:  g.Concat(2, total, before, within),
 	}
-	sum, branch = layers(a)
-	return sum, branch, a.present
+	sum, branch = run(a)
+	return sum, branch, func(kept onnx.Value) []onnx.Value {
+		return append([]onnx.Value{g.Concat(1, total, filled, kept)}, a.present...)
+	}
 }
 
-// paddedAttention is attention by GroupQueryAttention.
+// paddedAttention is attention written out.
 type paddedAttention struct {
 	*paddedCache
 	g *onnx.Graph
 
-	pad, pack  onnx.Value // (B,S) token of each place, (T) place of each token; absent for steps
-	last, size onnx.Value // (B) int32 index of each row's last token, the longest row as an int32 scalar
-	total      onnx.Dim
+	pad, pack     onnx.Value // for the prompt: (B,S) token of each place, (T) place of each token
+	sizes         onnx.Value // for steps: B, window, -1
+	batch, window onnx.Dim   // for steps
 
-	past    []onnx.Value // keys and values of each layer in turn; nil for the prompt
+	rows   onnx.Value // (B,S) row of each token in the rotation's table
+	mask   onnx.Value // (B,S,P) bool: which keys a query sees
+	places onnx.Dim   // P
+
+	past    []onnx.Value
 	present []onnx.Value
 }
 
 func (a *paddedAttention) attend(i int, qkv onnx.Value) onnx.Value {
-	g, e := a.g, a.e
-	in := onnx.GroupQuery{
-		LastIndex: a.last, Total: a.size, TotalDim: a.total, Cos: e.rotation.cos, Sin: e.rotation.sin,
-		Heads: int64(e.c.NumHeads), KVHeads: int64(e.c.NumKVHeads),
+	g, c := a.g, a.e.c
+	heads, kvHeads, size := int64(c.NumHeads), int64(c.NumKVHeads), int64(c.HeadDim)
+	parts := g.Split(a.spread(qkv), -1, heads*size, kvHeads*size, kvHeads*size)
+	rotate := func(x onnx.Value, heads int64) onnx.Value {
+		return g.RotaryEmbedding(x, a.rows, a.e.rotation.cos, a.e.rotation.sin, heads)
 	}
+	query := rotate(parts[0], heads)
+	key := a.heads(rotate(parts[1], kvHeads))
+	value := a.heads(parts[2])
 	if a.past != nil {
-		in.PastKey, in.PastValue = a.past[2*i], a.past[2*i+1]
+		key = g.Concat(2, a.places, a.past[2*i], key)
+		value = g.Concat(2, a.places, a.past[2*i+1], value)
 	}
+	a.present = append(a.present, key, value)
+
+	rows, tokens, group := query.Dim(0), query.Dim(1), onnx.N(heads/kvHeads)
+	query = g.Reshape(query, rows, tokens, onnx.N(kvHeads), group, onnx.N(size))
+	query = g.Transpose(query, 0, 2, 3, 1, 4)
+	scores := g.MatMulT(query, g.Unsqueeze(key, 2), float32(1/math.Sqrt(float64(size))))
+	hidden := g.Cast(onnx.Scalar(g, float32(-math.MaxFloat32/2)), scores.DType())
+	scores = g.Softmax(g.Where(g.Unsqueeze(a.mask, 1, 2), scores, hidden), -1)
+	out := g.Transpose(g.MatMul(scores, g.Unsqueeze(value, 2)), 0, 3, 1, 2, 4)
+	return a.collect(g.Reshape(out, rows, tokens, onnx.N(heads*size)))
+}
+
+// spread is the packed x (T,width) as (B,S,width).
+func (a *paddedAttention) spread(x onnx.Value) onnx.Value {
 	if a.pad.Valid() {
-		in.QKV = g.Gather(qkv, a.pad, 0)
-	} else {
-		in.QKV = g.Unsqueeze(qkv, 1)
+		return a.g.Gather(x, a.pad, 0)
 	}
-	out, presentKey, presentValue := g.GroupQueryAttention(in)
-	a.present = append(a.present, presentKey, presentValue)
-	if !a.pad.Valid() {
-		return g.Squeeze(out, 1)
+	return a.g.ReshapeLike(x, a.sizes, a.batch, a.window, x.Dim(1))
+}
+
+// heads is x (B,S,kvHeads*size) as (B,kvHeads,S,size).
+func (a *paddedAttention) heads(x onnx.Value) onnx.Value {
+	x = a.g.Reshape(x, x.Dim(0), x.Dim(1), onnx.N(int64(a.e.c.NumKVHeads)), onnx.N(int64(a.e.c.HeadDim)))
+	return a.g.Transpose(x, 0, 2, 1, 3)
+}
+
+// collect is the padded x (B,S,width) as (T,width).
+func (a *paddedAttention) collect(x onnx.Value) onnx.Value {
+	flat := a.g.Reshape(x, x.Dim(0).Times(x.Dim(1)), x.Dim(2))
+	if a.pad.Valid() {
+		return a.g.Gather(flat, a.pack, 0)
 	}
-	return g.Gather(g.Reshape(out, out.Dim(0).Times(out.Dim(1)), out.Dim(2)), a.pack, 0)
+	return flat
 }

@@ -21,12 +21,12 @@ type pagedCache struct {
 	e     *evaluatorGraph
 	pages []onnx.Value // keys and values of each layer in turn
 	table onnx.Value   // (B,n) int32: the pages of each row
-	ends  onnx.Value   // (B+1) int32: where each row's new token begins and ends in a step
+	rows  onnx.Value   // (B+1) int32: 0 to B
 }
 
 var _ cache = (*pagedCache)(nil)
 
-func (p *pagedCache) prompt(g *onnx.Graph, layers func(attention) (sum, branch onnx.Value)) (sum, branch onnx.Value) {
+func (p *pagedCache) prompt(g *onnx.Graph, layers runLayers) (sum, branch onnx.Value) {
 	e := p.e
 	g.Scope("cache", func() { p.allocate(g) })
 	lengths := g.Cast(e.in[inputLengths], onnx.Int32)
@@ -35,7 +35,7 @@ func (p *pagedCache) prompt(g *onnx.Graph, layers func(attention) (sum, branch o
 	return layers(&pagedAttention{
 		pagedCache: p, g: g,
 		past:   g.Sub(lengths, lengths),
-		ends:   g.Concat(0, onnx.Sym("batch_and_one"), zero, g.CumSum(lengths, 0)),
+		ends:   g.Concat(0, onnx.Sym("batch_and_one"), zero, g.CumSum(lengths, 0, false)),
 		bounds: g.Concat(0, onnx.Dim{}, bound, bound),
 	})
 }
@@ -45,14 +45,13 @@ func (p *pagedCache) allocate(g *onnx.Graph) {
 	e := p.e
 	one, page := onnx.Scalar(g, int64(1)), pageTokens(e.c.HeadDim)
 	rows := g.SizeOf(e.in[inputLengths], 0)
-	longest := g.Add(e.in[inputLongest], e.in[inputMaxNewTokens])
-	perRow := g.Unsqueeze(g.Add(g.Div(longest, onnx.Scalar(g, page)), one), 0)
+	perRow := g.Unsqueeze(g.Add(g.Div(p.longest(g), onnx.Scalar(g, page)), one), 0)
 	total := g.Mul(rows, perRow)
 	count, width := onnx.Sym("pages"), onnx.Sym("pages_a_row")
 
 	numbers := g.Cast(g.Range(g.Squeeze(total, 0), count), onnx.Int32)
 	p.table = g.ReshapeLike(numbers, g.Concat(0, onnx.Dim{}, rows, perRow), e.batch, width)
-	p.ends = g.Cast(g.Range(g.Squeeze(g.Add(rows, g.Unsqueeze(one, 0)), 0), onnx.Sym("batch_and_one")), onnx.Int32)
+	p.rows = g.Cast(g.Range(g.Squeeze(g.Add(rows, g.Unsqueeze(one, 0)), 0), onnx.Sym("batch_and_one")), onnx.Int32)
 
 	heads, size := onnx.N(int64(e.c.NumKVHeads)), onnx.N(int64(e.c.HeadDim))
 	sizes := g.Concat(0, onnx.Dim{}, total, onnx.Const(g, []int64{page, int64(e.c.NumKVHeads), int64(e.c.HeadDim)}, 3))
@@ -65,14 +64,20 @@ func (p *pagedCache) allocate(g *onnx.Graph) {
 
 func (p *pagedCache) carried(*onnx.Graph) ([]onnx.Value, []onnx.Shape) { return nil, nil }
 
-func (p *pagedCache) step(g *onnx.Graph, turn, past onnx.Value, _ []onnx.Value, layers func(attention) (sum, branch onnx.Value)) (sum, branch onnx.Value, next []onnx.Value) {
-	longest := g.Add(g.Add(p.e.in[inputLongest], turn), onnx.Scalar(g, int64(1)))
-	longest = g.Cast(g.Unsqueeze(longest, 0), onnx.Int32)
-	sum, branch = layers(&pagedAttention{
-		pagedCache: p, g: g, past: past, ends: p.ends,
-		bounds: g.Concat(0, onnx.Dim{}, onnx.Const(g, []int32{1}, 1), longest),
+func (p *pagedCache) step(g *onnx.Graph, w window, _ []onnx.Value, run runLayers) (sum, branch onnx.Value, next func(onnx.Value) []onnx.Value) {
+	size := g.Cast(w.size, onnx.Int32)
+	longest := g.Cast(p.longest(g), onnx.Int32)
+	sum, branch = run(&pagedAttention{
+		pagedCache: p, g: g, past: w.past, ends: g.Mul(p.rows, size),
+		bounds: g.Concat(0, onnx.Dim{}, g.Unsqueeze(size, 0), g.Unsqueeze(longest, 0)),
 	})
-	return sum, branch, nil
+	// What was guessed wrong lies behind the row's end and is written over.
+	return sum, branch, func(onnx.Value) []onnx.Value { return nil }
+}
+
+// longest is the most tokens a row may come to.
+func (p *pagedCache) longest(g *onnx.Graph) onnx.Value {
+	return g.Add(g.Add(p.e.in[inputLongest], p.e.in[inputMaxNewTokens]), onnx.Scalar(g, int64(p.e.windowSize())))
 }
 
 // pagedAttention is attention by PagedAttention.

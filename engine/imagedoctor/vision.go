@@ -14,6 +14,9 @@ const (
 	visionRMSNormEps = 1e-6
 )
 
+// innerAlign is what the inner width is filled up to a multiple of.
+const innerAlign = 64
+
 // vision writes the vision tower into a graph: patches (B,P,patch) in the
 // processor's merge order to image features (B,P/merge^2,out), in raster order
 // of the merged grid. Blocks attend within windows, but for a few that see the
@@ -116,14 +119,14 @@ func (v *vision) features(g *onnx.Graph, patches onnx.Value) (out onnx.Value) {
 		for i := range c.Depth {
 			g.Scope(fmt.Sprintf("blocks.%d", i), func() { x, branch = v.block(g, i, x, branch, cos, sin) })
 		}
-		out = v.merge(g, g.Add(x, branch))
+		out = v.merge(g, x, branch)
 	})
 	return out
 }
 
 // block is one transformer block. What the block before it added to the
-// residual stream is still to be added to x, so that addition and norm fuse;
-// branch is absent before the first block.
+// residual stream is still to be added to x, as is its bias, so that additions
+// and norm fuse; branch is absent before the first block.
 func (v *vision) block(g *onnx.Graph, i int, x, branch, cos, sin onnx.Value) (sum, next onnx.Value) {
 	c, prefix := v.c, fmt.Sprintf("visual.blocks.%d", i)
 	norm1 := v.w.tensor(prefix+".norm1.weight", v.dtype, int64(c.HiddenSize))
@@ -131,7 +134,7 @@ func (v *vision) block(g *onnx.Graph, i int, x, branch, cos, sin onnx.Value) (su
 
 	var h onnx.Value
 	if branch.Valid() {
-		h, x = g.SkipRMSNorm(x, branch, norm1, visionRMSNormEps)
+		h, x = g.SkipRMSNorm(x, branch, norm1, v.downBias(i-1), visionRMSNormEps)
 	} else {
 		h = g.RMSNorm(x, norm1, visionRMSNormEps)
 	}
@@ -146,12 +149,40 @@ func (v *vision) block(g *onnx.Graph, i int, x, branch, cos, sin onnx.Value) (su
 		groups = []windowGroup{{1, int64(len(v.order))}}
 	}
 	attended := v.attend(g, query, key, qkv[2], groups)
-	attended = v.w.linear(g, attended, prefix+".attn.proj", c.HiddenSize, c.HiddenSize)
+	attended = v.w.linearNoBias(g, attended, prefix+".attn.proj", c.HiddenSize, c.HiddenSize)
 
-	h, x = g.SkipRMSNorm(x, attended, norm2, visionRMSNormEps)
-	gate := v.w.linear(g, h, prefix+".mlp.gate_proj", c.IntermediateSize, c.HiddenSize)
-	up := v.w.linear(g, h, prefix+".mlp.up_proj", c.IntermediateSize, c.HiddenSize)
-	return x, v.w.linear(g, g.Mul(g.Silu(gate), up), prefix+".mlp.down_proj", c.HiddenSize, c.IntermediateSize)
+	bias := v.w.tensor(prefix+".attn.proj.bias", v.dtype, width)
+	h, x = g.SkipRMSNorm(x, attended, norm2, bias, visionRMSNormEps)
+	return x, v.mlp(g, h, prefix+".mlp.")
+}
+
+// downBias is the bias of block i's last layer.
+func (v *vision) downBias(i int) onnx.Value {
+	return v.w.tensor(fmt.Sprintf("visual.blocks.%d.mlp.down_proj.bias", i), v.dtype, int64(v.c.HiddenSize))
+}
+
+// mlp is the block's SwiGLU without its last bias. The inner width of the
+// released model, 3420, is no multiple of 8, for which matrix products on a GPU
+// take twice as long: it is filled up with zeros, which change nothing.
+func (v *vision) mlp(g *onnx.Graph, h onnx.Value, prefix string) onnx.Value {
+	c := v.c
+	hidden, inner := int64(c.HiddenSize), int64(c.IntermediateSize)
+	fill := -inner & (innerAlign - 1)
+	grow := func(x onnx.Value, axis int, sizes ...int64) onnx.Value {
+		if fill == 0 || v.dtype == onnx.Float32 {
+			return x
+		}
+		return v.w.once("grown "+x.Name(), func(top *onnx.Graph) onnx.Value {
+			return top.Concat(axis, onnx.Dim{}, x, top.Zeros(v.dtype, sizes...))
+		})
+	}
+	gated := func(name string) onnx.Value {
+		weight := grow(v.w.tensor(prefix+name+".weight", v.dtype, inner, hidden), 0, fill, hidden)
+		return g.Linear(h, weight, grow(v.w.tensor(prefix+name+".bias", v.dtype, inner), 0, fill))
+	}
+	product := g.Mul(g.Silu(gated("gate_proj")), gated("up_proj"))
+	down := grow(v.w.tensor(prefix+"down_proj.weight", v.dtype, hidden, inner), 1, hidden, fill)
+	return g.Linear(product, down, onnx.Value{})
 }
 
 // attend is attention within the windows of groups: windows of one size are
@@ -182,12 +213,13 @@ func (v *vision) attend(g *onnx.Graph, query, key, value onnx.Value, groups []wi
 
 // merge joins each unit's patches, projects them to the language model's width
 // and puts the units back into raster order.
-func (v *vision) merge(g *onnx.Graph, x onnx.Value) onnx.Value {
+func (v *vision) merge(g *onnx.Graph, x, branch onnx.Value) onnx.Value {
 	c := v.c
 	patches := c.SpatialMergeSize * c.SpatialMergeSize
 	joined := c.HiddenSize * patches
 	units := int64(len(v.order) / patches)
-	x = g.RMSNorm(x, v.w.tensor("visual.merger.ln_q.weight", v.dtype, int64(c.HiddenSize)), visionRMSNormEps)
+	norm := v.w.tensor("visual.merger.ln_q.weight", v.dtype, int64(c.HiddenSize))
+	x, _ = g.SkipRMSNorm(x, branch, norm, v.downBias(c.Depth-1), visionRMSNormEps)
 	x = g.Reshape(x, x.Dim(0), onnx.N(units), onnx.N(int64(joined)))
 	x = g.Gelu(v.w.linear(g, x, "visual.merger.mlp.0", joined, joined))
 	x = v.w.linear(g, x, "visual.merger.mlp.2", c.OutHiddenSize, joined)

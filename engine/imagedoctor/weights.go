@@ -72,6 +72,14 @@ func (w *weights) tensor(name string, dtype onnx.DType, dims ...int64) onnx.Valu
 	return w.remember(key, w.g.Cast(v, dtype))
 }
 
+// once makes a value of weights, the first time key is asked for.
+func (w *weights) once(key string, make func(top *onnx.Graph) onnx.Value) onnx.Value {
+	if v, ok := w.casts[key]; ok {
+		return v
+	}
+	return w.remember(key, make(w.g))
+}
+
 func (w *weights) remember(key string, v onnx.Value) onnx.Value {
 	w.casts[key] = v
 	return v

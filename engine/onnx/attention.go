@@ -47,62 +47,12 @@ func (g *Graph) MultiHeadAttention(query, key, value Value, heads int64, scale f
 	return g.Op(contribDomain, op, []Value{query, key, value}, attrs, typed(query.dtype, query.shape))[0]
 }
 
-// GroupQuery is what GroupQueryAttention takes. QKV is (B,S,(heads+2*kvHeads)*size):
-// queries, keys and values of each token side by side. The past tensors are
-// (B,kvHeads,P,size), or absent. LastIndex (B) int32 holds each row's number of
-// tokens, past and new, minus one; Total is the largest number of tokens as an
-// int32 scalar, and TotalDim its dimension in the present tensors. Cos and Sin
-// (N,size/2), where given, rotate queries and keys by the row of the token's
-// index in its sequence.
-type GroupQuery struct {
-	QKV                Value
-	PastKey, PastValue Value
-	LastIndex, Total   Value
-	Cos, Sin           Value
-	Heads, KVHeads     int64
-	TotalDim           Dim
-}
-
-// GroupQueryAttention is causal attention with a cache and fewer key heads than
-// query heads: com.microsoft GroupQueryAttention. Rows are right-padded. It
-// returns the output (B,S,heads*size) and the present keys and values
-// (B,kvHeads,TotalDim,size).
-func (g *Graph) GroupQueryAttention(q GroupQuery) (out, presentKey, presentValue Value) {
-	const op = "GroupQueryAttention"
-	if !g.need(op, q.QKV, q.LastIndex, q.Total) {
-		return
-	}
-	size, ok := g.headSize(op, q.QKV, q.Heads, q.KVHeads)
-	if !ok || !g.rotaryTable(op, q.QKV, q.Cos, q.Sin, size) {
-		return
-	}
-	if len(q.QKV.shape) != 3 || q.LastIndex.dtype != Int32 || q.Total.dtype != Int32 {
-		g.Fail("%s: tokens %v, lengths %v and %v where int32 is needed", op, q.QKV.shape, q.LastIndex.dtype, q.Total.dtype)
-		return
-	}
-	batch := q.QKV.Dim(0)
-	for _, past := range []Value{q.PastKey, q.PastValue} {
-		if past.Valid() && (len(past.shape) != 4 || past.Dim(0) != batch || past.Dim(1) != N(q.KVHeads) || past.Dim(3) != N(size)) {
-			g.Fail("%s: past %v for tokens %v", op, past.shape, q.QKV.shape)
-			return
-		}
-	}
-	attrs := []Attr{{"num_heads", q.Heads}, {"kv_num_heads", q.KVHeads}}
-	if q.Cos.Valid() {
-		attrs = append(attrs, Attr{"do_rotary", int64(1)})
-	}
-	present := typed(q.QKV.dtype, Shape{batch, N(q.KVHeads), q.TotalDim, N(size)})
-	outs := g.Op(contribDomain, op,
-		[]Value{q.QKV, {}, {}, q.PastKey, q.PastValue, q.LastIndex, q.Total, q.Cos, q.Sin}, attrs,
-		typed(q.QKV.dtype, q.QKV.shape.with(2, N(q.Heads*size))), present, present)
-	return outs[0], outs[1], outs[2]
-}
-
 // Paged is what PagedAttention takes. QKV is (T,(heads+2*kvHeads)*size): the new
 // tokens of all rows behind each other. Ends (B+1) int32 says where each row's
 // begin and end among them, Past (B) int32 how many tokens the row has already.
 // The caches are (blocks,blockSize,kvHeads,size); Table (B,n) int32 lists each
-// row's blocks. Cos and Sin (N,size/2) rotate as in GroupQuery. Bounds (2) int32
+// row's blocks. Cos and Sin (N,size/2), where given, rotate queries and keys by the row of the token's
+// index in its sequence. Bounds (2) int32
 // is the most new tokens and the most tokens of a row; it lies in host memory.
 type Paged struct {
 	QKV                  Value

@@ -54,6 +54,13 @@ func (g *Graph) ScalarOf(dtype DType, v float32) Value {
 	return g.Fail("constant %v of type %v", v, dtype)
 }
 
+// Zeros embeds zeros of any type.
+func (g *Graph) Zeros(dtype DType, sizes ...int64) Value {
+	shape := Dims(sizes...)
+	count, _ := shape.Elements().Fixed()
+	return g.constant(dtype, make([]byte, count*dtype.Size()), shape)
+}
+
 func appendRaw(raw []byte, v any) []byte {
 	switch v := v.(type) {
 	case float32:

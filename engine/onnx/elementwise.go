@@ -51,6 +51,9 @@ func (g *Graph) Greater(a, b Value) Value { return g.binary("Greater", Bool, a, 
 // Less is a < b, broadcast, as bool.
 func (g *Graph) Less(a, b Value) Value { return g.binary("Less", Bool, a, b) }
 
+// Mod is the remainder of a / b for integers, with the sign of b, broadcast.
+func (g *Graph) Mod(a, b Value) Value { return g.binary("Mod", Invalid, a, b) }
+
 // And is the conjunction of two bool tensors, broadcast.
 func (g *Graph) And(a, b Value) Value { return g.binary("And", Bool, a, b) }
 

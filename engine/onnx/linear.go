@@ -80,11 +80,15 @@ func (g *Graph) reduce(op string, x Value, axis int, keep bool) Value {
 }
 
 // CumSum adds up x along an axis: element i of the result is the sum of
-// elements 0 to i.
-func (g *Graph) CumSum(x Value, axis int) Value {
+// elements 0 to i, or to i-1 if exclusive.
+func (g *Graph) CumSum(x Value, axis int, exclusive bool) Value {
 	axis, ok := g.axis("CumSum", x, axis)
 	if !ok {
 		return Value{}
 	}
-	return g.Op("", "CumSum", []Value{x, Scalar(g, int64(axis))}, nil, typed(x.dtype, x.shape))[0]
+	var attrs []Attr
+	if exclusive {
+		attrs = []Attr{{"exclusive", int64(1)}}
+	}
+	return g.Op("", "CumSum", []Value{x, Scalar(g, int64(axis))}, attrs, typed(x.dtype, x.shape))[0]
 }

@@ -23,18 +23,22 @@ func (g *Graph) RMSNorm(x, weight Value, eps float32) Value {
 		[]Attr{{"axis", int64(-1)}, {"epsilon", eps}, {"stash_type", int64(1)}}, typed(x.dtype, x.shape))[0]
 }
 
-// SkipRMSNorm adds x and skip and returns the RMSNorm of the sum and the sum
-// itself: com.microsoft SkipSimplifiedLayerNormalization.
-func (g *Graph) SkipRMSNorm(x, skip, weight Value, eps float32) (normed, sum Value) {
+// SkipRMSNorm adds x, skip and, unless it is absent, bias, and returns the
+// RMSNorm of the sum and the sum itself: com.microsoft
+// SkipSimplifiedLayerNormalization.
+func (g *Graph) SkipRMSNorm(x, skip, weight, bias Value, eps float32) (normed, sum Value) {
 	const op = "SkipSimplifiedLayerNormalization"
 	if !g.sameType(op, x, skip, weight) || !g.perChannel(op, x, weight) {
+		return Value{}, Value{}
+	}
+	if bias.Valid() && (!g.sameType(op, x, bias) || !g.perChannel(op, x, bias)) {
 		return Value{}, Value{}
 	}
 	if !x.shape.Equal(skip.shape) {
 		return g.Fail("%s: %v with %v", op, x.shape, skip.shape), Value{}
 	}
 	t := typed(x.dtype, x.shape)
-	out := g.Op(contribDomain, op, []Value{x, skip, weight}, []Attr{{"epsilon", eps}}, t, outputType{}, outputType{}, t)
+	out := g.Op(contribDomain, op, []Value{x, skip, weight, bias}, []Attr{{"epsilon", eps}}, t, outputType{}, outputType{}, t)
 	return out[0], out[3]
 }
 

@@ -1,0 +1,144 @@
+package imagedoctor
+
+import "github.com/denseflow/densereward/engine/onnx"
+
+// step is one turn of the decoding loop.
+type step struct {
+	*generation
+	carried
+	g *onnx.Graph
+
+	window    window
+	tokens    onnx.Value // (B,window) int64: the newest token and the guesses
+	index     onnx.Value // (1,window) int64: 0, 1, ...
+	places    onnx.Value // (B,window) int64: where the predictions stand in the answer
+	predicted onnx.Value // (B,window) int64: the token behind each of tokens
+	kept      onnx.Value // (B,window) bool: the predictions that belong to the answer
+	gained    onnx.Value // (B) int64: how many
+}
+
+// open lays the window out.
+func (s *step) open(turn onnx.Value) {
+	g := s.g
+	s.tokens, s.window.dim = g.Unsqueeze(s.token, 1), onnx.N(1)
+	s.window.turn = turn
+	s.window.size = onnx.Scalar(g, int64(1))
+	if s.o.draft != nil {
+		s.window.dim = g.NewSym("window")
+		s.tokens = g.Concat(1, s.window.dim, s.tokens, s.carried.guess)
+		s.window.size = g.Squeeze(g.SizeOf(s.tokens, 1), 0)
+	}
+	before := g.Sub(g.Add(s.in[inputLengths], s.count), onnx.Scalar(g, int64(1)))
+	s.window.past = g.Cast(before, onnx.Int32)
+	s.index = g.Unsqueeze(g.Range(s.window.size, s.window.dim), 0)
+	s.places = g.Add(g.Unsqueeze(s.count, 1), s.index)
+}
+
+// predict takes the highest logit behind every token of the window.
+func (s *step) predict(hidden onnx.Value) {
+	g := s.g
+	logits := s.language.head(g, hidden)
+	if s.o.penalty {
+		logits = s.penalised(g, logits, s.seenInWindow())
+	}
+	s.predicted = s.perRow(s.language.highest(g, logits))
+	if s.o.forced {
+		s.predicted = s.forcedAt(g, s.places)
+	}
+}
+
+// perRow is x (B*window) as (B,window).
+func (s *step) perRow(x onnx.Value) onnx.Value {
+	g := s.g
+	sizes := g.Concat(0, onnx.Dim{}, onnx.Const(g, []int64{-1}, 1), g.Unsqueeze(s.window.size, 0))
+	return g.ReshapeLike(x, sizes, s.batch, s.window.dim)
+}
+
+// seenInWindow is the tokens (B*window,vocabulary) that the penalty falls on
+// behind each token of the window: those seen before, and the window's own up to
+// there.
+func (s *step) seenInWindow() onnx.Value {
+	g := s.g
+	if s.o.draft == nil {
+		return s.seen
+	}
+	vocabulary := s.seen.Dim(1)
+	size := g.Unsqueeze(s.window.size, 0)
+	batch, all := g.SizeOf(s.seen, 0), onnx.Const(g, []int64{int64(s.language.vocabulary())}, 1)
+	seen := g.Expand(g.Unsqueeze(s.seen, 1), g.Concat(0, onnx.Dim{}, batch, size, all), s.batch, s.window.dim, vocabulary)
+	// Row j marks tokens 0 to j; in place of later ones, token 0 once more.
+	later := g.Less(g.Unsqueeze(s.index, 1), g.Unsqueeze(s.index, 2)) // (1,1,w) < (1,w,1): token before row
+	same := g.Equal(g.Unsqueeze(s.index, 1), g.Unsqueeze(s.index, 2))
+	upTo := g.Or(later, same)
+	ids := g.Where(upTo, g.Unsqueeze(s.tokens, 1), g.Unsqueeze(g.Unsqueeze(s.token, 1), 2))
+	yes := onnx.Full(g, true, g.ShapeOf(ids), ids.Shape()...)
+	marked := g.ScatterElements(seen, ids, yes, 2)
+	rows := g.Concat(0, onnx.Dim{}, onnx.Const(g, []int64{-1}, 1), all)
+	return g.ReshapeLike(marked, rows, s.batch.Times(s.window.dim), vocabulary)
+}
+
+// accept finds the predictions that belong to the answer: those behind guesses
+// that were right, not behind an end token, and not beyond the limit.
+func (s *step) accept() {
+	g := s.g
+	s.kept = g.And(g.Less(s.places, s.in[inputMaxNewTokens]), g.Unsqueeze(g.Not(s.done), 1))
+	if s.o.draft != nil {
+		// Before token j of the window: guesses that were wrong and end tokens
+		// that were predicted.
+		guessed := g.SliceTo(s.tokens, 1, onnx.Const(g, []int64{1}, 1), g.Unsqueeze(s.window.size, 0), s.carried.guess.Dim(1))
+		most := g.Sub(g.Unsqueeze(s.window.size, 0), onnx.Const(g, []int64{1}, 1))
+		behind := g.SliceTo(s.predicted, 1, onnx.Const(g, []int64{0}, 1), most, s.carried.guess.Dim(1))
+		stop := g.Or(g.Not(g.Equal(guessed, behind)), s.ends(g, behind))
+		first := g.Cast(g.Unsqueeze(s.done, 1), onnx.Int32)
+		stops := g.Concat(1, s.window.dim, first, g.Cast(stop, onnx.Int32))
+		s.kept = g.And(s.kept, g.Less(g.CumSum(stops, 1, false), onnx.Scalar(g, int32(1))))
+	}
+	s.gained = g.ReduceSum(g.Cast(s.kept, onnx.Int64), 1, false)
+}
+
+// sel keeps the hidden states (B*window,hidden) that predicted a special token
+// for the first time.
+func (s *step) sel(hidden onnx.Value) {
+	g := s.g
+	is := g.Equal(g.Unsqueeze(s.predicted, 2), g.Unsqueeze(s.special(g), 0)) // (B,window,kinds)
+	is = g.And(is, g.Unsqueeze(s.kept, 2))
+	is = g.And(is, g.Unsqueeze(g.Not(s.passed), 1))
+	hits := g.Cast(is, onnx.Int32)
+	hit := g.Cast(g.ReduceMax(hits, 1, false), onnx.Bool) // (B,kinds)
+	var states onnx.Value
+	if s.o.draft == nil {
+		states = g.Unsqueeze(hidden, 1)
+	} else {
+		states = g.Gather(hidden, g.Add(g.ArgMax(hits, 1), g.Unsqueeze(s.rowStarts(), 1)), 0)
+	}
+	s.selected = g.Where(g.Unsqueeze(hit, 2), states, s.selected)
+	s.found = g.Or(s.found, hit)
+	s.passed = g.Or(s.passed, hit)
+}
+
+// rowStarts is where each row (B) begins among all tokens of the window.
+func (s *step) rowStarts() onnx.Value {
+	g := s.g
+	rows := g.Range(g.Squeeze(g.SizeOf(s.token, 0), 0), s.batch)
+	return g.Mul(rows, s.window.size)
+}
+
+// close writes the answer on and carries everything to the next turn.
+func (s *step) close() carried {
+	g, n := s.g, s.carried
+	n.answer = g.ScatterElements(s.answer, s.places, s.predicted, 1)
+	n.count = g.Add(s.count, s.gained)
+	one := onnx.Scalar(g, int64(1))
+	last := g.Max(g.Sub(s.gained, one), onnx.Scalar(g, int64(0))) // index of the newest token
+	newest := g.Squeeze(g.GatherElements(s.predicted, g.Unsqueeze(last, 1), 1), 1)
+	n.token = g.Where(s.done, s.token, newest)
+	ended := g.Or(s.ends(g, n.token), g.Not(g.Less(n.count, s.in[inputMaxNewTokens])))
+	n.done = g.Or(s.done, ended)
+	if s.o.penalty {
+		n.seen = s.mark(g, s.seen, g.Where(s.kept, s.predicted, g.Unsqueeze(s.token, 1)))
+	}
+	if s.o.draft != nil {
+		s.generation.guess(g, &n, g.Add(s.state, last))
+	}
+	return n
+}
