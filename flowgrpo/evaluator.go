@@ -49,14 +49,7 @@ type blockSums struct {
 	logProb, oldLogProb float64
 	square              float64 // of v - v_ref, over channels too
 	policy              float64
-	ratio               ratioSums
-}
-
-// ratioSums are the statistics of some ratios. Deviations are taken from 1, about
-// which ratios lie, so that their squares do not cancel.
-type ratioSums struct {
-	n, deviation, square, min, max float64
-	gtOne, ltOne                   float64
+	ratio               ratioStatistics
 }
 
 // imageSums are what is known of an image.
@@ -84,9 +77,9 @@ func NewEvaluator[T Float](loss Loss, workers int) *Evaluator[T] {
 
 // Evaluate computes the loss of a batch and fills the buffers that results holds.
 //
-// It fails, naming the image, when a log-probability, KL term or loss comes out as
-// NaN or infinite, as it does for NaN or infinity in the latents, advantages or
-// weights; the buffers are unspecified then. It panics on wrong lengths and when
+// It fails, naming the image, when a log-probability, ratio, KL term or loss comes
+// out as NaN or infinite, as it does for NaN or infinity in the latents, advantages
+// or weights; the buffers are unspecified then. It panics on wrong lengths and when
 // the batch lacks what the loss needs.
 func (e *Evaluator[T]) Evaluate(batch *Batch[T], results *Results[T]) (Diagnostics, error) {
 	batch.check(e.loss)
@@ -199,19 +192,19 @@ func (e *Evaluator[T]) closeScores(image int) {
 // summarize joins everything into the diagnostics.
 func (e *Evaluator[T]) summarize() (Diagnostics, error) {
 	var d Diagnostics
-	overImages, overLocations := noRatios(), noRatios()
+	var overImages, overLocations ratioStatistics
 	images := float64(len(e.images))
 	for i := range e.images {
 		image := &e.images[i]
 		for _, block := range e.sums[i*e.blocks : (i+1)*e.blocks] {
 			image.policy += block.policy
-			overLocations.join(&block.ratio)
+			overLocations.join(block.ratio)
 		}
 		image.policy /= float64(e.batch.Shape.Locations)
 		if err := image.check(i); err != nil {
 			return Diagnostics{}, err
 		}
-		overImages.add(image.ratio, e.loss.ClipRange)
+		overImages.join(statisticsOf([]float64{image.ratio}, e.loss.ClipRange))
 		d.PolicyLoss += image.policy / images
 		d.KL += image.kl / images
 		change := image.logProb - image.oldLogProb
@@ -226,9 +219,12 @@ func (e *Evaluator[T]) summarize() (Diagnostics, error) {
 	if e.loss.Ratio == DirectRatio {
 		clipped = overLocations
 	}
+	if !finite(ratios.mean) {
+		return Diagnostics{}, fmt.Errorf("flowgrpo: the largest ratio of a location is %v", ratios.max)
+	}
 	d.ClipFracGtOne, d.ClipFracLtOne = clipped.gtOne/clipped.n, clipped.ltOne/clipped.n
 	d.ClipFrac = d.ClipFracGtOne + d.ClipFracLtOne
-	d.RatioMean, d.RatioStd = ratios.moments()
+	d.RatioMean, d.RatioStd = ratios.mean, ratios.std()
 	d.RatioMin, d.RatioMax = ratios.min, ratios.max
 	return d, nil
 }
@@ -240,48 +236,12 @@ func (s *imageSums) check(image int) error {
 		return fmt.Errorf("flowgrpo: log-probability of image %d is %v", image, s.logProb)
 	case !finite(s.oldLogProb):
 		return fmt.Errorf("flowgrpo: old log-probability of image %d is %v", image, s.oldLogProb)
+	case !finite(s.ratio):
+		return fmt.Errorf("flowgrpo: ratio of image %d is %v: its log-probability rose by %v", image, s.ratio, s.logProb-s.oldLogProb)
 	case !finite(s.kl):
 		return fmt.Errorf("flowgrpo: KL term of image %d is %v", image, s.kl)
 	case !finite(s.policy):
 		return fmt.Errorf("flowgrpo: policy loss of image %d is %v", image, s.policy)
 	}
 	return nil
-}
-
-// noRatios are the statistics of nothing.
-func noRatios() ratioSums { return ratioSums{min: math.Inf(1), max: math.Inf(-1)} }
-
-// add counts one ratio.
-func (s *ratioSums) add(ratio, clipRange float64) {
-	deviation := ratio - 1
-	s.n++
-	s.deviation += deviation
-	s.square += deviation * deviation
-	s.min, s.max = min(s.min, ratio), max(s.max, ratio)
-	if deviation > clipRange {
-		s.gtOne++
-	}
-	if 1-ratio > clipRange {
-		s.ltOne++
-	}
-}
-
-// join adds the statistics of other ratios.
-func (s *ratioSums) join(other *ratioSums) {
-	s.n += other.n
-	s.deviation += other.deviation
-	s.square += other.square
-	s.min, s.max = min(s.min, other.min), max(s.max, other.max)
-	s.gtOne += other.gtOne
-	s.ltOne += other.ltOne
-}
-
-// moments returns the mean and the sample's standard deviation.
-func (s *ratioSums) moments() (mean, std float64) {
-	deviation := s.deviation / s.n
-	if s.n < 2 {
-		return 1 + deviation, 0
-	}
-	variance := (s.square - s.n*deviation*deviation) / (s.n - 1)
-	return 1 + deviation, math.Sqrt(math.Max(0, variance))
 }

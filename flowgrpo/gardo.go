@@ -68,6 +68,10 @@ func unitRows(embeddings []float64, n int) ([][]float64, error) {
 	return rows, nil
 }
 
+// sameEmbedding is a mean cosine distance below which embeddings are one: what
+// rounding leaves of the distance between equal vectors of any usual width.
+const sameEmbedding = 1e-12
+
 // diversity returns d/mean(d) of a group's members.
 func diversity(units [][]float64, members []int) []float64 {
 	nearest := make([]float64, len(members))
@@ -83,7 +87,7 @@ func diversity(units [][]float64, members []int) []float64 {
 	}
 	mean := floats.Sum(nearest) / float64(len(nearest))
 	for i := range nearest {
-		if mean == 0 || math.IsInf(mean, 1) {
+		if mean < sameEmbedding || math.IsInf(mean, 1) {
 			nearest[i] = 1
 		} else {
 			nearest[i] /= mean

@@ -51,100 +51,129 @@ func squareDifference[T Float](modelOutput, ref []T) float64 {
 func (e *Evaluator[T]) gradientBlock(task int) {
 	image, lo, hi := e.place(task)
 	at := image * e.batch.Shape.Locations
-	e.policyBlock(&e.sums[task], image, at+lo, at+hi)
+	block := e.logProb[at+lo : at+hi]
+	e.ratios(block, image, at+lo)
+	if e.loss.Ratio != ImageRatio {
+		e.sums[task].ratio = statisticsOf(block, e.loss.ClipRange)
+	}
+	if len(e.results.RatioMap) != 0 {
+		for i, ratio := range block {
+			e.results.RatioMap[at+lo+i] = T(ratio)
+		}
+	}
+	e.sums[task].policy = e.policy(block, image, at+lo)
+	if len(e.results.GradLogProbMap) != 0 {
+		for i, slope := range block {
+			e.results.GradLogProbMap[at+lo+i] = T(slope)
+		}
+	}
 	if len(e.results.GradModelOutput) == 0 {
 		return
 	}
-	factors := e.logProb[at+lo : at+hi]
-	e.scaleDistances(factors, image, lo)
-	if e.loss.KLBeta != 0 {
-		e.addKLGradient(image, lo, hi)
+	e.chain(block, image, lo)
+}
+
+// ratios replaces the log-probabilities of a block, which begins at location l
+// counted through the batch, by rho.
+func (e *Evaluator[T]) ratios(block []float64, image, l int) {
+	r := e.images[image].ratio
+	switch e.loss.Ratio {
+	case ImageRatio:
+		for i := range block {
+			block[i] = r
+		}
+	case DetachedRatio:
+		// r p/(p+eps) with p = exp(log p), written so that no p overflows.
+		for i, logProb := range block {
+			block[i] = r / (1 + detachedEpsilon*math.Exp(-logProb))
+		}
+	case DirectRatio:
+		old := e.batch.OldLogProbMap[l : l+len(block)]
+		for i, logProb := range block {
+			block[i] = math.Exp(logProb - float64(old[i]))
+		}
 	}
 }
 
-// policyBlock adds up the policy loss of the locations lo to hi, counted through
-// the batch, and replaces each log-probability by the factor that turns a distance
-// from the mean into the derivative of the policy loss by the model output.
-func (e *Evaluator[T]) policyBlock(sums *blockSums, image, lo, hi int) {
-	b, step := e.batch, &e.batch.Steps[image]
-	low, high := 1-e.loss.ClipRange, 1+e.loss.ClipRange
+// policy returns the sum of the policy loss over a block of ratios that begins at
+// location l counted through the batch, and replaces each ratio by the derivative
+// of the policy loss with respect to the location's log-probability.
+func (e *Evaluator[T]) policy(block []float64, image, l int) float64 {
+	b, n := e.batch, len(block)
+	low, high, bound := 1-e.loss.ClipRange, 1+e.loss.ClipRange, e.loss.AdvantageClip
 	share := 1 / (float64(b.Shape.Batch) * float64(b.Shape.Locations))
-	// log p is logNorm - precision mean(d^2), and d falls by OutputCoef as v rises.
-	byOutput := 2 * step.precision * step.OutputCoef / float64(b.Shape.Channels)
-	var policy float64
-	ratios := noRatios()
-	for l := lo; l < hi; l++ {
-		ratio := e.ratio(image, l)
-		ratios.add(ratio, e.loss.ClipRange)
-		advantage := e.weightedAdvantage(image, l)
-		loss := -advantage * ratio
-		slope := loss * share // the derivative of every ratio by log p is itself
+	var advantage float64
+	var advantages, weight []T
+	if len(b.AdvantageMap) != 0 {
+		advantages = b.AdvantageMap[l : l+n]
+	} else {
+		advantage = clamp(b.Advantages[image], bound)
+	}
+	if len(b.Weight) != 0 {
+		weight = b.Weight[l : l+n]
+	}
+	var sum float64
+	for i, ratio := range block {
+		if advantages != nil {
+			advantage = clamp(float64(advantages[i]), bound)
+		}
+		weighted := advantage
+		if weight != nil {
+			weighted *= float64(weight[i])
+		}
+		loss := -weighted * ratio
+		slope := loss * share // rho is its own derivative by log p in every form
 		if !(ratio >= low && ratio <= high) {
-			if clipped := -advantage * min(max(ratio, low), high); clipped >= loss {
+			if clipped := -weighted * min(max(ratio, low), high); clipped >= loss {
 				loss, slope = clipped, 0
 			}
 		}
-		policy += loss
-		e.logProb[l] = slope * byOutput
-		if len(e.results.GradLogProbMap) != 0 {
-			e.results.GradLogProbMap[l] = T(slope)
-		}
-		if len(e.results.RatioMap) != 0 {
-			e.results.RatioMap[l] = T(ratio)
-		}
+		sum += loss
+		block[i] = slope
 	}
-	sums.policy, sums.ratio = policy, ratios
+	return sum
 }
 
-// ratio is rho at location l, counted through the batch.
-func (e *Evaluator[T]) ratio(image, l int) float64 {
-	switch e.loss.Ratio {
-	case DirectRatio:
-		return math.Exp(e.logProb[l] - float64(e.batch.OldLogProbMap[l]))
-	case DetachedRatio:
-		// r p/(p+eps) with p = exp(log p), written so that no p overflows.
-		return e.images[image].ratio / (1 + detachedEpsilon*math.Exp(-e.logProb[l]))
+// clamp bounds |v|, unless the bound is 0. NaN stays NaN.
+func clamp(v, bound float64) float64 {
+	if bound == 0 || !(v > bound || v < -bound) {
+		return v
 	}
-	return e.images[image].ratio
+	return math.Copysign(bound, v)
 }
 
-// weightedAdvantage is A w at location l, counted through the batch.
-func (e *Evaluator[T]) weightedAdvantage(image, l int) float64 {
-	var advantage float64
-	if len(e.batch.AdvantageMap) != 0 {
-		advantage = float64(e.batch.AdvantageMap[l])
-	} else {
-		advantage = e.batch.Advantages[image]
+// chain turns the distances of a block from the mean into the derivative of the
+// loss by the model output, given that of the policy loss by the log-probabilities.
+func (e *Evaluator[T]) chain(slopes []float64, image, lo int) {
+	b, step, grad := e.batch, &e.batch.Steps[image], e.results.GradModelOutput
+	// log p is logNorm - precision mean(d^2), and d falls by OutputCoef as v rises.
+	byOutput := 2 * step.precision * step.OutputCoef / float64(b.Shape.Channels)
+	for i := range slopes {
+		slopes[i] *= byOutput
 	}
-	if bound := e.loss.AdvantageClip; bound != 0 {
-		advantage = min(max(advantage, -bound), bound)
-	}
-	if len(e.batch.Weight) != 0 {
-		advantage *= float64(e.batch.Weight[l])
-	}
-	return advantage
-}
-
-// scaleDistances multiplies the distances of a block by its locations' factors.
-func (e *Evaluator[T]) scaleDistances(factors []float64, image, lo int) {
-	shape, grad := e.batch.Shape, e.results.GradModelOutput
-	if shape.Packed {
-		from, _ := shape.row(image, 0, lo, lo)
-		for _, factor := range factors {
-			for i := from; i < from+shape.Channels; i++ {
-				grad[i] = T(factor * float64(grad[i]))
+	kl := 2 * e.loss.KLBeta * step.klScale * step.OutputCoef * step.OutputCoef / float64(b.Shape.Len())
+	if b.Shape.Packed {
+		for i := range slopes {
+			from, to := b.Shape.row(image, 0, lo+i, lo+i+1)
+			if kl == 0 {
+				scaleToken(grad[from:to], slopes[i])
+			} else {
+				scaleTokenAndAdd(grad[from:to], slopes[i], kl, b.ModelOutput[from:to], b.RefModelOutput[from:to])
 			}
-			from += shape.Channels
 		}
 		return
 	}
-	for channel := range shape.Channels {
-		from, to := shape.row(image, channel, lo, lo+len(factors))
-		scaleRow(grad[from:to], factors)
+	for channel := range b.Shape.Channels {
+		from, to := b.Shape.row(image, channel, lo, lo+len(slopes))
+		if kl == 0 {
+			scaleRow(grad[from:to], slopes)
+		} else {
+			scaleRowAndAdd(grad[from:to], slopes, kl, b.ModelOutput[from:to], b.RefModelOutput[from:to])
+		}
 	}
 }
 
-// scaleRow multiplies one channel of a block by the locations' factors.
+// scaleRow multiplies the distances of one channel by their locations' factors.
 func scaleRow[T Float](grad []T, factors []float64) {
 	factors = factors[:len(grad)]
 	for i, d := range grad {
@@ -152,20 +181,25 @@ func scaleRow[T Float](grad []T, factors []float64) {
 	}
 }
 
-// addKLGradient adds the derivative of KLBeta KL to a block.
-func (e *Evaluator[T]) addKLGradient(image, lo, hi int) {
-	b, step := e.batch, &e.batch.Steps[image]
-	factor := 2 * e.loss.KLBeta * step.klScale * step.OutputCoef * step.OutputCoef / float64(b.Shape.Len())
-	for n := range b.Shape.rows() {
-		from, to := b.Shape.row(image, n, lo, hi)
-		addScaledDifference(e.results.GradModelOutput[from:to], factor, b.ModelOutput[from:to], b.RefModelOutput[from:to])
+// scaleRowAndAdd is scaleRow with kl (v - v_ref) on top.
+func scaleRowAndAdd[T Float](grad []T, factors []float64, kl float64, modelOutput, ref []T) {
+	factors, modelOutput, ref = factors[:len(grad)], modelOutput[:len(grad)], ref[:len(grad)]
+	for i, d := range grad {
+		grad[i] = T(factors[i]*float64(d) + kl*(float64(modelOutput[i])-float64(ref[i])))
 	}
 }
 
-// addScaledDifference adds factor (v - v_ref) to a row of the gradient.
-func addScaledDifference[T Float](grad []T, factor float64, modelOutput, ref []T) {
+// scaleToken multiplies the distances of one token by its factor.
+func scaleToken[T Float](grad []T, factor float64) {
+	for i, d := range grad {
+		grad[i] = T(factor * float64(d))
+	}
+}
+
+// scaleTokenAndAdd is scaleToken with kl (v - v_ref) on top.
+func scaleTokenAndAdd[T Float](grad []T, factor, kl float64, modelOutput, ref []T) {
 	modelOutput, ref = modelOutput[:len(grad)], ref[:len(grad)]
-	for i, g := range grad {
-		grad[i] = T(float64(g) + factor*(float64(modelOutput[i])-float64(ref[i])))
+	for i, d := range grad {
+		grad[i] = T(factor*float64(d) + kl*(float64(modelOutput[i])-float64(ref[i])))
 	}
 }

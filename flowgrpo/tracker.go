@@ -50,7 +50,8 @@ func NewStatTracker(globalStd bool) *StatTracker {
 // the reference; a prompt with a single image gets 0.
 //
 // It fails, recording nothing, for an empty batch, a reward that is NaN or
-// infinite, or a type it does not know. It panics on wrong lengths.
+// infinite, or a type it does not know, and, having recorded it, for rewards so
+// large that their variance overflows. It panics on wrong lengths.
 func (t *StatTracker) Update(dst []float64, kind AdvantageType, prompts []string, rewards []float64) error {
 	columns, err := t.check(dst, prompts, rewards)
 	if err != nil {

@@ -1,0 +1,123 @@
+package flowgrpo
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// The figures that PERFORMANCE.md records: a batch of 16 latents of 16x64x64.
+var benchShape = Latents(16, 16, 64, 64)
+
+func benchBatch(loss Loss, shape Shape) *Batch[float32] {
+	rng := rand.New(rand.NewPCG(21, 1))
+	wide := randomBatch(rng, Latents(shape.Batch, shape.Channels, 1, shape.Locations), loss, SDE)
+	if shape.Packed {
+		wide = packedBatch(wide)
+	}
+	batch := &Batch[float32]{
+		Shape: shape, Steps: wide.Steps,
+		Sample: convert[float32](wide.Sample), PrevSample: convert[float32](wide.PrevSample),
+		ModelOutput: convert[float32](wide.ModelOutput), RefModelOutput: convert[float32](wide.RefModelOutput),
+		OldLogProbMap: convert[float32](naiveLogProbMap(wide)),
+	}
+	switch loss.Ratio {
+	case ImageRatio:
+		batch.Advantages = normals(rng, shape.Batch)
+	case DetachedRatio:
+		batch.Advantages = normals(rng, shape.Batch)
+		batch.Weight = make([]float32, shape.MapLen())
+		for l := range batch.Weight {
+			batch.Weight[l] = rng.Float32()
+		}
+	case DirectRatio:
+		batch.AdvantageMap = convert[float32](normals(rng, shape.MapLen()))
+	}
+	return batch
+}
+
+// bytesOf is what a loss reads and writes once.
+func bytesOf(b *Batch[float32], r *Results[float32]) int64 {
+	return int64(4 * (len(b.Sample) + len(b.PrevSample) + len(b.ModelOutput) + len(b.RefModelOutput) +
+		len(b.OldLogProbMap) + len(b.AdvantageMap) + len(b.Weight) + len(r.GradLogProbMap) + len(r.GradModelOutput)))
+}
+
+func benchResults(shape Shape) *Results[float32] {
+	return &Results[float32]{GradLogProbMap: make([]float32, shape.MapLen()), GradModelOutput: make([]float32, shape.Len())}
+}
+
+func benchmarkLoss(b *testing.B, loss Loss, shape Shape, workers int) {
+	batch, results := benchBatch(loss, shape), benchResults(shape)
+	evaluator := NewEvaluator[float32](loss, workers)
+	b.SetBytes(bytesOf(batch, results))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := evaluator.Evaluate(batch, results); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLoss(b *testing.B) {
+	losses := []struct {
+		name string
+		loss Loss
+	}{
+		{"FlowGRPO", FlowGRPO(1e-4, 0)},
+		{"FlowGRPO with KL", FlowGRPO(1e-4, 0.04)},
+		{"DenseFlowGRPO", DenseFlowGRPO(1e-4, 0)},
+		{"DenseFlowGRPO with KL", DenseFlowGRPO(1e-4, 0.04)},
+		{"BoxFlowGRPO", BoxFlowGRPO(1e-4, 0)},
+	}
+	for _, l := range losses {
+		b.Run(l.name, func(b *testing.B) { benchmarkLoss(b, l.loss, benchShape, 0) })
+		b.Run(l.name+" on one core", func(b *testing.B) { benchmarkLoss(b, l.loss, benchShape, 1) })
+	}
+	b.Run("DenseFlowGRPO packed", func(b *testing.B) {
+		benchmarkLoss(b, DenseFlowGRPO(1e-4, 0), PackedLatents(16, 1024, 64), 0)
+	})
+}
+
+// BenchmarkCopy is the yardstick: a plain copy of the bytes that the loss reads
+// and writes, on one core.
+func BenchmarkCopy(b *testing.B) {
+	for name, loss := range map[string]Loss{"DenseFlowGRPO": DenseFlowGRPO(1e-4, 0), "DenseFlowGRPO with KL": DenseFlowGRPO(1e-4, 0.04)} {
+		b.Run(name, func(b *testing.B) {
+			n := bytesOf(benchBatch(loss, benchShape), benchResults(benchShape))
+			from, to := make([]float32, n/4), make([]float32, n/4)
+			b.SetBytes(n)
+			for b.Loop() {
+				copy(to, from)
+			}
+		})
+	}
+}
+
+func BenchmarkNaiveLoss(b *testing.B) {
+	loss := DenseFlowGRPO(1e-4, 0)
+	batch := benchBatch(loss, benchShape)
+	b.ReportAllocs()
+	for b.Loop() {
+		naive(loss, batch, nil)
+	}
+}
+
+func BenchmarkLogProb(b *testing.B) {
+	batch := benchBatch(FlowGRPO(1e-4, 0), benchShape)
+	logProb, logProbMap := make([]float64, benchShape.Batch), make([]float32, benchShape.MapLen())
+	b.ReportAllocs()
+	for b.Loop() {
+		LogProb(logProb, logProbMap, benchShape, batch.Steps, batch.ModelOutput, batch.Sample, batch.PrevSample)
+	}
+}
+
+func BenchmarkMapAdvantages(b *testing.B) {
+	const n, locations = 16, 4096
+	rewards := convert[float32](normals(rand.New(rand.NewPCG(21, 2)), n*locations))
+	dst, groups := make([]float32, n*locations), Groups{{0, 1, 2, 3, 4, 5, 6, 7}, {8, 9, 10, 11, 12, 13, 14, 15}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := MapAdvantages(dst, rewards, locations, groups, BoxNormalization()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
