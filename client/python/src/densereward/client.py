@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import threading
+import weakref
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -72,6 +73,7 @@ class Client:
         self._servers = Servers(transports, Backoff(*self._backoff))
         self._sender = Sender(self._servers, self._tries)
         self._threads = ThreadPoolExecutor(self._concurrency, thread_name_prefix="densereward")
+        self._close = weakref.finalize(self, _close, self._servers, self._threads)
         self._pid = os.getpid()
 
     def _after_fork(self) -> None:
@@ -186,15 +188,20 @@ class Client:
         return self._sender.models(call)
 
     def close(self) -> None:
-        """Closes idle connections and ends the threads."""
-        self._threads.shutdown(wait=False)
-        self._servers.close()
+        """Closes idle connections and ends the threads. A client that nothing
+        refers to any more is closed by itself."""
+        self._close()
 
     def __enter__(self) -> "Client":
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _close(servers: Servers, threads: ThreadPoolExecutor) -> None:
+    threads.shutdown(wait=False)
+    servers.close()
 
 
 def _samples(images: Any, latents: Any, vae: Optional[str]) -> Samples:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 import uuid
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -64,7 +63,7 @@ class Sender:
         try:
             for made in itertools.count(1):
                 server = self._servers.take(call)
-                began = time.monotonic()
+                began = self._servers.now()
                 retry_after = 0.0
                 try:
                     server.check_ready(call)

@@ -9,7 +9,7 @@ import time
 from typing import Callable, List, Optional, Sequence, Tuple, Union
 
 from .call import Call
-from .errors import ConnectionFailed, DenseRewardError, NotReady
+from .errors import ConnectionFailed, DeadlineExceeded, DenseRewardError, NotReady
 from .transport import Transport
 
 log = logging.getLogger("densereward")
@@ -55,38 +55,49 @@ class Server:
         self.suspect = False  # ask whether it is ready before the next request
 
     def check_ready(self, call: Call) -> None:
-        """Raises `NotReady` where the server failed before and does not say that
-        it is ready again: that costs less than sending it the pictures. Raises as
-        ``call.left`` does."""
+        """Asks a server that failed before whether it is ready, which costs less
+        than sending it the pictures. Raises `NotReady` or `ConnectionFailed` where
+        it is not, and as ``call.left`` does."""
         if not self.suspect:
             return
         left = call.left()
-        ready = self.ready(PROBE_SECONDS if left is None else min(left, PROBE_SECONDS))
-        call.left()
-        if not ready:
-            raise NotReady(f"{self.address} is not ready")
+        try:
+            self._probe(PROBE_SECONDS if left is None else min(left, PROBE_SECONDS))
+        finally:
+            call.left()
 
     def ready(self, timeout: float) -> bool:
         """Whether the server says, within a number of seconds, that it is ready."""
         try:
-            return self.transport.get("/readyz", Call(timeout)).status == 200
+            self._probe(timeout)
         except DenseRewardError:
             return False
+        return True
+
+    def _probe(self, timeout: float) -> None:
+        try:
+            answer = self.transport.get("/readyz", Call(timeout))
+        except DeadlineExceeded as e:
+            raise ConnectionFailed(f"{self.address} does not say whether it is ready") from e
+        if answer.status != 200:
+            raise NotReady(f"{self.address} is not ready")
 
 
 class Servers:
-    """The servers of a client. Safe for concurrent use."""
+    """The servers of a client. Safe for concurrent use. ``now`` is the clock."""
 
-    def __init__(self, transports: Sequence[Transport], backoff: Backoff) -> None:
+    def __init__(self, transports: Sequence[Transport], backoff: Backoff, now: Callable[[], float] = time.monotonic) -> None:
         self.all = [Server(t) for t in transports]
+        self.now = now
         self._backoff = backoff
         self._lock = threading.Lock()
         self._turn = 0
 
-    def _choose(self) -> Tuple[Server, float]:
+    def choose(self) -> Tuple[Server, float]:
         """The server with the least to do of those not left alone, in turn among
-        equals; else the one that is left alone the shortest, and for how long."""
-        now = time.monotonic()
+        equals, now with one request more to do; else the one that is left alone
+        the shortest, and for how long."""
+        now = self.now()
         with self._lock:
             self._turn += 1
             turned = self.all[self._turn % len(self.all) :] + self.all[: self._turn % len(self.all)]
@@ -102,7 +113,7 @@ class Servers:
         """A server to send one request to, to be given back. Waits while all are
         left alone; raises when the call is over."""
         while True:
-            server, wait = self._choose()
+            server, wait = self.choose()
             if wait <= 0:
                 return server
             call.sleep(wait)
@@ -119,10 +130,10 @@ class Servers:
             server.suspect = False
 
     def failed(self, server: Server, began: float, why: DenseRewardError, retry_after: Optional[float]) -> None:
-        """Notes that a request that began at a time of the monotonic clock met no
+        """Notes that a request that began at a time of the clock met no
         answer, or one that asks to come back later. Requests that were under way
         together count as one failure."""
-        now = time.monotonic()
+        now = self.now()
         with self._lock:
             news = began >= server.failed_at
             if news:

@@ -143,7 +143,7 @@ class Transport:
             return self._read(response)
         except (HTTPError, http.client.HTTPException, OSError) as e:
             call.left()  # a call that is over is why
-            raise ConnectionFailed(f"{self.address}: {e}") from e
+            raise ConnectionFailed(f"{self.address}: {_cause(e)}") from e
 
     def _read(self, response: Any) -> Answer:
         """The whole answer, unless it is longer than the limit."""
@@ -160,3 +160,11 @@ class Transport:
     def close(self) -> None:
         """Closes the idle connections."""
         self._pool.close()
+
+
+def _cause(e: BaseException) -> str:
+    """What lies behind urllib3's errors, whose own texts name its objects."""
+    inner: Optional[BaseException] = e
+    while isinstance(inner, HTTPError):
+        e, inner = inner, inner.__cause__ or inner.__context__
+    return str(inner or e) or type(inner or e).__name__

@@ -158,4 +158,4 @@ def _maps(result: Result) -> List[Any]:
     assert result.dense is not None
     heatmaps = np.float32(1) - result.dense.weight
     heatmaps[~result.ok] = 0
-    return list(to_torch(heatmaps) if "torch" in sys.modules else heatmaps)
+    return list(to_torch(heatmaps) if sys.modules.get("torch") is not None else heatmaps)

@@ -1,0 +1,196 @@
+"""Trying again: when, where and for how long."""
+
+import logging
+import socket
+
+import numpy as np
+import pytest
+from stub import ok, refusal, scripted
+
+import densereward
+from densereward.call import Call
+from densereward.servers import Backoff, Servers
+
+PICTURES = np.zeros((2, 8, 8, 3), np.uint8)
+PROMPTS = ["a", "b"]
+MSGPACK = {"Content-Type": "application/msgpack"}
+
+
+def busy(seconds):
+    return 429, {**MSGPACK, "Retry-After": seconds}, refusal("overloaded")
+
+
+def fast(url, **options):
+    return densereward.Client(url, **{"backoff": (0.001, 0.002), "timeout": 20, **options})
+
+
+PASSING = {
+    "a full queue": busy("0.01"),
+    "too many groups": (429, MSGPACK, refusal("too_many_groups")),
+    "a server that is not ready": (503, MSGPACK, refusal("not_ready")),
+    "a proxy whose server restarts": (502, {"Content-Type": "text/html"}, b"<h1>Bad Gateway</h1>"),
+    "a connection that breaks": None,
+}
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_what_passes_is_tried_again(kind, stub):
+    server = stub(scripted(PASSING[kind] if PASSING[kind] else lambda request: None, ok))
+    server.script = scripted(lambda request: PASSING[kind], lambda request: PASSING[kind], ok)
+    with fast(server.url) as client:
+        assert client.score(PICTURES, PROMPTS).ok.all()
+    assert len(server.requests) == 3
+
+
+def test_all_tries_of_a_request_carry_its_id(stub):
+    server = stub(scripted(busy("0"), ok))
+    with fast(server.url) as client:
+        client.score(PICTURES, PROMPTS)
+        client.score(PICTURES, PROMPTS)
+    first, second, third = (headers["X-Request-ID"] for headers, _ in server.requests)
+    assert first == second != third
+
+
+LASTING = {
+    densereward.InvalidValue: 400,
+    densereward.BodyTooLarge: 413,
+    densereward.Internal: 500,
+    densereward.EvaluatorFailed: 500,
+    densereward.GroupIncomplete: 504,
+    densereward.DeadlineExceeded: 504,
+}
+
+
+@pytest.mark.parametrize("error", LASTING, ids=lambda e: e.code)
+def test_what_does_not_pass_is_not_tried_again(error, stub):
+    server = stub(scripted((LASTING[error], MSGPACK, refusal(error.code))))
+    with fast(server.url) as client, pytest.raises(error, match="as told"):
+        client.score(PICTURES, PROMPTS)
+    assert len(server.requests) == 1
+
+
+def test_tries_are_bounded_where_asked(stub):
+    server = stub(scripted(busy("0")))
+    with fast(server.url, tries=3) as client, pytest.raises(densereward.Overloaded):
+        client.score(PICTURES, PROMPTS)
+    assert len(server.requests) == 3
+
+
+def closed_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_a_server_that_nobody_started_is_a_failed_connection():
+    with fast(f"http://127.0.0.1:{closed_port()}", tries=2) as client, pytest.raises(densereward.ConnectionFailed):
+        client.score(PICTURES, PROMPTS)
+
+
+def test_the_deadline_ends_the_tries_and_says_what_they_met(stub, caplog):
+    server = stub(scripted(busy("60")))
+    with fast(server.url) as client, pytest.raises(densereward.DeadlineExceeded, match="the last try met: overloaded"):
+        client.score(PICTURES, PROMPTS, timeout=0.05)
+    assert len(server.requests) == 1
+    assert [r.levelno for r in caplog.records if r.name == "densereward"] == [logging.WARNING]
+
+
+def test_a_hanging_server_meets_the_deadline(stub):
+    import threading
+
+    let_go = threading.Event()
+    server = stub(lambda request: let_go.wait(20) and None)
+    try:
+        with fast(server.url) as client, pytest.raises(densereward.DeadlineExceeded):
+            client.score(PICTURES, PROMPTS, timeout=0.05)
+    finally:
+        let_go.set()
+
+
+def test_the_server_is_told_how_long_the_client_waits(stub):
+    server = stub(ok)
+    with fast(server.url) as client:
+        client.score(PICTURES, PROMPTS, timeout=12.5)
+        client.timeout = None
+        client.score(PICTURES, PROMPTS)
+    assert 12 < float(server.requests[0][0]["X-Request-Timeout"]) <= 12.5
+    assert "X-Request-Timeout" not in server.requests[1][0]
+
+
+def test_a_call_that_is_over_says_so():
+    with pytest.raises(densereward.DeadlineExceeded):
+        Call(0).left()
+    call = Call(None)
+    assert call.left() is None
+    call.cancel()
+    with pytest.raises(densereward.Canceled):
+        call.sleep(60)
+
+
+class FakeTransport:
+    def __init__(self, address):
+        self.address = address
+
+
+class TestLeavingServersAlone:
+    """The choice among servers, with a clock that the test moves."""
+
+    @pytest.fixture
+    def now(self):
+        return [100.0]
+
+    @pytest.fixture
+    def servers(self, now):
+        transports = [FakeTransport(a) for a in "abc"]
+        return Servers(transports, Backoff(1.0, 8.0, rand=lambda: 1.0), now=lambda: now[0])
+
+    def pick(self, servers):
+        server, wait = servers.choose()
+        if wait == 0:
+            servers.give_back(server)
+        return server.address, wait
+
+    def test_equal_servers_take_turns(self, servers):
+        assert sorted(self.pick(servers)[0] for _ in range(6)) == list("aabbcc")
+
+    def test_the_one_with_the_least_to_do_is_next(self, servers):
+        taken = [servers.choose()[0].address for _ in range(3)]
+        assert sorted(taken) == list("abc")
+
+    def test_a_failed_server_is_left_alone_and_comes_back(self, servers, now):
+        a = servers.all[0]
+        servers.failed(a, now[0], densereward.ConnectionFailed("a"), None)
+        assert {self.pick(servers)[0] for _ in range(6)} == {"b", "c"}
+        now[0] += 1.0
+        assert {self.pick(servers)[0] for _ in range(6)} == {"a", "b", "c"}
+
+    def test_pauses_double_up_to_the_longest_and_end_with_an_answer(self, servers, now):
+        a, pauses = servers.all[0], []
+        for _ in range(5):
+            servers.failed(a, now[0], densereward.ConnectionFailed("a"), None)
+            pauses.append(a.resumes_at - now[0])
+            now[0] = a.resumes_at
+        assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0]
+        servers.answered(a)
+        servers.failed(a, now[0], densereward.ConnectionFailed("a"), None)
+        assert a.resumes_at - now[0] == 1.0
+
+    def test_requests_that_fail_together_count_once(self, servers, now):
+        a, began = servers.all[0], now[0]
+        now[0] += 5
+        for _ in range(8):
+            servers.failed(a, began, densereward.ConnectionFailed("a"), None)
+        assert a.failures == 1
+
+    def test_retry_after_makes_a_pause_longer(self, servers, now):
+        servers.failed(servers.all[0], now[0], densereward.Overloaded("full"), 30.0)
+        assert servers.all[0].resumes_at - now[0] == 30.0
+
+    def test_when_all_are_left_alone_the_shortest_wait_is_told(self, servers, now):
+        for server, seconds in zip(servers.all, (30.0, 10.0, 20.0)):
+            servers.failed(server, now[0], densereward.Overloaded("full"), seconds)
+        assert self.pick(servers) == ("b", 10.0)
+
+    def test_half_of_a_pause_is_random(self):
+        assert [Backoff(1.0, 8.0, rand=lambda r=r: r).pause(1) for r in (0.0, 0.5, 1.0)] == [0.5, 0.75, 1.0]
+        assert Backoff(1.0, 8.0, rand=lambda: 1.0).pause(10_000) == 8.0

@@ -1,0 +1,141 @@
+"""Large batches in several requests, with the answer of one."""
+
+import numpy as np
+import pytest
+from judge import pictures, rewards
+from stub import scripted, tensor
+from test_retry import MSGPACK, fast
+
+import densereward
+from densereward.request import Groups, Options, plan
+
+PROMPTS = [f"prompt {i % 3}" for i in range(10)]
+
+
+def planned(options, prompts=PROMPTS, size=100, most=4, most_bytes=10**9):
+    return plan([size] * len(prompts), prompts, options, most, most_bytes)
+
+
+def test_requests_are_of_about_one_size():
+    assert [len(p) for p in planned(Options())] == [4, 4, 2]
+    assert [len(p) for p in plan([1] * 100, ["a"] * 100, Options(), 32, 10**9)] == [25, 25, 25, 25]
+    assert [len(p) for p in plan([1] * 33, ["a"] * 33, Options(), 32, 10**9)] == [17, 16]
+
+
+def test_every_sample_goes_once_and_in_order():
+    for options in (Options(), Options(advantage="flowgrpo"), Options(advantage="none")):
+        assert sorted(i for p in planned(options) for i in p) == list(range(10))
+    assert [i for p in planned(Options()) for i in p] == list(range(10))
+
+
+def test_bytes_bound_a_request_too():
+    assert [len(p) for p in planned(Options(), most_bytes=250)] == [2, 2, 2, 2, 2]
+    assert [len(p) for p in planned(Options(), most_bytes=1)] == [1] * 10
+
+
+def test_groups_stay_whole_where_advantages_are_asked_for():
+    assert planned(Options(advantage="flowgrpo")) == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
+    named = Options(advantage={"method": "denseflow"}, groups=["x"] * 5 + ["y"] * 5)
+    assert planned(named) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+
+
+def test_statistics_over_all_groups_leave_a_batch_in_one_piece():
+    whole = [list(range(10))]
+    assert planned(Options(advantage={"method": "flowgrpo", "global_std": True})) == whole
+    assert planned(Options(groups=Groups("1", 10), advantage="flowgrpo")) == whole
+
+
+ASKED = {
+    "scores alone": {"returns": []},
+    "everything": {"returns": ["dense", "heatmaps", "text", "boxes"], "mode": "think"},
+    "advantages of each group": {"advantage": "flowgrpo"},
+    "advantage maps": {"advantage": "denseflow_paper"},
+    "statistics over all": {"advantage": {"method": "flowgrpo", "global_std": True}},
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("kind", ["one array", "a list"])
+def test_a_batch_in_pieces_has_the_answer_of_a_batch_in_one(asked, kind, shared_server):
+    given = pictures(10)
+    given = given if kind == "one array" else list(given)
+    with fast(shared_server.url, batch_size=3) as small, fast(shared_server.url, batch_size=100) as large:
+        pieces = small.score(given, PROMPTS, **ASKED[asked])
+        whole = large.score(given, PROMPTS, **ASKED[asked])
+    np.testing.assert_allclose(pieces.rewards, rewards(given, PROMPTS), rtol=1e-12)
+    for name in whole.scores:
+        np.testing.assert_array_equal(pieces.scores[name], whole.scores[name])
+    assert (pieces.missing, pieces.errors, pieces.texts, pieces.boxes) == (whole.missing, whole.errors, whole.texts, whole.boxes)
+    assert set(pieces.timing_ms) == set(whole.timing_ms)
+    for maps in ("advantages", "dense.weight", "dense.reward", "heatmaps.misalignment", "heatmaps.artifact"):
+        a, b = find(pieces, maps), find(whole, maps)
+        assert (a is None) == (b is None)
+        if a is not None:
+            np.testing.assert_array_equal(a, b)
+
+
+def find(result, path):
+    for name in path.split("."):
+        result = None if result is None else getattr(result, name)
+    return result
+
+
+def test_latents_are_split_along_their_first_dimension(stub):
+    seen = []
+
+    def script(request):
+        sent = request[1]["latents"]
+        values = np.frombuffer(sent[b"data"], sent[b"type"]).reshape(sent[b"shape"])
+        seen.append(values.shape)
+        from stub import response
+
+        return 200, MSGPACK, response(len(values), rewards=tensor(values[:, 0, 0, 0].astype(np.float64)))
+
+    server = stub(script)
+    latents = np.arange(10 * 4 * 2 * 2, dtype=np.float32).reshape(10, 4, 2, 2)
+    with fast(server.url, batch_size=4) as client:
+        result = client.score(latents=latents, vae="sd3", prompts=PROMPTS, groups=PROMPTS, advantage=None)
+        grouped = client.score(latents=latents, vae="sd3", prompts=PROMPTS, advantage="flowgrpo")
+    np.testing.assert_array_equal(result.rewards, latents[:, 0, 0, 0])
+    np.testing.assert_array_equal(grouped.rewards, latents[:, 0, 0, 0])
+    assert sorted(seen) == sorted([(4, 4, 2, 2), (4, 4, 2, 2), (2, 4, 2, 2), (4, 4, 2, 2), (3, 4, 2, 2), (3, 4, 2, 2)])
+
+
+def test_a_piece_whose_samples_all_failed_leaves_the_maps_of_the_others(client, shared_server):
+    given = [*pictures(2), b"bad", b"bad"]
+    with fast(shared_server.url, batch_size=2) as pieces:
+        for order in (given, given[::-1]):
+            result = pieces.score(order, ["a"] * 4)
+            assert result.dense.weight.shape == (4, 6, 8)
+            assert np.isnan(result.dense.weight[~result.ok]).all() and np.isfinite(result.dense.weight[result.ok]).all()
+        nothing = pieces.score([b"bad"] * 4, ["a"] * 4)
+    assert not nothing.ok.any() and np.isnan(nothing.rewards).all()
+
+
+def test_pieces_with_maps_of_different_sizes_are_refused_as_one_request_would_be(shared_server):
+    given = [pictures(1)[0], pictures(1, height=64)[0]]
+    with fast(shared_server.url, batch_size=1) as client:
+        with pytest.raises(densereward.GridMismatch):
+            client.score(given, ["a", "b"])
+
+
+def test_the_first_refusal_ends_the_other_requests(shared_server):
+    with fast(shared_server.url, batch_size=1) as client, pytest.raises(densereward.UnknownEvaluator):
+        client.score(pictures(10), PROMPTS, evaluator="nobody")
+
+
+def test_pixels_are_not_copied_on_their_way_out():
+    from densereward import request
+    from densereward.message import Message
+    from densereward.samples import from_images
+
+    given = pictures(4)
+    message = Message(request.body(from_images(given), ["a"] * 4, Options(), range(4)))
+    large = [run for run in message.runs if len(run) > 2000]
+    assert len(large) == 1 and np.shares_memory(np.frombuffer(large[0], np.uint8), given)
+
+
+def test_a_broken_piece_is_named(stub):
+    server = stub(scripted((200, MSGPACK, b"\xc1")))
+    with fast(server.url, batch_size=4) as client, pytest.raises(densereward.InvalidResponse):
+        client.score(pictures(10), PROMPTS)
