@@ -12,6 +12,8 @@ type batch struct {
 	pictures  ort.Tensor // (B,side,side,3) uint8, or patches (B,P,patch) float32
 	maxTokens int
 	penalty   float64
+	state     int64      // of the draft before the answers
+	forced    ort.Tensor // (B,n) int64, to measure
 }
 
 // inputs lists the tensors in the order of names.
@@ -19,6 +21,8 @@ func (b batch) inputs(names []string) []ort.Tensor {
 	byName := b.tokens()
 	byName[inputPictures], byName[inputPatches] = b.pictures, b.pictures
 	byName[inputParts] = headParts(len(b.prompts))
+	byName[inputDraftState] = ort.Int64s([]int64{}, []int64{b.state})
+	byName[inputForced] = b.forced
 	byName[inputMaxNewTokens] = ort.Int64s([]int64{}, []int64{int64(b.maxTokens)})
 	byName[inputPenalty] = ort.Float32s([]int64{}, []float32{float32(b.penalty)})
 	tensors := make([]ort.Tensor, len(names))

@@ -23,8 +23,8 @@ type draft struct {
 // always a nought and a point, then digits that nobody can guess.
 const number = "0.50"
 
-// answerForm is the published form of an answer.
-const answerForm = answerPrefix + "Semantic Alignment score: " + number +
+// answerForm is the published form of an answer, behind answerPrefix.
+const answerForm = "Semantic Alignment score: " + number +
 	"\nMisalignment Locations: " + misalignmentToken +
 	"\nAesthetic score: " + number +
 	"\nPlausibility score: " + number +
@@ -73,9 +73,13 @@ func newDraft(t *tokenizer.Tokenizer, vocabulary int) *draft {
 	return d
 }
 
-// places is the wording, token by token.
+// places is the wording, token by token. The prefix is cut off first, as it is
+// where it is forced.
 func places(t *tokenizer.Tokenizer) []place {
 	var wording []place
+	for _, id := range t.Encode(answerPrefix) {
+		wording = append(wording, place{id: id})
+	}
 	at, from, digit := 0, strings.Index(answerForm, number), 0
 	for _, id := range t.Encode(answerForm) {
 		if at >= from+len(number) {

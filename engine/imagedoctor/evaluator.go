@@ -32,6 +32,9 @@ type Options struct {
 	// MaxNewTokens bounds the generated tokens; 0 is DefaultMaxNewTokens of the
 	// mode. An answer that reaches it has what was generated until then.
 	MaxNewTokens int
+	// OneByOne decodes a token a step, without guessing how an answer goes on.
+	// The answers are the same.
+	OneByOne bool
 	// MaxBatch is how many pictures go through the graph at once; 0 is 16.
 	MaxBatch int
 
@@ -60,7 +63,8 @@ type Evaluator struct {
 	inputs      []string
 	resizer     pixels.Resizer
 	fingerprint string
-	imageStart  int // index of the first image token in every prompt
+	imageStart  int    // index of the first image token in every prompt
+	draft       *draft // nil where tokens are decoded one by one
 }
 
 var (
@@ -96,6 +100,9 @@ func Load(runtime *ort.Runtime, dir string, o Options) (*Evaluator, error) {
 	if err := errors.Join(o.check(), config.checkTokenizer(t)); err != nil {
 		return nil, err
 	}
+	if !o.OneByOne {
+		e.draft = newDraft(t, (&language{w: newWeights(nil, checkpoint), c: config}).vocabulary())
+	}
 	graph, err := buildGraph(config, checkpoint, e.form())
 	if err != nil {
 		return nil, err
@@ -116,7 +123,7 @@ func (o Options) check() error {
 
 // form is the graph that the options ask for.
 func (e *Evaluator) form() graphOptions {
-	return graphOptions{dtype: onnx.Float32, heads: onnx.Float32, penalty: e.options.RepetitionPenalty != 1, imageStart: e.imageStart}
+	return graphOptions{dtype: onnx.Float32, heads: onnx.Float32, penalty: e.options.RepetitionPenalty != 1, imageStart: e.imageStart, draft: e.draft}
 }
 
 func (e *Evaluator) open(runtime *ort.Runtime, dir string, graph *onnx.Graph) error {

@@ -3,6 +3,7 @@ package imagedoctor
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"image/png"
 	"math"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/engine/tokenizer"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -45,8 +47,14 @@ func refSamples(t testing.TB) ([]refCase, []reward.Sample) {
 }
 
 func TestNanoBatch(t *testing.T) {
+	for _, one := range []bool{true, false} {
+		t.Run(fmt.Sprint(one), func(t *testing.T) { nanoBatch(t, one) })
+	}
+}
+
+func nanoBatch(t *testing.T, one bool) {
 	none := ""
-	e := loadNano(t, Options{Prefix: &none})
+	e := loadNano(t, Options{Prefix: &none, OneByOne: one})
 	cs, ss := refSamples(t)
 	all, err := e.Evaluate(context.Background(), ss)
 	if err != nil {
@@ -85,5 +93,36 @@ func TestNanoBatch(t *testing.T) {
 				t.Logf("%s %s: max %g mean %g", cs[i].Name, k, mx, sum/float64(len(want)))
 			}
 		}
+	}
+}
+
+func TestDraft(t *testing.T) {
+	tk, err := tokenizer.Load("nano/tokenizer.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDraft(tk, 1536)
+	w := places(tk)
+	for i, p := range w {
+		t.Logf("%d %q digit %d guesses %d next same %d", i, tk.Decode([]int32{p.id}, false), p.digit, d.lengths[i], d.next[i*d.width+int(d.classes[p.id])])
+	}
+	cs := readCases(t)
+	for _, c := range cs {
+		s, steps, at := int64(0), 0, 0
+		ids := c.GeneratedIDs
+		s = d.next[int(s)*d.width+int(d.classes[ids[0]])]
+		for at = 1; at < len(ids); {
+			n := 0
+			for n < int(d.lengths[s]) && at+n < len(ids) && d.guesses[int(s)*d.longest+n] == int64(ids[at+n]) {
+				n++
+			}
+			if at+n >= len(ids) {
+				n--
+			}
+			s = d.next[(int(s)+n)*d.width+int(d.classes[ids[at+n]])]
+			at += n + 1
+			steps++
+		}
+		t.Log(c.Name, len(ids), "steps", steps, "longest", d.longest)
 	}
 }

@@ -117,7 +117,7 @@ func (e *generation) first(hidden onnx.Value) carried {
 		c.seen = e.mark(g, c.seen, column)
 	}
 	if e.o.draft != nil {
-		start := onnx.Full(g, e.o.draftStart, rows, e.batch)
+		start := g.Expand(e.in[inputDraftState], rows, e.batch)
 		e.guess(g, &c, start)
 	}
 	return c

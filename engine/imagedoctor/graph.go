@@ -22,7 +22,8 @@ const (
 	inputMaxNewTokens = "max_new_tokens" // () int64, at least 1
 	inputParts        = "head_parts"     // (n,part) int64: the rows of each turn of the heads; every row once, the last again as filling
 	inputPenalty      = "repetition_penalty"
-	inputForced       = "forced_ids" // (B,n) int64, n at least 1
+	inputDraftState   = "draft_state" // () int64: where in its wording an answer begins
+	inputForced       = "forced_ids"  // (B,n) int64, n at least 1
 )
 
 // Names of the graph's outputs.
@@ -47,8 +48,7 @@ type graphOptions struct {
 
 	imageStart int // index of the first image token in every prompt
 
-	draft      *draft // guesses for steps of several tokens; nil for steps of one
-	draftStart int64  // its state before the answer
+	draft *draft // guesses for steps of several tokens; nil for steps of one
 }
 
 // evaluatorGraph is the whole evaluator as one graph: patches and prompt tokens
@@ -116,6 +116,9 @@ func (e *evaluatorGraph) inputs() {
 	}
 	add(inputMaxNewTokens, onnx.Int64)
 	add(inputParts, onnx.Int64, onnx.Sym("head_turns"), onnx.Sym("head_part"))
+	if e.o.draft != nil {
+		add(inputDraftState, onnx.Int64)
+	}
 	if e.o.forced {
 		add(inputForced, onnx.Int64, e.batch, onnx.Sym("forced"))
 	}

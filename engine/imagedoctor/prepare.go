@@ -80,6 +80,9 @@ func (e *Evaluator) batch(mode reward.Mode, ready []*prepared) batch {
 	if b.maxTokens == 0 {
 		b.maxTokens = DefaultMaxNewTokens(modeOr(mode))
 	}
+	if e.draft != nil {
+		b.state = e.draft.start(e.tokenizer.Encode(e.prefix(modeOr(mode))))
+	}
 	for _, p := range ready {
 		b.prompts = append(b.prompts, p.prompt)
 		pictures = append(pictures, p.picture...)
