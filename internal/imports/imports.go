@@ -72,7 +72,13 @@ func Rules() []Rule {
 		{Room: "client", Rooms: []string{"reward"}},
 		{Room: "cmd/densereward", Rooms: []string{Everything}, Libs: []string{Everything}},
 		{Room: "examples", Rooms: []string{"client", "flowgrpo", "dense"}},
+		{
+			// Measures the server itself, with a stand-in for the evaluator.
+			Room:  "examples/peers",
+			Rooms: []string{"reward", "reward/batch", "reward/rewardtest", "reward/server", "internal/loadgen"},
+		},
 		{Room: "internal"},
+		{Room: "internal/loadgen", Rooms: []string{"reward"}}, // speaks the protocol
 	}
 }
 

@@ -1,0 +1,134 @@
+// Peers measures what a reward server costs by itself, beside two servers as
+// they are commonly written: Flask, gunicorn and pickle with JPEG files, and
+// FastAPI with base64 PNG in JSON. From the root of the module:
+//
+//	go run ./examples/peers
+//
+// All evaluators are stand-ins that return 64x64 maps at once. Each server runs
+// in its own processes and shares the machine with the load; requests hold 16
+// photographs of 512x512. The table says how many images a second each server
+// took and the processor time of an image, with the ratios to the peer of the
+// same image form. It needs python3 with flask, gunicorn, fastapi, uvicorn,
+// numpy and Pillow.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/denseflow/densereward/internal/loadgen"
+)
+
+// options are the flags.
+type options struct {
+	images   string
+	scripts  string
+	python   string
+	duration time.Duration
+	warmup   time.Duration
+	batch    int
+	workers  int
+	cache    int64
+	serve    string
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.images, "images", "engine/pixels/testdata/images", "folder with astronaut.png and coffee.png")
+	flag.StringVar(&o.scripts, "scripts", "examples/peers", "folder with the peers' scripts")
+	flag.StringVar(&o.python, "python", "", "Python interpreter; \"\" looks for one that has what the peers need")
+	flag.DurationVar(&o.duration, "duration", 10*time.Second, "how long each combination is measured")
+	flag.DurationVar(&o.warmup, "warmup", 2*time.Second, "how long each combination runs before")
+	flag.IntVar(&o.batch, "batch", 16, "images in a request")
+	flag.IntVar(&o.workers, "workers", 2, "worker processes of gunicorn")
+	flag.Int64Var(&o.cache, "cache", 256<<20, "bytes of densereward's result cache, which no request here finds anything in; 0 turns it off")
+	flag.StringVar(&o.serve, "serve", "", "be the densereward server, on this address (the program calls itself so)")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var err error
+	if o.serve != "" {
+		err = serve(ctx, o)
+	} else {
+		err = compare(ctx, o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "peers:", err)
+		os.Exit(1)
+	}
+}
+
+// concurrencies are the numbers of requests in flight that are measured.
+func concurrencies() []int { return []int{4, 8} }
+
+// compare starts one server after the other, loads each, and prints the table.
+func compare(ctx context.Context, o options) error {
+	python, err := findPython(ctx, o.python)
+	if err != nil {
+		return err
+	}
+	photographs, err := readPhotographs(o.images)
+	if err != nil {
+		return err
+	}
+	var rows []row
+	for _, c := range contestants(o, python) {
+		fmt.Fprintf(os.Stderr, "%s ...\n", c.name)
+		more, err := c.measure(ctx, o, photographs)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		rows = append(rows, more...)
+	}
+	return writeTable(os.Stdout, rows)
+}
+
+// measure starts the contestant, loads it in each of its forms, and stops it.
+func (c *contestant) measure(ctx context.Context, o options, photographs photographs) (rows []row, err error) {
+	p, err := start(ctx, c.command, c.address)
+	if err != nil {
+		return nil, err
+	}
+	defer p.stop()
+	for _, form := range c.forms {
+		pictures, err := photographs.encode(form)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range concurrencies() {
+			target, err := c.target(c.address, fmt.Sprintf("%s, %d in flight", form, n), n, o.batch, pictures)
+			if err != nil {
+				return nil, err
+			}
+			r, err := measureOnce(ctx, o, n, target, p)
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, row{server: c.name, peer: c.peer, form: form, concurrency: n, report: r})
+		}
+	}
+	return rows, nil
+}
+
+// measureOnce warms up, runs one load and adds the processor time of the server.
+func measureOnce(ctx context.Context, o options, concurrency int, target loadgen.Target, p *process) (*loadgen.Report, error) {
+	load := loadgen.Load{Concurrency: concurrency, Duration: o.warmup, Timeout: time.Minute}
+	if _, err := loadgen.Run(ctx, load, target); err != nil {
+		return nil, err
+	}
+	before := p.cpu()
+	load.Duration = o.duration
+	r, err := loadgen.Run(ctx, load, target)
+	if err != nil {
+		return nil, err
+	}
+	r.ServerCPU = r.PerImage(p.cpu() - before)
+	if bad := r.Requests - r.Codes[loadgen.OK]; bad > 0 || r.Failed > 0 {
+		return nil, fmt.Errorf("%d requests and %d images failed: %v", bad, r.Failed, r.Codes)
+	}
+	return r, nil
+}

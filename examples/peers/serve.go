@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/server"
+)
+
+// serve is the densereward server with a stand-in for the evaluator and all
+// else as it is in service: metrics, pacing, limits, cache.
+func serve(ctx context.Context, o options) error {
+	fake := &rewardtest.Fake{}
+	metrics := server.NewMetrics("peers")
+	queue := batch.DefaultConfig()
+	queue.CacheBytes, queue.Observer = o.cache, metrics.Observer("fake")
+	scheduler, err := batch.New(queue, fake)
+	if err != nil {
+		return err
+	}
+	metrics.Watch("fake", scheduler.Stats)
+	readiness := &server.Readiness{}
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	h, err := server.New(server.Config{
+		Models:  []server.Model{{Description: fake.Describe(), Scorer: scheduler}},
+		Ready:   readiness.Err,
+		Metrics: metrics,
+		Logger:  logger,
+	})
+	if err != nil {
+		return err
+	}
+	l, err := server.Listen(ctx, o.serve, false, 64)
+	if err != nil {
+		return err
+	}
+	readiness.Warm()
+	front := server.DefaultFront()
+	front.Logger = logger
+	return front.Serve(ctx, l, h, readiness, scheduler.Shutdown)
+}
