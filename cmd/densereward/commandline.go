@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/alecthomas/kong"
+	"github.com/denseflow/densereward/engine/ort"
+)
+
+// The exit codes of every command.
+const (
+	exitOK      = 0
+	exitFailure = 1 // the command could not do its work
+	exitUsage   = 2 // the command line is wrong
+	exitPartial = 3 // score: some images could not be scored, the others were
+)
+
+// errPartial ends a command that did its work for some images only.
+var errPartial = errors.New("some images could not be scored")
+
+const description = `Scores and dense rewards for text-to-image models: ImageDoctor's judgement of a picture and its prompt, four scores and two heatmaps of flaws, from the command line or over HTTP.
+
+	densereward demo
+	densereward serve --listen 127.0.0.1:8080 --model DIR
+	densereward score --model DIR --prompt "a red cube" cube.png
+
+Without --model an embedded miniature checkpoint answers, for demonstration only. The real one is GYX97/ImageDoctor on Hugging Face.
+
+Long flags may be written with one dash, as in -model DIR.
+
+Exit codes: 0 done, 1 failed, 2 wrong command line, 3 some images could not be scored.`
+
+// commandLine is the grammar: a field for each subcommand.
+type commandLine struct {
+	Score   scoreCommand   `cmd:"" help:"Score image files; one JSON object a line."`
+	Serve   serveCommand   `cmd:"" help:"Serve rewards over HTTP."`
+	Demo    demoCommand    `cmd:"" help:"Start a server, send it pictures, print what it says, stop."`
+	Version versionCommand `cmd:"" help:"Say what this program was built from."`
+}
+
+// terminal is where a command writes: results to out, everything said to people
+// to err.
+type terminal struct{ out, err io.Writer }
+
+// say writes a line for people.
+func (t terminal) say(format string, args ...any) {
+	fmt.Fprintf(t.err, "densereward: "+format+"\n", args...) //nolint:errcheck // nobody is left to tell
+}
+
+// run is the whole program: it runs the command that args name until it is done
+// or ctx ends, and returns the exit code.
+func run(ctx context.Context, args []string, t terminal) int {
+	var c commandLine
+	var ended bool // help was asked for and printed
+	parser, err := kong.New(&c,
+		kong.Name("densereward"),
+		kong.Description(description),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Writers(t.out, t.err),
+		kong.Exit(func(int) { ended = true }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(t),
+		kong.Vars{"library_env": ort.EnvLibrary},
+	)
+	if err != nil {
+		t.say("%v", err)
+		return exitFailure
+	}
+	parsed, err := parser.Parse(doubleDashes(parser.Model.Node, args))
+	if ended {
+		return exitOK
+	}
+	if err == nil {
+		err = parsed.Run()
+	}
+	return exitCode(err, t)
+}
+
+// exitCode says what went wrong and which code stands for it.
+func exitCode(err error, t terminal) int {
+	var wrong *kong.ParseError
+	var usage *usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &wrong):
+		t.say("%v", err)
+		t.say("%q explains it", wrong.Context.Model.Name+helpPath(wrong.Context)+" --help")
+		return exitUsage
+	case errors.As(err, &usage):
+		t.say("%v", err)
+		return exitUsage
+	case errors.Is(err, errPartial):
+		t.say("%v", err)
+		return exitPartial
+	case errors.Is(err, context.Canceled):
+		t.say("interrupted")
+		return exitFailure
+	}
+	t.say("%v", err)
+	return exitFailure
+}
+
+// helpPath is the subcommand that was chosen before parsing failed, with a space
+// before it.
+func helpPath(c *kong.Context) string {
+	if c.Selected() == nil {
+		return ""
+	}
+	return " " + c.Selected().Name
+}
+
+// usageError is a mistake on the command line that parsing alone cannot see.
+type usageError struct {
+	flag  string
+	cause error
+}
+
+func (e *usageError) Error() string { return fmt.Sprintf("--%s: %v", e.flag, e.cause) }
+func (e *usageError) Unwrap() error { return e.cause }

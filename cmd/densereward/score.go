@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+
+	"github.com/denseflow/densereward/dense"
+	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
+)
+
+type scoreCommand struct {
+	Prompt string      `required:"" placeholder:"TEXT" help:"The prompt that the images were generated from."`
+	Mode   reward.Mode `enum:"answer,think" default:"answer" placeholder:"MODE" help:"answer goes straight to the scores, think looks and reasons first: ${enum}. [${default}]"`
+	Grid   string      `default:"sd3" placeholder:"GRID" help:"Latent grid of NAME.dense.npy: HEIGHTxWIDTH in cells, sd3, flux or qwen-image. [${default}]"`
+	Trace  bool        `help:"Add the token ids that went in and came out."`
+	Out    string      `placeholder:"DIR" help:"Folder for heatmaps, dense maps and overlays, made if need be."`
+	Images []string    `arg:"" name:"image" help:"PNG, JPEG or WebP files."`
+
+	evaluatorFlags `group:"Evaluator flags:"`
+}
+
+// Help is the long help.
+func (scoreCommand) Help() string {
+	return `Prints one JSON object a line, in the order of the images:
+
+	{"image": "cube.png",
+	 "scores": {"semantic_alignment", "aesthetics", "plausibility", "overall"},
+	 "missing": [names of the scores that the answer lacks; they count as 0],
+	 "reward": 0.8 alignment + 0.1 aesthetics + 0.1 plausibility,
+	 "text": the generated answer,
+	 "boxes": [{"box": [x0,y0,x1,y1] in thousandths, "label", "importance"}],
+	 "trace": {"input_ids", "generated_ids"}}
+
+An image that cannot be scored costs the others nothing: its line is {"image", "error"}, and the exit code is 3.
+
+--out writes for each image, under its name without extension,
+
+	NAME.misalignment.npy   where it contradicts the prompt, float32 (288,288) in [0,1]
+	NAME.artifact.npy       where it is implausible, float32 (288,288) in [0,1]
+	NAME.dense.npy          1-H on the latent grid, H the mean of both, float32
+	NAME.overlay.png        the picture with both heatmaps laid over it
+
+Examples:
+
+	densereward score --model DIR --prompt "a red cube" *.png
+	densereward score --model DIR --prompt "a red cube" --mode think --out maps cube.png
+	densereward score --model DIR --prompt "a red cube" cube.png | jq .reward`
+}
+
+// record is what is printed for an image that was scored.
+type record struct {
+	Image   string       `json:"image"`
+	Scores  scoreRecord  `json:"scores"`
+	Missing []string     `json:"missing"`
+	Reward  float64      `json:"reward"`
+	Text    string       `json:"text"`
+	Boxes   []boxRecord  `json:"boxes"`
+	Trace   *traceRecord `json:"trace,omitempty"`
+}
+
+type scoreRecord struct {
+	SemanticAlignment float64 `json:"semantic_alignment"`
+	Aesthetics        float64 `json:"aesthetics"`
+	Plausibility      float64 `json:"plausibility"`
+	Overall           float64 `json:"overall"`
+}
+
+type boxRecord struct {
+	Box        [4]float64 `json:"box"`
+	Label      string     `json:"label"`
+	Importance float64    `json:"importance"`
+}
+
+type traceRecord struct {
+	InputIDs     []int32 `json:"input_ids"`
+	GeneratedIDs []int32 `json:"generated_ids"`
+}
+
+// failure is what is printed for an image that could not be scored.
+type failure struct {
+	Image string `json:"image"`
+	Error string `json:"error"`
+}
+
+// Run scores the images.
+func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
+	if _, err := dense.ParseGrid(c.Grid, anySide, anySide); err != nil {
+		return &usageError{"grid", err}
+	}
+	maps, err := newMapFolder(c.Out, c.Images, t)
+	if err != nil {
+		return err
+	}
+	e, err := c.open(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	scheduler, err := batch.New(c.batching(), e.list()...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, scheduler.Shutdown(ctx)) }()
+
+	lines := json.NewEncoder(t.out)
+	lines.SetEscapeHTML(false)
+	failures := 0
+	err = c.score(ctx, scheduler, func(i int, image *reward.Image, r reward.Result) error {
+		if r.Err != nil {
+			failures++
+			t.say("%s: %v", c.Images[i], explain(r.Err))
+			return lines.Encode(failure{c.Images[i], explain(r.Err).Error()})
+		}
+		if err := maps.write(i, image, c.Grid, r); err != nil {
+			return err
+		}
+		return lines.Encode(c.record(c.Images[i], r))
+	})
+	if err == nil && failures > 0 {
+		err = fmt.Errorf("%w: %d of %d", errPartial, failures, len(c.Images))
+	}
+	return err
+}
+
+// anySide stands for an image's size while only the grid's spelling is checked.
+const anySide = 512
+
+// batching suits one caller who hands over full batches and wants each image
+// judged, the same ones twice included.
+func (c *scoreCommand) batching() batch.Config {
+	cfg := batch.DefaultConfig()
+	cfg.MaxBatch = c.Batch
+	cfg.QueueSamples = math.MaxInt
+	cfg.CacheBytes = 0
+	return cfg
+}
+
+// portion is some consecutive images on their way.
+type portion struct {
+	first    int
+	pictures []*reward.Image // as they were decoded
+	outcomes []batch.Outcome
+	err      error
+}
+
+// score has a batch of images judged at a time, reading the next one meanwhile,
+// and emits the results in order.
+func (c *scoreCommand) score(ctx context.Context, s *batch.Scheduler, emit func(i int, image *reward.Image, r reward.Result) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	portions := make(chan chan portion, 1)
+	go func() {
+		defer close(portions)
+		first := 0
+		for paths := range slices.Chunk(c.Images, c.Batch) {
+			answer := make(chan portion, 1)
+			select {
+			case portions <- answer:
+			case <-ctx.Done():
+				return
+			}
+			go func(first int) { answer <- c.scorePortion(ctx, s, first, paths) }(first)
+			first += len(paths)
+		}
+	}()
+	for answer := range portions {
+		p := <-answer
+		if err := errors.Join(p.err, ctx.Err()); err != nil {
+			return err
+		}
+		for k, o := range p.outcomes {
+			if err := emit(p.first+k, p.pictures[k], o.Result); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+func (c *scoreCommand) scorePortion(ctx context.Context, s *batch.Scheduler, first int, paths []string) portion {
+	p := portion{first: first, pictures: make([]*reward.Image, len(paths))}
+	jobs := make([]batch.Job, len(paths))
+	for k, path := range paths {
+		jobs[k] = batch.Job{
+			Sample: reward.Sample{Prompt: c.Prompt, Mode: c.Mode},
+			Load: func(context.Context) (image *reward.Image, err error) {
+				p.pictures[k], err = c.load(path)
+				return p.pictures[k], err
+			},
+		}
+	}
+	p.outcomes, p.err = s.Score(ctx, jobs)
+	return p
+}
+
+// load reads an image file. Where maps are asked for, the grid must fit it.
+func (c *scoreCommand) load(path string) (*reward.Image, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	image, err := pixels.Decode(data, pixels.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	if c.Out != "" {
+		_, err = dense.ParseGrid(c.Grid, image.Height, image.Width)
+	}
+	return (*reward.Image)(image), err
+}
+
+func (c *scoreCommand) record(path string, r reward.Result) record {
+	out := record{
+		Image: path,
+		Scores: scoreRecord{
+			SemanticAlignment: r.Scores[reward.SemanticAlignment],
+			Aesthetics:        r.Scores[reward.Aesthetics],
+			Plausibility:      r.Scores[reward.Plausibility],
+			Overall:           r.Scores[reward.Overall],
+		},
+		Missing: r.Missing.Names(),
+		Reward:  reward.DefaultWeights().Reward(r.Scores),
+		Text:    r.Text,
+		Boxes:   []boxRecord{},
+	}
+	for _, b := range r.Boxes {
+		out.Boxes = append(out.Boxes, boxRecord{b.Coords, b.Label, b.Importance})
+	}
+	if c.Trace {
+		out.Trace = &traceRecord{append([]int32{}, r.Trace.InputIDs...), append([]int32{}, r.Trace.GeneratedIDs...)}
+	}
+	return out
+}
+
+// explain is the cause of a protocol error where it has one: on this machine,
+// unlike over the wire, the names of files may be told.
+func explain(err error) error {
+	var e *reward.Error
+	if errors.As(err, &e) && errors.Unwrap(e) != nil {
+		return errors.Unwrap(e)
+	}
+	return err
+}

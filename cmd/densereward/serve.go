@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/server"
+)
+
+type serveCommand struct {
+	Listen string `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address and port; port 0 is a free one, which the log names. [${default}]"`
+	Public bool   `help:"Allow an address that other machines can reach. Consider --tokens and --tls-cert."`
+	Check  bool   `help:"Load and warm everything that serving needs, then stop."`
+
+	queueFlags     `group:"Queue and cache:"`
+	limitFlags     `group:"Limits:"`
+	accessFlags    `group:"Access:"`
+	operationFlags `group:"Operation:"`
+	evaluatorFlags `group:"Evaluator flags:"`
+}
+
+// Help is the long help.
+func (serveCommand) Help() string {
+	return `Answers POST /v1/score (msgpack, protocol version 1; see reward/PROTOCOL.md), GET /v1/models, /healthz, /readyz and /metrics. Only this machine can reach it unless --public allows more.
+
+SIGTERM and SIGINT drain: readiness goes off, what was taken is answered, the process ends with 0. A second signal ends it at once. SIGHUP reads the tokens and certificates again, which otherwise happens every minute.
+
+Examples:
+
+	densereward serve --model DIR --device cuda
+	densereward serve --model DIR --device cuda:0,cuda:1 --batch 32
+	densereward serve --model DIR --listen 0.0.0.0:8443 --public --tokens tokens.txt --tls-cert cert.pem --tls-key key.pem`
+}
+
+// Run serves until ctx ends and then drains.
+func (c *serveCommand) Run(ctx context.Context, t terminal) (err error) {
+	logger := c.logger(t)
+	d, err := c.deployment(ctx, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	e, err := c.open(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	s, err := newService(e.list(), c.scheduling(c.Batch), d.config)
+	if err != nil {
+		return err
+	}
+	about := e.loaded[0].Describe()
+	logger.Info("loaded", "evaluator", about.Name, "fingerprint", about.Fingerprint,
+		"demonstration", about.Demonstration, "devices", c.Device)
+	if c.Check {
+		return s.warm(ctx, e.list())
+	}
+	logger.Info("listening", "address", d.listener.Addr().String())
+	return c.serve(ctx, d, s, e.list())
+}
+
+// serve answers clients while it warms up, and stops when that fails, ctx ends
+// or the debug listener breaks.
+func (c *serveCommand) serve(ctx context.Context, d *deployment, s *service, evaluators []reward.Evaluator) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go d.keepFresh(ctx)
+	warmed := make(chan error, 1)
+	go func() {
+		began := time.Now()
+		err := s.warm(ctx, evaluators)
+		if err != nil {
+			stop(err)
+		} else {
+			d.config.Logger.Info("ready", "warm_up", time.Since(began))
+		}
+		warmed <- err
+	}()
+	if d.debug != nil {
+		go func() { _ = http.Serve(d.debug, server.DebugHandler(s.metrics)) }() // ends when d is closed
+	}
+	err := d.front.Serve(ctx, d.listener, s.handler, s.readiness, s.scheduler.Shutdown)
+	if failed := <-warmed; failed != nil && !errors.Is(failed, context.Canceled) {
+		err = errors.Join(failed, err)
+	}
+	d.config.Logger.Info("stopped")
+	return err
+}
+
+// deployment is what a running server holds beside its evaluators.
+type deployment struct {
+	config   server.Config
+	front    server.Front
+	listener net.Listener
+	debug    net.Listener // nil without --debug-listen
+	files    []server.Reloader
+	closers  []func() error
+}
+
+// deployment opens all that the flags name, so that a mistake shows before the
+// model is loaded.
+func (c *serveCommand) deployment(ctx context.Context, logger *slog.Logger) (d *deployment, err error) {
+	d = &deployment{config: c.limits(), front: server.DefaultFront()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	d.config.Logger, d.front.Logger = logger, logger
+	d.front.DrainDelay, d.front.DrainLimit = c.DrainDelay, c.DrainLimit
+	if c.AccessLog {
+		d.config.AccessLog = logger
+	}
+	if err := c.openAccess(d); err != nil {
+		return nil, err
+	}
+	if err := c.openTracing(ctx, d); err != nil {
+		return nil, err
+	}
+	if d.listener, err = server.Listen(ctx, c.Listen, c.Public, c.Connections); err != nil {
+		if errors.Is(err, server.ErrNotLoopback) {
+			return nil, &usageError{"listen", err}
+		}
+		return nil, err
+	}
+	d.closers = append(d.closers, d.listener.Close)
+	if c.DebugListen != "" {
+		if d.debug, err = server.Listen(ctx, c.DebugListen, false, c.Connections); err != nil {
+			return nil, &usageError{"debug-listen", err}
+		}
+		d.closers = append(d.closers, d.debug.Close)
+	}
+	return d, nil
+}
+
+// close gives everything back; closing what the server closed already is no
+// failure.
+func (d *deployment) close() error {
+	var errs []error
+	for _, closer := range d.closers {
+		if err := closer(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// keepFresh follows the files of tokens and certificates.
+func (d *deployment) keepFresh(ctx context.Context) {
+	if len(d.files) == 0 {
+		return
+	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	server.KeepFresh(ctx, reloadInterval, hangups, d.config.Logger, d.files...)
+}
+
+const reloadInterval = time.Minute

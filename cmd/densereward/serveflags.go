@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/server"
+)
+
+// byteSize is a number of bytes on the command line: 1048576, 64MiB, 4GiB.
+type byteSize int64
+
+// UnmarshalText reads a size.
+func (b *byteSize) UnmarshalText(text []byte) error {
+	number, unit := string(text), int64(1)
+	for i, suffix := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if cut, ok := strings.CutSuffix(number, suffix); ok {
+			number, unit = cut, 1<<(10*(i+1))
+			break
+		}
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 0 || n > math.MaxInt64/unit {
+		return fmt.Errorf("%q is not a number of bytes such as 1048576, 64MiB or 4GiB", text)
+	}
+	*b = byteSize(n * unit)
+	return nil
+}
+
+// queueFlags shape the scheduler.
+type queueFlags struct {
+	BatchDelay   time.Duration `default:"5ms" placeholder:"TIME" help:"How long an idle evaluator waits for a fuller batch. [${default}]"`
+	QueueSamples int           `default:"4096" placeholder:"N" help:"Samples that may wait; beyond them clients are told to come back. [${default}]"`
+	QueueBytes   byteSize      `default:"4GiB" placeholder:"SIZE" help:"Memory of the samples that wait. [${default}]"`
+	Cache        byteSize      `default:"256MiB" placeholder:"SIZE" help:"Memory of the result cache; 0 turns it off. [${default}]"`
+}
+
+func (f *queueFlags) scheduling(most int) batch.Config {
+	cfg := batch.DefaultConfig()
+	cfg.MaxBatch = most
+	cfg.MaxDelay = f.BatchDelay
+	cfg.QueueSamples, cfg.QueueBytes = f.QueueSamples, int64(f.QueueBytes)
+	cfg.CacheBytes = int64(f.Cache)
+	return cfg
+}
+
+// limitFlags bound a request.
+type limitFlags struct {
+	MaxBody     byteSize      `default:"256MiB" placeholder:"SIZE" help:"Largest body of a request. [${default}]"`
+	MaxImages   int           `default:"256" placeholder:"N" help:"Most images of a request. [${default}]"`
+	MaxPixels   int           `default:"67108864" placeholder:"N" help:"Most pixels of an image, width times height. [${default}]"`
+	BodyMemory  byteSize      `default:"4GiB" placeholder:"SIZE" help:"Memory of all bodies together. [${default}]"`
+	Timeout     time.Duration `default:"10m" placeholder:"TIME" help:"Time of a request that names none. [${default}]"`
+	Connections int           `default:"1024" placeholder:"N" help:"Most connections at a time. [${default}]"`
+}
+
+func (f *limitFlags) limits() server.Config {
+	limits := reward.DefaultLimits()
+	limits.BodyBytes, limits.Samples, limits.ImagePixels = int64(f.MaxBody), f.MaxImages, f.MaxPixels
+	return server.Config{Limits: limits, BodyMemory: int64(f.BodyMemory), Timeout: f.Timeout}
+}
+
+// accessFlags say who may come in.
+type accessFlags struct {
+	Tokens   string `placeholder:"FILE" help:"Bearer tokens, one a line, a name before it if you like. Without it everybody is let in."`
+	TLSCert  string `name:"tls-cert" and:"tls" placeholder:"FILE" help:"Certificate chain, PEM."`
+	TLSKey   string `name:"tls-key" and:"tls" placeholder:"FILE" help:"Private key, PEM."`
+	ClientCA string `name:"client-ca" placeholder:"FILE" help:"Authorities, PEM; clients must then show a certificate of theirs."`
+}
+
+func (f *accessFlags) openAccess(d *deployment) error {
+	if f.Tokens != "" {
+		tokens, err := server.OpenTokens(f.Tokens)
+		if err != nil {
+			return err
+		}
+		d.config.Tokens = tokens
+		d.files = append(d.files, tokens)
+	}
+	if f.TLSCert == "" {
+		if f.ClientCA != "" {
+			return &usageError{"client-ca", errors.New("needs --tls-cert and --tls-key")}
+		}
+		return nil
+	}
+	certificate, err := server.OpenCertificate(server.CertificateFiles{Cert: f.TLSCert, Key: f.TLSKey, ClientCA: f.ClientCA})
+	if err != nil {
+		return err
+	}
+	d.front.Certificate = certificate
+	d.files = append(d.files, certificate)
+	return nil
+}
+
+// operationFlags are for whoever runs the server.
+type operationFlags struct {
+	DrainDelay  time.Duration `default:"0s" placeholder:"TIME" help:"How long requests are still taken after readiness went off. [${default}]"`
+	DrainLimit  time.Duration `default:"30s" placeholder:"TIME" help:"How long requests that were taken may take to finish. [${default}]"`
+	DebugListen string        `placeholder:"ADDR" help:"Loopback address of profiles and metrics, off without it."`
+	Traces      string        `placeholder:"URL" help:"OpenTelemetry collector (OTLP over HTTP) for traces, off without it."`
+	TraceRatio  float64       `default:"1" placeholder:"X" help:"Share of requests traced whose caller has not decided. [${default}]"`
+	AccessLog   bool          `default:"true" negatable:"" help:"Log a line for each request."`
+	LogLevel    slog.Level    `default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. [${default}]"`
+	LogFormat   string        `enum:"text,json" default:"text" placeholder:"FORMAT" help:"text or json. [${default}]"`
+}
+
+func (f *operationFlags) logger(t terminal) *slog.Logger {
+	options := &slog.HandlerOptions{Level: f.LogLevel}
+	if f.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(t.err, options))
+	}
+	return slog.New(slog.NewTextHandler(t.err, options))
+}
+
+func (f *operationFlags) openTracing(ctx context.Context, d *deployment) error {
+	if f.Traces == "" {
+		return nil
+	}
+	traces, err := server.NewTracing(ctx, f.Traces, buildVersion(), f.TraceRatio)
+	if err != nil {
+		return err
+	}
+	d.config.Tracing = traces
+	d.closers = append(d.closers, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), f.DrainLimit)
+		defer cancel()
+		return traces.Shutdown(ctx)
+	})
+	return nil
+}
