@@ -17,6 +17,12 @@ import (
 //	decoder.conv_norm_out    normalise, silu
 //	decoder.conv_out         3x3 to RGB
 func (n *network) kl(c Config, z onnx.Value) onnx.Value {
+	return n.klUp(c, n.klMid(c, z))
+}
+
+// klMid is the decoder's part at the size of the latents, z (N,C,h,w) to
+// (N,Widths[0],h,w). Its attention sees the whole picture.
+func (n *network) klMid(c Config, z onnx.Value) onnx.Value {
 	if c.PostQuantConv {
 		z = n.conv(z, "post_quant_conv", c.LatentChannels, c.LatentChannels, 1, true)
 	}
@@ -26,7 +32,13 @@ func (n *network) kl(c Config, z onnx.Value) onnx.Value {
 	if c.Attention {
 		x = n.attention(x, "decoder.mid_block.attentions.0", width, c.Groups)
 	}
-	x = n.residual(x, "decoder.mid_block.resnets.1", width, width, c.Groups)
+	return n.residual(x, "decoder.mid_block.resnets.1", width, width, c.Groups)
+}
+
+// klUp is the rest, (N,Widths[0],h,w) to the picture (N,3,8h,8w). But for the
+// statistics of its normalisations it sees only what is near.
+func (n *network) klUp(c Config, x onnx.Value) onnx.Value {
+	width := c.Widths[0]
 	for i, out := range c.Widths {
 		stage := fmt.Sprintf("decoder.up_blocks.%d", i)
 		for j := range c.Layers[i] {
@@ -40,6 +52,15 @@ func (n *network) kl(c Config, z onnx.Value) onnx.Value {
 	}
 	x = n.norm(x, "decoder.conv_norm_out", width, c.Groups, true)
 	return n.conv(x, "decoder.conv_out", width, 3, 3, true)
+}
+
+// klUpNorms is the number of normalisations in klUp.
+func (c Config) klUpNorms() int {
+	norms := 1
+	for _, layers := range c.Layers {
+		norms += 2 * layers
+	}
+	return norms
 }
 
 // residual is ResnetBlock2D: x plus two rounds of normalise, silu, convolve; x

@@ -1,13 +1,13 @@
 package vae
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync/atomic"
 
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
@@ -62,9 +62,19 @@ type Decoder struct {
 	config      Config
 	fingerprint string
 	maxPixels   int
-	runPixels   atomic.Int64 // halved when memory runs out
-	session     *ort.Session
 	turn        chan struct{} // holds a token while nobody runs
+
+	// Whoever has the turn has these.
+	runPixels int // halved when memory runs out
+	open      func(part) (runner, error)
+	sessions  map[part]runner // those opened so far
+	closed    bool
+}
+
+// runner is a session.
+type runner interface {
+	Run(ctx context.Context, inputs []ort.Tensor) ([]ort.Tensor, error)
+	Close() error
 }
 
 var _ reward.LatentDecoder = (*Decoder)(nil)
@@ -89,22 +99,16 @@ func Load(ctx context.Context, dir string, o Options) (*Decoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	session, err := newSession(config, checkpoint, o, false)
-	if err != nil {
-		return nil, err
-	}
 	sum := sha256.Sum256(append([]byte(weights), file...))
 	d := &Decoder{
-		name: o.Name, config: config, fingerprint: hex.EncodeToString(sum[:]),
-		maxPixels: o.MaxPixels, session: session, turn: make(chan struct{}, 1),
+		name: cmp.Or(o.Name, filepath.Base(dir)), config: config, fingerprint: hex.EncodeToString(sum[:]),
+		maxPixels: cmp.Or(o.MaxPixels, defaultMaxPixels), turn: make(chan struct{}, 1),
+		runPixels: o.runPixels(), sessions: map[part]runner{},
+		open: func(p part) (runner, error) { return newSession(config, checkpoint, o, p, false) },
 	}
-	if d.name == "" {
-		d.name = filepath.Base(dir)
+	if _, err := d.session(whole); err != nil {
+		return nil, err
 	}
-	if d.maxPixels == 0 {
-		d.maxPixels = defaultMaxPixels
-	}
-	d.runPixels.Store(int64(o.runPixels()))
 	d.turn <- struct{}{}
 	return d, nil
 }
@@ -120,8 +124,8 @@ func (o Options) runPixels() int {
 }
 
 // newSession writes the graph and has the runtime load it.
-func newSession(config Config, checkpoint *safetensors.Checkpoint, o Options, probes bool) (*ort.Session, error) {
-	form := graphOptions{dtype: onnx.Float32, last: o.ChannelsLast, probes: probes}
+func newSession(config Config, checkpoint *safetensors.Checkpoint, o Options, p part, probes bool) (*ort.Session, error) {
+	form := graphOptions{dtype: onnx.Float32, last: o.ChannelsLast, part: p, probes: probes}
 	if o.Precision == Float16 {
 		form.dtype = onnx.Float16
 	}
@@ -140,7 +144,7 @@ func newSession(config Config, checkpoint *safetensors.Checkpoint, o Options, pr
 	session, err := o.Runtime.NewSession(model, graph.InputNames(), graph.OutputNames(),
 		ort.SessionOptions{Provider: o.Provider, Threads: o.Threads, InitializersDir: dir})
 	if err != nil {
-		return nil, fmt.Errorf("vae: %w", err)
+		return nil, fmt.Errorf("loading the decoder: %w", err)
 	}
 	return session, nil
 }
@@ -216,41 +220,47 @@ func (d *Decoder) decode(ctx context.Context, latents *reward.Tensor, l layout) 
 	case <-d.turn:
 		defer func() { d.turn <- struct{}{} }()
 	}
+	if d.closed {
+		return nil, nil, fmt.Errorf("vae %s: %w", d.name, ort.ErrClosed)
+	}
 	for {
-		pixels := int(d.runPixels.Load())
-		images, errs, err := d.attempt(ctx, latents, l, pixels)
-		if !errors.Is(err, ort.ErrOutOfMemory) || !d.shrink(l, pixels) {
-			return images, errs, err
+		images, errs, err := d.attempt(ctx, latents, l)
+		switch {
+		case err == nil:
+			return images, errs, nil
+		case !errors.Is(err, ort.ErrOutOfMemory) || !d.shrink(l):
+			return nil, nil, fmt.Errorf("vae %s: %w", d.name, err)
 		}
 	}
 }
 
-// shrink halves what is decoded at once, down to tiles of the smallest size.
-func (d *Decoder) shrink(l layout, pixels int) bool {
+// shrink halves what is decoded at once, down to tiles of the smallest size. It
+// closes the sessions, which keep all memory that they have ever used.
+func (d *Decoder) shrink(l layout) bool {
 	scale := d.config.PixelScale()
 	least := minTile * minTile * scale * scale
-	pixels = min(pixels, l.count*l.height*l.width*scale*scale) / 2
-	if pixels < least {
+	pixels := min(d.runPixels, l.count*l.height*l.width*scale*scale) / 2
+	if pixels < least || d.closeSessions() != nil {
 		return false
 	}
-	d.runPixels.Store(int64(pixels))
+	d.runPixels = pixels
 	return true
 }
 
-// attempt decodes all pictures with at most so many pixels at once.
-func (d *Decoder) attempt(ctx context.Context, latents *reward.Tensor, l layout, pixels int) ([]*reward.Image, []*reward.Error, error) {
+// attempt decodes all pictures with at most runPixels at once.
+func (d *Decoder) attempt(ctx context.Context, latents *reward.Tensor, l layout) ([]*reward.Image, []*reward.Error, error) {
 	scale := d.config.PixelScale()
 	images := make([]*reward.Image, l.count)
 	var errs []*reward.Error
 	size := l.height * l.width * scale * scale
-	together := max(1, min(pixels/size, l.count))
+	together := max(1, min(d.runPixels/size, l.count))
 	buf := make([]float32, together*l.cells())
 	var at []int // the pictures in buf
 	flush := func() error {
 		if len(at) == 0 {
 			return nil
 		}
-		decoded, err := d.run(ctx, buf[:len(at)*l.cells()], l, pixels)
+		decoded, err := d.run(ctx, buf[:len(at)*l.cells()], l)
 		for k, i := range at {
 			if err == nil {
 				images[i] = &decoded[k]
@@ -280,13 +290,11 @@ func (d *Decoder) attempt(ctx context.Context, latents *reward.Tensor, l layout,
 }
 
 // run decodes latents (n,C,h,w), whole or in tiles.
-func (d *Decoder) run(ctx context.Context, latents []float32, l layout, pixels int) ([]reward.Image, error) {
+func (d *Decoder) run(ctx context.Context, latents []float32, l layout) ([]reward.Image, error) {
 	scale := d.config.PixelScale()
-	if l.height*l.width*scale*scale > pixels {
-		if t := tilingOf(l.height, l.width, pixels/(scale*scale)); t.several() {
-			img, err := d.runTiles(ctx, latents, l, t)
-			return []reward.Image{img}, err
-		}
+	if t := tilingOf(l.height, l.width, d.runPixels/(scale*scale)); t.several() {
+		img, err := d.runTiles(ctx, latents, l, t)
+		return []reward.Image{img}, err
 	}
 	n := len(latents) / l.cells()
 	picture, err := d.runWhole(ctx, latents, n, l.height, l.width)
@@ -303,13 +311,45 @@ func (d *Decoder) run(ctx context.Context, latents []float32, l layout, pixels i
 
 // runWhole decodes latents (n,C,h,w) to pictures (n,s*h,s*w,3).
 func (d *Decoder) runWhole(ctx context.Context, latents []float32, n, height, width int) ([]uint8, error) {
-	shape := []int64{int64(n), int64(d.config.LatentChannels), int64(height), int64(width)}
-	out, err := d.session.Run(ctx, []ort.Tensor{ort.Float32s(shape, latents)})
+	session, err := d.session(whole)
 	if err != nil {
-		return nil, fmt.Errorf("vae %s: %w", d.name, err)
+		return nil, err
+	}
+	shape := []int64{int64(n), int64(d.config.LatentChannels), int64(height), int64(width)}
+	out, err := session.Run(ctx, []ort.Tensor{ort.Float32s(shape, latents)})
+	if err != nil {
+		return nil, err
 	}
 	return out[0].Uint8s(), nil
 }
 
-// Close frees the decoder once the call at hand has ended.
-func (d *Decoder) Close() error { return d.session.Close() }
+// session is the session of a part, opened where it is not open yet.
+func (d *Decoder) session(p part) (runner, error) {
+	if s, ok := d.sessions[p]; ok {
+		return s, nil
+	}
+	s, err := d.open(p)
+	if err != nil {
+		return nil, err
+	}
+	d.sessions[p] = s
+	return s, nil
+}
+
+func (d *Decoder) closeSessions() error {
+	var errs []error
+	for p, s := range d.sessions {
+		errs = append(errs, s.Close())
+		delete(d.sessions, p)
+	}
+	return errors.Join(errs...)
+}
+
+// Close frees the decoder once the call at hand has ended. Decode fails from
+// then on.
+func (d *Decoder) Close() error {
+	<-d.turn
+	defer func() { d.turn <- struct{}{} }()
+	d.closed = true
+	return d.closeSessions()
+}

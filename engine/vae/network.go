@@ -17,11 +17,32 @@ type network struct {
 	checkpoint *safetensors.Checkpoint
 	dtype      onnx.DType // of the activations
 	last       bool
+	statistics *statistics // of the whole picture, for a network that sees a tile of it
+	scale      int64       // rows and columns that a cell of the latents has become so far
 	faults     []error
+	stands     int
+
+	// demanded, where it is not nil, collects the tensors' shapes, and scales the
+	// scale at which each is used; there is no checkpoint then.
+	demanded map[string][]int64
+	scales   map[string]int64
+}
+
+// demands is a network without a checkpoint, which collects what it would need.
+func demands(c Config) (*network, error) {
+	n := &network{
+		g: onnx.New("vae"), dtype: onnx.Float32, scale: 1,
+		demanded: map[string][]int64{}, scales: map[string]int64{},
+	}
+	n.decoder(c, n.latents(c))
+	return n, n.err()
 }
 
 // has tells whether the checkpoint holds a tensor.
 func (n *network) has(name string) bool {
+	if n.demanded != nil {
+		return false
+	}
 	_, ok := n.checkpoint.Tensor(name)
 	return ok
 }
@@ -33,6 +54,10 @@ func (n *network) tensor(name string, dtype onnx.DType, dims ...int) onnx.Value 
 	shape := make([]int64, len(dims))
 	for i, d := range dims {
 		shape[i] = int64(d)
+	}
+	if n.demanded != nil {
+		n.demanded[name], n.scales[name] = shape, n.scale
+		return n.stand(dtype, shape)
 	}
 	t, ok := n.checkpoint.Tensor(name)
 	if !ok {
@@ -63,7 +88,13 @@ var storedTypes = map[safetensors.DType]onnx.DType{
 
 func (n *network) fault(dtype onnx.DType, shape []int64, format string, args ...any) onnx.Value {
 	n.faults = append(n.faults, fmt.Errorf("vae: "+format, args...))
-	return n.g.Input(fmt.Sprintf("fault_%d", len(n.faults)), dtype, onnx.Dims(shape...))
+	return n.stand(dtype, shape)
+}
+
+// stand is a stand-in for a tensor in a graph that is not going to run.
+func (n *network) stand(dtype onnx.DType, shape []int64) onnx.Value {
+	n.stands++
+	return n.g.Input(fmt.Sprintf("stand_in_%d", n.stands), dtype, onnx.Dims(shape...))
 }
 
 // maxFaults bounds how many bad tensors an error lists.
@@ -97,6 +128,9 @@ const normEpsilon = 1e-6
 // norm is the group normalisation of x, followed by x*sigmoid(x) where silu is
 // set.
 func (n *network) norm(x onnx.Value, prefix string, channels, groups int, silu bool) onnx.Value {
+	if n.statistics != nil {
+		return n.normTile(x, prefix, channels, groups, silu)
+	}
 	if n.last {
 		weight, bias := n.tensor(prefix+".weight", onnx.Float32, channels), n.tensor(prefix+".bias", onnx.Float32, channels)
 		return n.g.GroupNormLast(x, weight, bias, int64(groups), normEpsilon, silu)
@@ -116,6 +150,7 @@ func (n *network) linear(x onnx.Value, prefix string, channels int) onnx.Value {
 }
 
 func (n *network) upsample(x onnx.Value, factor int) onnx.Value {
+	n.scale *= int64(factor)
 	return n.g.UpsampleNearest(x, int64(factor), n.last)
 }
 

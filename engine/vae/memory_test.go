@@ -1,0 +1,96 @@
+package vae
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/reward"
+)
+
+// device is a decoder's session on a device with room for so many pixels. Its
+// pictures are grey; it knows neither tensors nor weights.
+type device struct {
+	room, opened, runs int
+}
+
+func (d *device) open(part) (runner, error) {
+	d.opened++
+	return &deviceSession{d}, nil
+}
+
+type deviceSession struct{ *device }
+
+func (s *deviceSession) Close() error {
+	s.opened--
+	return nil
+}
+
+func (s *deviceSession) Run(_ context.Context, inputs []ort.Tensor) ([]ort.Tensor, error) {
+	shape := inputs[0].Shape
+	pixels := int(shape[0] * shape[2] * shape[3] * 64)
+	if pixels > s.room {
+		return nil, fmt.Errorf("%w (%d pixels)", ort.ErrOutOfMemory, pixels)
+	}
+	s.runs++
+	picture := make([]uint8, pixels*3)
+	for i := range picture {
+		picture[i] = 128
+	}
+	return []ort.Tensor{ort.Uint8s([]int64{shape[0], shape[2] * 8, shape[3] * 8, 3}, picture)}, nil
+}
+
+// decoderOn is a tiny decoder on the device.
+func decoderOn(d *device) *Decoder {
+	decoder := &Decoder{
+		name: "fake", config: Config{Class: classTiny, LatentChannels: 4, Widths: []int{8, 8, 8, 8}, Upsampling: 2},
+		maxPixels: defaultMaxPixels, runPixels: 1 << 22, turn: make(chan struct{}, 1),
+		sessions: map[part]runner{}, open: d.open,
+	}
+	decoder.turn <- struct{}{}
+	return decoder
+}
+
+func zeros(n, height, width int) *reward.Tensor {
+	return reward.Float32Tensor(make([]float32, n*4*height*width), n, 4, height, width)
+}
+
+func TestADecoderThatRunsOutOfMemoryTakesLessAtOnce(t *testing.T) {
+	device := &device{room: 5 * 512 * 512}
+	d := decoderOn(device)
+	images, errs, err := d.Decode(context.Background(), zeros(16, 64, 64))
+	if err != nil || errs != nil || len(images) != 16 || images[15].Pix[0] != 128 {
+		t.Fatalf("%d pictures, %v, %v", len(images), errs, err)
+	}
+	if device.runs != 4 { // 16 at once, 8, then 4 times 4
+		t.Errorf("%d runs, want 4", device.runs)
+	}
+	if _, _, err := d.Decode(context.Background(), zeros(16, 64, 64)); err != nil || device.runs != 8 {
+		t.Errorf("the next call: %d runs, %v", device.runs-4, err)
+	}
+	device.room = 300 * 300
+	images, _, err = d.Decode(context.Background(), zeros(1, 64, 64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range images[0].Pix {
+		if p != 128 {
+			t.Fatalf("byte %d of a grey picture in tiles is %d", i, p)
+		}
+	}
+	if err := d.Close(); err != nil || device.opened != 0 {
+		t.Errorf("%d sessions left open, %v", device.opened, err)
+	}
+	if _, _, err := d.Decode(context.Background(), zeros(1, 8, 8)); !errors.Is(err, ort.ErrClosed) {
+		t.Errorf("a closed decoder: %v", err)
+	}
+}
+
+func TestADeviceWithNoRoomAtAllIsAnError(t *testing.T) {
+	d := decoderOn(&device{room: 100})
+	if _, _, err := d.Decode(context.Background(), zeros(2, 64, 64)); !errors.Is(err, ort.ErrOutOfMemory) {
+		t.Errorf("error %v", err)
+	}
+}
