@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// JPEGEngine chooses what decodes JPEG files. Both give the same bytes.
+// JPEGEngine chooses what decodes JPEG files. Both give the same bytes; of broken
+// files libjpeg-turbo shows a few that Go refuses.
 type JPEGEngine uint8
 
 // The engines.
@@ -94,8 +95,8 @@ func (d *Decoder) decodeJPEG(data []byte) (*RGB, error) {
 
 // decodeJPEGWith has the library, if there is one, decode what it decodes as j
 // does. The rest is left to j: files that are broken or nearly so, where the
-// library would guess, and rare kinds. So the answer does not depend on the
-// machine.
+// library would guess, and rare kinds. So the answer to a file that is not
+// broken does not depend on the machine.
 func (d *Decoder) decodeJPEGWith(j *jpegDecoder, data []byte) (*RGB, error) {
 	if d.turbo != nil {
 		j.reset(data)

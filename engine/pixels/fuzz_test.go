@@ -3,6 +3,7 @@ package pixels
 import (
 	"bytes"
 	"compress/zlib"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -60,9 +61,10 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzJPEGEngines: the Go decoder and libjpeg-turbo accept the same files. (On
-// nonsense within valid codes the pixels may differ: coefficients beyond 16
-// bits overflow in one and not in the other.)
+// FuzzJPEGEngines: the Go decoder and libjpeg-turbo accept the same files, but
+// for codes that are not in a table, which only Go always notices. (On nonsense
+// within valid codes the pixels may differ: coefficients beyond 16 bits overflow
+// in one and not in the other.)
 func FuzzJPEGEngines(f *testing.F) {
 	addFiles(f, "*.jpg")
 	inGo := &Decoder{limits: fuzzLimits}
@@ -73,10 +75,10 @@ func FuzzJPEGEngines(f *testing.F) {
 		}
 		a, errGo := inGo.Decode(data)
 		b, errTurbo := withTurbo.Decode(data)
-		if (errGo == nil) != (errTurbo == nil) {
+		if (errGo == nil) != (errTurbo == nil) && !errors.Is(errGo, errJPEGCode) {
 			t.Fatalf("Go: %v; libjpeg-turbo: %v", errGo, errTurbo)
 		}
-		if errGo == nil && (a.Width != b.Width || a.Height != b.Height) {
+		if errGo == nil && errTurbo == nil && (a.Width != b.Width || a.Height != b.Height) {
 			t.Errorf("Go: %dx%d; libjpeg-turbo: %dx%d", a.Width, a.Height, b.Width, b.Height)
 		}
 	})

@@ -1,6 +1,10 @@
 package pixels
 
-import "bytes"
+import (
+	"bytes"
+	"errors"
+	"fmt"
+)
 
 // jpegBand is the part of the coefficients that a scan brings: those from first
 // to last in zigzag order, and of these the bits from low up, where the bits
@@ -252,10 +256,17 @@ func (j *jpegDecoder) restart(r *jpegRestart) error {
 	return nil
 }
 
+// What can be wrong with a block. libjpeg-turbo does not notice every code that
+// is not in the table, so that it shows a few broken files that Go refuses.
+var (
+	errJPEGCode = errors.New("invalid huffman code")
+	errJPEGEnd  = errors.New("the data ends early")
+)
+
 func (j *jpegDecoder) badBlock(c *jpegComponent, x, y int) error {
-	why := "invalid huffman code"
+	why := errJPEGCode
 	if j.bits.overrun() {
-		why = "the data ends early"
+		why = errJPEGEnd
 	}
-	return corruptJPEG("component %d, block (%d,%d): %s", c.id, x, y, why)
+	return fmt.Errorf("%w: jpeg: component %d, block (%d,%d): %w", ErrCorrupt, c.id, x, y, why)
 }
