@@ -26,8 +26,8 @@ type Box struct {
 type Penalty struct {
 	Artifact     float64 // alpha of an artifact of importance 100
 	Misalignment float64 // alpha of a misalignment of importance 100
-	// Min is the least that a covered cell loses for a label. 0 is the formula
-	// of the paper; the published trainer sets 0.02.
+	// Min is the least that a covered cell loses for a label. It is 0 in the
+	// paper and in its published run; the trainer's default is 0.02.
 	Min float64
 }
 

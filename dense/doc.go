@@ -40,7 +40,12 @@
 //     same file at commit 66da035126a08efc386a61953028a09de3db4563; pooling and
 //     the mean of the two heatmaps are in modify/flow_grpo/flow_grpo/doctor_hp.py
 //     at the latter.
-//   - BoxFlow-GRPO, arXiv 2606.06113.
+//   - BoxFlow-GRPO, arXiv 2606.06113, equation 4. Its code is in
+//     github.com/nianbai006/SDG,
+//     boxflow_grpo/src/flow_factory/utils/pixel_reward_map.py and
+//     boxflow_grpo/src/flow_factory/trainers/dense_grpo.py at commit
+//     80144d644e894eeb154e92dc578e5fc4ada22b84. It lets boxes with different
+//     unknown labels add up, which one label of artifacts here does not.
 //   - Adaptive average pooling has the semantics of torch's
 //     nn.functional.adaptive_avg_pool2d.
 package dense
