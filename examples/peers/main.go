@@ -114,19 +114,15 @@ func (c *contestant) measure(ctx context.Context, o options, photographs photogr
 	return rows, nil
 }
 
-// measureOnce warms up, runs one load and adds the processor time of the server.
+// measureOnce runs one load, of which nothing may fail.
 func measureOnce(ctx context.Context, o options, concurrency int, target loadgen.Target, p *process) (*loadgen.Report, error) {
-	load := loadgen.Load{Concurrency: concurrency, Duration: o.warmup, Timeout: time.Minute}
-	if _, err := loadgen.Run(ctx, load, target); err != nil {
-		return nil, err
+	load := loadgen.Load{
+		Concurrency: concurrency, Warmup: o.warmup, Duration: o.duration, Timeout: time.Minute, ServerCPU: p.cpu,
 	}
-	before := p.cpu()
-	load.Duration = o.duration
 	r, err := loadgen.Run(ctx, load, target)
 	if err != nil {
 		return nil, err
 	}
-	r.ServerCPU = r.PerImage(p.cpu() - before)
 	if bad := r.Requests - r.Codes[loadgen.OK]; bad > 0 || r.Failed > 0 {
 		return nil, fmt.Errorf("%d requests and %d images failed: %v", bad, r.Failed, r.Codes)
 	}

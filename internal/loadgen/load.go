@@ -46,6 +46,9 @@ type Load struct {
 	Duration time.Duration
 	// Timeout bounds each request.
 	Timeout time.Duration
+	// ServerCPU, if not nil, gives the processor time that the server has used
+	// so far. It is called when the measurement begins and when it is over.
+	ServerCPU func() time.Duration
 }
 
 func (l *Load) validate() error {
@@ -90,18 +93,36 @@ func Run(ctx context.Context, l Load, target Target) (*Report, error) {
 	end := r.began.Add(l.Duration)
 	issue, stop := context.WithDeadline(ctx, end)
 	defer stop()
-	before := make(chan usage, 1)
-	warm := time.AfterFunc(l.Warmup, func() { before <- ownUsage() })
+	before := make(chan meters, 1)
+	warm := time.AfterFunc(l.Warmup, func() { before <- r.meters() })
 	defer warm.Stop()
 	if l.Rate > 0 {
 		r.open(issue, ctx)
 	} else {
 		r.closedLoop(issue, ctx)
 	}
-	if err := ctx.Err(); err != nil && len(r.shots) == 0 {
-		return nil, err
+	if len(r.shots) == 0 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		return nil, errors.New("loadgen: no request was due within the measurement")
 	}
-	return r.report(ownUsage().since(<-before)), nil
+	start, now := <-before, r.meters()
+	return r.report(now.client.since(start.client), now.server-start.server), nil
+}
+
+// meters are the processor times so far.
+type meters struct {
+	client usage
+	server time.Duration
+}
+
+func (r *run) meters() meters {
+	m := meters{client: ownUsage()}
+	if r.load.ServerCPU != nil {
+		m.server = r.load.ServerCPU()
+	}
+	return m
 }
 
 // closedLoop keeps Concurrency requests in flight until issue ends.

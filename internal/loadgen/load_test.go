@@ -63,8 +63,10 @@ func near(t *testing.T, what string, got, want, share float64) {
 func TestAClosedLoopKeepsSoManyRequestsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		target := newSteady(2, 100*time.Millisecond) // 20 a second
+		began := time.Now()
 		r, err := loadgen.Run(t.Context(), loadgen.Load{
 			Concurrency: 4, Warmup: time.Second, Duration: 10 * time.Second, Timeout: time.Minute,
+			ServerCPU: func() time.Duration { return time.Since(began) / 2 },
 		}, target)
 		if err != nil {
 			t.Fatal(err)
@@ -74,6 +76,7 @@ func TestAClosedLoopKeepsSoManyRequestsInFlight(t *testing.T) {
 		near(t, "bytes sent a second", r.SentPerSecond, 2000, 0.03)
 		near(t, "bytes received a second", r.ReceivedPerSecond, 200, 0.03)
 		near(t, "median latency", r.Latency.P50, 200, 0.01)
+		near(t, "server's CPU", r.ServerCPU, 500.0/60, 0.03)
 		if r.Failed != r.Requests || r.Codes[loadgen.OK] != r.Requests {
 			t.Errorf("%+v", r)
 		}

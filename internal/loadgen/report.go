@@ -46,8 +46,8 @@ type Latency struct {
 	Max  float64 `json:"max"`
 }
 
-// report sums up what was measured. cpu is what this process used meanwhile.
-func (r *run) report(cpu time.Duration) *Report {
+// report sums up what was measured, with the processor time used meanwhile.
+func (r *run) report(client, server time.Duration) *Report {
 	rep := &Report{Requests: len(r.shots), Codes: map[string]int{}}
 	var sent, received int64
 	var latencies []float64
@@ -69,16 +69,11 @@ func (r *run) report(cpu time.Duration) *Report {
 		rep.ReceivedPerSecond = float64(received) / rep.Seconds
 	}
 	rep.Latency = summarise(latencies)
-	rep.ClientCPU = rep.PerImage(cpu)
-	return rep
-}
-
-// PerImage is a time in milliseconds an image; 0 without images.
-func (r *Report) PerImage(d time.Duration) float64 {
-	if r.Images == 0 {
-		return 0
+	if rep.Images > 0 {
+		rep.ClientCPU = milliseconds(client) / float64(rep.Images)
+		rep.ServerCPU = milliseconds(server) / float64(rep.Images)
 	}
-	return milliseconds(d) / float64(r.Images)
+	return rep
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
