@@ -37,6 +37,7 @@ Exit codes: 0 done, 1 failed, 2 wrong command line, 3 some images could not be s
 type commandLine struct {
 	Score   scoreCommand   `cmd:"" help:"Score image files; one JSON object a line."`
 	Serve   serveCommand   `cmd:"" help:"Serve rewards over HTTP."`
+	Bench   benchCommand   `cmd:"" help:"Load a server and say how it bears it."`
 	Demo    demoCommand    `cmd:"" help:"Start a server, send it pictures, print what it says, stop."`
 	Version versionCommand `cmd:"" help:"Say what this program was built from."`
 }
@@ -63,6 +64,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 		kong.Exit(func(int) { ended = true }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(t),
+		kong.Configuration(readConfig),
 		kong.Vars{"library_env": ort.EnvLibrary},
 	)
 	if err != nil {

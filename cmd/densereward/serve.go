@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -107,38 +108,37 @@ type deployment struct {
 
 // deployment opens all that the flags name, so that a mistake shows before the
 // model is loaded.
-func (c *serveCommand) deployment(ctx context.Context, logger *slog.Logger) (d *deployment, err error) {
-	d = &deployment{config: c.limits(), front: server.DefaultFront()}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.close())
-		}
-	}()
+func (c *serveCommand) deployment(ctx context.Context, logger *slog.Logger) (*deployment, error) {
+	d := &deployment{config: c.limits(), front: server.DefaultFront()}
 	d.config.Logger, d.front.Logger = logger, logger
 	d.front.DrainDelay, d.front.DrainLimit = c.DrainDelay, c.DrainLimit
 	if c.AccessLog {
 		d.config.AccessLog = logger
 	}
-	if err := c.openAccess(d); err != nil {
-		return nil, err
-	}
-	if err := c.openTracing(ctx, d); err != nil {
-		return nil, err
-	}
-	if d.listener, err = server.Listen(ctx, c.Listen, c.Public, c.Connections); err != nil {
-		if errors.Is(err, server.ErrNotLoopback) {
-			return nil, &usageError{"listen", err}
-		}
-		return nil, err
-	}
-	d.closers = append(d.closers, d.listener.Close)
-	if c.DebugListen != "" {
-		if d.debug, err = server.Listen(ctx, c.DebugListen, false, c.Connections); err != nil {
-			return nil, &usageError{"debug-listen", err}
-		}
-		d.closers = append(d.closers, d.debug.Close)
+	if err := errors.Join(c.openAccess(d), c.openTracing(ctx, d), c.openListeners(ctx, d)); err != nil {
+		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
+}
+
+func (c *serveCommand) openListeners(ctx context.Context, d *deployment) error {
+	listener, err := server.Listen(ctx, c.Listen, c.Public, c.Connections)
+	switch {
+	case errors.Is(err, server.ErrNotLoopback):
+		return &usageError{"listen", fmt.Errorf("%w; --public allows it", err)}
+	case err != nil:
+		return err
+	}
+	d.listener = listener
+	d.closers = append(d.closers, listener.Close)
+	if c.DebugListen == "" {
+		return nil
+	}
+	if d.debug, err = server.Listen(ctx, c.DebugListen, false, c.Connections); err != nil {
+		return &usageError{"debug-listen", err}
+	}
+	d.closers = append(d.closers, d.debug.Close)
+	return nil
 }
 
 // close gives everything back; closing what the server closed already is no
