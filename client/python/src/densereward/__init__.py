@@ -54,6 +54,7 @@ from .errors import (
     UnsupportedMode,
     error_codes,
 )
+from .local import LocalServer
 from .pixels import to_uint8
 from .request import Groups
 from .response import Box, Dense, Heatmaps, Result

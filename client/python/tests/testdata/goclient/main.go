@@ -1,0 +1,57 @@
+// Goclient sends raw pictures through the Go client for a while and prints how
+// many were scored in a second. The throughput of the Python client is compared
+// with it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/denseflow/densereward/client"
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/rewardtest"
+)
+
+func main() {
+	address := flag.String("server", "", "address of the server")
+	pictures := flag.Int("pictures", 16, "pictures in a request")
+	requests := flag.Int("requests", 4, "requests at a time")
+	side := flag.Int("side", 512, "width and height of a picture")
+	duration := flag.Duration("for", 3*time.Second, "how long to send")
+	flag.Parse()
+	c, err := client.New(*address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	q := &reward.Request{}
+	for i := range *pictures {
+		image := rewardtest.Picture(uint64(i), *side, *side)
+		q.Prompts = append(q.Prompts, "a cat")
+		q.Images = append(q.Images, reward.Picture{Tensor: reward.Uint8Tensor(image.Pix, *side, *side, 3)})
+	}
+	fmt.Printf("%.1f\n", measure(c, q, *requests, *duration))
+}
+
+// measure is the pictures scored in a second.
+func measure(c *client.Client, q *reward.Request, requests int, duration time.Duration) float64 {
+	var scored atomic.Int64
+	var senders sync.WaitGroup
+	start := time.Now()
+	for range requests {
+		senders.Go(func() {
+			for time.Since(start) < duration {
+				if _, err := c.Score(context.Background(), q); err != nil {
+					log.Fatal(err)
+				}
+				scored.Add(int64(len(q.Prompts)))
+			}
+		})
+	}
+	senders.Wait()
+	return float64(scored.Load()) / time.Since(start).Seconds()
+}
