@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/internal/loadgen"
+	"github.com/denseflow/densereward/reward"
+)
+
+// benchCommand puts a load on a server.
+type benchCommand struct {
+	URL string `arg:"" placeholder:"URL" help:"The server, as in http://127.0.0.1:8080."`
+
+	Concurrency int           `default:"8" placeholder:"N" help:"Requests in flight: always, or with --rate at most. [${default}]"`
+	Rate        float64       `placeholder:"X" help:"Requests a second, whatever the answers do; 0 sends the next when an answer is there."`
+	Random      bool          `help:"With --rate: random arrivals (Poisson) rather than even ones."`
+	Seed        uint64        `default:"1" placeholder:"N" help:"Of the random arrivals and of the pictures. [${default}]"`
+	Batch       int           `default:"16" placeholder:"N" help:"Pictures in a request. [${default}]"`
+	Form        string        `enum:"raw,png,jpeg,file" default:"raw" placeholder:"FORM" help:"How pictures travel: ${enum}; file sends the images as they are. [${default}]"`
+	Image       []string      `placeholder:"FILE" type:"existingfile" help:"Pictures to send. [16 made up, which compress as photographs do]"`
+	Size        int           `default:"512" placeholder:"N" help:"Width and height of made-up pictures. [${default}]"`
+	Mode        reward.Mode   `enum:"answer,think" default:"answer" placeholder:"MODE" help:"What to ask for: ${enum}. [${default}]"`
+	Return      []string      `default:"dense" placeholder:"NAME" help:"What to ask for beside scores: dense, heatmaps, text, boxes; \"\" is nothing. [${default}]"`
+	Warmup      time.Duration `default:"2s" placeholder:"TIME" help:"Load before the measurement. [${default}]"`
+	Duration    time.Duration `default:"10s" placeholder:"TIME" help:"Length of the measurement. [${default}]"`
+	Timeout     time.Duration `default:"60s" placeholder:"TIME" help:"Of each request. [${default}]"`
+	Token       string        `env:"DENSEREWARD_TOKEN" placeholder:"TOKEN" help:"Bearer token. [$$${env}]"`
+	CA          string        `placeholder:"FILE" type:"existingfile" help:"Certificates to trust for https, instead of the system's."`
+	JSON        bool          `help:"Print JSON rather than a table."`
+}
+
+// Help is the long help.
+func (benchCommand) Help() string {
+	return `Loads a server of protocol version 1 and prints pictures a second, percentiles of the latency, bytes, and the answers by their error codes. Prompts never repeat, so that no answer comes from the server's cache. The server's own processor time is shown if its /metrics can be read.
+
+Without --rate so many requests are always in flight: how much can it do? With --rate requests come at their times whether or not the server keeps up, and a latency counts from the moment the request was due: how long do clients wait at this load?
+
+Examples:
+
+	densereward bench http://127.0.0.1:8080
+	densereward bench http://127.0.0.1:8080 --form jpeg --concurrency 32 --duration 1m
+	densereward bench http://127.0.0.1:8080 --rate 5 --random --concurrency 500 --json`
+}
+
+// Run runs the load and prints what it came to.
+func (c *benchCommand) Run(ctx context.Context, t terminal) error {
+	if c.Batch < 1 {
+		return &usageError{"batch", errors.New("want at least 1")}
+	}
+	c.URL = strings.TrimSuffix(c.URL, "/")
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	pictures, err := c.pictures()
+	if err != nil {
+		return err
+	}
+	label := time.Now().UTC().Format(time.RFC3339Nano)
+	target := loadgen.Score(c.URL, client, label, c.Batch, pictures, c.ask)
+	target.Token = c.Token
+	load := loadgen.Load{
+		Concurrency: c.Concurrency, Rate: c.Rate, Random: c.Random, Seed: c.Seed,
+		Warmup: c.Warmup, Duration: c.Duration, Timeout: c.Timeout,
+	}
+	meter := &loadgen.Meter{URL: c.URL + "/metrics", Token: c.Token, Client: client}
+	if meter.Works(ctx) {
+		load.ServerCPU = meter.CPU
+	}
+	report, err := loadgen.Run(ctx, load, target)
+	if err != nil {
+		return err
+	}
+	write := report.WriteTable
+	if c.JSON {
+		write = report.WriteJSON
+	}
+	if err := write(t.out); err != nil {
+		return err
+	}
+	if report.Codes[loadgen.OK] == 0 {
+		return errors.New("no request was answered as it should be")
+	}
+	return nil
+}
+
+// ask sets what requests ask for.
+func (c *benchCommand) ask(q *reward.Request) {
+	q.Mode = c.Mode
+	q.Return = []reward.Return{}
+	for _, name := range c.Return {
+		if name != "" {
+			q.Return = append(q.Return, reward.Return(name))
+		}
+	}
+}
+
+// client trusts the certificates of --ca.
+func (c *benchCommand) client() (*http.Client, error) {
+	client := loadgen.NewClient(max(c.Concurrency, 1))
+	if c.CA == "" {
+		return client, nil
+	}
+	pem, err := os.ReadFile(c.CA)
+	if err != nil {
+		return nil, &usageError{"ca", err}
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, &usageError{"ca", fmt.Errorf("%s holds no certificate", c.CA)}
+	}
+	client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return client, nil
+}
+
+// madeUp is the number of pictures that are made up.
+const madeUp = 16
+
+// pictures are those of --image, or made up, in the form of --form.
+func (c *benchCommand) pictures() ([]reward.Picture, error) {
+	const sent = "file" // as they are
+	if c.Form == sent && len(c.Image) == 0 {
+		return nil, &usageError{"form", errors.New("file goes with --image")}
+	}
+	var images []*reward.Image
+	var pictures []reward.Picture
+	for _, path := range c.Image {
+		file, err := os.ReadFile(path)
+		if err != nil {
+			return nil, &usageError{"image", err}
+		}
+		if c.Form == sent {
+			pictures = append(pictures, reward.Picture{Encoded: file})
+			continue
+		}
+		rgb, err := pixels.Decode(file, pixels.Limits{})
+		if err != nil {
+			return nil, &usageError{"image", fmt.Errorf("%s: %w", path, err)}
+		}
+		images = append(images, (*reward.Image)(rgb))
+	}
+	if len(c.Image) == 0 {
+		if c.Size < 1 || c.Size > 8192 {
+			return nil, &usageError{"size", errors.New("want 1 to 8192")}
+		}
+		for i := range uint64(madeUp) {
+			images = append(images, loadgen.Photograph(c.Seed*madeUp+i, c.Size, c.Size))
+		}
+	}
+	for _, im := range images {
+		p, err := loadgen.Encode(im, loadgen.Form(c.Form))
+		if err != nil {
+			return nil, err
+		}
+		pictures = append(pictures, p)
+	}
+	return pictures, nil
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"github.com/alecthomas/kong"
+)
+
+// maxConfig bounds a configuration file.
+const maxConfig = 1 << 20
+
+// configFile is flags from a TOML file: a key for each long flag, its value as
+// it would stand on the command line, or as TOML's own number, boolean or
+// array. The command line goes before the file.
+//
+//	listen = "0.0.0.0:8080"
+//	public = true
+//	model = "/models/ImageDoctor"
+//	device = ["cuda:0", "cuda:1"]
+//	max-delay = "10ms"
+type configFile struct {
+	values map[string]string
+}
+
+var _ kong.Resolver = (*configFile)(nil)
+
+// readConfig is kong's loader of the file that a flag --config names.
+func readConfig(r io.Reader) (kong.Resolver, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxConfig+1))
+	if err != nil {
+		return nil, fmt.Errorf("configuration file: %w", err)
+	}
+	if len(text) > maxConfig {
+		return nil, fmt.Errorf("configuration file: more than %d bytes", maxConfig)
+	}
+	var tree map[string]any
+	if err := toml.Unmarshal(text, &tree); err != nil {
+		return nil, fmt.Errorf("configuration file: %w", err)
+	}
+	c := &configFile{values: map[string]string{}}
+	for key, value := range tree {
+		if c.values[key], err = flagText(value); err != nil {
+			return nil, fmt.Errorf("configuration file: %s: %w", key, err)
+		}
+	}
+	return c, nil
+}
+
+// flagText is a TOML value as it stands on a command line.
+func flagText(value any) (string, error) {
+	switch v := value.(type) {
+	case string:
+		return v, nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	case int64:
+		return strconv.FormatInt(v, 10), nil
+	case float64:
+		return strconv.FormatFloat(v, 'g', -1, 64), nil
+	case []any:
+		parts := make([]string, len(v))
+		for i := range v {
+			part, err := flagText(v[i])
+			if err != nil {
+				return "", err
+			}
+			parts[i] = strings.ReplaceAll(part, ",", `\,`)
+		}
+		return strings.Join(parts, ","), nil
+	}
+	return "", fmt.Errorf("want a string, a number, a boolean or an array of them, got %T", value)
+}
+
+// Validate refuses keys that no command with a flag --config has a flag for.
+func (c *configFile) Validate(app *kong.Application) error {
+	known := map[string]bool{}
+	for _, command := range app.Children {
+		if !slices.ContainsFunc(command.Flags, func(f *kong.Flag) bool { return f.Name == configFlag }) {
+			continue
+		}
+		for _, f := range command.Flags {
+			known[f.Name] = f.Name != configFlag
+		}
+	}
+	var unknown []string
+	for key := range c.values {
+		if !known[key] {
+			unknown = append(unknown, key)
+		}
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		return fmt.Errorf("configuration file: unknown flag %s", strings.Join(unknown, ", "))
+	}
+	return nil
+}
+
+// configFlag is the flag that names a file.
+const configFlag = "config"
+
+// Resolve gives the file's value of a flag that the command line does not have.
+func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	if text, ok := c.values[flag.Name]; ok {
+		return text, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// parseServe parses a command line of serve, without running it. Words "FILE"
+// stand for a file with the text.
+func parseServe(t *testing.T, file string, args ...string) (serveCommand, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "serve.toml")
+	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i := range args {
+		args[i] = strings.ReplaceAll(args[i], "FILE", path)
+	}
+	var c commandLine
+	parser, err := kong.New(&c, kong.Configuration(readConfig), kong.Vars{"library_env": "X"},
+		kong.BindTo(context.Background(), (*context.Context)(nil)), kong.Bind(terminal{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = parser.Parse(doubleDashes(parser.Model.Node, append([]string{"serve"}, args...)))
+	return c.Serve, err
+}
+
+func TestAConfigurationFileEqualsTheFlags(t *testing.T) {
+	file := `
+# a comment
+listen = "0.0.0.0:8443"
+public = true
+model = "/models/a, b"
+device = ["cuda:0", "cuda:1"]
+threads = 8
+repetition-penalty = 1.05
+prefix = ""
+batch-delay = "20ms"
+cache = "1GiB"
+max-images = 64
+access-log = false
+log-level = "warn"
+`
+	fromFile, err := parseServe(t, file, "--config", "FILE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromFlags, err := parseServe(t, file, "--listen=0.0.0.0:8443", "--public", "--model=/models/a, b", "--device=cuda:0,cuda:1",
+		"--threads=8", "--repetition-penalty=1.05", "--prefix=", "--batch-delay=20ms", "--cache=1GiB", "--max-images=64",
+		"--no-access-log", "--log-level=warn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromFile.Config = ""
+	if !reflect.DeepEqual(fromFile, fromFlags) {
+		t.Errorf("file:  %+v\nflags: %+v", fromFile, fromFlags)
+	}
+	if fromFile.BatchDelay != 20*time.Millisecond || fromFile.Prefix == nil || *fromFile.Prefix != "" || fromFile.AccessLog {
+		t.Errorf("%+v", fromFile)
+	}
+}
+
+func TestTheCommandLineGoesBeforeTheFile(t *testing.T) {
+	for _, args := range [][]string{{"--config", "FILE", "--threads", "2"}, {"-threads=2", "-config=FILE"}} {
+		c, err := parseServe(t, "threads = 8\nbatch = 4", args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Threads != 2 || c.Batch != 4 {
+			t.Errorf("%v: threads %d and batch %d, want 2 and 4", args, c.Threads, c.Batch)
+		}
+	}
+}
+
+func TestMistakesInAConfigurationFileAreNamed(t *testing.T) {
+	for _, tt := range []struct{ name, file, want string }{
+		{"an unknown flag", "lisen = \"x\"\nthread = 1", "unknown flag lisen, thread"},
+		{"a flag of another command", "concurrency = 8", "unknown flag concurrency"},
+		{"the file's own flag", "config = \"other.toml\"", "unknown flag config"},
+		{"no TOML", "listen: x", "configuration file: toml"},
+		{"a table", "[serve]\nlisten = \"x\"", "serve: want a string"},
+		{"a date", "listen = 2026-01-01", "listen: want a string"},
+		{"an array of arrays of tables", "device = [{a = 1}]", "device: want a string"},
+		{"a value that its flag does not take", "threads = \"many\"", "threads"},
+		{"a number where a boolean belongs", "public = 7", "public"},
+		{"a file of a megabyte and more", "# " + strings.Repeat("x", maxConfig), "more than 1048576 bytes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := parseServe(t, tt.file, "--config", "FILE"); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q", err, tt.want)
+			}
+		})
+	}
+	if _, err := parseServe(t, "", "--config", "FILE.absent"); err == nil {
+		t.Error("an absent file was taken")
+	}
+}
+
+func FuzzReadConfig(f *testing.F) {
+	f.Add([]byte("listen = \"x\"\ndevice = [\"a\", \"b,c\"]\nthreads = 8\npublic = true\nx = 1.5"))
+	f.Add([]byte("[a.b]\nc = 1979-05-27"))
+	f.Add([]byte("a = [[[[1]]]]"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		resolver, err := readConfig(bytes.NewReader(text))
+		if (resolver == nil) == (err == nil) {
+			t.Errorf("resolver %v and error %v", resolver, err)
+		}
+	})
+}
