@@ -177,11 +177,11 @@ func (e *evaluatorGraph) prompt(features onnx.Value) (hidden onnx.Value) {
 
 		rows := g.Add(e.in[inputLongest], e.in[inputMaxNewTokens])
 		e.rotation = e.language.rotation(g, e.o.imageStart, rows)
-		sum, branch := e.cache.prompt(g, func(a attention) (sum, branch onnx.Value) {
-			return e.language.layers(g, x, a)
-		})
 		last := g.Sub(g.CumSum(e.in[inputLengths], 0, false), onnx.Scalar(g, int64(1)))
-		hidden = e.language.final(g, g.Gather(sum, last, 0), g.Gather(branch, last, 0))
+		sum, branch := e.cache.prompt(g, func(a attention) (sum, branch onnx.Value) {
+			return e.language.layers(g, x, a, last)
+		})
+		hidden = e.language.final(g, sum, branch)
 	})
 	return hidden
 }

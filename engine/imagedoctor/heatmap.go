@@ -130,38 +130,60 @@ func (h *heatmap) upscale(g *onnx.Graph, x onnx.Value) (onnx.Value, int) {
 	full, half, quarter := h.width, h.width/2, h.width/4
 	// The first two convolutions are rectified before their norm, all later ones
 	// after it.
-	x = h.channelRMS(g, g.Relu(h.conv(g, x, prefix+"conv_layers.0", full, full)), prefix+"conv_layers.2", full)
-	x = h.channelRMS(g, g.Relu(h.conv(g, x, prefix+"conv_layers.3", half, full)), prefix+"conv_layers.5", half)
+	for i, out := range []int{full, half} {
+		conv := fmt.Sprintf("%sconv_layers.%d", prefix, 3*i)
+		x = g.Relu(h.conv(g, x, conv, out, full, true))
+		x = g.RMSNorm(x, h.scale(fmt.Sprintf("%sconv_layers.%d", prefix, 3*i+2), out), channelRMSEps)
+	}
 	in := half
 	for i, out := range []int{full, half, half, quarter} {
 		up := fmt.Sprintf("%sdeconv_layers.%d", prefix, i)
 		weight := h.w.tensor(up+".0.weight", h.dtype, int64(in), int64(out), 3, 3)
-		x = channelsLast(g, g.ConvTranspose(channelsFirst(g, x), weight, h.w.tensor(up+".0.bias", h.dtype, int64(out))))
-		x = g.Relu(h.channelRMS(g, x, up+".1", out))
+		x = channelsLast(g, g.ConvTranspose(channelsFirst(g, x), weight, onnx.Value{}))
+		x = g.Relu(h.channelRMS(g, x, up+".1", up+".0", out))
 
 		pair := fmt.Sprintf("%sconv_layers2.%d", prefix, i)
-		y := g.Relu(h.channelRMS(g, h.conv(g, x, pair+".0", out, out), pair+".1", out))
-		y = h.channelRMS(g, h.conv(g, y, pair+".3", out, out), pair+".4", out)
+		y := g.Relu(h.channelRMS(g, h.conv(g, x, pair+".0", out, out, false), pair+".1", pair+".0", out))
+		y = h.channelRMS(g, h.conv(g, y, pair+".3", out, out, false), pair+".4", pair+".3", out)
 		x = g.Relu(g.Add(x, y))
 		in = out
 	}
-	return g.Relu(h.conv(g, x, prefix+"last_conv1", quarter, quarter)), quarter
+	return g.Relu(h.conv(g, x, prefix+"last_conv1", quarter, quarter, true)), quarter
 }
 
-// conv is a 3x3 convolution of x (N,H,W,in), whose sides it keeps.
-func (h *heatmap) conv(g *onnx.Graph, x onnx.Value, prefix string, out, in int) onnx.Value {
+// conv is a 3x3 convolution of x (N,H,W,in), whose sides it keeps. Its bias is
+// left out where the norm behind it adds it.
+func (h *heatmap) conv(g *onnx.Graph, x onnx.Value, prefix string, out, in int, withBias bool) onnx.Value {
 	weight := h.w.tensor(prefix+".weight", h.dtype, int64(out), int64(in), 3, 3)
-	return channelsLast(g, g.Conv(channelsFirst(g, x), weight, h.w.tensor(prefix+".bias", h.dtype, int64(out)), 1))
+	var bias onnx.Value
+	if withBias {
+		bias = h.w.tensor(prefix+".bias", h.dtype, int64(out))
+	}
+	return channelsLast(g, g.Conv(channelsFirst(g, x), weight, bias, 1))
 }
 
 func channelsFirst(g *onnx.Graph, x onnx.Value) onnx.Value { return g.Transpose(x, 0, 3, 1, 2) }
 
 func channelsLast(g *onnx.Graph, x onnx.Value) onnx.Value { return g.Transpose(x, 0, 2, 3, 1) }
 
-// channelRMS divides x (N,H,W,C) by the root of its mean square over the
-// channels and multiplies by a scale: the published module calls it LayerNorm.
-func (h *heatmap) channelRMS(g *onnx.Graph, x onnx.Value, prefix string, channels int) onnx.Value {
-	scale := h.w.tensor(prefix+".scale", h.dtype, int64(channels), 1, 1)
-	flat := h.w.once("flat "+prefix, func(top *onnx.Graph) onnx.Value { return top.Reshape(scale, onnx.N(int64(channels))) })
-	return g.RMSNorm(x, flat, channelRMSEps)
+// channelRMS adds the bias of the convolution conv to x (N,H,W,C), divides it by
+// the root of its mean square over the channels and multiplies by a scale: the
+// published module calls it LayerNorm. The fused operator for it wants something
+// to add as well; it gets zeros.
+func (h *heatmap) channelRMS(g *onnx.Graph, x onnx.Value, prefix, conv string, channels int) onnx.Value {
+	bias := h.w.tensor(conv+".bias", h.dtype, int64(channels))
+	side, _ := x.Dim(1).Fixed()
+	pixels, deep := onnx.N(side*side), onnx.N(int64(channels))
+	flat := g.Reshape(x, x.Dim(0), pixels, deep)
+	sizes := onnx.Const(g, []int64{1, side * side, int64(channels)}, 3)
+	zeros := g.Expand(g.Zeros(h.dtype, 1, 1, 1), sizes, onnx.N(1), pixels, deep)
+	normed, _ := g.SkipRMSNorm(flat, zeros, h.scale(prefix, channels), bias, channelRMSEps)
+	return g.Reshape(normed, x.Shape()...)
+}
+
+// scale is the scale of a norm as a vector.
+func (h *heatmap) scale(prefix string, channels int) onnx.Value {
+	return h.w.once("flat "+prefix, func(top *onnx.Graph) onnx.Value {
+		return top.Reshape(h.w.tensor(prefix+".scale", h.dtype, int64(channels), 1, 1), onnx.N(int64(channels)))
+	})
 }

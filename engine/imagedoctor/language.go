@@ -151,9 +151,15 @@ const leastPiece, mostPiece = 16, 256
 
 // layers runs tokens x (T,hidden) through all blocks. The result is not yet
 // normalised: it is the sum of both values, which final adds and normalises.
-func (l *language) layers(g *onnx.Graph, x onnx.Value, a attention) (sum, branch onnx.Value) {
+// Where only some tokens' states are wanted, only those (R) go on behind the last
+// attention.
+func (l *language) layers(g *onnx.Graph, x onnx.Value, a attention, only onnx.Value) (sum, branch onnx.Value) {
 	for i := range l.c.NumLayers {
-		g.Scope(fmt.Sprintf("layers.%d", i), func() { x, branch = l.layer(g, i, x, branch, a) })
+		pick := onnx.Value{}
+		if i == l.c.NumLayers-1 {
+			pick = only
+		}
+		g.Scope(fmt.Sprintf("layers.%d", i), func() { x, branch = l.layer(g, i, x, branch, a, pick) })
 	}
 	return x, branch
 }
@@ -165,7 +171,7 @@ func (l *language) final(g *onnx.Graph, sum, branch onnx.Value) onnx.Value {
 	return h
 }
 
-func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, a attention) (sum, next onnx.Value) {
+func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, a attention, only onnx.Value) (sum, next onnx.Value) {
 	c, prefix, eps := l.c, fmt.Sprintf("model.layers.%d", i), float32(l.c.RMSNormEps)
 	norm1 := l.w.tensor(prefix+".input_layernorm.weight", l.dtype, int64(c.HiddenSize))
 	norm2 := l.w.tensor(prefix+".post_attention_layernorm.weight", l.dtype, int64(c.HiddenSize))
@@ -177,6 +183,9 @@ func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, a attention
 	}
 	weight, bias := l.projections(prefix + ".self_attn.")
 	attended := a.attend(i, g.Linear(h, weight, bias))
+	if only.Valid() {
+		attended, x = g.Gather(attended, only, 0), g.Gather(x, only, 0)
+	}
 	attended = l.w.linearNoBias(g, attended, prefix+".self_attn.o_proj", c.HiddenSize, c.NumHeads*c.HeadDim)
 
 	h, x = g.SkipRMSNorm(x, attended, norm2, onnx.Value{}, eps)

@@ -25,7 +25,8 @@ func (g *Graph) RMSNorm(x, weight Value, eps float32) Value {
 
 // SkipRMSNorm adds x, skip and, unless it is absent, bias, and returns the
 // RMSNorm of the sum and the sum itself: com.microsoft
-// SkipSimplifiedLayerNormalization.
+// SkipSimplifiedLayerNormalization. skip has the shape of x, or 1 in place of
+// its batch.
 func (g *Graph) SkipRMSNorm(x, skip, weight, bias Value, eps float32) (normed, sum Value) {
 	const op = "SkipSimplifiedLayerNormalization"
 	if !g.sameType(op, x, skip, weight) || !g.perChannel(op, x, weight) {
@@ -34,7 +35,7 @@ func (g *Graph) SkipRMSNorm(x, skip, weight, bias Value, eps float32) (normed, s
 	if bias.Valid() && (!g.sameType(op, x, bias) || !g.perChannel(op, x, bias)) {
 		return Value{}, Value{}
 	}
-	if !x.shape.Equal(skip.shape) {
+	if !x.shape.Equal(skip.shape) && (len(x.shape) != 3 || !skip.shape.Equal(x.shape.with(0, N(1)))) {
 		return g.Fail("%s: %v with %v", op, x.shape, skip.shape), Value{}
 	}
 	t := typed(x.dtype, x.shape)
