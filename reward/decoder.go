@@ -19,6 +19,15 @@ type LatentDecoder interface {
 	Describe() DecoderDescription
 }
 
+// A TokenDecoder is a LatentDecoder that can be told the grid of packed tokens,
+// height rows of width tokens, whose number alone does not say it unless they
+// make a square. The grid that a request names is used where it holds as many
+// cells as a sample has tokens.
+type TokenDecoder interface {
+	LatentDecoder
+	DecodeTokens(ctx context.Context, latents *Tensor, height, width int) (images []*Image, errs []*Error, err error)
+}
+
 // DecoderDescription says what a latent decoder is.
 type DecoderDescription struct {
 	Name        string // as requests name it

@@ -77,7 +77,7 @@ type runner interface {
 	Close() error
 }
 
-var _ reward.LatentDecoder = (*Decoder)(nil)
+var _ reward.TokenDecoder = (*Decoder)(nil)
 
 // Load builds the decoder that lies in the folder dir as diffusers saves it:
 // config.json and safetensors, in float32, float16 or bfloat16. The weights are

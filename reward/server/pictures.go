@@ -67,7 +67,7 @@ func (r *rollout) load(ctx context.Context) error {
 }
 
 func (r *rollout) decodeLatents(ctx context.Context) error {
-	images, errs, err := r.decoder.Decode(ctx, r.q.Latents)
+	images, errs, err := r.runDecoder(ctx)
 	if err != nil {
 		return contextError(err, reward.ErrInternal)
 	}
@@ -85,6 +85,17 @@ func (r *rollout) decodeLatents(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// runDecoder decodes the latents, packed tokens by the grid that the request
+// names where it fits them.
+func (r *rollout) runDecoder(ctx context.Context) ([]*reward.Image, []*reward.Error, error) {
+	latents, grid := r.q.Latents, r.q.Grid
+	d, ok := r.decoder.(reward.TokenDecoder)
+	if ok && len(latents.Shape) == 3 && grid.Height > 0 && grid.Height*grid.Width == latents.Shape[1] {
+		return d.DecodeTokens(ctx, latents, grid.Height, grid.Width)
+	}
+	return r.decoder.Decode(ctx, latents)
 }
 
 // decode gives the picture that was sent as p, or an *reward.Error.
