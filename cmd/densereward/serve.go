@@ -64,7 +64,7 @@ func (c *serveCommand) Run(ctx context.Context, t terminal) (err error) {
 	if c.Check {
 		return s.warm(ctx, e.list())
 	}
-	logger.Info("listening", "address", d.listener.Addr().String())
+	d.announce()
 	return c.serve(ctx, d, s, e.list())
 }
 
@@ -139,6 +139,15 @@ func (c *serveCommand) openListeners(ctx context.Context, d *deployment) error {
 	}
 	d.closers = append(d.closers, d.debug.Close)
 	return nil
+}
+
+// announce logs where clients find the server.
+func (d *deployment) announce() {
+	where := []any{"address", d.listener.Addr().String()}
+	if d.debug != nil {
+		where = append(where, "debug", d.debug.Addr().String())
+	}
+	d.config.Logger.Info("listening", where...)
 }
 
 // close gives everything back; closing what the server closed already is no

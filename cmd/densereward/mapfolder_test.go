@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/denseflow/densereward/dense"
+	"github.com/denseflow/densereward/internal/npy"
+)
+
+// readArray reads a float32 array of a shape.
+func readArray(t *testing.T, path string, shape ...int) []float32 {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	a, err := npy.Read(file, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Descr != "<f4" || !slices.Equal(a.Shape, shape) {
+		t.Fatalf("%s is %s of shape %v, want <f4 of %v", filepath.Base(path), a.Descr, a.Shape, shape)
+	}
+	values, err := a.Float32s()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
+}
+
+func TestMapsAreThoseOfTheReference(t *testing.T) {
+	want := readCases(t, "cases.json")[0]
+	dir := filepath.Join(t.TempDir(), "new", "maps")
+	code, _, said := densereward(t, "score", "-model", nanoDir, "-prefix", "", "-prompt", want.Prompt,
+		"-out", dir, filepath.Join(casesDir, want.Name+".png"))
+	if code != exitOK {
+		t.Fatalf("exit code %d, said %q", code, said)
+	}
+	archive, err := os.ReadFile(filepath.Join(casesDir, want.Name+".npz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrays, err := npy.ReadZip(bytes.NewReader(archive), int64(len(archive)), 1<<24)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference := func(name string) []float32 {
+		values, err := arrays[name].Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return values
+	}
+	// The reference's own noise, with its processor's patches instead of ours.
+	const tolerance = 2e-2
+	for _, kind := range []string{"misalignment", "artifact"} {
+		got := readArray(t, filepath.Join(dir, want.Name+"."+kind+".npy"), 288, 288)
+		near(t, kind, got, reference(kind), tolerance)
+	}
+	// sd3 is the default grid: 64x64 for a picture of 512x512.
+	weight := readArray(t, filepath.Join(dir, want.Name+".dense.npy"), 64, 64)
+	pooled := make([]float32, len(weight))
+	dense.Combine(pooled, reference("misalignment_64"), reference("artifact_64"), 0.5, 0.5)
+	dense.Weight(pooled, pooled)
+	near(t, "dense", weight, pooled, tolerance)
+}
+
+// near fails if a value is further than tolerance from the reference's.
+func near(t *testing.T, what string, got, want []float32, tolerance float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	var worst float64
+	for i := range want {
+		worst = max(worst, math.Abs(float64(got[i]-want[i])))
+	}
+	if !(worst <= tolerance) {
+		t.Errorf("%s: %v away from the reference", what, worst)
+	}
+}
+
+func TestTheDenseMapFollowsTheGridFlag(t *testing.T) {
+	for name, c := range map[string]struct {
+		grid          string
+		height, width int
+	}{
+		"explicit":      {"12x20", 12, 20},
+		"packed tokens": {"flux", 32, 32},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			code, _, said := densereward(t, "score", "-model", nanoDir, "-prompt", demoPrompts()[0], "-grid", c.grid, "-out", dir, demoImages()[0])
+			if code != exitOK {
+				t.Fatalf("exit code %d, said %q", code, said)
+			}
+			for _, v := range readArray(t, filepath.Join(dir, "circle.dense.npy"), c.height, c.width) {
+				if !(v >= 0 && v <= 1) {
+					t.Fatalf("weight %v", v)
+				}
+			}
+		})
+	}
+}
+
+func TestTheOverlayIsAPictureOfThreePanels(t *testing.T) {
+	dir := t.TempDir()
+	code, _, said := densereward(t, "score", "-model", nanoDir, "-prompt", demoPrompts()[0], "-out", dir, demoImages()[0])
+	if code != exitOK {
+		t.Fatalf("exit code %d, said %q", code, said)
+	}
+	file, err := os.Open(filepath.Join(dir, "circle.overlay.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	img, err := png.Decode(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := img.Bounds()
+	if b.Dx() < 3*512 || b.Dy() < 512 {
+		t.Errorf("%v for a picture of 512x512", b)
+	}
+	// The first panel is the picture itself: red in the middle of the circle.
+	if r, g, blue, _ := img.At(b.Dx()/6, b.Dy()/2).RGBA(); r>>8 != 214 || g>>8 != 48 || blue>>8 != 49 {
+		t.Errorf("colour %d %d %d in the middle of the picture", r>>8, g>>8, blue>>8)
+	}
+}
+
+func TestAGridThatDoesNotFitIsTheImagesOwnError(t *testing.T) {
+	small := filepath.Join(t.TempDir(), "small.png")
+	var file bytes.Buffer
+	if err := png.Encode(&file, tiny()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(small, file.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, _ := densereward(t, "score", "-model", nanoDir, "-prompt", "x", "-grid", "flux", "-out", t.TempDir(), small, demoImages()[0])
+	if code != exitPartial || !strings.Contains(out, `"error":"dense: grid preset`) {
+		t.Errorf("exit code %d, output %s", code, out)
+	}
+}
+
+func TestImagesOfOneNameGetFilesOfTheirOwn(t *testing.T) {
+	for name, c := range map[string]struct{ paths, want []string }{
+		"all differ":                    {[]string{"a.png", "d/b.tar.png", "c"}, []string{"a", "b.tar", "c"}},
+		"folders and extensions":        {[]string{"x/a.png", "y/a.png", "a.jpg"}, []string{"a", "a-2", "a-3"}},
+		"a name that a number would be": {[]string{"a.png", "x/a.png", "a-2.png"}, []string{"a", "a-3", "a-2"}},
+		"the same file twice":           {[]string{"a.png", "a.png"}, []string{"a", "a-2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := stems(c.paths); !slices.Equal(got, c.want) {
+				t.Errorf("%q are named %q, want %q", c.paths, got, c.want)
+			}
+		})
+	}
+}

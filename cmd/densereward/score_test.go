@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/denseflow/densereward/reward"
+)
+
+// refCase is what the reference computes for one picture.
+type refCase struct {
+	Name         string  `json:"name"`
+	Prompt       string  `json:"prompt"`
+	InputIDs     []int32 `json:"input_ids"`
+	GeneratedIDs []int32 `json:"generated_ids"`
+	Text         string  `json:"text"`
+}
+
+func readCases(t *testing.T, file string) []refCase {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(casesDir, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []refCase
+	if err := json.Unmarshal(data, &cases); err != nil {
+		t.Fatal(err)
+	}
+	if len(cases) == 0 {
+		t.Fatalf("%s holds no case", file)
+	}
+	return cases
+}
+
+func TestScoreSaysWhatTheReferenceSays(t *testing.T) {
+	for name, c := range map[string]struct {
+		file  string
+		flags []string
+	}{
+		"without a penalty": {"cases.json", nil},
+		"with a penalty":    {"penalty.json", []string{"-repetition-penalty", "1.05"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, want := range readCases(t, c.file) {
+				args := []string{"score", "-model", nanoDir, "-prompt", want.Prompt, "-prefix", "", "-trace"}
+				args = append(append(args, c.flags...), filepath.Join(casesDir, want.Name+".png"))
+				code, out, said := densereward(t, args...)
+				if code != exitOK || said != "" {
+					t.Fatalf("%s: exit code %d, said %q", want.Name, code, said)
+				}
+				got := lines[record](t, out)[0]
+				if want.InputIDs != nil && !slices.Equal(got.Trace.InputIDs, want.InputIDs) {
+					t.Errorf("%s: other input ids", want.Name)
+				}
+				if !slices.Equal(got.Trace.GeneratedIDs, want.GeneratedIDs) || got.Text != want.Text {
+					t.Errorf("%s: generated %q, want %q", want.Name, got.Text, want.Text)
+				}
+			}
+		})
+	}
+}
+
+func TestALineHasItsKeysInOrder(t *testing.T) {
+	_, out, _ := densereward(t, "score", "-model", nanoDir, "-prompt", demoPrompts()[0], "-trace", demoImages()[0])
+	decoder := json.NewDecoder(strings.NewReader(out))
+	var keys []string
+	depth := 0
+	for token, err := decoder.Token(); err == nil; token, err = decoder.Token() {
+		switch v := token.(type) {
+		case json.Delim:
+			if v == '{' || v == '[' {
+				depth++
+			} else {
+				depth--
+			}
+		case string:
+			keys = append(keys, v)
+		}
+	}
+	if depth != 0 {
+		t.Fatalf("not an object: %s", out)
+	}
+	want := []string{"image", "scores", "semantic_alignment", "aesthetics", "plausibility", "overall",
+		"missing", "reward", "text", "boxes", "trace", "input_ids", "generated_ids"}
+	keys = slices.DeleteFunc(keys, func(k string) bool { return !slices.Contains(want, k) })
+	if !slices.Equal(keys, want) {
+		t.Errorf("keys %q, want %q", keys, want)
+	}
+	if strings.Count(out, "\n") != 1 || !strings.Contains(out, "<answer>") {
+		t.Errorf("not one line of plain text: %s", out)
+	}
+}
+
+func TestRewardAndMissingFollowTheScores(t *testing.T) {
+	_, out, _ := densereward(t, append([]string{"score", "-prompt", demoPrompts()[0]}, demoImages()...)...)
+	got := lines[record](t, out)
+	if len(got) != len(demoImages()) {
+		t.Fatalf("%d lines for %d images", len(got), len(demoImages()))
+	}
+	for i, r := range got {
+		s := reward.Scores{r.Scores.SemanticAlignment, r.Scores.Aesthetics, r.Scores.Plausibility, r.Scores.Overall}
+		if want := reward.DefaultWeights().Reward(s); r.Reward != want || want == 0 {
+			t.Errorf("%s: reward %v for %v, want %v", r.Image, r.Reward, s, want)
+		}
+		if r.Image != demoImages()[i] || len(r.Missing) != 0 || r.Missing == nil || r.Boxes == nil || r.Trace != nil {
+			t.Errorf("line %d is %+v", i, r)
+		}
+	}
+}
+
+func TestWithoutAModelItSaysThatItDemonstrates(t *testing.T) {
+	code, out, said := densereward(t, "score", "-prompt", demoPrompts()[0], demoImages()[0])
+	if code != exitOK || out == "" {
+		t.Errorf("exit code %d, output %q", code, out)
+	}
+	if strings.Count(said, "\n") != 1 || !strings.Contains(said, "demonstration") || !strings.Contains(said, "not fit for training") {
+		t.Errorf("said %q", said)
+	}
+}
+
+func TestThinkingIsNotForcedAndMayGiveBoxes(t *testing.T) {
+	code, out, said := densereward(t, "score", "-model", nanoDir, "-mode", "think", "-max-new-tokens", "40",
+		"-prompt", demoPrompts()[0], "-trace", demoImages()[0])
+	if code != exitOK {
+		t.Fatalf("exit code %d, said %q", code, said)
+	}
+	if got := lines[record](t, out)[0]; len(got.Trace.GeneratedIDs) > 40 || got.Boxes == nil {
+		t.Errorf("%d new tokens, boxes %v", len(got.Trace.GeneratedIDs), got.Boxes)
+	}
+}
+
+func TestOneBadImageCostsTheOthersNothing(t *testing.T) {
+	dir := t.TempDir()
+	cut := filepath.Join(dir, "cut.png")
+	whole, err := os.ReadFile(demoImages()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := filepath.Join(dir, "text.png")
+	for path, data := range map[string][]byte{cut: whole[:len(whole)/2], text: []byte("no picture")} {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	images := []string{demoImages()[0], cut, demoImages()[1], filepath.Join(dir, "none.png"), text, dir, demoImages()[2]}
+	bad := []string{images[1], images[3], images[4], images[5]}
+
+	code, out, said := densereward(t, append([]string{"score", "-model", nanoDir, "-batch", "2", "-prompt", demoPrompts()[0]}, images...)...)
+	if code != exitPartial || !strings.Contains(said, "4 of 7") {
+		t.Errorf("exit code %d, said %q; want %d", code, said, exitPartial)
+	}
+	for i, line := range strings.Split(strings.TrimSpace(out), "\n") {
+		if !slices.Contains(bad, images[i]) {
+			if got := lines[record](t, line)[0]; got.Image != images[i] || got.Reward == 0 {
+				t.Errorf("line %d is %s", i, line)
+			}
+			continue
+		}
+		if got := lines[failure](t, line)[0]; got.Image != images[i] || got.Error == "" {
+			t.Errorf("line %d is %s", i, line)
+		}
+		if !strings.Contains(said, "densereward: "+images[i]+": ") {
+			t.Errorf("nothing was said about %s in %q", images[i], said)
+		}
+	}
+}
+
+func TestBatchesDoNotChangeLines(t *testing.T) {
+	args := append([]string{"score", "-model", nanoDir, "-prompt", demoPrompts()[1], "-trace"}, demoImages()...)
+	_, want, _ := densereward(t, args...)
+	_, got, _ := densereward(t, append(args, "-batch", "1")...)
+	if got != want || !bytes.Contains([]byte(want), []byte("\n")) {
+		t.Errorf("one by one\n%s\nas one batch\n%s", got, want)
+	}
+}

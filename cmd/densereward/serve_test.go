@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"math"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/denseflow/densereward/client"
+	"github.com/denseflow/densereward/reward"
+)
+
+// served is a running "densereward serve".
+type served struct {
+	address string // http://host:port
+	debug   string // of the private listener
+	stop    func() (code int)
+	log     *strings.Builder // whole once stop has returned
+}
+
+// serve starts the server with flags and returns when it is ready.
+func serve(t *testing.T, flags ...string) *served {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	read, write := io.Pipe()
+	codes := make(chan int, 1)
+	go func() {
+		defer write.Close()
+		args := append([]string{"serve", "-listen", "127.0.0.1:0", "-model", nanoDir}, flags...)
+		codes <- run(ctx, args, terminal{out: io.Discard, err: write})
+	}()
+	s := &served{log: &strings.Builder{}}
+	ready, logged := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(logged)
+		listening := regexp.MustCompile(`msg=listening address=(\S+)(?: debug=(\S+))?`)
+		for lines := bufio.NewScanner(read); lines.Scan(); {
+			s.log.WriteString(lines.Text() + "\n")
+			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
+				s.address, s.debug = "http://"+m[1], "http://"+m[2]
+			}
+			if strings.Contains(lines.Text(), "msg=ready") {
+				close(ready)
+			}
+		}
+	}()
+	s.stop = func() int {
+		cancel()
+		<-logged
+		code := <-codes
+		codes <- code
+		return code
+	}
+	t.Cleanup(func() { s.stop() })
+	select {
+	case <-ready:
+	case <-logged:
+		t.Fatalf("the server ended with %d and said\n%s", s.stop(), s.log)
+	}
+	return s
+}
+
+// get reads a page.
+func get(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	answer, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	data, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(data)
+}
+
+// demoScore sends one of the demo's pictures.
+func demoScore(t *testing.T, address string, opts ...client.Option) (*reward.Response, error) {
+	t.Helper()
+	file, err := os.ReadFile(demoImages()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(address, append(opts, client.WithTries(1))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Score(t.Context(), &reward.Request{
+		Prompts: demoPrompts()[:1],
+		Images:  []reward.Picture{{Encoded: file}},
+	})
+}
+
+func TestServeAnswersAsScoreDoes(t *testing.T) {
+	s := serve(t)
+	response, err := demoScore(t, s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, out, _ := densereward(t, "score", "-model", nanoDir, "-prompt", demoPrompts()[0], demoImages()[0])
+	want := lines[record](t, out)[0]
+	if got := response.Rewards[0]; math.Abs(got-want.Reward) > 1e-12 {
+		t.Errorf("reward %v, score says %v", got, want.Reward)
+	}
+	if response.Dense.Height != 64 || response.Dense.Width != 64 {
+		t.Errorf("grid %dx%d for a picture of 512x512", response.Dense.Height, response.Dense.Width)
+	}
+	if status, body := get(t, s.address+"/v1/models"); status != http.StatusOK || !strings.Contains(body, response.Model) {
+		t.Errorf("models: %d %s", status, body)
+	}
+	if status, _ := get(t, s.address+"/readyz"); status != http.StatusOK {
+		t.Errorf("readyz answers %d when warm", status)
+	}
+	if code := s.stop(); code != exitOK {
+		t.Errorf("exit code %d after a stop", code)
+	}
+	for _, want := range []string{"msg=loaded", "msg=listening", "msg=request", "path=/v1/score", "status=200", "msg=draining", "msg=stopped"} {
+		if !strings.Contains(s.log.String(), want) {
+			t.Errorf("%q is not in the log\n%s", want, s.log)
+		}
+	}
+}
+
+func TestServeLetsInWhoHasAToken(t *testing.T) {
+	const token = "4f0c1d6a9b2e8f7733d1"
+	tokens := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(tokens, []byte("alice "+token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, "-tokens", tokens, "-no-access-log")
+	if _, err := demoScore(t, s.address, client.WithToken(token)); err != nil {
+		t.Error(err)
+	}
+	if _, err := demoScore(t, s.address); reward.AsError(err, reward.ErrInternal).Code() != reward.ErrUnauthorized.Code() {
+		t.Errorf("without a token: %v", err)
+	}
+	s.stop()
+	if strings.Contains(s.log.String(), "msg=request") || strings.Contains(s.log.String(), token) {
+		t.Errorf("the log holds requests or a token:\n%s", s.log)
+	}
+}
+
+func TestServeChecksAndStops(t *testing.T) {
+	for name, c := range map[string]struct {
+		flags []string
+		code  int
+		said  string
+	}{
+		"a checkpoint that serves": {[]string{"-model", nanoDir}, exitOK, "msg=loaded"},
+		"in JSON":                  {[]string{"-model", nanoDir, "-log-format", "json"}, exitOK, `"msg":"loaded"`},
+		"the demonstration":        {nil, exitOK, "not fit for training"},
+		"no checkpoint":            {[]string{"-model", t.TempDir()}, exitFailure, "config.json"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, said := densereward(t, append([]string{"serve", "-check", "-listen", "127.0.0.1:0"}, c.flags...)...)
+			if code != c.code || !strings.Contains(said, c.said) {
+				t.Errorf("exit code %d, said %q; want %d and %q", code, said, c.code, c.said)
+			}
+		})
+	}
+}
+
+func TestServeKeepsProfilesToItself(t *testing.T) {
+	s := serve(t, "-debug-listen", "127.0.0.1:0")
+	if status, _ := get(t, s.address+"/debug/pprof/"); status != http.StatusNotFound {
+		t.Errorf("profiles answer %d to clients", status)
+	}
+	if status, _ := get(t, s.debug+"/debug/pprof/cmdline"); status != http.StatusOK {
+		t.Errorf("profiles answer %d on the private listener", status)
+	}
+}
+
+func TestAPortThatIsTakenIsAFailure(t *testing.T) {
+	s := serve(t)
+	code, _, said := densereward(t, "serve", "-model", nanoDir, "-listen", strings.TrimPrefix(s.address, "http://"))
+	if code != exitFailure || !strings.Contains(said, "address already in use") {
+		t.Errorf("exit code %d, said %q", code, said)
+	}
+}
