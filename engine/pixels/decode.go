@@ -62,6 +62,37 @@ func Decode(data []byte, limits Limits) (*RGB, error) {
 	return (&Decoder{limits: limits}).Decode(data)
 }
 
+// Size reads the size that a PNG, JPEG or WebP file declares. It gives the
+// errors that Decode gives up to there, so that a caller can bound the memory
+// of what it decodes at once.
+func Size(data []byte, limits Limits) (width, height int, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			width, height, err = 0, 0, fmt.Errorf("%w: decoder panicked: %v", ErrCorrupt, p)
+		}
+	}()
+	switch {
+	case isJPEG(data):
+		j := new(jpegDecoder)
+		j.reset(data)
+		width, height, err = j.size(limits)
+	case isPNG(data):
+		width, height, err = new(pngDecoder).size(data, limits)
+	case isWebP(data):
+		width, height, err = sizeWebP(data, limits)
+	default:
+		err = ErrFormat
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	return width, height, nil
+}
+
+func isJPEG(data []byte) bool { return bytes.HasPrefix(data, []byte("\xff\xd8\xff")) }
+
+func isPNG(data []byte) bool { return bytes.HasPrefix(data, []byte(pngSignature)) }
+
 // Decode decodes a PNG, JPEG or WebP file to RGB.
 func (d *Decoder) Decode(data []byte) (img *RGB, err error) {
 	// The picture is one of many: a mistake in a decoder must not stop a
@@ -72,9 +103,9 @@ func (d *Decoder) Decode(data []byte) (img *RGB, err error) {
 		}
 	}()
 	switch {
-	case bytes.HasPrefix(data, []byte("\xff\xd8\xff")):
+	case isJPEG(data):
 		return d.decodeJPEG(data)
-	case bytes.HasPrefix(data, []byte(pngSignature)):
+	case isPNG(data):
 		return d.decodePNG(data)
 	case isWebP(data):
 		return decodeWebP(data, d.limits)

@@ -65,6 +65,9 @@ func TestFilesDecodeAsPillowDecodesThem(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if w, h, err := Size(readFile(t, "files/"+name), Limits{}); w != img.Width || h != img.Height || err != nil {
+					t.Errorf("Size is %dx%d, %v", w, h, err)
+				}
 				if img.Width != w.Width || img.Height != w.Height {
 					t.Fatalf("size %dx%d, want %dx%d", img.Width, img.Height, w.Width, w.Height)
 				}
@@ -210,6 +213,32 @@ func TestBadFilesAreRefused(t *testing.T) {
 			}
 			if !strings.Contains(err.Error(), c.says) {
 				t.Errorf("error %q does not say %q", err, c.says)
+			}
+		})
+	}
+}
+
+func TestSizeNeedsOnlyTheHeader(t *testing.T) {
+	cases := []struct {
+		name          string
+		data          []byte
+		width, height int
+		want          error
+	}{
+		{"a PNG header", pngHeader(30000, 2000), 30000, 2000, nil},
+		{"a JPEG header", jpegHeader(640, 480, 0xc2), 640, 480, nil},
+		{"a WebP header", webpHeader("VP8X", 0, 0, 0, 0, 9, 0, 0, 19, 0, 0), 10, 20, nil},
+		{"a PNG header of 60000x60000", pngHeader(60000, 60000), 0, 0, ErrTooLarge},
+		{"a JPEG header of 60000x60000", jpegHeader(60000, 60000, 0xc0), 0, 0, ErrTooLarge},
+		{"an arithmetic JPEG", jpegHeader(10, 10, 0xc9), 0, 0, ErrUnsupported},
+		{"a JPEG without a frame", []byte("\xff\xd8\xff\xd9"), 0, 0, ErrCorrupt},
+		{"a text", []byte("text"), 0, 0, ErrFormat},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			width, height, err := Size(c.data, Limits{})
+			if width != c.width || height != c.height || !errors.Is(err, c.want) {
+				t.Errorf("got %dx%d, %v; want %dx%d, %v", width, height, err, c.width, c.height, c.want)
 			}
 		})
 	}

@@ -10,8 +10,9 @@ import "fmt"
 // Where libjpeg warns about broken entropy-coded data and goes on, this gives
 // ErrCorrupt. The terms are those of ITU-T T.81.
 type jpegDecoder struct {
-	data []byte
-	pos  int // of the next byte that is not part of a scan
+	data     []byte
+	pos      int  // of the next byte that is not part of a scan
+	sizeOnly bool // stop at the frame header
 
 	width, height int
 	progressive   bool
@@ -115,6 +116,13 @@ func (j *jpegDecoder) survey(limits Limits) error {
 	})
 }
 
+// size reads the file up to its frame header.
+func (j *jpegDecoder) size(limits Limits) (width, height int, err error) {
+	j.sizeOnly = true
+	err = j.read(limits, nil)
+	return j.width, j.height, err
+}
+
 // read goes through the segments up to the end of the image and calls scan for
 // each scan, with pos at its entropy-coded data.
 func (j *jpegDecoder) read(limits Limits, scan func([]*jpegComponent, jpegBand) error) error {
@@ -142,6 +150,9 @@ func (j *jpegDecoder) read(limits Limits, scan func([]*jpegComponent, jpegBand) 
 			err = j.readInterval(body)
 		case marker == 0xc0 || marker == 0xc1 || marker == 0xc2:
 			err = j.readFrame(body, marker == 0xc2, limits)
+			if j.sizeOnly {
+				return err
+			}
 		case marker == 0xda:
 			var selected []*jpegComponent
 			var band jpegBand

@@ -61,6 +61,13 @@ func corruptPNG(format string, args ...any) error {
 	return fmt.Errorf("%w: png: %w", ErrCorrupt, fmt.Errorf(format, args...))
 }
 
+// size reads the header of data, which begins with the signature.
+func (p *pngDecoder) size(data []byte, limits Limits) (width, height int, err error) {
+	p.data, p.pos = data, len(pngSignature)
+	err = p.readHeader(limits)
+	return p.width, p.height, err
+}
+
 // decode decodes data, which begins with the signature.
 func (p *pngDecoder) decode(data []byte, limits Limits) (*RGB, error) {
 	p.data, p.pos = data, len(pngSignature)

@@ -18,20 +18,28 @@ func corruptWebP(err error) error {
 	return fmt.Errorf("%w: webp: %w", ErrCorrupt, err)
 }
 
+// sizeWebP reads the header of a still WebP file.
+func sizeWebP(data []byte, limits Limits) (width, height int, err error) {
+	// A VP8X chunk announces an animation in its flags.
+	if len(data) > 20 && string(data[12:16]) == "VP8X" && data[20]&2 != 0 {
+		return 0, 0, fmt.Errorf("%w: webp: animation", ErrUnsupported)
+	}
+	config, err := webp.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		return 0, 0, corruptWebP(err)
+	}
+	if err := limits.check(config.Width, config.Height); err != nil {
+		return 0, 0, fmt.Errorf("webp: %w", err)
+	}
+	return config.Width, config.Height, nil
+}
+
 // decodeWebP decodes a still WebP file. Of lossy files golang.org/x/image
 // decodes the planes, but would have them be full-range YCbCr with repeated
 // chroma; here they become what libwebp makes of them. Alpha is dropped.
 func decodeWebP(data []byte, limits Limits) (*RGB, error) {
-	// A VP8X chunk announces an animation in its flags.
-	if len(data) > 20 && string(data[12:16]) == "VP8X" && data[20]&2 != 0 {
-		return nil, fmt.Errorf("%w: webp: animation", ErrUnsupported)
-	}
-	config, err := webp.DecodeConfig(bytes.NewReader(data))
-	if err != nil {
-		return nil, corruptWebP(err)
-	}
-	if err := limits.check(config.Width, config.Height); err != nil {
-		return nil, fmt.Errorf("webp: %w", err)
+	if _, _, err := sizeWebP(data, limits); err != nil {
+		return nil, err
 	}
 	decoded, err := webp.Decode(bytes.NewReader(data))
 	if err != nil {

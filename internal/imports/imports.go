@@ -65,7 +65,7 @@ func Rules() []Rule {
 		{Room: "engine/onnx", Libs: []string{"google.golang.org/protobuf"}},
 		{Room: "engine/safetensors"},
 		{Room: "engine/tokenizer", Libs: []string{"golang.org/x/text"}},
-		{Room: "engine/pixels", Libs: []string{"golang.org/x/image"}},
+		{Room: "engine/pixels", Libs: []string{"golang.org/x/image", "github.com/ebitengine/purego"}}, // libjpeg-turbo, without cgo
 		{Room: "engine/imagedoctor", Rooms: append([]string{"reward"}, engine...)},
 		{Room: "engine/vae", Rooms: engine},
 		{Room: "flowgrpo", Libs: []string{"gonum.org/v1/gonum"}},
