@@ -5,8 +5,8 @@
 // # The library
 //
 // Provision finds the library, Open loads it. A process has one ONNX Runtime
-// environment, so that every Runtime of a process shares one library; it is let
-// go with the last Runtime and Session. For CUDA the provider's two libraries
+// environment, so that every Runtime of a process shares one library, which
+// stays loaded. For CUDA the provider's two libraries
 // lie beside the core library, and CUDA's own (cudart, cublas, cublasLt,
 // curand; cudnn for convolutions) where the system's loader or the environment
 // variable DENSEREWARD_CUDA_LIBRARIES finds them.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -147,6 +148,29 @@ func TestAProcessLoadsOneLibrary(t *testing.T) {
 	other := filepath.Join(t.TempDir(), "other.so")
 	if _, err := ort.Open(ort.Library{Path: other}); err == nil || !strings.Contains(err.Error(), "already loaded from") {
 		t.Errorf("a second library: %v", err)
+	}
+	if _, err := ort.Open(ort.Library{}); !errors.Is(err, ort.ErrNotFound) {
+		t.Errorf("a library without a path: %v", err)
+	}
+}
+
+func TestAFileThatIsNoLibraryIsToldAndAnotherMayBeTried(t *testing.T) {
+	const inside = "DENSEREWARD_TEST_NO_LIBRARY"
+	if path := os.Getenv(inside); path != "" { // in a process that has loaded nothing
+		if _, err := ort.Open(ort.Library{Path: path}); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("error %v", err)
+		}
+		orttest.Open(t)
+		return
+	}
+	path := filepath.Join(t.TempDir(), "text.so")
+	if err := os.WriteFile(path, []byte("no library"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	command.Env = append(os.Environ(), inside+"="+path)
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	onnx "github.com/yalue/onnxruntime_go"
 )
@@ -35,28 +36,26 @@ func (s Severity) level() onnx.LoggingLevel {
 	return onnx.LoggingLevelFatal
 }
 
-// process is the one environment that ONNX Runtime allows a process, shared by
-// every Runtime and kept while a Runtime or a Session uses it. It mirrors the
-// global state of onnxruntime_go, which is why it cannot be a field.
+// process is the one environment that ONNX Runtime allows a process. It mirrors
+// the global state of onnxruntime_go, which is why it cannot be a field. Once
+// loaded a library stays: a process cannot safely let go of CUDA's libraries,
+// which have threads and exit handlers of their own.
 var process environment
 
 type environment struct {
-	mu    sync.Mutex
-	users int
-	path  string
+	mu   sync.Mutex
+	path string // "" before the first load
 }
 
-// acquire starts the environment from the library at path or joins the one
-// that runs already.
-func (e *environment) acquire(path string) error {
+// load starts the environment from the library at path, or joins it.
+func (e *environment) load(path string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.users > 0 {
-		if path != e.path {
-			return fmt.Errorf("onnx runtime is already loaded from %s; one process cannot load %s as well", e.path, path)
-		}
-		e.users++
+	if e.path == path {
 		return nil
+	}
+	if e.path != "" {
+		return fmt.Errorf("onnx runtime is already loaded from %s; one process cannot load %s as well", e.path, path)
 	}
 	onnx.SetSharedLibraryPath(path)
 	if err := onnx.InitializeEnvironment(onnx.WithLogLevelFatal()); err != nil {
@@ -66,40 +65,23 @@ func (e *environment) acquire(path string) error {
 	if err := onnx.DisableTelemetry(); err != nil {
 		return errors.Join(fmt.Errorf("disabling telemetry: %w", err), onnx.DestroyEnvironment())
 	}
-	e.users, e.path = 1, path
+	e.path = path
 	return nil
-}
-
-// retain adds a user to an environment that has one.
-func (e *environment) retain() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.users++
-}
-
-// release takes one user away; the last one ends the environment.
-func (e *environment) release() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.users--
-	if e.users > 0 {
-		return nil
-	}
-	return onnx.DestroyEnvironment()
 }
 
 // Runtime is a loaded ONNX Runtime library. It is safe for concurrent use.
 type Runtime struct {
 	library Library
-
-	mu     sync.Mutex
-	closed bool
+	closed  atomic.Bool
 }
 
 // Open loads the library. Opening the same library again shares it; opening
-// another one while the first is in use is an error.
+// another one in the same process is an error.
 func Open(lib Library) (*Runtime, error) {
-	if err := process.acquire(lib.Path); err != nil {
+	if lib.Path == "" {
+		return nil, fmt.Errorf("%w: the library has no path", ErrNotFound)
+	}
+	if err := process.load(lib.Path); err != nil {
 		return nil, err
 	}
 	return &Runtime{library: lib}, nil
@@ -111,26 +93,9 @@ func (r *Runtime) Library() Library { return r.library }
 // Version is the library's own version, such as "1.29.0".
 func (r *Runtime) Version() string { return onnx.GetVersion() }
 
-// Close lets the library go. Sessions that are still open keep it loaded until
-// they are closed. Closing twice is harmless.
+// Close ends the making of sessions. Those that are open work on until they are
+// closed. Closing twice is harmless.
 func (r *Runtime) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return nil
-	}
-	r.closed = true
-	return process.release()
-}
-
-// retain takes a reference for a session, so that closing the runtime first
-// does not pull the library from under it.
-func (r *Runtime) retain() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return fmt.Errorf("runtime: %w", ErrClosed)
-	}
-	process.retain()
+	r.closed.Store(true)
 	return nil
 }

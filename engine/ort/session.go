@@ -37,12 +37,12 @@ func (r *Runtime) NewSession(model []byte, inputs, outputs []string, o SessionOp
 	if err := declares.check(inputs, outputs); err != nil {
 		return nil, err
 	}
-	if err := r.retain(); err != nil {
-		return nil, err
+	if r.closed.Load() {
+		return nil, fmt.Errorf("runtime: %w", ErrClosed)
 	}
 	session, err := r.newSession(model, inputs, outputs, o)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("creating session: %w", classify(err)), process.release())
+		return nil, fmt.Errorf("creating session: %w", classify(err))
 	}
 	return &Session{inputs: inputs, outputs: outputs, signature: declares, session: session}, nil
 }
@@ -219,5 +219,5 @@ func (s *Session) Close() error {
 	}
 	err := s.session.Destroy()
 	s.session = nil
-	return errors.Join(err, process.release())
+	return err
 }

@@ -1,0 +1,44 @@
+package vae_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/vae"
+	"github.com/denseflow/densereward/reward"
+)
+
+func Example() {
+	ctx := context.Background()
+	lib, err := ort.Provision(ctx, ort.ProvisionOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	runtime, err := ort.Open(lib)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer runtime.Close()
+	decoder, err := vae.Load(ctx, "testdata/vae-sd3-nano", vae.Options{Runtime: runtime, Threads: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer decoder.Close()
+
+	latents := reward.Float32Tensor(make([]float32, 2*16*8*12), 2, 16, 8, 12)
+	images, errs, err := decoder.Decode(ctx, latents)
+	if err != nil {
+		log.Fatal(err)
+	}
+	height, width, err := decoder.Grid(latents.Shape)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(images), "pictures of", images[0].Width, "by", images[0].Height, "pixels, errors", errs)
+	fmt.Println("dense grid", height, "by", width)
+	// Output:
+	// 2 pictures of 96 by 64 pixels, errors []
+	// dense grid 8 by 12
+}
