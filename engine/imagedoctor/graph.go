@@ -175,7 +175,8 @@ func (e *evaluatorGraph) prompt(features onnx.Value) (hidden onnx.Value) {
 		slots := g.Reshape(e.in[inputSlots], e.in[inputSlots].Dim(0), onnx.N(1))
 		x = g.ScatterND(x, slots, g.Reshape(features, e.in[inputSlots].Dim(0), width))
 
-		rows := g.Add(e.in[inputLongest], e.in[inputMaxNewTokens])
+		// A last step may guess beyond the limit.
+		rows := g.Add(e.in[inputLongest], g.Add(e.in[inputMaxNewTokens], onnx.Scalar(g, int64(e.windowSize()))))
 		e.rotation = e.language.rotation(g, e.o.imageStart, rows)
 		last := g.Sub(g.CumSum(e.in[inputLengths], 0, false), onnx.Scalar(g, int64(1)))
 		sum, branch := e.cache.prompt(g, func(a attention) (sum, branch onnx.Value) {
