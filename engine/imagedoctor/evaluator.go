@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,9 @@ import (
 type Options struct {
 	Provider ort.Provider
 	Threads  int // 0 is one per core
+	// Float32 computes in float32 on a GPU as well, where bfloat16 is many times
+	// faster: to compare. A CPU always does.
+	Float32 bool
 
 	// Prefix is what an answer is forced to begin with in ModeAnswer; nil is
 	// the published text, "" forces nothing.
@@ -86,9 +90,9 @@ func Load(runtime *ort.Runtime, dir string, o Options) (*Evaluator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("imagedoctor: %w", err)
 	}
-	t, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
+	t, err := readTokenizer(dir)
 	if err != nil {
-		return nil, fmt.Errorf("imagedoctor: %w", err)
+		return nil, err
 	}
 	if o.RepetitionPenalty == 0 {
 		o.RepetitionPenalty = config.RepetitionPenalty
@@ -97,7 +101,7 @@ func Load(runtime *ort.Runtime, dir string, o Options) (*Evaluator, error) {
 		o.MaxBatch = defaultMaxBatch
 	}
 	e := &Evaluator{config: config, options: o, tokenizer: t, imageStart: len(t.Encode(promptHead))}
-	if err := errors.Join(o.check(), config.checkTokenizer(t)); err != nil {
+	if err := errors.Join(o.check(), config.CheckTokens(t.TokenID)); err != nil {
 		return nil, err
 	}
 	if !o.OneByOne {
@@ -110,7 +114,34 @@ func Load(runtime *ort.Runtime, dir string, o Options) (*Evaluator, error) {
 	if e.fingerprint, err = fingerprint(dir, checkpoint, o); err != nil {
 		return nil, err
 	}
-	return e, e.open(runtime, dir, graph)
+	if err := e.open(runtime, checkpoint, graph); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// weightsFolder is the folder that holds the shards: another than the
+// checkpoint's where that has links, as a hub's cache has.
+func weightsFolder(checkpoint *safetensors.Checkpoint) (string, error) {
+	folder := ""
+	for _, name := range checkpoint.Names() {
+		t, _ := checkpoint.Tensor(name)
+		switch dir := filepath.Dir(t.Path); {
+		case folder == "":
+			folder = dir
+		case folder != dir:
+			return "", fmt.Errorf("imagedoctor: tensor %s lies in another folder than the shards before it", name)
+		}
+	}
+	return folder, nil
+}
+
+func readTokenizer(dir string) (*tokenizer.Tokenizer, error) {
+	t, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
+	if err != nil {
+		return nil, fmt.Errorf("imagedoctor: %w", err)
+	}
+	return t, nil
 }
 
 func (o Options) check() error {
@@ -121,24 +152,61 @@ func (o Options) check() error {
 	return nil
 }
 
-// form is the graph that the options ask for.
+// form is the graph that the options ask for. A GPU has the language model and
+// the vision tower in bfloat16 and the heatmap heads, whose convolutions know no
+// bfloat16, in float16.
 func (e *Evaluator) form() graphOptions {
-	return graphOptions{dtype: onnx.Float32, heads: onnx.Float32, penalty: e.options.RepetitionPenalty != 1, imageStart: e.imageStart, draft: e.draft}
+	o := graphOptions{
+		dtype: onnx.Float32, heads: onnx.Float32,
+		penalty: e.options.RepetitionPenalty != 1, imageStart: e.imageStart, draft: e.draft,
+	}
+	if e.options.Provider.Kind == ort.CUDA && !e.options.Float32 {
+		o.dtype, o.heads, o.paged = onnx.BFloat16, onnx.Float16, true
+	}
+	return o
 }
 
-func (e *Evaluator) open(runtime *ort.Runtime, dir string, graph *onnx.Graph) error {
+// provider is p with what the form of the graph needs: convolutions with channels
+// last for half precision, and no TensorFloat-32 for what is to be exact.
+func (o graphOptions) provider(p ort.Provider) ort.Provider {
+	if p.Kind != ort.CUDA {
+		return p
+	}
+	options := map[string]string{"prefer_nhwc": "1"}
+	if o.dtype == onnx.Float32 {
+		options = map[string]string{"use_tf32": "0"}
+	}
+	maps.Copy(options, p.Options)
+	p.Options = options
+	return p
+}
+
+func (e *Evaluator) open(runtime *ort.Runtime, checkpoint *safetensors.Checkpoint, graph *onnx.Graph) error {
 	model, err := graph.Marshal()
+	if err != nil {
+		return err
+	}
+	dir, err := weightsFolder(checkpoint)
 	if err != nil {
 		return err
 	}
 	e.inputs = graph.InputNames()
 	e.session, err = runtime.NewSession(model, e.inputs, graph.OutputNames(), ort.SessionOptions{
-		Provider: e.options.Provider, Threads: e.options.Threads, InitializersDir: dir,
+		Provider: e.form().provider(e.options.Provider), Threads: e.options.Threads, InitializersDir: dir,
 	})
 	if err != nil {
-		return fmt.Errorf("imagedoctor: loading %s: %w", filepath.Base(dir), err)
+		return fmt.Errorf("imagedoctor: loading the graph: %w", memoryError(err))
 	}
 	return nil
+}
+
+// memoryError marks the want of memory as the scheduler knows it, which then
+// tries smaller batches.
+func memoryError(err error) error {
+	if errors.Is(err, ort.ErrOutOfMemory) {
+		return fmt.Errorf("%w: %w", reward.ErrOutOfMemory, err)
+	}
+	return err
 }
 
 // Close frees the session. The evaluator must not be used afterwards.
@@ -165,7 +233,7 @@ func fingerprint(dir string, checkpoint *safetensors.Checkpoint, o Options) (str
 		return "", fmt.Errorf("imagedoctor: %w", err)
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%v %v %v\n", weights, o.RepetitionPenalty, o.MaxNewTokens, o.Provider.Kind)
+	fmt.Fprintf(sum, "%s\n%v %v %v %v\n", weights, o.RepetitionPenalty, o.MaxNewTokens, o.Provider.Kind, o.Float32)
 	if o.Prefix != nil {
 		fmt.Fprintf(sum, "prefix %q\n", *o.Prefix)
 	}
@@ -225,7 +293,7 @@ func (e *Evaluator) evaluate(ctx context.Context, mode reward.Mode, samples []re
 	}
 	out, err := e.session.Run(ctx, e.batch(mode, ready).inputs(e.inputs))
 	if err != nil {
-		return fmt.Errorf("imagedoctor: %d pictures: %w", len(rows), err)
+		return fmt.Errorf("imagedoctor: %d pictures: %w", len(rows), memoryError(err))
 	}
 	for r, i := range rows {
 		results[i] = e.result(mode, ready[r], out, r)

@@ -3,11 +3,9 @@ package imagedoctor
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/pixels"
-	"github.com/denseflow/densereward/engine/tokenizer"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -97,7 +95,7 @@ func (e *Evaluator) result(mode reward.Mode, p *prepared, out []ort.Tensor, r in
 	var ids []int32
 	for _, id := range out[0].Int64s()[r*length : (r+1)*length] {
 		ids = append(ids, int32(id))
-		if e.config.endsAnswer(int32(id)) {
+		if e.config.IsEOS(int32(id)) {
 			break
 		}
 	}
@@ -116,30 +114,4 @@ func (e *Evaluator) result(mode reward.Mode, p *prepared, out []ort.Tensor, r in
 		result.Boxes = ParseBoxes(text)
 	}
 	return result
-}
-
-func (c Config) endsAnswer(id int32) bool {
-	for _, end := range c.EOSTokenIDs {
-		if id == end {
-			return true
-		}
-	}
-	return false
-}
-
-// checkTokenizer makes sure that the tokenizer and the configuration speak of
-// the same tokens.
-func (c Config) checkTokenizer(t *tokenizer.Tokenizer) error {
-	var wrong []string
-	for token, id := range map[string]int32{
-		imagePad: c.ImageTokenID, misalignmentToken: c.MisalignmentTokenID, artifactToken: c.ArtifactTokenID,
-	} {
-		if got, ok := t.TokenID(token); !ok || got != id {
-			wrong = append(wrong, fmt.Sprintf("%s is not token %d", token, id))
-		}
-	}
-	if wrong != nil {
-		return fmt.Errorf("imagedoctor: tokenizer.json: %s", strings.Join(wrong, "; "))
-	}
-	return nil
 }
