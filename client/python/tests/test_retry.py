@@ -9,7 +9,7 @@ from stub import ok, refusal, scripted
 
 import densereward
 from densereward.call import Call
-from densereward.servers import Backoff, Servers
+from densereward.servers import Backoff, Servers, rank
 
 PICTURES = np.zeros((2, 8, 8, 3), np.uint8)
 PROMPTS = ["a", "b"]
@@ -190,6 +190,24 @@ class TestLeavingServersAlone:
         for server, seconds in zip(servers.all, (30.0, 10.0, 20.0)):
             servers.failed(server, now[0], densereward.Overloaded("full"), seconds)
         assert self.pick(servers) == ("b", 10.0)
+
+    def test_requests_of_a_step_meet_at_one_server(self, servers):
+        for step in map(str, range(20)):
+            met = {servers.choose(step)[0].address for _ in range(5)}
+            assert met == {min("abc", key=lambda a: rank(step, a))}
+        assert len({servers.choose(str(s))[0].address for s in range(20)}) == 3
+
+    def test_a_step_waits_for_its_server_while_it_is_full_and_leaves_it_when_it_is_down(self, servers, now):
+        first, second, _ = sorted(servers.all, key=lambda s: rank("7", s.address))
+        servers.failed(first, now[0], densereward.Overloaded("full"), 30.0)
+        assert servers.choose("7") == (first, 30.0)
+        servers.failed(first, now[0], densereward.ConnectionFailed("gone"), None)
+        assert servers.choose("7") == (second, 0.0)
+
+    def test_the_order_of_servers_is_the_one_that_all_clients_share(self):
+        """As the Go client has it: FNV-1a over the step, a zero byte, the address."""
+        assert rank("", "") == 0xAF63BD4C8601B7DF  # computed by Go
+        assert rank("12", "http://a:8080") == 0xCE869DC030EEF1E1
 
     def test_half_of_a_pause_is_random(self):
         assert [Backoff(1.0, 8.0, rand=lambda r=r: r).pause(1) for r in (0.0, 0.5, 1.0)] == [0.5, 0.75, 1.0]

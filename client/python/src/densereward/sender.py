@@ -41,7 +41,8 @@ class Sender:
         def post(server: Server) -> Answer:
             return server.transport.post("/v1/score", message, _headers(call, request_id), call)
 
-        answer = self._exchange(call, post)
+        groups = body.get("groups")
+        answer = self._exchange(call, post, groups["step"] if isinstance(groups, dict) else None)
         if answer.status != 200:
             raise _refusal(answer)
         return decode(answer.body)
@@ -57,12 +58,13 @@ class Sender:
             raise InvalidResponse(f"/v1/models: {e}") from e
         return models
 
-    def _exchange(self, call: Call, once: Callable[[Server], Answer]) -> Answer:
-        """The first answer that another try would not better, from any server."""
+    def _exchange(self, call: Call, once: Callable[[Server], Answer], step: Optional[str] = None) -> Answer:
+        """The first answer that another try would not better, from any server, or
+        from that of a step."""
         failure: Optional[DenseRewardError] = None
         try:
             for made in itertools.count(1):
-                server = self._servers.take(call)
+                server = self._servers.take(call, step)
                 began = self._servers.now()
                 retry_after = 0.0
                 try:

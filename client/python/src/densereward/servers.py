@@ -27,6 +27,15 @@ def addresses(given: Union[str, Sequence[str]]) -> List[str]:
     return cleaned
 
 
+def rank(step: str, address: str) -> int:
+    """Orders servers for a step, the lowest first, in a way that all clients
+    share: FNV-1a of 64 bits. They must be given the same addresses."""
+    h = 0xCBF29CE484222325
+    for byte in f"{step}\0{address}".encode():
+        h = (h ^ byte) * 0x100000001B3 % (1 << 64)
+    return h
+
+
 class Backoff:
     """The pause after a number of failures in a row: ``first`` seconds, doubled at
     every further one up to ``most``, of which a random half is left out so that
@@ -93,28 +102,40 @@ class Servers:
         self._lock = threading.Lock()
         self._turn = 0
 
-    def choose(self) -> Tuple[Server, float]:
-        """The server with the least to do of those not left alone, in turn among
-        equals, now with one request more to do; else the one that is left alone
-        the shortest, and for how long."""
+    def choose(self, step: Optional[str] = None) -> Tuple[Server, float]:
+        """The server for the next request, now with one more to do; or, with a
+        wait in seconds, the one to ask again after that.
+
+        Of those not left alone it is the one with the least to do, in turn among
+        equals. Requests of one step go to one server, whichever client sends them,
+        because their groups come together there: to the first in the step's own
+        order that is up, and they wait for it while it is full.
+        """
         now = self.now()
         with self._lock:
-            self._turn += 1
-            turned = self.all[self._turn % len(self.all) :] + self.all[: self._turn % len(self.all)]
-            free = [s for s in turned if s.resumes_at <= now]
-            if free:
-                chosen = min(free, key=lambda s: s.in_flight)
+            chosen = self._in_turn(now) if step is None else self._of_step(step, now)
+            wait = max(0.0, chosen.resumes_at - now)
+            if wait == 0:
                 chosen.in_flight += 1
-                return chosen, 0.0
-            soonest = min(turned, key=lambda s: s.resumes_at)
-            return soonest, soonest.resumes_at - now
+            return chosen, wait
 
-    def take(self, call: Call) -> Server:
+    def _in_turn(self, now: float) -> Server:
+        self._turn += 1
+        turned = self.all[self._turn % len(self.all) :] + self.all[: self._turn % len(self.all)]
+        free = [s for s in turned if s.resumes_at <= now]
+        return min(free, key=lambda s: s.in_flight) if free else min(turned, key=lambda s: s.resumes_at)
+
+    def _of_step(self, step: str, now: float) -> Server:
+        ordered = sorted(self.all, key=lambda s: rank(step, s.address))
+        up = [s for s in ordered if not (s.suspect and s.resumes_at > now)]
+        return up[0] if up else min(ordered, key=lambda s: s.resumes_at)
+
+    def take(self, call: Call, step: Optional[str] = None) -> Server:
         """A server to send one request to, to be given back. Waits while all are
         left alone; raises when the call is over."""
         while True:
-            server, wait = self.choose()
-            if wait <= 0:
+            server, wait = self.choose(step)
+            if wait == 0:
                 return server
             call.sleep(wait)
 
