@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -12,10 +13,13 @@ import (
 type Option func(*options)
 
 type options struct {
+	addresses   []string
 	http        *http.Client
 	token       string
 	limits      reward.Limits
+	part        int
 	maxResponse int64
+	timeout     time.Duration
 	tries       int
 	firstPause  time.Duration
 	maxPause    time.Duration
@@ -29,39 +33,87 @@ func defaultOptions() options {
 		http:        &http.Client{Transport: transport()},
 		limits:      reward.DefaultLimits(),
 		maxResponse: 1 << 30,
-		tries:       6,
+		tries:       10,
 		firstPause:  100 * time.Millisecond,
 		maxPause:    10 * time.Second,
 		now:         time.Now,
 		sleep:       sleep,
-		random:      random,
+		random:      rand.Float64,
 	}
 }
 
 // transport keeps a connection for each request in flight and writes bodies in
 // pieces that suit pictures.
 func transport() *http.Transport {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.MaxIdleConnsPerHost = 64
-	t.WriteBufferSize = 256 << 10
-	t.ReadBufferSize = 64 << 10
-	t.DisableCompression = true
-	return t
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		MaxIdleConnsPerHost:   64,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		WriteBufferSize:       256 << 10,
+		ReadBufferSize:        64 << 10,
+		DisableCompression:    true,
+		ForceAttemptHTTP2:     false, // one connection would carry all uploads
+	}
 }
 
-// WithHTTPClient sends through another HTTP client, for TLS or a proxy.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// backoff is the pause after the given try: the first pause, doubled with
+// every further try up to the cap, of which a random half is left out so that
+// clients spread.
+func (o *options) backoff(try int) time.Duration {
+	pause := o.maxPause
+	if shift := try - 1; shift < 30 && o.firstPause<<shift < o.maxPause {
+		pause = o.firstPause << shift
+	}
+	return pause/2 + time.Duration(o.random()*float64(pause/2))
+}
+
+// partSize is the most samples that are sent as one request.
+func (o *options) partSize() int {
+	if o.part > 0 {
+		return o.part
+	}
+	return o.limits.Samples
+}
+
+// WithServers adds servers of the same evaluators. Requests take turns on all,
+// and one that fails on one server goes to the next. Requests with a step in
+// their groups all go to one server, the same for every client with the same
+// addresses, so that their groups meet.
+func WithServers(addresses ...string) Option {
+	return func(o *options) { o.addresses = append(o.addresses, addresses...) }
+}
+
+// WithHTTPClient sends through another HTTP client, for TLS or a proxy of its
+// own. The default one keeps up to 64 idle connections to each server.
 func WithHTTPClient(c *http.Client) Option { return func(o *options) { o.http = c } }
 
 // WithToken sends a bearer token.
 func WithToken(token string) Option { return func(o *options) { o.token = token } }
 
-// WithTries bounds how often a request is sent, 1 for no retries. The default
-// is 6.
+// WithTimeout bounds each Score with all its tries. The default is none but
+// the context's.
+func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
+
+// WithTries bounds how often a request is sent to each server, 1 for no
+// retries. The default is 10.
 func WithTries(n int) Option { return func(o *options) { o.tries = max(n, 1) } }
 
 // WithBackoff sets the pause after the first try, which doubles with every
-// further one, and its cap. The defaults are 100 ms and 10 s. A Retry-After of
-// the server can make a pause longer.
+// further one, and its cap. The defaults are 100 ms and 10 s. The Retry-After
+// of a server can make a pause longer.
 func WithBackoff(first, most time.Duration) Option {
 	return func(o *options) { o.firstPause, o.maxPause = first, most }
 }
@@ -69,6 +121,11 @@ func WithBackoff(first, most time.Duration) Option {
 // WithLimits refuses requests that exceed the limits before they are sent, for
 // servers whose limits are not the default.
 func WithLimits(l reward.Limits) Option { return func(o *options) { o.limits = l } }
+
+// WithPartSize sends requests of more than n samples in parts of at most n. The
+// default is the limit on samples. Parts of one request cannot have advantages
+// within it: their groups may be torn apart.
+func WithPartSize(n int) Option { return func(o *options) { o.part = n } }
 
 // WithMaxResponse bounds the bytes of a response, 1 GiB by default.
 func WithMaxResponse(n int64) Option { return func(o *options) { o.maxResponse = n } }

@@ -1,0 +1,142 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/denseflow/densereward/reward"
+)
+
+// exchangeError is a failure with where it happened.
+type exchangeError struct {
+	server    string
+	requestID string        // "" if the server gave none
+	pause     time.Duration // what the server's Retry-After asks for
+	broken    bool          // below HTTP: refused, reset, cut short
+	cause     error
+}
+
+func (e *exchangeError) Error() string {
+	if e.requestID != "" {
+		return fmt.Sprintf("%s: request %s: %v", e.server, e.requestID, e.cause)
+	}
+	return fmt.Sprintf("%s: %v", e.server, e.cause)
+}
+
+func (e *exchangeError) Unwrap() error { return e.cause }
+
+// retryable reports whether another try can do better.
+func retryable(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	var failed *exchangeError
+	if errors.As(err, &failed) && failed.broken {
+		return true
+	}
+	var e *reward.Error
+	return errors.As(err, &e) && (e.Status() == http.StatusTooManyRequests || e.Status() == http.StatusServiceUnavailable)
+}
+
+// exchange sends the message to s once.
+func (c *Client) exchange(ctx context.Context, s *server, message *reward.Message) (*reward.Response, error) {
+	failed := &exchangeError{server: s.base}
+	r, err := c.newRequest(ctx, http.MethodPost, s.base+reward.ScorePath)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Content-Type", reward.MediaType)
+	r.ContentLength = message.Len()
+	r.Body = message.Reader()
+	r.GetBody = func() (io.ReadCloser, error) { return message.Reader(), nil }
+	answer, err := c.opts.http.Do(r)
+	if err != nil {
+		failed.cause, failed.broken = err, true
+		return nil, failed
+	}
+	defer func() { _ = answer.Body.Close() }()
+	failed.requestID = answer.Header.Get(reward.HeaderRequestID)
+	body, err := readBody(answer, c.opts.maxResponse)
+	if err != nil {
+		failed.cause, failed.broken = err, errors.Is(err, errCutShort)
+		return nil, failed
+	}
+	if answer.StatusCode != http.StatusOK {
+		failed.cause, failed.pause = statusError(answer, body), retryAfter(answer.Header, c.opts.now())
+		return nil, failed
+	}
+	response, err := reward.DecodeResponse(body)
+	if err != nil {
+		failed.cause = fmt.Errorf("response: %w", err)
+		return nil, failed
+	}
+	return response, nil
+}
+
+// newRequest makes a request with the client's headers.
+func (c *Client) newRequest(ctx context.Context, method, address string) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, method, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	if c.opts.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.opts.token)
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		left := deadline.Sub(c.opts.now()).Seconds()
+		r.Header.Set(reward.HeaderTimeout, strconv.FormatFloat(max(left, 0.001), 'f', 3, 64))
+	}
+	return r, nil
+}
+
+var errCutShort = errors.New("the answer was cut short")
+
+// readBody reads a body of at most limit bytes into one buffer.
+func readBody(answer *http.Response, limit int64) ([]byte, error) {
+	n := answer.ContentLength
+	if n > limit {
+		return nil, fmt.Errorf("the answer has %d bytes, limit %d", n, limit)
+	}
+	if n >= 0 {
+		body := make([]byte, n)
+		if _, err := io.ReadFull(answer.Body, body); err != nil {
+			return nil, fmt.Errorf("%w: %w", errCutShort, err)
+		}
+		return body, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errCutShort, err)
+	}
+	if int64(len(body)) > limit {
+		return nil, fmt.Errorf("the answer exceeds %d bytes", limit)
+	}
+	return body, nil
+}
+
+// statusError is the error that an answer other than 200 stands for. One that
+// is not the protocol's, such as a proxy's, has a code made of its status.
+func statusError(answer *http.Response, body []byte) *reward.Error {
+	if e, err := reward.DecodeError(body, answer.StatusCode); err == nil {
+		return e
+	}
+	return reward.ErrorByCode("http_"+strconv.Itoa(answer.StatusCode), answer.StatusCode, answer.Status)
+}
+
+// retryAfter reads the header in seconds or as a date; 0 without one.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := h.Get("Retry-After")
+	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds > 0 && seconds < math.MaxInt32 {
+		return time.Duration(seconds * float64(time.Second))
+	}
+	if date, err := http.ParseTime(text); err == nil {
+		return max(date.Sub(now), 0)
+	}
+	return 0
+}

@@ -1,0 +1,97 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/denseflow/densereward/reward"
+)
+
+// Models is what a server's requests can name, the default evaluator first.
+type Models struct {
+	Protocol   int         `json:"protocol"`
+	Evaluators []Evaluator `json:"evaluators"`
+	Decoders   []Decoder   `json:"decoders"`
+}
+
+// Evaluator describes an evaluator; see reward.Description.
+type Evaluator struct {
+	Name          string        `json:"name"`
+	Fingerprint   string        `json:"fingerprint"`
+	Modes         []reward.Mode `json:"modes"`
+	HeatmapHeight int           `json:"heatmap_height"`
+	HeatmapWidth  int           `json:"heatmap_width"`
+	Demonstration bool          `json:"demonstration"`
+}
+
+// Decoder describes a latent decoder; see reward.DecoderDescription.
+type Decoder struct {
+	Name        string `json:"name"`
+	Fingerprint string `json:"fingerprint"`
+	Channels    int    `json:"channels"`
+	Packed      bool   `json:"packed"`
+	PixelScale  int    `json:"pixel_scale"`
+}
+
+// Models asks the first server that answers. It does not retry.
+func (c *Client) Models(ctx context.Context) (*Models, error) {
+	var failures []error
+	for _, s := range c.servers.all {
+		body, err := c.get(ctx, s, reward.ModelsPath)
+		if err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		m := &Models{}
+		if err := json.Unmarshal(body, m); err != nil {
+			return nil, fmt.Errorf("client: %s: list of models: %w", s.base, err)
+		}
+		return m, nil
+	}
+	return nil, fmt.Errorf("client: %w", errors.Join(failures...))
+}
+
+// Ready fails, for the first reason, unless all servers are ready for
+// requests. It does not retry.
+func (c *Client) Ready(ctx context.Context) error {
+	for _, s := range c.servers.all {
+		if _, err := c.get(ctx, s, "/readyz"); err != nil {
+			return fmt.Errorf("client: %w", err)
+		}
+	}
+	return nil
+}
+
+// maxJSON bounds the answers of the server's JSON paths.
+const maxJSON = 1 << 20
+
+// get reads one of the server's JSON paths.
+func (c *Client) get(ctx context.Context, s *server, path string) ([]byte, error) {
+	r, err := c.newRequest(ctx, http.MethodGet, s.base+path)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.opts.http.Do(r)
+	if err != nil {
+		return nil, &exchangeError{server: s.base, cause: err, broken: true}
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, err := readBody(answer, maxJSON)
+	if err != nil {
+		return nil, &exchangeError{server: s.base, cause: err}
+	}
+	if answer.StatusCode == http.StatusOK {
+		return body, nil
+	}
+	var failure struct{ Code, Message string }
+	if json.Unmarshal(body, &failure) != nil || failure.Code == "" {
+		failure.Code, failure.Message = fmt.Sprintf("http_%d", answer.StatusCode), answer.Status
+	}
+	return nil, &exchangeError{
+		server: s.base, requestID: answer.Header.Get(reward.HeaderRequestID),
+		cause: reward.ErrorByCode(failure.Code, answer.StatusCode, failure.Message),
+	}
+}

@@ -1,0 +1,169 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/denseflow/densereward/reward"
+)
+
+// errTorn says why a request cannot be sent in parts.
+var errTorn = errors.New("client: a request of several parts cannot have advantages of its own groups: send fewer samples, or groups with a step, size and members")
+
+// scoreParts sends q in parts of equal size, all at the same time, and joins
+// their responses. The first failure ends the others.
+func (c *Client) scoreParts(ctx context.Context, q *reward.Request) (*reward.Response, error) {
+	if q.Advantage != nil && q.Advantage.Method != reward.AdvantageNone && (q.Groups.Step == "" || q.Groups.Members == nil) {
+		return nil, errTorn
+	}
+	if q.Images != nil && len(q.Images) != len(q.Prompts) {
+		return nil, fmt.Errorf("client: %w", reward.ErrImageCountMismatch.With("images: %d for %d prompts", len(q.Images), len(q.Prompts)))
+	}
+	size := c.opts.partSize()
+	n := (len(q.Prompts) + size - 1) / size
+	responses, failures := make([]*reward.Response, n), make([]error, n)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var sending sync.WaitGroup
+	for i := range n {
+		part, err := part(q, i*size, min((i+1)*size, len(q.Prompts)))
+		if err != nil {
+			return nil, err
+		}
+		sending.Go(func() {
+			responses[i], failures[i] = c.scoreOne(ctx, part)
+			if failures[i] != nil {
+				cancel(failures[i])
+			}
+		})
+	}
+	sending.Wait()
+	if slices.IndexFunc(failures, func(err error) bool { return err != nil }) >= 0 {
+		return nil, context.Cause(ctx)
+	}
+	return join(responses)
+}
+
+// part is samples [from,to) of q.
+func part(q *reward.Request, from, to int) (*reward.Request, error) {
+	p := *q
+	p.Prompts = q.Prompts[from:to]
+	if q.Images != nil {
+		p.Images = q.Images[from:to]
+	}
+	if q.Latents != nil {
+		if err := q.Latents.Check(); err != nil {
+			return nil, fmt.Errorf("client: latents: %w", err)
+		}
+		if len(q.Latents.Shape) == 0 || q.Latents.Shape[0] != len(q.Prompts) {
+			return nil, fmt.Errorf("client: %w", reward.ErrImageCountMismatch.With("latents: shape %v for %d prompts", q.Latents.Shape, len(q.Prompts)))
+		}
+		stride := len(q.Latents.Data) / len(q.Prompts)
+		p.Latents = &reward.Tensor{
+			Type:  q.Latents.Type,
+			Shape: append([]int{to - from}, q.Latents.Shape[1:]...),
+			Data:  q.Latents.Data[from*stride : to*stride],
+		}
+	}
+	if q.Groups.Names != nil {
+		p.Groups.Names = q.Groups.Names[from:to]
+	}
+	if q.Groups.Members != nil {
+		p.Groups.Members = q.Groups.Members[from:to]
+	}
+	return &p, nil
+}
+
+// join makes one response of those of a request's parts. Timings are the
+// longest of any part.
+func join(parts []*reward.Response) (*reward.Response, error) {
+	all := &reward.Response{Evaluator: parts[0].Evaluator, Model: parts[0].Model, TimingMS: map[string]float64{}}
+	for _, p := range parts {
+		if p.Model != all.Model {
+			return nil, fmt.Errorf("client: servers of different checkpoints answered: %.80q and %.80q", all.Model, p.Model)
+		}
+		all.Rewards = append(all.Rewards, p.Rewards...)
+		for s := range p.Scores {
+			all.Scores[s] = append(all.Scores[s], p.Scores[s]...)
+		}
+		all.Missing = append(all.Missing, p.Missing...)
+		all.Errors = append(all.Errors, p.Errors...)
+		all.Cached = append(all.Cached, p.Cached...)
+		all.Texts = append(all.Texts, p.Texts...)
+		all.Boxes = append(all.Boxes, p.Boxes...)
+		all.Images = append(all.Images, p.Images...)
+		for stage, ms := range p.TimingMS {
+			all.TimingMS[stage] = max(all.TimingMS[stage], ms)
+		}
+	}
+	return all, joinMaps(all, parts)
+}
+
+// joinMaps joins the tensors of a request's parts.
+func joinMaps(all *reward.Response, parts []*reward.Response) (err error) {
+	lead := parts[0] // the first part that has maps of a sample
+	for i := len(parts) - 1; i >= 0; i-- {
+		if slices.Contains(parts[i].Errors, nil) {
+			lead = parts[i]
+		}
+	}
+	tensors := func(of func(*reward.Response) *reward.Tensor) *reward.Tensor {
+		var joined *reward.Tensor
+		if err == nil {
+			joined, err = concatenate(parts, of(lead), of)
+		}
+		return joined
+	}
+	if lead.Dense != nil {
+		all.Dense = &reward.DenseMaps{
+			Height: lead.Dense.Height, Width: lead.Dense.Width,
+			Weight: tensors(func(p *reward.Response) *reward.Tensor { return p.Dense.Weight }),
+			Reward: tensors(func(p *reward.Response) *reward.Tensor { return p.Dense.Reward }),
+		}
+	}
+	if lead.Heatmaps != nil {
+		all.Heatmaps = &reward.Heatmaps{
+			Misalignment: tensors(func(p *reward.Response) *reward.Tensor { return p.Heatmaps.Misalignment }),
+			Artifact:     tensors(func(p *reward.Response) *reward.Tensor { return p.Heatmaps.Artifact }),
+		}
+	}
+	if lead.Advantages != nil {
+		all.Advantages = tensors(func(p *reward.Response) *reward.Tensor { return p.Advantages })
+	}
+	return err
+}
+
+// concatenate joins tensors of like's kind along their first dimension. A part
+// of which every sample failed may have another grid, and has nothing but NaN
+// to say.
+func concatenate(parts []*reward.Response, like *reward.Tensor, of func(*reward.Response) *reward.Tensor) (*reward.Tensor, error) {
+	all := &reward.Tensor{Type: like.Type, Shape: slices.Clone(like.Shape)}
+	all.Shape[0] = 0
+	for _, p := range parts {
+		t := of(p)
+		if t.Type != all.Type || !slices.Equal(t.Shape[1:], all.Shape[1:]) {
+			if slices.Contains(p.Errors, nil) {
+				return nil, fmt.Errorf("client: %w", reward.ErrGridMismatch.With("parts of the request have maps of shape %v and %v: name a grid by height and width", like.Shape, t.Shape))
+			}
+			t = allNaN(like, len(p.Errors))
+		}
+		all.Shape[0] += t.Shape[0]
+		all.Data = append(all.Data, t.Data...)
+	}
+	return all, nil
+}
+
+// allNaN is a float32 tensor of n maps of like's shape.
+func allNaN(like *reward.Tensor, n int) *reward.Tensor {
+	shape := append([]int{n}, like.Shape[1:]...)
+	elements, _ := reward.Elements(shape)
+	values := make([]float32, elements)
+	for i := range values {
+		values[i] = float32(math.NaN())
+	}
+	return reward.Float32Tensor(values, shape...)
+}

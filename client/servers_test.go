@@ -1,0 +1,122 @@
+package client_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/denseflow/densereward/client"
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/rewardtest"
+)
+
+// three are servers with a script each, and a client of all.
+func three(t *testing.T, clock *clock, opts ...client.Option) ([]*script, *client.Client) {
+	t.Helper()
+	var scripts []*script
+	var addresses []string
+	for range 3 {
+		s := &script{next: newServer(t, &rewardtest.Fake{})}
+		scripts, addresses = append(scripts, s), append(addresses, listen(t, s))
+	}
+	opts = append(opts, client.WithServers(addresses[1:]...), clock.option())
+	return scripts, newClient(t, addresses[0], opts...)
+}
+
+func counts(scripts []*script) (n [3]int) {
+	for i, s := range scripts {
+		n[i] = s.requests()
+	}
+	return n
+}
+
+func mustScore(t *testing.T, c *client.Client, q *reward.Request) *reward.Response {
+	t.Helper()
+	p, err := c.Score(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestServersTakeTurns(t *testing.T) {
+	scripts, c := three(t, newClock())
+	for range 6 {
+		mustScore(t, c, rollout(1))
+	}
+	if counts(scripts) != [3]int{2, 2, 2} {
+		t.Errorf("requests went %v", counts(scripts))
+	}
+}
+
+func TestARequestGoesToTheNextServerWithoutAPause(t *testing.T) {
+	clock := newClock()
+	scripts, c := three(t, clock)
+	scripts[0].steps = []http.HandlerFunc{breaks}
+	scripts[1].steps = []http.HandlerFunc{fails(reward.ErrOverloaded, "Retry-After", "60")}
+	mustScore(t, c, rollout(1))
+	if counts(scripts) != [3]int{1, 1, 1} || len(clock.pauses) != 0 {
+		t.Errorf("requests went %v with pauses %v", counts(scripts), clock.pauses)
+	}
+	// Those that failed rest, the one for its Retry-After.
+	mustScore(t, c, rollout(1))
+	mustScore(t, c, rollout(1))
+	if counts(scripts) != [3]int{1, 1, 3} {
+		t.Errorf("requests went %v while two servers rested", counts(scripts))
+	}
+	clock.at = clock.at.Add(time.Minute)
+	for range 3 {
+		mustScore(t, c, rollout(1))
+	}
+	if counts(scripts) != [3]int{2, 2, 4} {
+		t.Errorf("requests went %v after the rest", counts(scripts))
+	}
+}
+
+func TestAllServersAreTriedBeforeAPause(t *testing.T) {
+	clock := newClock()
+	scripts, c := three(t, clock, client.WithTries(2))
+	for _, s := range scripts {
+		s.next = fails(reward.ErrNotReady)
+	}
+	_, err := c.Score(t.Context(), rollout(1))
+	if !errors.Is(err, reward.ErrNotReady) || counts(scripts) != [3]int{2, 2, 2} || len(clock.pauses) != 1 {
+		t.Errorf("%v: requests went %v with pauses %v", err, counts(scripts), clock.pauses)
+	}
+}
+
+func TestRequestsOfAStepMeetOnOneServer(t *testing.T) {
+	used := map[[3]int]bool{}
+	for step := range 12 {
+		scripts, c := three(t, newClock())
+		for member := range 2 {
+			q := rollout(1)
+			q.Groups = reward.Groups{Step: fmt.Sprint("step ", step), Size: 1, Members: []int{0}}
+			q.Prompts[0] = fmt.Sprint(member)
+			q.Advantage = &reward.Advantage{Method: reward.AdvantageFlowGRPO}
+			mustScore(t, c, q)
+		}
+		n := counts(scripts)
+		if n[0]+n[1]+n[2] != 2 || n[0] == 1 || n[1] == 1 {
+			t.Errorf("step %d: requests went %v", step, n)
+		}
+		used[n] = true
+	}
+	if len(used) < 2 {
+		t.Error("every step went to the same server")
+	}
+}
+
+func TestALostServerCostsNothing(t *testing.T) {
+	good := listen(t, newServer(t, &rewardtest.Fake{}))
+	clock := newClock()
+	c := newClient(t, "http://127.0.0.1:1", client.WithServers(good), clock.option())
+	for range 4 {
+		mustScore(t, c, rollout(1))
+	}
+	if len(clock.pauses) != 0 {
+		t.Errorf("paused for %v", clock.pauses)
+	}
+}
