@@ -96,7 +96,7 @@ func (a *paddedAttention) attend(i int, qkv onnx.Value) onnx.Value {
 	heads, kvHeads, size := int64(c.NumHeads), int64(c.NumKVHeads), int64(c.HeadDim)
 	parts := g.Split(a.spread(qkv), -1, heads*size, kvHeads*size, kvHeads*size)
 	rotate := func(x onnx.Value, heads int64) onnx.Value {
-		return g.RotaryEmbedding(x, a.rows, a.e.rotation.cos, a.e.rotation.sin, heads)
+		return g.RotaryEmbedding(x, a.rows, a.e.rotation.cos, a.e.rotation.sin, heads, false)
 	}
 	query := rotate(parts[0], heads)
 	key := a.heads(rotate(parts[1], kvHeads))

@@ -29,6 +29,8 @@ type vision struct {
 
 	order   []int64       // patch of each place in window order
 	windows []windowGroup // runs of windows of one size, in that order
+
+	cos, sin onnx.Value // of the rotary embedding
 }
 
 // windowGroup is count consecutive windows of size patches each.
@@ -74,24 +76,26 @@ func windowOrder(units, window, patches int) (order []int64, groups []windowGrou
 	return order, groups
 }
 
-// rotary is the cosines and sines (P,head/2) of the two-dimensional rotary
-// embedding, row i for the patch order[i]: the first half of a row turns with
-// the patch's row in the picture, the second with its column.
-func (v *vision) rotary() (cos, sin []float32) {
-	half := v.c.HiddenSize / v.c.NumHeads / 2
-	freqs := half / 2
+// rotary is the cosines and sines (P,width/2) of the two-dimensional rotary
+// embedding for heads of size that stand side by side in width, row i for the
+// patch order[i]: the first half of a head's row turns with the patch's row in
+// the picture, the second with its column.
+func (v *vision) rotary(size, width int) (cos, sin []float32) {
+	freqs := size / 4
 	merge := v.c.SpatialMergeSize
 	for _, p := range v.order {
 		unit, within := int(p)/(merge*merge), int(p)%(merge*merge)
 		side := v.grid / merge
 		row := unit/side*merge + within/merge
 		col := unit%side*merge + within%merge
-		for _, at := range []int{row, col} {
-			for f := range freqs {
-				inverse := float32(1 / math.Pow(visionRopeTheta, float64(2*f)/float64(half)))
-				angle := float64(float32(at) * inverse)
-				cos = append(cos, float32(math.Cos(angle)))
-				sin = append(sin, float32(math.Sin(angle)))
+		for range width / size {
+			for _, at := range []int{row, col} {
+				for f := range freqs {
+					inverse := float32(1 / math.Pow(visionRopeTheta, float64(4*f)/float64(size)))
+					angle := float64(float32(at) * inverse)
+					cos = append(cos, float32(math.Cos(angle)))
+					sin = append(sin, float32(math.Sin(angle)))
+				}
 			}
 		}
 	}
@@ -111,13 +115,13 @@ func (v *vision) features(g *onnx.Graph, patches onnx.Value) (out onnx.Value) {
 		x := g.Cast(g.Gather(patches, onnx.Const(g, v.order, places), 1), v.dtype)
 		x = g.Linear(x, weight, onnx.Value{})
 
-		cosines, sines := v.rotary()
-		half := int64(c.HiddenSize / c.NumHeads / 2)
-		cos := g.Cast(onnx.Const(g, cosines, places, half), v.dtype)
-		sin := g.Cast(onnx.Const(g, sines, places, half), v.dtype)
+		size, width := c.HiddenSize/c.NumHeads, v.rotaryWidth()
+		cosines, sines := v.rotary(size, width)
+		v.cos = g.Cast(onnx.Const(g, cosines, places, int64(width/2)), v.dtype)
+		v.sin = g.Cast(onnx.Const(g, sines, places, int64(width/2)), v.dtype)
 		var branch onnx.Value
 		for i := range c.Depth {
-			g.Scope(fmt.Sprintf("blocks.%d", i), func() { x, branch = v.block(g, i, x, branch, cos, sin) })
+			g.Scope(fmt.Sprintf("blocks.%d", i), func() { x, branch = v.block(g, i, x, branch) })
 		}
 		out = v.merge(g, x, branch)
 	})
@@ -127,7 +131,7 @@ func (v *vision) features(g *onnx.Graph, patches onnx.Value) (out onnx.Value) {
 // block is one transformer block. What the block before it added to the
 // residual stream is still to be added to x, as is its bias, so that additions
 // and norm fuse; branch is absent before the first block.
-func (v *vision) block(g *onnx.Graph, i int, x, branch, cos, sin onnx.Value) (sum, next onnx.Value) {
+func (v *vision) block(g *onnx.Graph, i int, x, branch onnx.Value) (sum, next onnx.Value) {
 	c, prefix := v.c, fmt.Sprintf("visual.blocks.%d", i)
 	norm1 := v.w.tensor(prefix+".norm1.weight", v.dtype, int64(c.HiddenSize))
 	norm2 := v.w.tensor(prefix+".norm2.weight", v.dtype, int64(c.HiddenSize))
@@ -138,22 +142,62 @@ func (v *vision) block(g *onnx.Graph, i int, x, branch, cos, sin onnx.Value) (su
 	} else {
 		h = g.RMSNorm(x, norm1, visionRMSNormEps)
 	}
-	width := int64(c.HiddenSize)
-	qkv := g.Split(v.w.linear(g, h, prefix+".attn.qkv", 3*c.HiddenSize, c.HiddenSize), -1, width, width, width)
-	start := onnx.Const(g, []int64{0}, 1)
-	heads := int64(c.NumHeads)
-	query := g.RotaryEmbedding(qkv[0], start, cos, sin, heads)
-	key := g.RotaryEmbedding(qkv[1], start, cos, sin, heads)
+	query, key, value := v.queries(g, h, prefix+".attn.qkv")
 	groups := v.windows
 	if slices.Contains(c.FullAttentionBlocks, i) {
 		groups = []windowGroup{{1, int64(len(v.order))}}
 	}
-	attended := v.attend(g, query, key, qkv[2], groups)
+	attended := v.attend(g, query, key, value, groups)
 	attended = v.w.linearNoBias(g, attended, prefix+".attn.proj", c.HiddenSize, c.HiddenSize)
 
-	bias := v.w.tensor(prefix+".attn.proj.bias", v.dtype, width)
+	bias := v.w.tensor(prefix+".attn.proj.bias", v.dtype, int64(c.HiddenSize))
 	h, x = g.SkipRMSNorm(x, attended, norm2, bias, visionRMSNormEps)
 	return x, v.mlp(g, h, prefix+".mlp.")
+}
+
+// rotaryWidth is the width of what is rotated as one head: as many heads as fit
+// into a block of threads of a GPU, which has little to do for a single one.
+func (v *vision) rotaryWidth() int {
+	const most = 1024
+	size, heads := v.c.HiddenSize/v.c.NumHeads, v.c.NumHeads
+	for heads*size > most && heads%2 == 0 {
+		heads /= 2
+	}
+	return heads * size
+}
+
+// queries is the rotated queries and keys and the values of h. The elements of
+// each head's queries and keys are put in an order in which the pairs that turn
+// against each other are neighbours: several heads can then be rotated as one,
+// and their products are the same.
+func (v *vision) queries(g *onnx.Graph, h onnx.Value, prefix string) (query, key, value onnx.Value) {
+	hidden := v.c.HiddenSize
+	size := hidden / v.c.NumHeads
+	paired := make([]int64, hidden)
+	plain := make([]int64, hidden)
+	for i := range paired {
+		head, at := i/size*size, i%size
+		paired[i] = int64(head + at/2 + at%2*(size/2))
+		plain[i] = int64(i)
+	}
+	weight := v.w.tensor(prefix+".weight", v.dtype, int64(3*hidden), int64(hidden))
+	bias := v.w.tensor(prefix+".bias", v.dtype, int64(3*hidden))
+	third := func(n int, order []int64) onnx.Value {
+		rows := make([]int64, hidden)
+		for i, r := range order {
+			rows[i] = int64(n*hidden) + r
+		}
+		pick := func(x onnx.Value) onnx.Value {
+			return v.w.once(fmt.Sprintf("third %d of %s", n, x.Name()), func(top *onnx.Graph) onnx.Value {
+				return top.Gather(x, onnx.Const(top, rows, int64(hidden)), 0)
+			})
+		}
+		return g.Linear(h, pick(weight), pick(bias))
+	}
+	start, heads := onnx.Const(g, []int64{0}, 1), int64(hidden/v.rotaryWidth())
+	query = g.RotaryEmbedding(third(0, paired), start, v.cos, v.sin, heads, true)
+	key = g.RotaryEmbedding(third(1, paired), start, v.cos, v.sin, heads, true)
+	return query, key, third(2, plain)
 }
 
 // downBias is the bias of block i's last layer.

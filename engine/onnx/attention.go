@@ -3,9 +3,10 @@ package onnx
 // RotaryEmbedding rotates the heads of x (batch,sequence,heads*size) by the
 // angles whose cosines and sines (rows,size/2) are given; positions
 // (batch,sequence) names each token's row, or (1) the row of the first token of
-// every sequence. Halves are rotated against each
-// other, as in Llama and Qwen: com.microsoft RotaryEmbedding.
-func (g *Graph) RotaryEmbedding(x, positions, cos, sin Value, heads int64) Value {
+// every sequence. A head's halves are rotated against each other, as in Llama and
+// Qwen, or, if adjacent, its neighbouring elements: com.microsoft
+// RotaryEmbedding.
+func (g *Graph) RotaryEmbedding(x, positions, cos, sin Value, heads int64, adjacent bool) Value {
 	const op = "RotaryEmbedding"
 	if !g.sameType(op, x, cos, sin) || !g.index(op, positions) {
 		return Value{}
@@ -21,8 +22,11 @@ func (g *Graph) RotaryEmbedding(x, positions, cos, sin Value, heads int64) Value
 	if !positions.shape.Equal(x.shape[:2]) && !positions.shape.Equal(Dims(1)) {
 		return g.Fail("%s: positions %v for %v", op, positions.shape, x.shape)
 	}
-	return g.Op(contribDomain, op, []Value{x, positions, cos, sin},
-		[]Attr{{"num_heads", heads}, {"rotary_embedding_dim", int64(0)}}, typed(x.dtype, x.shape))[0]
+	attrs := []Attr{{"num_heads", heads}, {"rotary_embedding_dim", int64(0)}}
+	if adjacent {
+		attrs = append(attrs, Attr{"interleaved", int64(1)})
+	}
+	return g.Op(contribDomain, op, []Value{x, positions, cos, sin}, attrs, typed(x.dtype, x.shape))[0]
 }
 
 // MultiHeadAttention attends from every query to every key of its row of the
