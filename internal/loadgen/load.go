@@ -108,17 +108,14 @@ func Run(ctx context.Context, l Load, target Target) (*Report, error) {
 		return nil, errors.New("loadgen: no request was due within the measurement")
 	}
 	start, now := <-before, r.meters()
-	return r.report(now.client.since(start.client), now.server-start.server), nil
+	return r.report(now.client-start.client, now.server-start.server), nil
 }
 
 // meters are the processor times so far.
-type meters struct {
-	client usage
-	server time.Duration
-}
+type meters struct{ client, server time.Duration }
 
 func (r *run) meters() meters {
-	m := meters{client: ownUsage()}
+	m := meters{client: CPU()}
 	if r.load.ServerCPU != nil {
 		m.server = r.load.ServerCPU()
 	}

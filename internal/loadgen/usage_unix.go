@@ -7,15 +7,11 @@ import (
 	"time"
 )
 
-// usage is the processor time of this process.
-type usage time.Duration
-
-func ownUsage() usage {
+// CPU is the processor time of this process so far; 0 where it is not known.
+func CPU() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0
 	}
-	return usage(u.Utime.Nano() + u.Stime.Nano())
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
-
-func (u usage) since(before usage) time.Duration { return time.Duration(u - before) }
