@@ -163,8 +163,7 @@
 //
 // # Performance
 //
-// An [Evaluator] reads the latents once from memory: an image's distances from the
-// mean are left where their gradients will be, and turned into them while they are
-// in the core's cache. It allocates nothing after its first call. PERFORMANCE.md
-// has figures.
+// An [Evaluator] goes over the latents once: it scores an image, keeping the
+// distances from the mean, and differentiates it while they are in the core's
+// cache. It allocates nothing after its first call. PERFORMANCE.md has figures.
 package flowgrpo

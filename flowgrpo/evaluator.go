@@ -26,7 +26,13 @@ type Evaluator[T Float] struct {
 	blocks  int         // blocks of locations in an image
 	images  []imageSums // (B)
 	sums    []blockSums // (B, blocks)
-	logProb []float64   // (B,L): log p, then the gradient's factor
+	logProb []float64   // (B,L): log p, then rho, then the gradient's factor
+
+	// distances has room for the distances from the mean of as many images as are
+	// worked on at once. They are float64 because that is faster than converting
+	// them twice, and so exact that a gradient is rounded once.
+	distances []float64
+	places    atomic.Int64 // how many of these rooms workers have taken
 
 	phase phase
 	tasks int
@@ -89,6 +95,9 @@ func (e *Evaluator[T]) Evaluate(batch *Batch[T], results *Results[T]) (Diagnosti
 	e.images = resize(e.images, batch.Shape.Batch)
 	e.sums = resize(e.sums, batch.Shape.Batch*e.blocks)
 	e.logProb = resize(e.logProb, batch.Shape.MapLen())
+	if len(results.GradModelOutput) != 0 {
+		e.distances = resize(e.distances, min(e.workers, batch.Shape.Batch)*batch.Shape.Channels*batch.Shape.Locations)
+	}
 
 	if batch.Shape.Batch >= e.workers {
 		e.spread(wholeImages, len(e.images))
@@ -116,6 +125,7 @@ func resize[S any](s []S, n int) []S {
 func (e *Evaluator[T]) spread(phase phase, n int) {
 	e.phase, e.tasks = phase, n
 	e.next.Store(0)
+	e.places.Store(0)
 	helpers := min(e.workers, n) - 1
 	e.done.Add(helpers)
 	for range helpers {
@@ -126,6 +136,7 @@ func (e *Evaluator[T]) spread(phase phase, n int) {
 }
 
 func (e *Evaluator[T]) runTasks() {
+	place := int(e.places.Add(1)) - 1
 	for {
 		task := int(e.next.Add(1)) - 1
 		if task >= e.tasks {
@@ -133,32 +144,40 @@ func (e *Evaluator[T]) runTasks() {
 		}
 		switch e.phase {
 		case wholeImages:
-			e.evaluateImage(task)
+			e.evaluateImage(task, e.room(place))
 		case scoring:
-			e.scoreBlock(task)
+			e.scoreBlock(task, e.room(task/e.blocks))
 		case differentiating:
-			e.gradientBlock(task)
+			e.gradientBlock(task, e.room(task/e.blocks))
 		}
 	}
 }
 
+// room is the n-th of the rooms for an image's distances, nil if none are wanted.
+func (e *Evaluator[T]) room(n int) []float64 {
+	if len(e.results.GradModelOutput) == 0 {
+		return nil
+	}
+	size := e.batch.Shape.Channels * e.batch.Shape.Locations
+	return e.distances[n*size : (n+1)*size]
+}
+
 // evaluateImage does all the work on an image.
-func (e *Evaluator[T]) evaluateImage(image int) {
+func (e *Evaluator[T]) evaluateImage(image int, distances []float64) {
 	first := image * e.blocks
 	for block := range e.blocks {
-		e.scoreBlock(first + block)
+		e.scoreBlock(first+block, distances)
 	}
 	e.closeScores(image)
 	for block := range e.blocks {
-		e.gradientBlock(first + block)
+		e.gradientBlock(first+block, distances)
 	}
 }
 
-// place returns the image and the locations of a block.
-func (e *Evaluator[T]) place(task int) (image, lo, hi int) {
-	image, block := task/e.blocks, task%e.blocks
-	lo = block * blockLocations
-	return image, lo, min(lo+blockLocations, e.batch.Shape.Locations)
+// block returns the image and the locations of a task's block.
+func (e *Evaluator[T]) block(task int) (image, lo, hi int) {
+	lo = task % e.blocks * blockLocations
+	return task / e.blocks, lo, min(lo+blockLocations, e.batch.Shape.Locations)
 }
 
 // closeScores joins the scores of an image's blocks into its ratio.

@@ -3,13 +3,13 @@ package flowgrpo
 import "math"
 
 // scoreBlock computes the log-probabilities of a block and what the ratio of its
-// image needs. The distances from the mean are left where their gradients will be.
-func (e *Evaluator[T]) scoreBlock(task int) {
-	image, lo, hi := e.place(task)
+// image needs, and keeps the distances from the mean for its gradient.
+func (e *Evaluator[T]) scoreBlock(task int, distances []float64) {
+	image, lo, hi := e.block(task)
 	b, step := e.batch, &e.batch.Steps[image]
 	at := image * b.Shape.Locations
 	logProb := e.logProb[at+lo : at+hi]
-	squareDistances(logProb, e.results.GradModelOutput, b.Shape, step, image, lo, b.ModelOutput, b.Sample, b.PrevSample)
+	squareDistances(logProb, distances, b.Shape, step, image, lo, b.ModelOutput, b.Sample, b.PrevSample)
 
 	var sums blockSums
 	for i, square := range logProb {
@@ -48,8 +48,8 @@ func squareDifference[T Float](modelOutput, ref []T) float64 {
 
 // gradientBlock computes the ratios, the policy loss and the gradients of a block
 // whose image has been scored.
-func (e *Evaluator[T]) gradientBlock(task int) {
-	image, lo, hi := e.place(task)
+func (e *Evaluator[T]) gradientBlock(task int, distances []float64) {
+	image, lo, hi := e.block(task)
 	at := image * e.batch.Shape.Locations
 	block := e.logProb[at+lo : at+hi]
 	e.ratios(block, image, at+lo)
@@ -67,10 +67,9 @@ func (e *Evaluator[T]) gradientBlock(task int) {
 			e.results.GradLogProbMap[at+lo+i] = T(slope)
 		}
 	}
-	if len(e.results.GradModelOutput) == 0 {
-		return
+	if distances != nil {
+		e.chain(block, distances, image, lo)
 	}
-	e.chain(block, image, lo)
 }
 
 // ratios replaces the log-probabilities of a block, which begins at location l
@@ -142,9 +141,10 @@ func clamp(v, bound float64) float64 {
 	return math.Copysign(bound, v)
 }
 
-// chain turns the distances of a block from the mean into the derivative of the
-// loss by the model output, given that of the policy loss by the log-probabilities.
-func (e *Evaluator[T]) chain(slopes []float64, image, lo int) {
+// chain turns the distances of an image from its mean, in a block, into the
+// derivative of the loss by the model output, given the derivative of the policy
+// loss by the block's log-probabilities.
+func (e *Evaluator[T]) chain(slopes, distances []float64, image, lo int) {
 	b, step, grad := e.batch, &e.batch.Steps[image], e.results.GradModelOutput
 	// log p is logNorm - precision mean(d^2), and d falls by OutputCoef as v rises.
 	byOutput := 2 * step.precision * step.OutputCoef / float64(b.Shape.Channels)
@@ -152,13 +152,14 @@ func (e *Evaluator[T]) chain(slopes []float64, image, lo int) {
 		slopes[i] *= byOutput
 	}
 	kl := 2 * e.loss.KLBeta * step.klScale * step.OutputCoef * step.OutputCoef / float64(b.Shape.Len())
+	base := image * b.Shape.Channels * b.Shape.Locations
 	if b.Shape.Packed {
 		for i := range slopes {
 			from, to := b.Shape.row(image, 0, lo+i, lo+i+1)
 			if kl == 0 {
-				scaleToken(grad[from:to], slopes[i])
+				scaleToken(grad[from:to], distances[from-base:to-base], slopes[i])
 			} else {
-				scaleTokenAndAdd(grad[from:to], slopes[i], kl, b.ModelOutput[from:to], b.RefModelOutput[from:to])
+				scaleTokenAndAdd(grad[from:to], distances[from-base:to-base], slopes[i], kl, b.ModelOutput[from:to], b.RefModelOutput[from:to])
 			}
 		}
 		return
@@ -166,40 +167,42 @@ func (e *Evaluator[T]) chain(slopes []float64, image, lo int) {
 	for channel := range b.Shape.Channels {
 		from, to := b.Shape.row(image, channel, lo, lo+len(slopes))
 		if kl == 0 {
-			scaleRow(grad[from:to], slopes)
+			scaleRow(grad[from:to], distances[from-base:to-base], slopes)
 		} else {
-			scaleRowAndAdd(grad[from:to], slopes, kl, b.ModelOutput[from:to], b.RefModelOutput[from:to])
+			scaleRowAndAdd(grad[from:to], distances[from-base:to-base], slopes, kl, b.ModelOutput[from:to], b.RefModelOutput[from:to])
 		}
 	}
 }
 
 // scaleRow multiplies the distances of one channel by their locations' factors.
-func scaleRow[T Float](grad []T, factors []float64) {
-	factors = factors[:len(grad)]
-	for i, d := range grad {
-		grad[i] = T(factors[i] * float64(d))
+func scaleRow[T Float](grad []T, distances, factors []float64) {
+	grad, factors = grad[:len(distances)], factors[:len(distances)]
+	for i, d := range distances {
+		grad[i] = T(factors[i] * d)
 	}
 }
 
 // scaleRowAndAdd is scaleRow with kl (v - v_ref) on top.
-func scaleRowAndAdd[T Float](grad []T, factors []float64, kl float64, modelOutput, ref []T) {
-	factors, modelOutput, ref = factors[:len(grad)], modelOutput[:len(grad)], ref[:len(grad)]
-	for i, d := range grad {
-		grad[i] = T(factors[i]*float64(d) + kl*(float64(modelOutput[i])-float64(ref[i])))
+func scaleRowAndAdd[T Float](grad []T, distances, factors []float64, kl float64, modelOutput, ref []T) {
+	grad, factors = grad[:len(distances)], factors[:len(distances)]
+	modelOutput, ref = modelOutput[:len(distances)], ref[:len(distances)]
+	for i, d := range distances {
+		grad[i] = T(factors[i]*d + kl*(float64(modelOutput[i])-float64(ref[i])))
 	}
 }
 
 // scaleToken multiplies the distances of one token by its factor.
-func scaleToken[T Float](grad []T, factor float64) {
-	for i, d := range grad {
-		grad[i] = T(factor * float64(d))
+func scaleToken[T Float](grad []T, distances []float64, factor float64) {
+	grad = grad[:len(distances)]
+	for i, d := range distances {
+		grad[i] = T(factor * d)
 	}
 }
 
 // scaleTokenAndAdd is scaleToken with kl (v - v_ref) on top.
-func scaleTokenAndAdd[T Float](grad []T, factor, kl float64, modelOutput, ref []T) {
-	modelOutput, ref = modelOutput[:len(grad)], ref[:len(grad)]
-	for i, d := range grad {
-		grad[i] = T(factor*float64(d) + kl*(float64(modelOutput[i])-float64(ref[i])))
+func scaleTokenAndAdd[T Float](grad []T, distances []float64, factor, kl float64, modelOutput, ref []T) {
+	grad, modelOutput, ref = grad[:len(distances)], modelOutput[:len(distances)], ref[:len(distances)]
+	for i, d := range distances {
+		grad[i] = T(factor*d + kl*(float64(modelOutput[i])-float64(ref[i])))
 	}
 }
