@@ -24,10 +24,8 @@ func naive[T Float](loss Loss, b *Batch[T], frozen []float64) (Diagnostics, *Res
 		imageRatio[i] = math.Exp(logProb[i] - oldLogProb[i])
 	}
 	ratio := naiveRatio(loss, b, logProbMap, frozen, oldLogProb)
-	d := Diagnostics{}
-	slope := make([]float64, b.Shape.MapLen())
-	d.PolicyLoss, slope = naivePolicy(loss, b, ratio)
-	d.KL = naiveKL(b)
+	policy, slope := naivePolicy(loss, b, ratio)
+	d := Diagnostics{PolicyLoss: policy, KL: naiveKL(b)}
 	d.Loss = d.PolicyLoss + loss.KLBeta*d.KL
 	naiveStatistics(&d, loss, imageRatio, ratio, logProb, oldLogProb)
 
