@@ -7,7 +7,7 @@ import (
 )
 
 func FuzzConfig(f *testing.F) {
-	for _, path := range []string{"nano/config.json", "testdata/released-config.json"} {
+	for _, path := range []string{"nano/config.json", "released/config.json"} {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			f.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/denseflow/densereward/engine/imagedoctor/released"
 )
 
 // clip is CLIP's normalization at the default resolution limits.
@@ -38,7 +40,7 @@ func readText(t *testing.T, path string) string {
 }
 
 func TestReleasedConfigIsCompletedWithQwensValues(t *testing.T) {
-	dir := writeConfig(t, map[string]string{configFile: readText(t, "testdata/released-config.json")})
+	dir := writeConfig(t, map[string]string{configFile: released.Config})
 	got, err := LoadConfig(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package imagedoctor
 
 import (
 	"encoding/binary"
-	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
@@ -12,33 +11,17 @@ import (
 )
 
 const (
-	randomDeviation = 0.02    // of every weight that is not a norm's: the models' initializer_range
-	randomShard     = 4 << 30 // bytes of a shard
+	randomDeviation = 0.02    // of every weight that is not a norm's: the model's initializer_range
 	randomTable     = 1 << 16 // quantiles of the normal distribution
 )
 
-// WriteRandomWeights writes a checkpoint of the configuration c into the folder
-// dir: every tensor that the evaluator reads, in bfloat16, norms 1 and all else
-// normal with deviation 0.02. Equal seeds write equal files. It streams: the
-// 7.5 GB of the released shapes need no memory.
-func WriteRandomWeights(dir string, c Config, heads HeadWidths, seed uint64) error {
-	tensors, err := Inventory(c, heads)
-	if err != nil {
-		return err
+// randomFill writes a random tensor: 1 for the scale of a norm, otherwise normal
+// with deviation randomDeviation, in bfloat16. Equal seeds write equal bytes.
+func randomFill(t safetensors.Tensor, table []uint16, seed, stream uint64) func(io.Writer) error {
+	if isNorm(t.Name) {
+		return func(w io.Writer) error { return fillOnes(w, t.Length) }
 	}
-	normal := normalTable()
-	sources := make([]safetensors.Source, len(tensors))
-	for i, t := range tensors {
-		fill := func(w io.Writer) error { return fillNormal(w, t.Length, normal, rand.NewPCG(seed, uint64(i))) }
-		if isNorm(t.Name) {
-			fill = func(w io.Writer) error { return fillOnes(w, t.Length) }
-		}
-		sources[i] = safetensors.Source{Name: t.Name, DType: t.DType, Shape: t.Shape, Fill: fill}
-	}
-	if err := safetensors.WriteShards(dir, sources, randomShard); err != nil {
-		return fmt.Errorf("imagedoctor: random weights: %w", err)
-	}
-	return nil
+	return func(w io.Writer) error { return fillNormal(w, t.Length, table, rand.NewPCG(seed, stream)) }
 }
 
 // isNorm reports whether a tensor is the scale of a norm.

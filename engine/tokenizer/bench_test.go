@@ -58,7 +58,7 @@ func BenchmarkDecodeAnswer(b *testing.B) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	data := readCompressed(b, "testdata/tokenizer.json.gz")
+	data := qwenJSON(b)
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
 		if _, err := Parse(data); err != nil {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"testing"
+
+	qwenfile "github.com/denseflow/densereward/engine/tokenizer/qwen"
 )
 
 // readCompressed returns the content of a gzipped fixture.
@@ -36,24 +38,25 @@ func loadCompressed(t testing.TB, path string, v any) {
 	}
 }
 
-// parsedQwen parses testdata/tokenizer.json.gz once: the tokenizer of
-// Qwen2.5-VL with ImageDoctor's two tokens.
+// parsedQwen is the tokenizer of Qwen2.5-VL with ImageDoctor's two tokens,
+// parsed once.
 var parsedQwen = sync.OnceValues(func() (*Tokenizer, error) {
-	f, err := os.Open("testdata/tokenizer.json.gz")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	r, err := gzip.NewReader(f)
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(r)
+	data, err := qwenfile.JSON()
 	if err != nil {
 		return nil, err
 	}
 	return Parse(data)
 })
+
+// qwenJSON is its file.
+func qwenJSON(t testing.TB) []byte {
+	t.Helper()
+	data, err := qwenfile.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
 
 func qwen(t testing.TB) *Tokenizer {
 	t.Helper()

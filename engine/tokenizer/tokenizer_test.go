@@ -112,7 +112,7 @@ func TestEncodingAgainGivesTheSameIDs(t *testing.T) {
 }
 
 func TestConcurrentEncodingGivesTheSameIDs(t *testing.T) {
-	tok, err := Parse(readCompressed(t, "testdata/tokenizer.json.gz"))
+	tok, err := Parse(qwenJSON(t))
 	if err != nil {
 		t.Fatal(err)
 	}

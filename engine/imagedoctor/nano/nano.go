@@ -22,6 +22,11 @@ import (
 //go:embed config.json preprocessor_config.json tokenizer.json model.safetensors.index.json *.safetensors
 var files embed.FS
 
+const (
+	HeadWidth = 48  // of a token in the heatmap heads
+	HeadMLP   = 128 // inside their two-way transformer's perceptrons
+)
+
 // Open returns a folder that holds the checkpoint, unchanged. It lies in
 // cacheDir, or in densereward of the user's cache folder where cacheDir is
 // empty, and is named after the checkpoint's hash. A folder that is missing or
@@ -83,6 +88,15 @@ func Write(dir string) error {
 	return each(func(name string, data []byte) error {
 		return os.WriteFile(filepath.Join(dir, name), data, 0o644)
 	})
+}
+
+// Read returns one file of the checkpoint by its name.
+func Read(name string) ([]byte, error) {
+	data, err := files.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("nano: %w", err)
+	}
+	return data, nil
 }
 
 // intact reports whether dir holds every file of the checkpoint, unchanged.
