@@ -1,49 +1,15 @@
 package batch
 
 import (
-	"encoding/binary"
-	"io"
 	"math"
 	"slices"
 	"strings"
 	"unsafe"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"lukechampine.com/blake3"
 
 	"github.com/denseflow/densereward/reward"
 )
-
-// key identifies work: equal keys mean equal answers. Nothing else tells two
-// pictures apart, so that it takes a cryptographic hash. BLAKE3 because it takes
-// half the time of SHA-256 even where the processor has instructions for that.
-type key [32]byte
-
-// newKey hashes all that an answer depends on: checkpoint, mode, prompt and
-// pixels. Each part of unknown length is preceded by its length, so that no
-// two different samples feed the hash the same bytes.
-func newKey(fingerprint string, s *reward.Sample) key {
-	h := blake3.New(len(key{}), nil)
-	var head []byte
-	for _, part := range []string{fingerprint, string(s.Mode), s.Prompt} {
-		head = binary.LittleEndian.AppendUint64(head, uint64(len(part)))
-		head = append(head, part...)
-	}
-	head = binary.LittleEndian.AppendUint64(head, uint64(s.Image.Width))
-	head = binary.LittleEndian.AppendUint64(head, uint64(s.Image.Height))
-	mustWrite(h, head)
-	mustWrite(h, s.Image.Pix)
-	var k key
-	h.Sum(k[:0])
-	return k
-}
-
-// mustWrite writes to a hash, which never fails.
-func mustWrite(w io.Writer, b []byte) {
-	if _, err := w.Write(b); err != nil {
-		panic("batch: hash.Hash.Write failed: " + err.Error())
-	}
-}
 
 // cache holds the results used last, up to a number of bytes. It does no
 // locking.

@@ -21,7 +21,7 @@ func (s *Scheduler) beginPreparing(w *work, now time.Time) {
 func (s *Scheduler) prepare(w *work) {
 	err := contain("load", func() error { return load(w) })
 	if err == nil && s.cache != nil {
-		k := newKey(s.fingerprint, &w.sample)
+		k := s.keyer.key(&w.sample)
 		if s.settledByKey(w, k) {
 			return
 		}

@@ -14,9 +14,9 @@ import (
 // A Scheduler batches the samples of concurrent callers for one or more
 // evaluators of one checkpoint. It is safe for concurrent use.
 type Scheduler struct {
-	cfg         Config
-	fingerprint string
-	preparer    reward.Preparer // nil if the evaluator is none
+	cfg      Config
+	keyer    *keyer
+	preparer reward.Preparer // nil if the evaluator is none
 
 	mu       sync.Mutex
 	queue    queue
@@ -47,13 +47,13 @@ func New(cfg Config, evaluators ...reward.Evaluator) (*Scheduler, error) {
 	}
 	cfg.fillIn()
 	s := &Scheduler{
-		cfg:         cfg,
-		fingerprint: evaluators[0].Describe().Fingerprint,
-		queue:       newQueue(&cfg, len(evaluators)),
-		cache:       newCache(cfg.CacheBytes),
-		flight:      map[key]*work{},
-		requests:    map[*request]struct{}{},
-		drained:     make(chan struct{}),
+		cfg:      cfg,
+		keyer:    newKeyer(evaluators[0].Describe().Fingerprint),
+		queue:    newQueue(&cfg, len(evaluators)),
+		cache:    newCache(cfg.CacheBytes),
+		flight:   map[key]*work{},
+		requests: map[*request]struct{}{},
+		drained:  make(chan struct{}),
 	}
 	s.preparer, _ = evaluators[0].(reward.Preparer)
 	for _, e := range evaluators {
