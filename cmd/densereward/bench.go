@@ -16,15 +16,15 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-// benchCommand puts a load on a server.
+// benchCommand puts a load on a server, or on the engine alone.
 type benchCommand struct {
-	URL string `arg:"" placeholder:"URL" help:"The server, as in http://127.0.0.1:8080."`
+	URL string `arg:"" optional:"" placeholder:"URL" help:"The server, as in http://127.0.0.1:8080; none with --engine."`
 
 	Concurrency int           `default:"8" placeholder:"N" help:"Requests in flight: always, or with --rate at most. [${default}]"`
 	Rate        float64       `placeholder:"X" help:"Requests a second, whatever the answers do; 0 sends the next when an answer is there."`
 	Random      bool          `help:"With --rate: random arrivals (Poisson) rather than even ones."`
 	Seed        uint64        `default:"1" placeholder:"N" help:"Of the random arrivals and of the pictures. [${default}]"`
-	Batch       int           `default:"16" placeholder:"N" help:"Pictures in a request. [${default}]"`
+	Batch       *int          `placeholder:"N" help:"Pictures in a request, or with --engine in a batch. [16, or 32]"`
 	Form        string        `enum:"raw,png,jpeg,file" default:"raw" placeholder:"FORM" help:"How pictures travel: ${enum}; file sends the images as they are. [${default}]"`
 	Image       []string      `placeholder:"FILE" type:"existingfile" help:"Pictures to send. [16 made up, which compress as photographs do]"`
 	Size        int           `default:"512" placeholder:"N" help:"Width and height of made-up pictures. [${default}]"`
@@ -36,6 +36,8 @@ type benchCommand struct {
 	Token       string        `env:"DENSEREWARD_TOKEN" placeholder:"TOKEN" help:"Bearer token. [$$${env}]"`
 	CA          string        `placeholder:"FILE" type:"existingfile" help:"Certificates to trust for https, instead of the system's."`
 	JSON        bool          `help:"Print JSON rather than a table."`
+
+	engineBenchFlags `group:"Flags of --engine:"`
 }
 
 // Help is the long help.
@@ -44,18 +46,49 @@ func (benchCommand) Help() string {
 
 Without --rate so many requests are always in flight: how much can it do? With --rate requests come at their times whether or not the server keeps up, and a latency counts from the moment the request was due: how long do clients wait at this load?
 
+With --engine there is no server: a checkpoint is loaded and pictures go through the engine, from their PNG files to their heatmaps. It prints images a second, the time of each stage for a batch, the memory of the device, and the time that the arithmetic alone would take on an H100. Answers are forced to the published form, so that a checkpoint with random weights does the work of a trained one.
+
 Examples:
 
 	densereward bench http://127.0.0.1:8080
 	densereward bench http://127.0.0.1:8080 --form jpeg --concurrency 32 --duration 1m
-	densereward bench http://127.0.0.1:8080 --rate 5 --random --concurrency 500 --json`
+	densereward bench http://127.0.0.1:8080 --rate 5 --random --concurrency 500 --json
+	densereward bench --engine --model /data/random --device cuda --batch 64`
 }
 
-// Run runs the load and prints what it came to.
+// Run measures what the flags ask for.
 func (c *benchCommand) Run(ctx context.Context, t terminal) error {
-	if c.Batch < 1 {
+	if err := c.complete(); err != nil {
+		return err
+	}
+	if c.Engine {
+		return c.runEngine(ctx, t)
+	}
+	return c.runLoad(ctx, t)
+}
+
+// complete checks what is to be measured and fills in what depends on it.
+func (c *benchCommand) complete() error {
+	usual := 16
+	switch {
+	case c.Engine && c.URL != "":
+		return &usageError{"engine", errors.New("measures the engine alone, it goes without a URL")}
+	case c.Engine:
+		usual = 32
+	case c.URL == "":
+		return &usageError{"engine", errors.New("expected it or a URL")}
+	}
+	if c.Batch == nil {
+		c.Batch = &usual
+	}
+	if *c.Batch < 1 {
 		return &usageError{"batch", errors.New("want at least 1")}
 	}
+	return nil
+}
+
+// runLoad runs the load and prints what it came to.
+func (c *benchCommand) runLoad(ctx context.Context, t terminal) error {
 	c.URL = strings.TrimSuffix(c.URL, "/")
 	client, err := c.client()
 	if err != nil {
@@ -66,7 +99,7 @@ func (c *benchCommand) Run(ctx context.Context, t terminal) error {
 		return err
 	}
 	label := time.Now().UTC().Format(time.RFC3339Nano)
-	target := loadgen.Score(c.URL, client, label, c.Batch, pictures, c.ask)
+	target := loadgen.Score(c.URL, client, label, *c.Batch, pictures, c.ask)
 	target.Token = c.Token
 	load := loadgen.Load{
 		Concurrency: c.Concurrency, Rate: c.Rate, Random: c.Random, Seed: c.Seed,

@@ -37,7 +37,8 @@ Exit codes: 0 done, 1 failed, 2 wrong command line, 3 some images could not be s
 type commandLine struct {
 	Score   scoreCommand   `cmd:"" help:"Score image files; one JSON object a line."`
 	Serve   serveCommand   `cmd:"" help:"Serve rewards over HTTP."`
-	Bench   benchCommand   `cmd:"" help:"Load a server and say how it bears it."`
+	Bench   benchCommand   `cmd:"" help:"Load a server and say how it bears it; or measure the engine."`
+	Model   modelCommand   `cmd:"" help:"Make checkpoints to measure with."`
 	Demo    demoCommand    `cmd:"" help:"Start a server, send it pictures, print what it says, stop."`
 	Version versionCommand `cmd:"" help:"Say what this program was built from."`
 }

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/denseflow/densereward/engine/imagedoctor"
+)
+
+// modelCommand makes checkpoints.
+type modelCommand struct {
+	Random modelRandomCommand `cmd:"" help:"Write a checkpoint with random weights, to measure with."`
+}
+
+type modelRandomCommand struct {
+	Dir string `arg:"" placeholder:"DIR" help:"Folder to write to, made if need be; it must be empty."`
+
+	Like string `enum:"released,nano" required:"" placeholder:"NAME" help:"The checkpoint whose shapes it has: released, the published one, 7.6 GB; or nano, the embedded miniature, 1.6 MB."`
+	Seed uint64 `default:"1" placeholder:"N" help:"Equal seeds write equal files. [${default}]"`
+}
+
+// Help is the long help.
+func (modelRandomCommand) Help() string {
+	return `Writes a whole checkpoint folder, configuration, tokenizer and weights, in the shapes of another one. What it answers means nothing; how fast it answers is as the trained one: "densereward bench --engine" measures with it, and nothing need be downloaded.
+
+Examples:
+
+	densereward model random --like released /data/random
+	densereward bench --engine --model /data/random --device cuda`
+}
+
+// Run writes the checkpoint.
+func (c *modelRandomCommand) Run(ctx context.Context, t terminal) error {
+	began := time.Now()
+	var size int64
+	said := int64(0) // tenths
+	progress := func(written, total int64) {
+		size = total
+		if tenth := 10 * written / total; tenth > said && total >= 1<<30 {
+			said = tenth
+			t.say("%s of %s", gigabytes(written), gigabytes(total))
+		}
+	}
+	if err := imagedoctor.WriteRandom(ctx, c.Dir, imagedoctor.Like(c.Like), c.Seed, progress); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(t.out, "%s: %s of random weights like the %s checkpoint, seed %d, in %.1f s\n",
+		c.Dir, gigabytes(size), c.Like, c.Seed, time.Since(began).Seconds())
+	return err
+}
+
+// gigabytes is a number of bytes for people.
+func gigabytes(n int64) string {
+	if n < 1e8 {
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+}
