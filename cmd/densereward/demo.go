@@ -104,11 +104,11 @@ func demoRequest() (*reward.Request, error) {
 }
 
 // startDemo serves on a free loopback port until stop is called.
-func startDemo(ctx context.Context, e *evaluators, most int) (address string, stop func() error, err error) {
+func startDemo(ctx context.Context, e *engine, most int) (address string, stop func() error, err error) {
 	quiet := slog.New(slog.DiscardHandler)
 	scheduling := batch.DefaultConfig()
 	scheduling.MaxBatch = most
-	s, err := newService(e.list(), scheduling, server.Config{Logger: quiet})
+	s, err := newService(e.judges(), scheduling, server.Config{Logger: quiet, Decoders: e.latentDecoders()})
 	if err != nil {
 		return "", nil, err
 	}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/imagedoctor/nano"
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/vae"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -27,14 +29,17 @@ type evaluatorFlags struct {
 	Offline           bool     `help:"Never download ONNX Runtime."`
 }
 
-// evaluators are one checkpoint, loaded once for each device.
-type evaluators struct {
-	runtime *ort.Runtime
-	loaded  []*imagedoctor.Evaluator
+// engine is what judges pictures: one checkpoint, loaded once for each device,
+// and the decoders of latents, which run on the first.
+type engine struct {
+	runtime    *ort.Runtime
+	evaluators []*imagedoctor.Evaluator
+	decoders   []*vae.Decoder
 }
 
-// open loads the checkpoint on every device. The evaluators must be closed.
-func (f *evaluatorFlags) open(ctx context.Context, t terminal) (*evaluators, error) {
+// open loads the checkpoint on every device, and the decoders. The engine must
+// be closed.
+func (f *evaluatorFlags) open(ctx context.Context, t terminal, decoders ...decoderFlag) (*engine, error) {
 	providers, err := f.providers()
 	if err != nil {
 		return nil, &usageError{"device", err}
@@ -57,37 +62,78 @@ func (f *evaluatorFlags) open(ctx context.Context, t terminal) (*evaluators, err
 	if err != nil {
 		return nil, err
 	}
-	e := &evaluators{}
+	e := &engine{}
 	if e.runtime, err = ort.Open(library); err != nil {
 		return nil, err
 	}
-	for _, p := range providers {
-		options.Provider = p
-		one, err := imagedoctor.Load(e.runtime, dir, options)
-		if err != nil {
-			return nil, errors.Join(err, e.Close())
-		}
-		e.loaded = append(e.loaded, one)
+	if err := e.load(ctx, dir, options, providers, decoders); err != nil {
+		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
 }
 
-// Close frees the evaluators, then the runtime.
-func (e *evaluators) Close() error {
+func (e *engine) load(ctx context.Context, dir string, o imagedoctor.Options, providers []ort.Provider, decoders []decoderFlag) error {
+	for _, p := range providers {
+		o.Provider = p
+		one, err := imagedoctor.Load(e.runtime, dir, o)
+		if err != nil {
+			return err
+		}
+		e.evaluators = append(e.evaluators, one)
+	}
+	for _, d := range decoders {
+		one, err := vae.Load(ctx, d.dir, vae.Options{Runtime: e.runtime, Provider: providers[0], Threads: o.Threads, Name: d.name})
+		if err != nil {
+			return fmt.Errorf("vae %s: %w", d.name, err)
+		}
+		e.decoders = append(e.decoders, one)
+	}
+	return nil
+}
+
+// Close frees the sessions, then the runtime.
+func (e *engine) Close() error {
 	var errs []error
-	for _, one := range e.loaded {
+	for _, one := range e.evaluators {
+		errs = append(errs, one.Close())
+	}
+	for _, one := range e.decoders {
 		errs = append(errs, one.Close())
 	}
 	return errors.Join(append(errs, e.runtime.Close())...)
 }
 
-// list is the evaluators as the scheduler takes them.
-func (e *evaluators) list() []reward.Evaluator {
-	list := make([]reward.Evaluator, len(e.loaded))
-	for i, one := range e.loaded {
-		list[i] = one
+// judges are the evaluators as the scheduler takes them.
+func (e *engine) judges() []reward.Evaluator {
+	judges := make([]reward.Evaluator, len(e.evaluators))
+	for i, one := range e.evaluators {
+		judges[i] = one
 	}
-	return list
+	return judges
+}
+
+// latentDecoders are the decoders as the server takes them.
+func (e *engine) latentDecoders() []reward.LatentDecoder {
+	decoders := make([]reward.LatentDecoder, len(e.decoders))
+	for i, one := range e.decoders {
+		decoders[i] = one
+	}
+	return decoders
+}
+
+// decoderFlag names a decoder of latents and its folder.
+type decoderFlag struct{ name, dir string }
+
+// UnmarshalText reads NAME=DIR, or DIR for the folder's own name.
+func (d *decoderFlag) UnmarshalText(text []byte) error {
+	var named bool
+	if d.name, d.dir, named = strings.Cut(string(text), "="); !named {
+		d.name, d.dir = filepath.Base(string(text)), string(text)
+	}
+	if d.name == "" || d.dir == "" {
+		return fmt.Errorf("%q is neither NAME=DIR nor DIR", text)
+	}
+	return nil
 }
 
 func (f *evaluatorFlags) options() (imagedoctor.Options, error) {

@@ -12,27 +12,29 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-// mapFolder is where the maps of images go. Its zero value writes nothing.
+// mapFolder is where the maps of pictures go. Its zero value writes nothing.
 type mapFolder struct {
-	dir   string
-	names []string // the stem of each image's files
+	dir     string
+	names   []string // the stem of each picture's files
+	sources []source
 }
 
-// newMapFolder makes the folder dir for the maps of images; "" is none.
-func newMapFolder(dir string, images []string, t terminal) (mapFolder, error) {
+// newMapFolder is the folder dir for the maps of sources; "" is none.
+func newMapFolder(dir string, sources []source, t terminal) mapFolder {
 	if dir == "" {
-		return mapFolder{}, nil
+		return mapFolder{}
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return mapFolder{}, err
+	wanted := make([]string, len(sources))
+	for i, s := range sources {
+		wanted[i] = s.stem
 	}
-	f := mapFolder{dir: dir, names: stems(images)}
-	for i, image := range images {
-		if f.names[i] != stem(image) {
-			t.say("%s: its maps are written as %s.*, since another image has its name", image, f.names[i])
+	f := mapFolder{dir: dir, names: distinct(wanted), sources: sources}
+	for i, s := range sources {
+		if f.names[i] != s.stem {
+			t.say("%s: its maps are written as %s.*, since another image has its name", s.name, f.names[i])
 		}
 	}
-	return f, nil
+	return f
 }
 
 // stem is the name of a file without folder and extension.
@@ -41,19 +43,17 @@ func stem(path string) string {
 	return strings.TrimSuffix(base, filepath.Ext(base))
 }
 
-// stems gives each path its stem, and a number as well where an earlier one has
-// the same.
-func stems(paths []string) []string {
+// distinct gives each name that an earlier one has already a number as well.
+func distinct(wanted []string) []string {
 	taken := map[string]bool{}
-	for _, path := range paths {
-		taken[stem(path)] = true
+	for _, name := range wanted {
+		taken[name] = true
 	}
 	given := map[string]bool{}
-	names := make([]string, len(paths))
-	for i, path := range paths {
-		name := stem(path)
+	names := make([]string, len(wanted))
+	for i, name := range wanted {
 		for n := 2; given[name]; n++ {
-			if numbered := fmt.Sprintf("%s-%d", stem(path), n); !taken[numbered] {
+			if numbered := fmt.Sprintf("%s-%d", wanted[i], n); !taken[numbered] {
 				name = numbered
 			}
 		}
@@ -62,16 +62,15 @@ func stems(paths []string) []string {
 	return names
 }
 
-// write writes the maps of image i.
-func (f mapFolder) write(i int, image *reward.Image, gridText string, r reward.Result) error {
+// write writes the maps of picture i.
+func (f mapFolder) write(i int, image *reward.Image, r reward.Result) error {
 	if f.dir == "" {
 		return nil
 	}
-	grid, err := dense.ParseGrid(gridText, image.Height, image.Width)
+	grid, err := f.sources[i].grid(image)
 	if err != nil {
 		return err
 	}
-	weight := denseWeight(grid, r)
 	for _, m := range []struct {
 		kind          string
 		height, width int
@@ -79,7 +78,7 @@ func (f mapFolder) write(i int, image *reward.Image, gridText string, r reward.R
 	}{
 		{"misalignment", r.Misalignment.Height, r.Misalignment.Width, r.Misalignment.Data},
 		{"artifact", r.Artifact.Height, r.Artifact.Width, r.Artifact.Data},
-		{"dense", grid.Height, grid.Width, weight},
+		{"dense", grid.Height, grid.Width, denseWeight(grid, r)},
 	} {
 		err := f.create(i, m.kind+".npy", func(w io.Writer) error {
 			return npy.WriteFloat32(w, m.data, m.height, m.width)

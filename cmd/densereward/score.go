@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,14 +17,17 @@ import (
 )
 
 type scoreCommand struct {
-	Prompt string      `required:"" placeholder:"TEXT" help:"The prompt that the images were generated from."`
-	Mode   reward.Mode `enum:"answer,think" default:"answer" placeholder:"MODE" help:"answer goes straight to the scores, think looks and reasons first: ${enum}. [${default}]"`
-	Grid   string      `default:"sd3" placeholder:"GRID" help:"Latent grid of NAME.dense.npy: HEIGHTxWIDTH in cells, sd3, flux or qwen-image. [${default}]"`
-	Trace  bool        `help:"Add the token ids that went in and came out."`
-	Out    string      `placeholder:"DIR" help:"Folder for heatmaps, dense maps and overlays, made if need be."`
-	Images []string    `arg:"" name:"image" help:"PNG, JPEG or WebP files."`
+	Prompt string       `required:"" placeholder:"TEXT" help:"The prompt that the images were generated from."`
+	Mode   reward.Mode  `enum:"answer,think" default:"answer" placeholder:"MODE" help:"answer goes straight to the scores, think looks and reasons first: ${enum}. [${default}]"`
+	Grid   string       `placeholder:"GRID" help:"Latent grid of NAME.dense.npy: HEIGHTxWIDTH in cells, sd3, flux or qwen-image. [sd3 for images, their own for latents]"`
+	Trace  bool         `help:"Add the token ids that went in and came out."`
+	Out    string       `placeholder:"DIR" help:"Folder for heatmaps, dense maps and overlays, made if need be."`
+	VAE    *decoderFlag `name:"vae" placeholder:"DIR" help:"Decoder of latents, in diffusers' layout."`
+	Images []string     `arg:"" name:"image" help:"PNG, JPEG or WebP files; with --vae also latents as .npy or .safetensors."`
 
 	evaluatorFlags `group:"Evaluator flags:"`
+
+	sources []source
 }
 
 // Help is the long help.
@@ -45,12 +49,15 @@ An image that cannot be scored costs the others nothing: its line is {"image", "
 	NAME.misalignment.npy   where it contradicts the prompt, float32 (288,288) in [0,1]
 	NAME.artifact.npy       where it is implausible, float32 (288,288) in [0,1]
 	NAME.dense.npy          1-H on the latent grid, H the mean of both, float32
-	NAME.overlay.png        the picture with both heatmaps laid over it
+	NAME.overlay.png        the picture beside itself under both heatmaps
+
+Latents are float32, float16 or bfloat16, scaled as the trainer holds them, (N,C,h,w) or packed (N,L,D); of a file with several, sample I is named FILE[I] and its maps NAME-I.
 
 Examples:
 
 	densereward score --model DIR --prompt "a red cube" *.png
 	densereward score --model DIR --prompt "a red cube" --mode think --out maps cube.png
+	densereward score --model DIR --prompt "a red cube" --vae stable-diffusion-3.5-medium/vae latents.npy
 	densereward score --model DIR --prompt "a red cube" cube.png | jq .reward`
 }
 
@@ -91,19 +98,28 @@ type failure struct {
 
 // Run scores the images.
 func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
-	if _, err := dense.ParseGrid(c.Grid, anySide, anySide); err != nil {
+	if _, err := dense.ParseGrid(cmp.Or(c.Grid, defaultGrid), anySide, anySide); err != nil {
 		return &usageError{"grid", err}
 	}
-	maps, err := newMapFolder(c.Out, c.Images, t)
-	if err != nil {
-		return err
+	if c.Out != "" {
+		if err := os.MkdirAll(c.Out, 0o755); err != nil {
+			return err
+		}
 	}
-	e, err := c.open(ctx, t)
+	var decoders []decoderFlag
+	if c.VAE != nil {
+		decoders = append(decoders, *c.VAE)
+	}
+	e, err := c.open(ctx, t, decoders...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	scheduler, err := batch.New(c.batching(), e.list()...)
+	if err := c.findSources(e); err != nil {
+		return err
+	}
+	maps := newMapFolder(c.Out, c.sources, t)
+	scheduler, err := batch.New(c.batching(), e.judges()...)
 	if err != nil {
 		return err
 	}
@@ -113,20 +129,37 @@ func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
 	lines.SetEscapeHTML(false)
 	failures := 0
 	err = c.score(ctx, scheduler, func(i int, image *reward.Image, r reward.Result) error {
+		name := c.sources[i].name
 		if r.Err != nil {
 			failures++
-			t.say("%s: %v", c.Images[i], explain(r.Err))
-			return lines.Encode(failure{c.Images[i], explain(r.Err).Error()})
+			t.say("%s: %v", name, explain(r.Err))
+			return lines.Encode(failure{name, explain(r.Err).Error()})
 		}
-		if err := maps.write(i, image, c.Grid, r); err != nil {
+		if err := maps.write(i, image, r); err != nil {
 			return err
 		}
-		return lines.Encode(c.record(c.Images[i], r))
+		return lines.Encode(c.record(name, r))
 	})
 	if err == nil && failures > 0 {
-		err = fmt.Errorf("%w: %d of %d", errPartial, failures, len(c.Images))
+		err = fmt.Errorf("%w: %d of %d", errPartial, failures, len(c.sources))
 	}
 	return err
+}
+
+// findSources looks into the files of latents; images are left for later.
+func (c *scoreCommand) findSources(e *engine) error {
+	files, err := pixels.NewDecoder(pixels.DecoderConfig{})
+	if err != nil {
+		return err
+	}
+	s := &sources{files: files, grid: c.Grid, batch: c.Batch}
+	if len(e.decoders) > 0 {
+		s.decoder = e.decoders[0]
+	}
+	for _, path := range c.Images {
+		c.sources = append(c.sources, s.of(path)...)
+	}
+	return nil
 }
 
 // anySide stands for an image's size while only the grid's spelling is checked.
@@ -159,15 +192,15 @@ func (c *scoreCommand) score(ctx context.Context, s *batch.Scheduler, emit func(
 	go func() {
 		defer close(portions)
 		first := 0
-		for paths := range slices.Chunk(c.Images, c.Batch) {
+		for part := range slices.Chunk(c.sources, c.Batch) {
 			answer := make(chan portion, 1)
 			select {
 			case portions <- answer:
 			case <-ctx.Done():
 				return
 			}
-			go func(first int) { answer <- c.scorePortion(ctx, s, first, paths) }(first)
-			first += len(paths)
+			go func(first int) { answer <- c.scorePortion(ctx, s, first, part) }(first)
+			first += len(part)
 		}
 	}()
 	for answer := range portions {
@@ -184,36 +217,26 @@ func (c *scoreCommand) score(ctx context.Context, s *batch.Scheduler, emit func(
 	return ctx.Err()
 }
 
-func (c *scoreCommand) scorePortion(ctx context.Context, s *batch.Scheduler, first int, paths []string) portion {
-	p := portion{first: first, pictures: make([]*reward.Image, len(paths))}
-	jobs := make([]batch.Job, len(paths))
-	for k, path := range paths {
+func (c *scoreCommand) scorePortion(ctx context.Context, s *batch.Scheduler, first int, part []source) portion {
+	p := portion{first: first, pictures: make([]*reward.Image, len(part))}
+	jobs := make([]batch.Job, len(part))
+	for k, source := range part {
 		jobs[k] = batch.Job{
 			Sample: reward.Sample{Prompt: c.Prompt, Mode: c.Mode},
-			Load: func(context.Context) (image *reward.Image, err error) {
-				p.pictures[k], err = c.load(path)
-				return p.pictures[k], err
+			Load: func(ctx context.Context) (image *reward.Image, err error) {
+				if image, err = source.load(ctx); err != nil {
+					return nil, err
+				}
+				p.pictures[k] = image
+				if c.Out != "" { // the maps' grid must fit
+					_, err = source.grid(image)
+				}
+				return image, err
 			},
 		}
 	}
 	p.outcomes, p.err = s.Score(ctx, jobs)
 	return p
-}
-
-// load reads an image file. Where maps are asked for, the grid must fit it.
-func (c *scoreCommand) load(path string) (*reward.Image, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	image, err := pixels.Decode(data, pixels.Limits{})
-	if err != nil {
-		return nil, err
-	}
-	if c.Out != "" {
-		_, err = dense.ParseGrid(c.Grid, image.Height, image.Width)
-	}
-	return (*reward.Image)(image), err
 }
 
 func (c *scoreCommand) record(path string, r reward.Result) record {

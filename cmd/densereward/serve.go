@@ -12,14 +12,14 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/server"
 )
 
 type serveCommand struct {
-	Listen string `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address and port; port 0 is a free one, which the log names. [${default}]"`
-	Public bool   `help:"Allow an address that other machines can reach. Consider --tokens and --tls-cert."`
-	Check  bool   `help:"Load and warm everything that serving needs, then stop."`
+	Listen string        `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address and port; port 0 is a free one, which the log names. [${default}]"`
+	Public bool          `help:"Allow an address that other machines can reach. Consider --tokens and --tls-cert."`
+	VAE    []decoderFlag `name:"vae" placeholder:"NAME=DIR" help:"A decoder for requests that send latents, in diffusers' layout; may come several times."`
+	Check  bool          `help:"Load and warm everything that serving needs, then stop."`
 
 	queueFlags     `group:"Queue and cache:"`
 	limitFlags     `group:"Limits:"`
@@ -38,6 +38,7 @@ Examples:
 
 	densereward serve --model DIR --device cuda
 	densereward serve --model DIR --device cuda:0,cuda:1 --batch 32
+	densereward serve --model DIR --vae sd3=stable-diffusion-3.5-medium/vae --vae flux=FLUX.1-dev/vae
 	densereward serve --model DIR --listen 0.0.0.0:8443 --public --tokens tokens.txt --tls-cert cert.pem --tls-key key.pem`
 }
 
@@ -49,35 +50,36 @@ func (c *serveCommand) Run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	e, err := c.open(ctx, t)
+	e, err := c.open(ctx, t, c.VAE...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	s, err := newService(e.list(), c.scheduling(c.Batch), d.config)
+	d.config.Decoders = e.latentDecoders()
+	s, err := newService(e.judges(), c.scheduling(c.Batch), d.config)
 	if err != nil {
 		return err
 	}
-	about := e.loaded[0].Describe()
+	about := e.evaluators[0].Describe()
 	logger.Info("loaded", "evaluator", about.Name, "fingerprint", about.Fingerprint,
 		"demonstration", about.Demonstration, "devices", c.Device)
 	if c.Check {
-		return s.warm(ctx, e.list())
+		return s.warm(ctx, e.judges())
 	}
 	d.announce()
-	return c.serve(ctx, d, s, e.list())
+	return c.serve(ctx, d, s, e)
 }
 
 // serve answers clients while it warms up, and stops when that fails, ctx ends
 // or the debug listener breaks.
-func (c *serveCommand) serve(ctx context.Context, d *deployment, s *service, evaluators []reward.Evaluator) error {
+func (c *serveCommand) serve(ctx context.Context, d *deployment, s *service, e *engine) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go d.keepFresh(ctx)
 	warmed := make(chan error, 1)
 	go func() {
 		began := time.Now()
-		err := s.warm(ctx, evaluators)
+		err := s.warm(ctx, e.judges())
 		if err != nil {
 			stop(err)
 		} else {
