@@ -79,7 +79,7 @@ func (r *rollout) evaluate(ctx context.Context, b *body) error {
 	r.outcomes = make([]batch.Outcome, len(r.pictures))
 	outcomes, err := r.model.Scorer.Score(ctx, jobs)
 	if err != nil {
-		return contextError(err, reward.ErrEvaluatorFailed)
+		return err
 	}
 	for k, o := range outcomes {
 		i := at[k]

@@ -30,10 +30,7 @@ func (s *Server) score(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		s.cfg.Metrics.scored(watch.laps, r.errs)
-		s.traceStages(c.Request().Context(), watch, r.errs)
-	}()
+	defer s.judged(c, watch, r)
 	r.makeMaps()
 	watch.lap("maps")
 	if err := r.makeAdvantages(ctx, s.gatherer); err != nil {
@@ -43,6 +40,12 @@ func (s *Server) score(c echo.Context) error {
 	p := r.response()
 	p.TimingMS = r.timing(watch)
 	return send(c, p.Encode())
+}
+
+// judged records a request whose samples were judged.
+func (s *Server) judged(c echo.Context, watch *stopwatch, r *rollout) {
+	s.cfg.Metrics.scored(watch.laps, r.errs)
+	s.traceStages(c.Request().Context(), watch, r.errs)
 }
 
 // judge decodes the request in b, checks it and has its samples judged. It

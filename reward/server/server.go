@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/denseflow/densereward/engine/pixels"
@@ -86,6 +87,7 @@ type Server struct {
 	decoders map[string]reward.LatentDecoder
 	bodies   bodyPool
 	gatherer *gatherer
+	ignored  sync.Once // what requests hold and the server ignores is told once
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -174,6 +176,8 @@ func (s *Server) route() {
 	s.echo.GET(reward.ModelsPath, s.listModels)
 	s.echo.GET(healthPath, s.healthz)
 	s.echo.GET(readyPath, s.readyz)
+	s.echo.GET(flowFactoryHealth, s.healthz)
+	s.echo.POST(flowFactoryCompute, s.compute)
 	s.echo.GET(metricsPath, echo.WrapHandler(s.cfg.Metrics.Handler()))
 }
 

@@ -110,7 +110,9 @@ const ownerKey = "densereward.owner"
 
 // open reports whether a path is answered without a token: probes ask whether
 // the server is up, and learn no more.
-func open(path string) bool { return path == healthPath || path == readyPath }
+func open(path string) bool {
+	return path == healthPath || path == readyPath || path == flowFactoryHealth
+}
 
 // authorize lets only owners of a token in.
 func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
