@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
 )
 
@@ -71,7 +72,7 @@ type evaluatorGraph struct {
 
 // buildGraph writes the evaluator for the source's tensors. All tensors are
 // checked; none is read.
-func buildGraph(c Config, source tensorSource, o graphOptions) (*onnx.Graph, error) {
+func buildGraph(c Config, source initializers.Source, o graphOptions) (*onnx.Graph, error) {
 	g := onnx.New("imagedoctor")
 	w := newWeights(g, source)
 	grid := c.patchGrid()
@@ -89,7 +90,7 @@ func buildGraph(c Config, source tensorSource, o graphOptions) (*onnx.Graph, err
 	}
 	e.inputs()
 	e.outputs()
-	if err := errors.Join(w.err(), g.Err()); err != nil {
+	if err := errors.Join(w.Err(), g.Err()); err != nil {
 		return nil, err
 	}
 	return g, nil

@@ -39,14 +39,14 @@ const (
 // newHeatmap reads the heads' width off the mask token.
 func newHeatmap(w *weights, text, grid int, dtype onnx.DType) *heatmap {
 	h := &heatmap{w: w, dtype: dtype, text: text, grid: grid}
-	if t, ok := w.checkpoint.Tensor(maskTokensName); ok && len(t.Shape) == 2 {
+	if t, ok := w.Lookup(maskTokensName); ok && len(t.Shape) == 2 {
 		h.width = int(t.Shape[1])
 	} else {
-		w.fault(dtype, []int64{1}, "imagedoctor: tensor %s is missing or not a matrix", maskTokensName)
+		w.Fault(dtype, []int64{1}, "tensor %s is missing or not a matrix", maskTokensName)
 		h.width = heatmapHeads * attentionDownscale
 	}
 	if h.width%(heatmapHeads*attentionDownscale) != 0 {
-		w.fault(dtype, []int64{1}, "imagedoctor: tensor %s: width %d is not a multiple of %d", maskTokensName, h.width, heatmapHeads*attentionDownscale)
+		w.Fault(dtype, []int64{1}, "tensor %s: width %d is not a multiple of %d", maskTokensName, h.width, heatmapHeads*attentionDownscale)
 	}
 	return h
 }
@@ -63,14 +63,14 @@ func (h *heatmap) maps(g *onnx.Graph, image, hidden onnx.Value) (out onnx.Value)
 		cells, grid := int64(h.grid*h.grid), onnx.N(int64(h.grid))
 
 		keys := h.project(g, g.Cast(image, h.dtype), "image_hidden_fcs.0")
-		keys = g.Add(keys, h.w.tensor("prompt_encoder.no_mask_embed.weight", h.dtype, 1, int64(h.width)))
+		keys = g.Add(keys, h.w.Tensor("prompt_encoder.no_mask_embed.weight", h.dtype, 1, int64(h.width)))
 		pairs := g.Concat(0, onnx.Dim{}, g.SizeOf(hidden, 0), onnx.Const(g, []int64{kinds, cells, int64(h.width)}, 3))
 		keys = g.Expand(g.Unsqueeze(keys, 1), pairs, hidden.Dim(0), onnx.N(kinds), onnx.N(cells), width)
 		keys = g.Reshape(keys, queries, onnx.N(cells), width)
 
 		text := g.Reshape(g.Cast(hidden, h.dtype), queries, hidden.Dim(2))
 		text = g.Reshape(h.project(g, text, "text_hidden_fcs.0"), queries, onnx.N(1), width)
-		mask := g.Reshape(h.w.tensor(maskTokensName, h.dtype, 1, int64(h.width)), onnx.N(1), onnx.N(1), width)
+		mask := g.Reshape(h.w.Tensor(maskTokensName, h.dtype, 1, int64(h.width)), onnx.N(1), onnx.N(1), width)
 		tokens := g.Concat(1, onnx.Dim{}, g.Expand(mask, g.ShapeOf(text), queries, onnx.N(1), width), text)
 
 		t := transformer{h, tokens, h.positions(g)}
@@ -95,7 +95,7 @@ func (h *heatmap) project(g *onnx.Graph, x onnx.Value, prefix string) onnx.Value
 // centres: 2*pi times the centre in [-1,1] times a Gaussian matrix, sines first.
 func (h *heatmap) positions(g *onnx.Graph) onnx.Value {
 	half := int64(h.width / 2)
-	matrix := h.w.tensor("prompt_encoder.pe_layer.positional_encoding_gaussian_matrix", onnx.Float32, 2, half)
+	matrix := h.w.Tensor("prompt_encoder.pe_layer.positional_encoding_gaussian_matrix", onnx.Float32, 2, half)
 	var xs, ys []float32
 	for y := range h.grid {
 		for x := range h.grid {
@@ -138,7 +138,7 @@ func (h *heatmap) upscale(g *onnx.Graph, x onnx.Value) (onnx.Value, int) {
 	in := half
 	for i, out := range []int{full, half, half, quarter} {
 		up := fmt.Sprintf("%sdeconv_layers.%d", prefix, i)
-		weight := h.w.tensor(up+".0.weight", h.dtype, int64(in), int64(out), 3, 3)
+		weight := h.w.Tensor(up+".0.weight", h.dtype, int64(in), int64(out), 3, 3)
 		x = channelsLast(g, g.ConvTranspose(channelsFirst(g, x), weight, onnx.Value{}))
 		x = g.Relu(h.channelRMS(g, x, up+".1", up+".0", out))
 
@@ -154,10 +154,10 @@ func (h *heatmap) upscale(g *onnx.Graph, x onnx.Value) (onnx.Value, int) {
 // conv is a 3x3 convolution of x (N,H,W,in), whose sides it keeps. Its bias is
 // left out where the norm behind it adds it.
 func (h *heatmap) conv(g *onnx.Graph, x onnx.Value, prefix string, out, in int, withBias bool) onnx.Value {
-	weight := h.w.tensor(prefix+".weight", h.dtype, int64(out), int64(in), 3, 3)
+	weight := h.w.Tensor(prefix+".weight", h.dtype, int64(out), int64(in), 3, 3)
 	var bias onnx.Value
 	if withBias {
-		bias = h.w.tensor(prefix+".bias", h.dtype, int64(out))
+		bias = h.w.Tensor(prefix+".bias", h.dtype, int64(out))
 	}
 	return channelsLast(g, g.Conv(channelsFirst(g, x), weight, bias, 1))
 }
@@ -171,7 +171,7 @@ func channelsLast(g *onnx.Graph, x onnx.Value) onnx.Value { return g.Transpose(x
 // published module calls it LayerNorm. The fused operator for it wants something
 // to add as well; it gets zeros.
 func (h *heatmap) channelRMS(g *onnx.Graph, x onnx.Value, prefix, conv string, channels int) onnx.Value {
-	bias := h.w.tensor(conv+".bias", h.dtype, int64(channels))
+	bias := h.w.Tensor(conv+".bias", h.dtype, int64(channels))
 	side, _ := x.Dim(1).Fixed()
 	pixels, deep := onnx.N(side*side), onnx.N(int64(channels))
 	flat := g.Reshape(x, x.Dim(0), pixels, deep)
@@ -183,7 +183,7 @@ func (h *heatmap) channelRMS(g *onnx.Graph, x onnx.Value, prefix, conv string, c
 
 // scale is the scale of a norm as a vector.
 func (h *heatmap) scale(prefix string, channels int) onnx.Value {
-	return h.w.once("flat "+prefix, func(top *onnx.Graph) onnx.Value {
-		return top.Reshape(h.w.tensor(prefix+".scale", h.dtype, int64(channels), 1, 1), onnx.N(int64(channels)))
+	return h.w.Once("flat "+prefix, func(top *onnx.Graph) onnx.Value {
+		return top.Reshape(h.w.Tensor(prefix+".scale", h.dtype, int64(channels), 1, 1), onnx.N(int64(channels)))
 	})
 }

@@ -3,16 +3,10 @@ package imagedoctor
 import (
 	"fmt"
 
+	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/safetensors"
 )
-
-// inventory is a checkpoint that has whatever tensor the graph asks for: built
-// against it, the graph lists the tensors of a configuration.
-type inventory struct {
-	tensors []safetensors.Tensor
-	place   map[string]int
-}
 
 // HeadWidths are the widths of the heatmap heads, which no configuration file
 // names.
@@ -28,17 +22,17 @@ func Inventory(c Config, heads HeadWidths) ([]safetensors.Tensor, error) {
 	if c.VocabSize < 1 || heads.Width < 1 || heads.MLP < 1 {
 		return nil, fmt.Errorf("imagedoctor: inventory: vocabulary %d and heads %+v must be positive", c.VocabSize, heads)
 	}
-	list := &inventory{place: map[string]int{}}
+	list := &initializers.Inventory{}
 	// These tell the graph its widths; it asks for them again with what they say.
-	list.add(maskTokensName, []int64{1, int64(heads.Width)})
-	list.add(firstMLPName, []int64{int64(heads.MLP), int64(heads.Width)})
+	list.Add(maskTokensName, 1, int64(heads.Width))
+	list.Add(firstMLPName, int64(heads.MLP), int64(heads.Width))
 	if _, err := buildGraph(c, list, graphOptions{dtype: onnx.BFloat16, heads: onnx.BFloat16}); err != nil {
 		return nil, err
 	}
 	for _, t := range unused(heads) {
-		list.add(t.name, t.dims)
+		list.Add(t.name, t.dims...)
 	}
-	return list.tensors, nil
+	return list.Tensors(), nil
 }
 
 // shaped is a tensor's name and shape.
@@ -69,25 +63,4 @@ func unused(heads HeadWidths) []shaped {
 		list = append(list, shaped{fmt.Sprintf("%spoint_embeddings.%d.weight", prefix, i), []int64{1, width}})
 	}
 	return list
-}
-
-func (l *inventory) add(name string, dims []int64) {
-	if _, ok := l.place[name]; ok {
-		return
-	}
-	length := int64(2)
-	for _, n := range dims {
-		length *= n
-	}
-	l.place[name] = len(l.tensors)
-	l.tensors = append(l.tensors, safetensors.Tensor{Name: name, DType: safetensors.BF16, Shape: dims, Length: length})
-}
-
-// Tensor implements tensorSource.
-func (l *inventory) Tensor(name string) (safetensors.Tensor, bool) {
-	i, ok := l.place[name]
-	if !ok {
-		return safetensors.Tensor{}, false
-	}
-	return l.tensors[i], true
 }

@@ -106,7 +106,7 @@ func (l *language) vocabulary() int {
 	if l.c.VocabSize > 0 {
 		return l.c.VocabSize
 	}
-	if t, ok := l.w.checkpoint.Tensor(embeddingName); ok && len(t.Shape) == 2 {
+	if t, ok := l.w.Lookup(embeddingName); ok && len(t.Shape) == 2 {
 		return int(t.Shape[0])
 	}
 	return 0
@@ -115,14 +115,14 @@ func (l *language) vocabulary() int {
 const embeddingName = "model.embed_tokens.weight"
 
 func (l *language) embedding() onnx.Value {
-	return l.w.tensor(embeddingName, l.dtype, int64(l.vocabulary()), int64(l.c.HiddenSize))
+	return l.w.Tensor(embeddingName, l.dtype, int64(l.vocabulary()), int64(l.c.HiddenSize))
 }
 
 // head is the logits (B,vocabulary) of hidden states (B,hidden), as float32.
 func (l *language) head(g *onnx.Graph, hidden onnx.Value) onnx.Value {
 	table := l.embedding()
 	if !l.c.TieWordEmbeddings {
-		table = l.w.tensor("lm_head.weight", l.dtype, int64(l.vocabulary()), int64(l.c.HiddenSize))
+		table = l.w.Tensor("lm_head.weight", l.dtype, int64(l.vocabulary()), int64(l.c.HiddenSize))
 	}
 	return g.Cast(g.MatMulT(hidden, table, 1), onnx.Float32)
 }
@@ -166,15 +166,15 @@ func (l *language) layers(g *onnx.Graph, x onnx.Value, a attention, only onnx.Va
 
 // final is the hidden state after the last norm.
 func (l *language) final(g *onnx.Graph, sum, branch onnx.Value) onnx.Value {
-	weight := l.w.tensor("model.norm.weight", l.dtype, int64(l.c.HiddenSize))
+	weight := l.w.Tensor("model.norm.weight", l.dtype, int64(l.c.HiddenSize))
 	h, _ := g.SkipRMSNorm(sum, branch, weight, onnx.Value{}, float32(l.c.RMSNormEps))
 	return h
 }
 
 func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, a attention, only onnx.Value) (sum, next onnx.Value) {
 	c, prefix, eps := l.c, fmt.Sprintf("model.layers.%d", i), float32(l.c.RMSNormEps)
-	norm1 := l.w.tensor(prefix+".input_layernorm.weight", l.dtype, int64(c.HiddenSize))
-	norm2 := l.w.tensor(prefix+".post_attention_layernorm.weight", l.dtype, int64(c.HiddenSize))
+	norm1 := l.w.Tensor(prefix+".input_layernorm.weight", l.dtype, int64(c.HiddenSize))
+	norm2 := l.w.Tensor(prefix+".post_attention_layernorm.weight", l.dtype, int64(c.HiddenSize))
 	var h onnx.Value
 	if branch.Valid() {
 		h, x = g.SkipRMSNorm(x, branch, norm1, onnx.Value{}, eps)

@@ -400,7 +400,7 @@ func (m *measuring) partStage(ctx context.Context, part string) (Stage, error) {
 			ort.Float32s([]int64{each, kinds, hidden}, make([]float32, each*kinds*hidden)),
 		}
 	}
-	if err := errors.Join(w.err(), g.Err()); err != nil {
+	if err := errors.Join(w.Err(), g.Err()); err != nil {
 		return Stage{}, err
 	}
 	s, err := m.session(g)

@@ -50,15 +50,15 @@ func (t transformer) layer(g *onnx.Graph, i int, tokens, keys onnx.Value) (onnx.
 
 // mlpWidth is the inner width of the tokens' MLP, as the first tensor has it.
 func (t transformer) mlpWidth() int {
-	if w, ok := t.w.checkpoint.Tensor(firstMLPName); ok && len(w.Shape) == 2 {
+	if w, ok := t.w.Lookup(firstMLPName); ok && len(w.Shape) == 2 {
 		return int(w.Shape[0])
 	}
 	return t.width
 }
 
 func (t transformer) norm(g *onnx.Graph, x onnx.Value, prefix string) onnx.Value {
-	weight := t.w.tensor(prefix+".weight", t.dtype, int64(t.width))
-	return g.LayerNorm(x, weight, t.w.tensor(prefix+".bias", t.dtype, int64(t.width)), heatmapNormEps)
+	weight := t.w.Tensor(prefix+".weight", t.dtype, int64(t.width))
+	return g.LayerNorm(x, weight, t.w.Tensor(prefix+".bias", t.dtype, int64(t.width)), heatmapNormEps)
 }
 
 // attend is attention whose inner width is the outer one divided by downscale.

@@ -107,7 +107,7 @@ func (v *vision) features(g *onnx.Graph, patches onnx.Value) (out onnx.Value) {
 	g.Scope("visual", func() {
 		c := v.c
 		patch := c.InChannels * c.TemporalPatchSize * c.PatchSize * c.PatchSize
-		weight := v.w.tensor("visual.patch_embed.proj.weight", v.dtype, int64(c.HiddenSize), int64(c.InChannels),
+		weight := v.w.Tensor("visual.patch_embed.proj.weight", v.dtype, int64(c.HiddenSize), int64(c.InChannels),
 			int64(c.TemporalPatchSize), int64(c.PatchSize), int64(c.PatchSize))
 		weight = g.Reshape(weight, onnx.N(int64(c.HiddenSize)), onnx.N(int64(patch)))
 
@@ -133,8 +133,8 @@ func (v *vision) features(g *onnx.Graph, patches onnx.Value) (out onnx.Value) {
 // and norm fuse; branch is absent before the first block.
 func (v *vision) block(g *onnx.Graph, i int, x, branch onnx.Value) (sum, next onnx.Value) {
 	c, prefix := v.c, fmt.Sprintf("visual.blocks.%d", i)
-	norm1 := v.w.tensor(prefix+".norm1.weight", v.dtype, int64(c.HiddenSize))
-	norm2 := v.w.tensor(prefix+".norm2.weight", v.dtype, int64(c.HiddenSize))
+	norm1 := v.w.Tensor(prefix+".norm1.weight", v.dtype, int64(c.HiddenSize))
+	norm2 := v.w.Tensor(prefix+".norm2.weight", v.dtype, int64(c.HiddenSize))
 
 	var h onnx.Value
 	if branch.Valid() {
@@ -150,7 +150,7 @@ func (v *vision) block(g *onnx.Graph, i int, x, branch onnx.Value) (sum, next on
 	attended := v.attend(g, query, key, value, groups)
 	attended = v.w.linearNoBias(g, attended, prefix+".attn.proj", c.HiddenSize, c.HiddenSize)
 
-	bias := v.w.tensor(prefix+".attn.proj.bias", v.dtype, int64(c.HiddenSize))
+	bias := v.w.Tensor(prefix+".attn.proj.bias", v.dtype, int64(c.HiddenSize))
 	h, x = g.SkipRMSNorm(x, attended, norm2, bias, visionRMSNormEps)
 	return x, v.mlp(g, h, prefix+".mlp.")
 }
@@ -180,15 +180,15 @@ func (v *vision) queries(g *onnx.Graph, h onnx.Value, prefix string) (query, key
 		paired[i] = int64(head + at/2 + at%2*(size/2))
 		plain[i] = int64(i)
 	}
-	weight := v.w.tensor(prefix+".weight", v.dtype, int64(3*hidden), int64(hidden))
-	bias := v.w.tensor(prefix+".bias", v.dtype, int64(3*hidden))
+	weight := v.w.Tensor(prefix+".weight", v.dtype, int64(3*hidden), int64(hidden))
+	bias := v.w.Tensor(prefix+".bias", v.dtype, int64(3*hidden))
 	third := func(n int, order []int64) onnx.Value {
 		rows := make([]int64, hidden)
 		for i, r := range order {
 			rows[i] = int64(n*hidden) + r
 		}
 		pick := func(x onnx.Value) onnx.Value {
-			return v.w.once(fmt.Sprintf("third %d of %s", n, x.Name()), func(top *onnx.Graph) onnx.Value {
+			return v.w.Once(fmt.Sprintf("third %d of %s", n, x.Name()), func(top *onnx.Graph) onnx.Value {
 				return top.Gather(x, onnx.Const(top, rows, int64(hidden)), 0)
 			})
 		}
@@ -202,7 +202,7 @@ func (v *vision) queries(g *onnx.Graph, h onnx.Value, prefix string) (query, key
 
 // downBias is the bias of block i's last layer.
 func (v *vision) downBias(i int) onnx.Value {
-	return v.w.tensor(fmt.Sprintf("visual.blocks.%d.mlp.down_proj.bias", i), v.dtype, int64(v.c.HiddenSize))
+	return v.w.Tensor(fmt.Sprintf("visual.blocks.%d.mlp.down_proj.bias", i), v.dtype, int64(v.c.HiddenSize))
 }
 
 // mlp is the block's SwiGLU without its last bias. The inner width of the
@@ -216,16 +216,16 @@ func (v *vision) mlp(g *onnx.Graph, h onnx.Value, prefix string) onnx.Value {
 		if fill == 0 || v.dtype == onnx.Float32 {
 			return x
 		}
-		return v.w.once("grown "+x.Name(), func(top *onnx.Graph) onnx.Value {
+		return v.w.Once("grown "+x.Name(), func(top *onnx.Graph) onnx.Value {
 			return top.Concat(axis, onnx.Dim{}, x, top.Zeros(v.dtype, sizes...))
 		})
 	}
 	gated := func(name string) onnx.Value {
-		weight := grow(v.w.tensor(prefix+name+".weight", v.dtype, inner, hidden), 0, fill, hidden)
-		return g.Linear(h, weight, grow(v.w.tensor(prefix+name+".bias", v.dtype, inner), 0, fill))
+		weight := grow(v.w.Tensor(prefix+name+".weight", v.dtype, inner, hidden), 0, fill, hidden)
+		return g.Linear(h, weight, grow(v.w.Tensor(prefix+name+".bias", v.dtype, inner), 0, fill))
 	}
 	product := g.Mul(g.Silu(gated("gate_proj")), gated("up_proj"))
-	down := grow(v.w.tensor(prefix+"down_proj.weight", v.dtype, hidden, inner), 1, hidden, fill)
+	down := grow(v.w.Tensor(prefix+"down_proj.weight", v.dtype, hidden, inner), 1, hidden, fill)
 	return g.Linear(product, down, onnx.Value{})
 }
 
@@ -262,7 +262,7 @@ func (v *vision) merge(g *onnx.Graph, x, branch onnx.Value) onnx.Value {
 	patches := c.SpatialMergeSize * c.SpatialMergeSize
 	joined := c.HiddenSize * patches
 	units := int64(len(v.order) / patches)
-	norm := v.w.tensor("visual.merger.ln_q.weight", v.dtype, int64(c.HiddenSize))
+	norm := v.w.Tensor("visual.merger.ln_q.weight", v.dtype, int64(c.HiddenSize))
 	x, _ = g.SkipRMSNorm(x, branch, norm, v.downBias(c.Depth-1), visionRMSNormEps)
 	x = g.Reshape(x, x.Dim(0), onnx.N(units), onnx.N(int64(joined)))
 	x = g.Gelu(v.w.linear(g, x, "visual.merger.mlp.0", joined, joined))

@@ -40,7 +40,7 @@ type graphOptions struct {
 // buildGraph writes the decoder for the checkpoint's tensors. All tensors are
 // checked; none is read.
 func buildGraph(c Config, checkpoint *safetensors.Checkpoint, o graphOptions) (*onnx.Graph, error) {
-	n := &network{g: onnx.New("vae"), checkpoint: checkpoint, dtype: o.dtype, last: o.last, scale: 1}
+	n := newNetwork(checkpoint, o.dtype, o.last)
 	var x onnx.Value
 	switch {
 	case o.part == fromMid:

@@ -2,11 +2,9 @@ package vae
 
 import (
 	"errors"
-	"fmt"
-	"slices"
 
+	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
-	"github.com/denseflow/densereward/engine/safetensors"
 )
 
 // network writes a decoder's layers into a graph. Activations are (N,C,H,W),
@@ -14,99 +12,40 @@ import (
 // place and cast when a session loads them.
 type network struct {
 	g          *onnx.Graph
-	checkpoint *safetensors.Checkpoint
+	weights    *initializers.Set
 	dtype      onnx.DType // of the activations
 	last       bool
 	statistics *statistics // of the whole picture, for a network that sees a tile of it
-	scale      int64       // rows and columns that a cell of the latents has become so far
-	faults     []error
-	stands     int
 
-	// demanded, where it is not nil, collects the tensors' shapes, and scales the
-	// scale at which each is used; there is no checkpoint then.
-	demanded map[string][]int64
-	scales   map[string]int64
+	scale  int64            // rows and columns that a cell of the latents has become so far
+	scales map[string]int64 // that at which each tensor is used
 }
 
-// demands is a network without a checkpoint, which collects what it would need.
-func demands(c Config) (*network, error) {
-	n := &network{
-		g: onnx.New("vae"), dtype: onnx.Float32, scale: 1,
-		demanded: map[string][]int64{}, scales: map[string]int64{},
+func newNetwork(source initializers.Source, dtype onnx.DType, last bool) *network {
+	g := onnx.New("vae")
+	return &network{
+		g: g, weights: initializers.New(g, source, "vae"), dtype: dtype, last: last,
+		scale: 1, scales: map[string]int64{},
 	}
-	n.decoder(c, n.latents(c))
-	return n, n.err()
 }
 
 // has tells whether the checkpoint holds a tensor.
 func (n *network) has(name string) bool {
-	if n.demanded != nil {
-		return false
-	}
-	_, ok := n.checkpoint.Tensor(name)
+	_, ok := n.weights.Lookup(name)
 	return ok
 }
 
-// tensor is the checkpoint's tensor name as dtype. It must have the shape dims,
-// but for dimensions of size 1. Faults are collected, so that one look at a
-// broken checkpoint names them all; a stand-in takes the tensor's place.
+// tensor is the checkpoint's tensor name, of the shape dims, as dtype.
 func (n *network) tensor(name string, dtype onnx.DType, dims ...int) onnx.Value {
+	n.scales[name] = n.scale
 	shape := make([]int64, len(dims))
 	for i, d := range dims {
 		shape[i] = int64(d)
 	}
-	if n.demanded != nil {
-		n.demanded[name], n.scales[name] = shape, n.scale
-		return n.stand(dtype, shape)
-	}
-	t, ok := n.checkpoint.Tensor(name)
-	if !ok {
-		return n.fault(dtype, shape, "tensor %s is missing", name)
-	}
-	if !slices.Equal(squeezed(t.Shape), squeezed(shape)) {
-		return n.fault(dtype, shape, "tensor %s has shape %v, the configuration demands %v", name, t.Shape, shape)
-	}
-	stored, ok := storedTypes[t.DType]
-	if !ok {
-		return n.fault(dtype, shape, "tensor %s is %v; BF16, F16 and F32 can be used", name, t.DType)
-	}
-	at := onnx.Location{File: t.File, Offset: t.Offset, Length: t.Length}
-	return n.g.Cast(n.g.Initializer(name, stored, onnx.Dims(shape...), at), dtype)
+	return n.weights.Tensor(name, dtype, shape...)
 }
 
-// squeezed is shape without its dimensions of size 1: older checkpoints keep
-// the attention's matrices as 1x1 convolutions.
-func squeezed(shape []int64) []int64 {
-	return slices.DeleteFunc(slices.Clone(shape), func(d int64) bool { return d == 1 })
-}
-
-var storedTypes = map[safetensors.DType]onnx.DType{
-	safetensors.BF16: onnx.BFloat16,
-	safetensors.F16:  onnx.Float16,
-	safetensors.F32:  onnx.Float32,
-}
-
-func (n *network) fault(dtype onnx.DType, shape []int64, format string, args ...any) onnx.Value {
-	n.faults = append(n.faults, fmt.Errorf("vae: "+format, args...))
-	return n.stand(dtype, shape)
-}
-
-// stand is a stand-in for a tensor in a graph that is not going to run.
-func (n *network) stand(dtype onnx.DType, shape []int64) onnx.Value {
-	n.stands++
-	return n.g.Input(fmt.Sprintf("stand_in_%d", n.stands), dtype, onnx.Dims(shape...))
-}
-
-// maxFaults bounds how many bad tensors an error lists.
-const maxFaults = 16
-
-func (n *network) err() error {
-	faults := n.faults
-	if len(faults) > maxFaults {
-		faults = append(slices.Clone(faults[:maxFaults]), fmt.Errorf("and %d more tensors", len(n.faults)-maxFaults))
-	}
-	return errors.Join(append(faults, n.g.Err())...)
-}
+func (n *network) err() error { return errors.Join(n.weights.Err(), n.g.Err()) }
 
 // conv is the convolution of x, of in channels, to out channels; it keeps the
 // picture's size. prefix.bias is used where bias is set.

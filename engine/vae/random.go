@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/denseflow/densereward/engine/initializers"
+	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/safetensors"
 )
 
@@ -29,6 +30,17 @@ var (
 `)
 )
 
+// demands lists the tensors of a configuration in the order of their names, and
+// how many rows and columns a cell of the latents has become where each is used.
+func demands(c Config) ([]safetensors.Tensor, map[string]int64, error) {
+	list := &initializers.Inventory{}
+	n := newNetwork(list, onnx.Float32, false)
+	n.decoder(c, n.latents(c))
+	tensors := list.Tensors()
+	slices.SortFunc(tensors, func(a, b safetensors.Tensor) int { return strings.Compare(a.Name, b.Name) })
+	return tensors, n.scales, n.err()
+}
+
 // WriteRandom writes a decoder of the configuration, the contents of a
 // config.json, with random bfloat16 weights into the folder dir, in diffusers'
 // layout: for measuring without the published weights. The numbers are drawn
@@ -39,23 +51,21 @@ func WriteRandom(dir string, config []byte, random *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	n, err := demands(c)
+	tensors, _, err := demands(c)
 	if err != nil {
 		return err
 	}
-	var tensors []safetensors.Source
-	for _, name := range slices.Sorted(maps.Keys(n.demanded)) {
-		shape := n.demanded[name]
-		t := safetensors.Source{Name: name, DType: safetensors.BF16, Shape: shape}
+	sources := make([]safetensors.Source, len(tensors))
+	for i, t := range tensors {
+		sources[i] = safetensors.Source{Name: t.Name, DType: t.DType, Shape: t.Shape}
 		if random != nil {
-			t.Fill = func(w io.Writer) error { return fill(w, name, shape, random) }
+			sources[i].Fill = func(w io.Writer) error { return fill(w, t.Name, t.Shape, random) }
 		}
-		tensors = append(tensors, t)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), config, 0o644); err != nil {
 		return fmt.Errorf("vae: %w", err)
 	}
-	return safetensors.Write(filepath.Join(dir, "diffusion_pytorch_model.safetensors"), tensors)
+	return safetensors.Write(filepath.Join(dir, "diffusion_pytorch_model.safetensors"), sources)
 }
 
 // fill writes a tensor: zeros for a bias, ones for the weight of a
@@ -95,18 +105,18 @@ func MultiplyAdds(config []byte, height, width int) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := demands(c)
+	tensors, scales, err := demands(c)
 	if err != nil {
 		return 0, err
 	}
 	cells := int64(height) * int64(width)
 	var madds int64
-	for name, shape := range n.demanded {
-		if len(shape) < 2 {
+	for _, t := range tensors {
+		if len(t.Shape) < 2 {
 			continue
 		}
-		product := cells * n.scales[name] * n.scales[name]
-		for _, d := range shape {
+		product := cells * scales[t.Name] * scales[t.Name]
+		for _, d := range t.Shape {
 			product *= d
 		}
 		madds += product

@@ -33,7 +33,7 @@ type Rule struct {
 
 // Rules is the import column of the design.
 func Rules() []Rule {
-	engine := []string{"engine/ort", "engine/onnx", "engine/safetensors", "engine/tokenizer", "engine/pixels"}
+	engine := []string{"engine/ort", "engine/onnx", "engine/safetensors", "engine/initializers", "engine/tokenizer", "engine/pixels"}
 	return []Rule{
 		{Room: "reward", Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
 		{
@@ -64,10 +64,11 @@ func Rules() []Rule {
 		},
 		{Room: "engine/onnx", Libs: []string{"google.golang.org/protobuf"}},
 		{Room: "engine/safetensors"},
+		{Room: "engine/initializers", Rooms: []string{"engine/onnx", "engine/safetensors"}}, // one's tensors in the other's graphs
 		{Room: "engine/tokenizer", Libs: []string{"golang.org/x/text"}},
 		{Room: "engine/pixels", Libs: []string{"golang.org/x/image", "github.com/ebitengine/purego"}}, // libjpeg-turbo, without cgo
 		{Room: "engine/imagedoctor", Rooms: append([]string{"reward"}, engine...)},
-		{Room: "engine/vae", Rooms: engine},
+		{Room: "engine/vae", Rooms: append([]string{"reward", "internal/npy"}, engine...)}, // latents come in .npy files
 		{Room: "flowgrpo", Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "client", Rooms: []string{"reward"}},
 		{Room: "cmd/densereward", Rooms: []string{Everything}, Libs: []string{Everything}},
@@ -78,6 +79,7 @@ func Rules() []Rule {
 			Rooms: []string{"reward", "reward/batch", "reward/rewardtest", "reward/server", "internal/loadgen"},
 		},
 		{Room: "internal"},
+		{Room: "internal/npy"},
 		{Room: "internal/loadgen", Rooms: []string{"reward"}}, // speaks the protocol
 	}
 }
