@@ -11,4 +11,12 @@
 // of package batch has room for them. The buffer is used again when the last
 // of its pictures was let go of, which may be later than the answer: an
 // evaluator that outlives a deadline still reads.
+//
+// What a service needs beside the answers is here as well, in parts that do not
+// know each other: Listen (loopback unless told otherwise, a limit of
+// connections), Front (timeouts, TLS, drain), Pace (slow clients), Tokens and
+// Certificate (files that are followed), Readiness, Metrics, NewTracing and
+// DebugHandler. The example puts them together. A request passes, from the
+// outside in: its id, the access log and metrics, its span, the containment of
+// panics, security headers, the pace of its body, its token.
 package server

@@ -84,3 +84,38 @@ func readPhotograph(b *testing.B) *reward.Image {
 	}
 	return loadgen.FromImage(im)
 }
+
+// BenchmarkTail offers 80 % of what batches of 32 allow, single pictures
+// arriving at random over real connections, and reports the latency in batch
+// times.
+func BenchmarkTail(b *testing.B) {
+	const (
+		batchTime = 100 * time.Millisecond
+		maxBatch  = 32
+		load      = 0.8
+	)
+	s := newStack(b, &rewardtest.Fake{Delay: batchTime}, func(q *batch.Config, _ *server.Config) {
+		q.MaxBatch, q.MaxDelay = maxBatch, batch.DefaultConfig().MaxDelay
+	})
+	web := httptest.NewServer(s.server)
+	defer web.Close()
+	picture, err := loadgen.Encode(loadgen.Photograph(1, 256, 256), loadgen.Raw)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const concurrency = 1000
+	target := loadgen.Score(web.URL, loadgen.NewClient(concurrency), b.Name(), 1, []reward.Picture{picture}, nil)
+	var r *loadgen.Report
+	for b.Loop() {
+		r, err = loadgen.Run(b.Context(), loadgen.Load{
+			Concurrency: concurrency, Rate: load * maxBatch / batchTime.Seconds(), Random: true, Seed: 1,
+			Warmup: time.Second, Duration: 5 * time.Second, Timeout: time.Minute,
+		}, target)
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(r.Latency.P50/float64(batchTime.Milliseconds()), "p50-batches")
+	b.ReportMetric(r.Latency.P99/float64(batchTime.Milliseconds()), "p99-batches")
+	b.ReportMetric(r.ImagesPerSecond, "images/s")
+}
