@@ -69,7 +69,7 @@ func TestScoreSpeaksTheProtocol(t *testing.T) {
 			_, err := w.Write(reward.ErrOverloaded.Encode())
 			return err == nil
 		}, loadgen.Answer{Code: "overloaded"}},
-		{"an error of something between", func(w http.ResponseWriter) bool { http.Error(w, "bad gateway", 502); return true }, loadgen.Answer{Code: "http 502"}},
+		{"an error of something between", func(w http.ResponseWriter) bool { http.Error(w, "bad gateway", http.StatusBadGateway); return true }, loadgen.Answer{Code: "http 502"}},
 		{"an answer that cannot be read", func(w http.ResponseWriter) bool { _, err := io.WriteString(w, "hello"); return err == nil }, loadgen.Answer{Code: loadgen.CodeAnswer}},
 		{"a connection that ends", func(http.ResponseWriter) bool { panic(http.ErrAbortHandler) }, loadgen.Answer{Code: loadgen.CodeConnection}},
 	} {
