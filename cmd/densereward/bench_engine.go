@@ -21,7 +21,7 @@ type engineBenchFlags struct {
 	PromptTokens int      `default:"671" placeholder:"N" help:"Tokens of every prompt, the picture's included. [${default}]"`
 	NewTokens    int      `default:"60" placeholder:"N" help:"Tokens of every answer. [${default}]"`
 	OneByOne     bool     `help:"Decode a token a step, without guessing along the answer's wording."`
-	InFlight     int      `default:"2" placeholder:"N" help:"Batches at once on a device. [${default}]"`
+	InFlight     int      `default:"1" placeholder:"N" help:"Batches at once on a device. [${default}]"`
 	Rounds       int      `default:"4" placeholder:"N" help:"Batches that are timed, for each in flight on each device. [${default}]"`
 	Onnxruntime  string   `placeholder:"FILE" help:"ONNX Runtime's shared library. [$$${library_env}, else the cache, else a download]"`
 	Offline      bool     `help:"Never download ONNX Runtime."`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	goruntime "runtime"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/engine/tokenizer"
 	"github.com/denseflow/densereward/reward"
+	"golang.org/x/sync/errgroup"
 )
 
 // MeasureOptions say what Measure measures. The zero value of each number is
@@ -25,7 +27,7 @@ type MeasureOptions struct {
 	NewTokens    int  // most tokens of each answer [60]
 	OneByOne     bool // decode a token a step, without the draft
 	Rounds       int  // batches that are timed [4]
-	InFlight     int  // batches at once on the device [2]
+	InFlight     int  // batches at once on the device [1]
 }
 
 // Measurement is what the engine did, in seconds unless the name says otherwise.
@@ -100,7 +102,7 @@ func newMeasuring(runtime *ort.Runtime, dir string, o MeasureOptions) (*measurin
 	for _, d := range []struct {
 		field    *int
 		fallback int
-	}{{&o.Batch, 32}, {&o.PromptTokens, 671}, {&o.NewTokens, 60}, {&o.Rounds, 4}, {&o.InFlight, 2}} {
+	}{{&o.Batch, 32}, {&o.PromptTokens, 671}, {&o.NewTokens, 60}, {&o.Rounds, 4}, {&o.InFlight, 1}} {
 		if *d.field == 0 {
 			*d.field = d.fallback
 		}
@@ -303,55 +305,64 @@ func (m *measuring) best(ctx context.Context, s *ort.Session, inputs []ort.Tenso
 	return least, nil
 }
 
-// sustained runs batches with the host's work on the next ones beside them.
+// sustained runs batches one behind the other, InFlight at a time, while the
+// host prepares the next ones on all cores, as the server does.
 func (m *measuring) sustained(ctx context.Context, s *ort.Session, g *onnx.Graph, out *Measurement) error {
 	full, err := m.made(m.o.NewTokens)
 	if err != nil {
 		return err
 	}
-	names := g.InputNames()
-	img := reward.Image{Width: squareSide, Height: squareSide, Pix: make([]uint8, 3*squareSide*squareSide)}
-	work := make(chan struct{})
-	errs := make(chan error, m.o.InFlight)
-	began := time.Now()
-	for range m.o.InFlight {
-		go func() {
-			e := &Evaluator{config: m.config}
-			for range work {
-				b := full
-				pictures := make([]uint8, 0, len(full.pictures.Uint8s()))
-				for range m.o.Batch {
-					pictures = append(pictures, e.picture(&img)...)
-				}
-				b.pictures = ort.Uint8s(full.pictures.Shape, pictures)
-				if _, err := s.Run(ctx, b.inputs(names)); err != nil {
-					errs <- memoryError(err)
-					return
-				}
-			}
-			errs <- nil
-		}()
-	}
-	go func() {
-		defer close(work)
-		for range m.o.Rounds * m.o.InFlight {
+	group, ctx := errgroup.WithContext(ctx)
+	ready := make(chan batch, m.o.InFlight)
+	rounds := m.o.Rounds * m.o.InFlight
+	group.Go(func() error {
+		defer close(ready)
+		for range rounds {
+			b := full
+			b.pictures = ort.Uint8s(full.pictures.Shape, m.pictures(len(full.pictures.Uint8s())))
 			select {
-			case work <- struct{}{}:
+			case ready <- b:
 			case <-ctx.Done():
-				return
+				return ctx.Err()
 			}
 		}
-	}()
+		return nil
+	})
+	began := time.Now()
 	for range m.o.InFlight {
-		err = errors.Join(err, <-errs)
+		group.Go(func() error {
+			for b := range ready {
+				if _, err := s.Run(ctx, b.inputs(g.InputNames())); err != nil {
+					return memoryError(err)
+				}
+			}
+			return nil
+		})
 	}
-	if err != nil {
+	if err := group.Wait(); err != nil {
 		return err
 	}
-	images := float64(m.o.Batch * m.o.Rounds * m.o.InFlight)
-	out.ImagesPerSec = images / time.Since(began).Seconds()
+	out.ImagesPerSec = float64(m.o.Batch*rounds) / time.Since(began).Seconds()
 	out.TokensPerSec = out.ImagesPerSec * float64(m.o.NewTokens)
 	return nil
+}
+
+// pictures resizes a batch's pictures on all cores, into size bytes.
+func (m *measuring) pictures(size int) []uint8 {
+	img := reward.Image{Width: squareSide, Height: squareSide, Pix: make([]uint8, 3*squareSide*squareSide)}
+	all := make([]uint8, size)
+	e := &Evaluator{config: m.config}
+	var group errgroup.Group
+	group.SetLimit(goruntime.GOMAXPROCS(0))
+	each := size / m.o.Batch
+	for i := range m.o.Batch {
+		group.Go(func() error {
+			copy(all[i*each:(i+1)*each], e.picture(&img))
+			return nil
+		})
+	}
+	_ = group.Wait() // nothing fails
+	return all
 }
 
 func (m *measuring) session(g *onnx.Graph) (*ort.Session, error) {
