@@ -36,7 +36,7 @@ func TestWhatMayPassIsTriedAgainAfterGrowingPauses(t *testing.T) {
 		"too many groups":                   {[]http.HandlerFunc{fails(reward.ErrTooManyGroups)}, []time.Duration{100 * ms}},
 		"a connection that breaks":          {[]http.HandlerFunc{breaks}, []time.Duration{100 * ms}},
 		"an answer that is cut short":       {[]http.HandlerFunc{cutShort}, []time.Duration{100 * ms}},
-		"a proxy that is overloaded":        {[]http.HandlerFunc{func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", 503) }}, []time.Duration{100 * ms}},
+		"a proxy that is overloaded":        {[]http.HandlerFunc{func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusServiceUnavailable) }}, []time.Duration{100 * ms}},
 		"nine failures of all kinds": {
 			[]http.HandlerFunc{breaks, fails(reward.ErrOverloaded), breaks, breaks, fails(reward.ErrNotReady), breaks, breaks, breaks, breaks},
 			[]time.Duration{100 * ms, 200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 6400 * ms, 10 * time.Second, 10 * time.Second},
