@@ -107,7 +107,8 @@ func TestPicturesAreSentWithoutACopy(t *testing.T) {
 	for i := range 16 {
 		q.Prompts = append(q.Prompts, "a cat")
 		q.Images = append(q.Images, reward.Picture{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(i), 512, 512))})
-		p.Rewards, p.Missing, p.Errors = append(p.Rewards, 0), append(p.Missing, reward.Missing{}), append(p.Errors, nil)
+		p.Rewards, p.Missing = append(p.Rewards, 0), append(p.Missing, reward.Missing{})
+		p.Errors, p.Cached = append(p.Errors, nil), append(p.Cached, false)
 		for s := range p.Scores {
 			p.Scores[s] = append(p.Scores[s], 0)
 		}

@@ -35,23 +35,11 @@ func (r *reader) responseField(p *Response, key string) (known bool, err error) 
 	case "scores":
 		err = r.scores(p)
 	case "missing":
-		err = r.elements(maxResponseElements, func(int) error {
-			m, err := r.missing()
-			p.Missing = append(p.Missing, m)
-			return err
-		})
+		p.Missing, err = list(r, r.missing)
 	case "errors":
-		err = r.elements(maxResponseElements, func(int) error {
-			e, err := r.sampleError()
-			p.Errors = append(p.Errors, e)
-			return err
-		})
+		p.Errors, err = list(r, r.sampleError)
 	case "cached":
-		err = r.elements(maxResponseElements, func(int) error {
-			c, err := r.bool()
-			p.Cached = append(p.Cached, c)
-			return err
-		})
+		p.Cached, err = list(r, r.bool)
 	case "dense":
 		p.Dense, err = r.denseMaps()
 	case "advantages":
@@ -59,41 +47,41 @@ func (r *reader) responseField(p *Response, key string) (known bool, err error) 
 	case "heatmaps":
 		p.Heatmaps, err = r.heatmaps()
 	case "texts":
-		p.Texts = []string{}
-		err = r.elements(maxResponseElements, func(int) error {
-			t, err := r.text(math.MaxInt)
-			p.Texts = append(p.Texts, t)
-			return err
-		})
+		p.Texts, err = list(r, func() (string, error) { return r.text(math.MaxInt) })
 	case "boxes":
-		p.Boxes = [][]Box{}
-		err = r.elements(maxResponseElements, func(int) error {
-			b, err := r.boxes()
-			p.Boxes = append(p.Boxes, b)
-			return err
-		})
+		p.Boxes, err = list(r, r.boxes)
 	case "images":
-		p.Images = [][]byte{}
-		err = r.elements(maxResponseElements, func(int) error {
-			b, err := r.bin()
-			p.Images = append(p.Images, b)
-			return err
-		})
+		p.Images, err = list(r, r.bin)
 	case "evaluator":
 		p.Evaluator, err = r.text(math.MaxInt)
 	case "model":
 		p.Model, err = r.text(math.MaxInt)
 	case "timing_ms":
-		p.TimingMS = map[string]float64{}
-		err = r.fields(func(key string) (bool, error) {
-			f, err := r.float()
-			p.TimingMS[key] = f
-			return true, err
-		})
+		p.TimingMS, err = r.timing()
 	default:
 		return false, nil
 	}
 	return true, err
+}
+
+// list reads an array of what element reads; it is never nil.
+func list[T any](r *reader, element func() (T, error)) ([]T, error) {
+	all := []T{}
+	err := r.elements(maxResponseElements, func(int) error {
+		one, err := element()
+		all = append(all, one)
+		return err
+	})
+	return all, err
+}
+
+func (r *reader) timing() (map[string]float64, error) {
+	stages := map[string]float64{}
+	err := r.fields(func(stage string) (known bool, err error) {
+		stages[stage], err = r.float()
+		return true, err
+	})
+	return stages, err
 }
 
 // numbers reads a tensor (N) of floats.
@@ -221,30 +209,26 @@ func (r *reader) heatmaps() (*Heatmaps, error) {
 	return h, err
 }
 
-func (r *reader) boxes() ([]Box, error) {
-	boxes := []Box{}
-	err := r.elements(maxResponseElements, func(int) error {
-		var b Box
-		err := r.fields(func(key string) (known bool, err error) {
-			switch key {
-			case "box":
-				err = r.elements(len(b.Coords), func(i int) (err error) {
-					b.Coords[i], err = r.float()
-					return err
-				})
-			case "label":
-				b.Label, err = r.text(math.MaxInt)
-			case "importance":
-				b.Importance, err = r.float()
-			default:
-				err = r.skip()
-			}
-			return true, err
-		})
-		boxes = append(boxes, b)
-		return err
+func (r *reader) boxes() ([]Box, error) { return list(r, r.box) }
+
+func (r *reader) box() (b Box, err error) {
+	err = r.fields(func(key string) (known bool, err error) {
+		switch key {
+		case "box":
+			err = r.elements(len(b.Coords), func(i int) (err error) {
+				b.Coords[i], err = r.float()
+				return err
+			})
+		case "label":
+			b.Label, err = r.text(math.MaxInt)
+		case "importance":
+			b.Importance, err = r.float()
+		default:
+			err = r.skip()
+		}
+		return true, err
 	})
-	return boxes, err
+	return b, err
 }
 
 // check fails unless the parts of a response are there and agree in number.
