@@ -94,6 +94,9 @@ func (r *reader) members(limits Limits) ([]int, error) {
 	return members, nil
 }
 
+// maxSmoothing bounds the work that a request can ask for at each cell.
+const maxSmoothing = 63
+
 func (r *reader) advantage() (*Advantage, error) {
 	a := &Advantage{}
 	err := r.fields(func(key string) (known bool, err error) {
@@ -110,6 +113,8 @@ func (r *reader) advantage() (*Advantage, error) {
 		case "floor":
 			a.Floor = new(float64)
 			*a.Floor, err = r.coefficient()
+		case "smoothing":
+			a.Smoothing, err = r.int(0, maxSmoothing)
 		case "penalty":
 			a.Penalty = new(Penalty)
 			*a.Penalty, err = r.penalty()
@@ -126,8 +131,8 @@ func (r *reader) advantage() (*Advantage, error) {
 		err = r.fail(ErrMissingField, "method is required")
 	case a.Penalty != nil && a.Method != AdvantageBoxFlow:
 		err = r.fail(ErrInvalidValue, "penalty goes with method %q", AdvantageBoxFlow)
-	case a.Floor != nil && a.Method != AdvantageBoxFlow && a.Method != AdvantageDenseFlowPaper:
-		err = r.fail(ErrInvalidValue, "floor goes with methods %q and %q", AdvantageDenseFlowPaper, AdvantageBoxFlow)
+	case (a.Floor != nil || a.Smoothing != 0) && a.Method != AdvantageBoxFlow && a.Method != AdvantageDenseFlowPaper:
+		err = r.fail(ErrInvalidValue, "floor and smoothing go with methods %q and %q", AdvantageDenseFlowPaper, AdvantageBoxFlow)
 	}
 	return a, err
 }

@@ -162,7 +162,7 @@ func (g *Groups) encode(w *writer) {
 
 func (a *Advantage) encode(w *writer) {
 	n := 1
-	for _, present := range []bool{a.GlobalStd, a.Floor != nil, a.Penalty != nil} {
+	for _, present := range []bool{a.GlobalStd, a.Floor != nil, a.Smoothing != 0, a.Penalty != nil} {
 		if present {
 			n++
 		}
@@ -177,6 +177,10 @@ func (a *Advantage) encode(w *writer) {
 	if a.Floor != nil {
 		w.text("floor")
 		w.float(*a.Floor)
+	}
+	if a.Smoothing != 0 {
+		w.text("smoothing")
+		w.int(a.Smoothing)
 	}
 	if a.Penalty != nil {
 		w.text("penalty")

@@ -90,6 +90,9 @@ type Advantage struct {
 	// Floor is the least standard deviation that a map is divided by; nil is
 	// 0, or 0.1 for boxflow. It goes with the methods that normalise maps.
 	Floor *float64
+	// Smoothing is the width, in cells, of a Gaussian that advantage maps are
+	// convolved with, 0 for none. It goes with the methods that normalise maps.
+	Smoothing int
 	// Penalty says what boxes cost; nil is DefaultPenalty. It goes with
 	// boxflow.
 	Penalty *Penalty

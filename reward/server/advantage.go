@@ -15,6 +15,7 @@ type rule struct {
 	method    reward.AdvantageMethod
 	globalStd bool
 	floor     float64
+	smoothing int
 	penalty   reward.Penalty
 	grid      dense.Grid // of the methods that normalise maps
 }
@@ -37,7 +38,7 @@ type share struct {
 
 func (r *rollout) rule() rule {
 	a := r.q.Advantage
-	u := rule{method: a.Method, globalStd: a.GlobalStd}
+	u := rule{method: a.Method, globalStd: a.GlobalStd, smoothing: a.Smoothing}
 	switch a.Method {
 	case reward.AdvantageBoxFlow:
 		u.floor = flowgrpo.BoxNormalization().Floor
@@ -193,6 +194,7 @@ func (u rule) mapShares(shares []share, members []member, groups flowgrpo.Groups
 		}
 	}
 	err := flowgrpo.MapAdvantages(maps, maps, cells, groups, norm)
+	flowgrpo.SmoothMaps(maps, u.grid.Height, u.grid.Width, u.smoothing)
 	for i := range shares {
 		shares[i].maps = maps[i*cells : (i+1)*cells : (i+1)*cells]
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/denseflow/densereward/flowgrpo"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 )
@@ -210,6 +211,21 @@ func boxCost(boxes []reward.Box, y, x int, std float64, p reward.Penalty) float6
 		}
 	}
 	return cost
+}
+
+func TestMapsAreSmoothedAfterTheyWereNormalised(t *testing.T) {
+	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
+	rough, _ := mustScore(t, c, withGroups(reward.Advantage{Method: reward.AdvantageDenseFlowPaper})).Advantages.Float32s()
+	p := mustScore(t, c, withGroups(reward.Advantage{Method: reward.AdvantageDenseFlowPaper, Smoothing: 3}))
+	got, _ := p.Advantages.Float32s()
+	flowgrpo.SmoothMaps(rough, 4, 8, 3)
+	for i := range got {
+		if got[i] != rough[i] && i/32 != 3 {
+			t.Fatalf("sample %d, cell %d: %v, want %v", i/32, i%32, got[i], rough[i])
+		}
+	}
+	q := withGroups(reward.Advantage{Method: reward.AdvantageDenseFlowPaper, Smoothing: 8})
+	mustFail(t, c, q, reward.ErrInvalidValue) // four rows are too few
 }
 
 func TestAGroupOfOneHasAdvantageZero(t *testing.T) {

@@ -29,6 +29,9 @@ func (r *rollout) chooseGrid() error {
 	if err := r.settleGrid(); err != nil {
 		return err
 	}
+	if a := r.q.Advantage; a != nil && a.Smoothing/2 >= min(r.grid.Height, r.grid.Width) {
+		return reward.ErrInvalidValue.With("advantage.smoothing: %d cells are too wide for maps of %s", a.Smoothing, r.grid)
+	}
 	if n := len(r.pictures); r.grid.Cells() > r.limits.MapCells/n {
 		return reward.ErrInvalidValue.With("grid: %d maps of %s cells exceed the limit of %d cells", n, r.grid, r.limits.MapCells)
 	}
