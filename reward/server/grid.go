@@ -63,7 +63,7 @@ func (r *rollout) presetGrid(preset string) error {
 	for i := range r.pictures {
 		p := &r.pictures[i]
 		switch {
-		case r.errs[i] != nil || p.height == 0:
+		case r.errs[i] != nil:
 		case first < 0:
 			first = i
 		case p.height != r.pictures[first].height || p.width != r.pictures[first].width:
@@ -72,19 +72,11 @@ func (r *rollout) presetGrid(preset string) error {
 				first, a.height, a.width, i, p.height, p.width)
 		}
 	}
-	follow, height, width := size{}, 0, 0
-	if first >= 0 {
-		height, width = r.pictures[first].height, r.pictures[first].width
-		follow = size{height, width}
-	}
-	for i := range r.pictures {
-		r.pictures[i].follow = &follow
-	}
 	if first < 0 {
 		r.grid = dense.Grid{Height: 1, Width: 1}
 		return nil
 	}
-	grid, err := dense.PresetGrid(preset, height, width)
+	grid, err := dense.PresetGrid(preset, r.pictures[first].height, r.pictures[first].width)
 	if err != nil {
 		return reward.ErrInvalidValue.With("grid: %v", err)
 	}

@@ -12,15 +12,12 @@ import (
 type picture struct {
 	sent          reward.Picture // unset for one that came from latents
 	image         *reward.Image  // nil until decoded
-	height, width int            // 0 where a file's header cannot be read
+	height, width int            // 0 where a file's header cannot be read, which is an error
 	borrows       bool           // it or its file lies in the request's body
-
-	// follow is the size that the dense grid was chosen by, where the grid
-	// follows the images: a picture of another size does not fit.
-	follow *size
 }
 
-type size struct{ height, width int }
+// bounds are the limits of a picture.
+func (r *rollout) bounds() pixels.Limits { return pixels.Limits{MaxPixels: r.limits.ImagePixels} }
 
 // bytes is what the picture holds in memory at most, encoded and decoded.
 func (p *picture) bytes() int64 {
@@ -47,9 +44,9 @@ func (r *rollout) load(ctx context.Context) error {
 		p := &r.pictures[i]
 		p.sent, p.borrows = sent, true
 		if sent.Tensor == nil {
-			p.height, p.width = headerSize(sent.Encoded)
-			if int64(p.height)*int64(p.width) > int64(r.limits.ImagePixels) {
-				r.errs[i] = reward.ErrImageTooLarge.With("image too large: size %dx%d exceeds %d pixels", p.width, p.height, r.limits.ImagePixels)
+			var err error
+			if p.width, p.height, err = pixels.Size(sent.Encoded, r.bounds()); err != nil {
+				r.errs[i] = pictureError(err)
 			}
 			continue
 		}
@@ -103,16 +100,12 @@ func (r *rollout) decode(p *picture) (*reward.Image, error) {
 	var rgb *pixels.RGB
 	var err error
 	if p.sent.Tensor != nil {
-		rgb, err = pixels.FromTensor(pixelTensor(p.sent.Tensor), pixels.Limits{MaxPixels: r.limits.ImagePixels})
+		rgb, err = pixels.FromTensor(pixelTensor(p.sent.Tensor), r.bounds())
 	} else {
 		rgb, err = r.files.Decode(p.sent.Encoded)
 	}
 	if err != nil {
 		return nil, pictureError(err)
-	}
-	if p.follow != nil && (size{rgb.Height, rgb.Width}) != *p.follow {
-		return nil, reward.ErrGridMismatch.With("the image is %dx%d pixels, the grid follows one of %dx%d: name a grid by height and width",
-			rgb.Height, rgb.Width, p.follow.height, p.follow.width)
 	}
 	return (*reward.Image)(rgb), nil
 }

@@ -1,10 +1,7 @@
 package server
 
 import (
-	"bytes"
-	"image"
-	"image/png"
-
+	"github.com/denseflow/densereward/engine/pixels"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -18,7 +15,7 @@ func (r *rollout) dropPictures() error {
 			if r.errs[i] != nil {
 				continue
 			}
-			file, err := encodePNG(r.pictures[i].image)
+			file, err := pixels.EncodePNG((*pixels.RGB)(r.pictures[i].image))
 			if err != nil {
 				return reward.ErrInternal.Wrap(err)
 			}
@@ -27,17 +24,4 @@ func (r *rollout) dropPictures() error {
 	}
 	r.pictures, r.q.Images, r.q.Latents = nil, nil, nil
 	return nil
-}
-
-// encodePNG prefers speed to size.
-func encodePNG(picture *reward.Image) ([]byte, error) {
-	m := image.NewRGBA(image.Rect(0, 0, picture.Width, picture.Height))
-	for from, to := 0, 0; from < len(picture.Pix); from, to = from+3, to+4 {
-		copy(m.Pix[to:], picture.Pix[from:from+3])
-		m.Pix[to+3] = 0xff
-	}
-	var file bytes.Buffer
-	encoder := png.Encoder{CompressionLevel: png.BestSpeed}
-	err := encoder.Encode(&file, m)
-	return file.Bytes(), err
 }
