@@ -38,13 +38,29 @@ func (g *Graph) product(domain, op string, a, b Value, transposed bool, attrs []
 }
 
 // Linear is x (...,in) times the transpose of weight (out,in), plus bias (out)
-// unless it is absent.
+// unless it is absent: FusedMatMul, or Gemm, which adds the bias on the way.
 func (g *Graph) Linear(x, weight, bias Value) Value {
-	y := g.MatMulT(x, weight, 1)
 	if !bias.Valid() {
+		return g.MatMulT(x, weight, 1)
+	}
+	const op = "Gemm"
+	if !g.sameType(op, x, weight, bias) {
+		return Value{}
+	}
+	if len(x.shape) < 2 || len(weight.shape) != 2 || x.Dim(-1) != weight.Dim(1) || !bias.shape.Equal(Shape{weight.Dim(0)}) {
+		return g.Fail("%s: %v by %s %v plus %s %v", op, x.shape, weight.name, weight.shape, bias.name, bias.shape)
+	}
+	outer := x.shape[:len(x.shape)-1]
+	rows := outer.Elements()
+	flat := x
+	if len(x.shape) > 2 {
+		flat = g.Reshape(x, rows, x.Dim(-1))
+	}
+	y := g.Op("", op, []Value{flat, weight, bias}, []Attr{{"transB", int64(1)}}, typed(x.dtype, Shape{rows, weight.Dim(0)}))[0]
+	if len(x.shape) == 2 {
 		return y
 	}
-	return g.Add(y, bias)
+	return g.Reshape(y, append(outer[:len(outer):len(outer)], weight.Dim(0))...)
 }
 
 // ReduceSum adds x up along an axis, which is kept with size 1 or dropped.
