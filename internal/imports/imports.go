@@ -72,7 +72,7 @@ func Rules() []Rule {
 		{Room: "flowgrpo", Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "client", Rooms: []string{"reward"}},
 		{Room: "cmd/densereward", Rooms: []string{Everything}, Libs: []string{Everything}},
-		{Room: "examples", Rooms: []string{"client", "flowgrpo", "dense"}},
+		{Room: "examples", Rooms: []string{"client", "reward", "flowgrpo", "dense"}}, // the client's requests are reward's
 		{
 			// Measures the server itself, with a stand-in for the evaluator.
 			Room:  "examples/peers",

@@ -163,7 +163,7 @@ class Servers:
             pause = max(self._backoff.pause(server.failures), retry_after or 0.0)
             server.resumes_at = max(server.resumes_at, now + pause)
             server.suspect = isinstance(why, (ConnectionFailed, NotReady))
-        if news:
+        if news and server.failures & (server.failures - 1) == 0:  # the first, second, fourth, ... in a row
             log.warning("%s; leaving %s alone for %.1f s", why, server.address, pause)
 
     def close(self) -> None:
