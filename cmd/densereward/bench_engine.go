@@ -81,7 +81,7 @@ func (f *engineBenchFlags) measure(ctx context.Context, t terminal, batch int) (
 	}
 	defer func() { err = errors.Join(err, runtime.Close()) }()
 	return imagedoctor.Measure(ctx, runtime, dir, imagedoctor.MeasureOptions{
-		Provider: providers[0], Batch: batch, PromptTokens: f.PromptTokens, NewTokens: f.NewTokens,
+		Providers: providers, Batch: batch, PromptTokens: f.PromptTokens, NewTokens: f.NewTokens,
 		OneByOne: f.OneByOne, InFlight: f.InFlight, Rounds: f.Rounds,
 	})
 }
@@ -106,12 +106,44 @@ func writeMeasurement(w io.Writer, m imagedoctor.Measurement) error {
 	line := func(format string, values ...any) {
 		_, _ = fmt.Fprintf(t, format+"\n", values...) // Flush reports
 	}
-	batch := float64(m.Batch) / m.ImagesPerSec
-	line("images\t%.1f a second\t%.2f s a batch of %d", m.ImagesPerSec, batch, m.Batch)
-	line("new tokens\t%.0f a second\t", m.TokensPerSec)
-	line("loading\t%.1f s", m.LoadSeconds)
-	for _, s := range m.Stages {
-		line("%s\t%.4f s\t%.0f %%\t%s", s.Name, s.Seconds, 100*s.Seconds/batch, s.Where)
+	line("images\t%.2f a second", m.ImagesPerSec)
+	line("new tokens\t%.0f a second", m.TokensPerSec)
+	how := "one by one"
+	if m.Speculation {
+		how = "with guesses"
 	}
+	line("load\t%d images a batch, %d in flight on each device, prompts of %d tokens, %d new tokens in %d steps, %s",
+		m.Batch, m.InFlight, m.PromptTokens, m.NewTokens, m.Steps+1, how)
+	floor := ""
+	if m.FloorSeconds > 0 {
+		floor = fmt.Sprintf(", %.2f times the %.3f s that an H100's peaks allow", m.BatchSeconds/m.FloorSeconds, m.FloorSeconds)
+	}
+	line("batch\t%.3f s%s", m.BatchSeconds, floor)
+	line("loading\t%.1f s", m.LoadSeconds)
+	for _, d := range m.Devices {
+		line("%s\t%.2f images a second, memory %s%s", d.Device, d.ImagesPerSec, peakMemory(d), named(d.Name))
+	}
+	line("")
+	line("stage\twhere\ts a batch\tms an image\tof the batch")
+	for _, s := range m.Stages {
+		line("%s\t%s\t%.4f\t%.2f\t%.1f %%", s.Name, s.Where, s.Seconds, 1000*s.Seconds/float64(m.Batch), 100*s.Seconds/m.BatchSeconds)
+	}
+	line("")
+	line("Stages are timed by themselves; the host's are of one core and run beside the device's.")
 	return t.Flush()
+}
+
+// peakMemory is the most memory that was held on a device.
+func peakMemory(d imagedoctor.DeviceMeasurement) string {
+	if d.PeakBytes == 0 {
+		return "unknown"
+	}
+	return fmt.Sprintf("%s at most of %s", gigabytes(d.PeakBytes), gigabytes(d.MemoryBytes))
+}
+
+func named(device string) string {
+	if device == "" {
+		return ""
+	}
+	return ", " + device
 }

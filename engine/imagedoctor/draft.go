@@ -170,7 +170,21 @@ func (d *draft) guess(wording []place) {
 func (d *draft) start(ids []int32) int64 {
 	state := int64(0)
 	for _, id := range ids {
-		state = d.next[int(state)*d.width+int(d.classes[id])]
+		state = d.after(state, id)
 	}
 	return state
+}
+
+// after is the state behind token id in a state.
+func (d *draft) after(state int64, id int32) int64 {
+	return d.next[int(state)*d.width+int(d.classes[id])]
+}
+
+// right is how many guesses of a state are the tokens that follow.
+func (d *draft) right(state int64, follow []int32) int {
+	n := 0
+	for n < int(d.lengths[state]) && n < len(follow) && d.guesses[int(state)*d.longest+n] == int64(follow[n]) {
+		n++
+	}
+	return n
 }

@@ -71,7 +71,9 @@ func TestARandomCheckpointLoadsAndJudges(t *testing.T) {
 	}
 }
 
-func TestReleasedShapesAreThePublishedOnes(t *testing.T) {
+// releasedHull is a folder like the released checkpoint, with holes for weights.
+func releasedHull(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	files, heads, err := LikeReleased.files()
 	if err != nil {
@@ -92,6 +94,15 @@ func TestReleasedShapesAreThePublishedOnes(t *testing.T) {
 	}
 	hole := func(safetensors.Tensor, uint64) func(io.Writer) error { return nil }
 	if err := writeTensors(dir, tensors, hole); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestReleasedShapesAreThePublishedOnes(t *testing.T) {
+	dir := releasedHull(t)
+	config, err := LoadConfig(dir)
+	if err != nil {
 		t.Fatal(err)
 	}
 	tok, err := readTokenizer(dir)

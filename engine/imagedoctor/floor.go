@@ -1,0 +1,34 @@
+package imagedoctor
+
+import "strings"
+
+// The peaks that the floor is computed with: what an H100 was measured to do.
+const (
+	peakFlops = 790e12 // bfloat16 matrix products, a second
+	peakBytes = 3.0e12 // of memory, a second
+)
+
+// floor is the least time in seconds that a batch can take on an H100: the
+// products of the vision tower and of the prompts with their weights, at the
+// measured peak, then the language model's weights once a decoding step from
+// memory. Attention, the heads and the host are not in it.
+func (m *measuring) floor(steps int) float64 {
+	const bytesEach = 2 // of a weight
+	var language, vision, embedding float64
+	for _, name := range m.checkpoint.Names() {
+		t, _ := m.checkpoint.Tensor(name)
+		count := float64(t.Length) / bytesEach
+		switch {
+		case name == embeddingName:
+			embedding = count
+		case strings.HasPrefix(name, "model."):
+			language += count
+		case strings.HasPrefix(name, "visual."):
+			vision += count
+		}
+	}
+	grid := m.e.config.patchGrid()
+	flops := 2*language*float64(m.o.PromptTokens) + 2*vision*float64(grid*grid)
+	step := bytesEach * (language + embedding) / peakBytes
+	return float64(m.o.Batch)*flops/peakFlops + float64(steps)*step
+}

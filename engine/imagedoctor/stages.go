@@ -1,0 +1,214 @@
+package imagedoctor
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/reward"
+)
+
+// Stage is the time that one part of the work takes for a batch by itself: of
+// one core on the host, of the whole device there. Many cores share the host's,
+// which overlaps the device's.
+type Stage struct {
+	Name    string  `json:"name"`
+	Seconds float64 `json:"seconds"`
+	Where   Place   `json:"where"`
+}
+
+// Place is where a stage runs.
+type Place string
+
+// The places.
+const (
+	OnHost   Place = "host"
+	OnDevice Place = "device"
+)
+
+// hostStages times what the host does for one batch, on one core.
+func (m *measuring) hostStages() ([]Stage, error) {
+	encoded, err := m.noisy()
+	if err != nil {
+		return nil, err
+	}
+	img, err := pixels.Decode(encoded, pixels.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	picture := m.e.picture((*reward.Image)(img)) // also makes the resizer's tables
+	began := time.Now()
+	if _, err := pixels.Decode(encoded, pixels.Limits{}); err != nil {
+		return nil, err
+	}
+	decode := time.Since(began).Seconds()
+	began = time.Now()
+	m.e.picture((*reward.Image)(img))
+	resize := time.Since(began).Seconds()
+
+	l, err := m.madeUp()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range l.ready {
+		p.picture = picture
+	}
+	began = time.Now()
+	m.inputs(l, m.o.NewTokens)
+	join := time.Since(began).Seconds()
+	rows := float64(m.o.Batch)
+	return []Stage{
+		{"decode", rows * decode, OnHost}, {"resize", rows * resize, OnHost}, {"join", join, OnHost},
+	}, nil
+}
+
+// partStages times the parts of the graph that can run by themselves, on the
+// first device: the copies to and from it, the cutting of patches, which the
+// graph does, the vision tower and the heads.
+func (m *measuring) partStages(ctx context.Context) ([]Stage, error) {
+	var seconds [5]float64
+	for i, make := range []func(*parts) (outputs []onnx.Value, inputs []ort.Tensor){
+		(*parts).arrival, (*parts).copies, (*parts).patches, (*parts).vision, (*parts).heads,
+	} {
+		var err error
+		if seconds[i], err = m.timePart(ctx, make); err != nil {
+			return nil, err
+		}
+	}
+	arrival, copies, patches, vision := seconds[0], seconds[1], seconds[2], seconds[3]
+	each := min(m.o.Batch, maxHeadPart)
+	turns := float64((m.o.Batch + each - 1) / each)
+	return []Stage{
+		{"copy", copies, OnDevice},
+		{"patches", max(0, patches-arrival), OnDevice},
+		{"vision", max(0, vision-patches), OnDevice},
+		{"heads", turns * seconds[4], OnDevice},
+	}, nil
+}
+
+// timePart is the seconds of a graph of its own.
+func (m *measuring) timePart(ctx context.Context, make func(*parts) ([]onnx.Value, []ort.Tensor)) (float64, error) {
+	g := onnx.New("part")
+	p := &parts{measuring: m, g: g, w: newWeights(g, m.checkpoint), batch: onnx.Sym("batch")}
+	outputs, inputs := make(p)
+	for i, v := range outputs {
+		g.Output([]string{"first", "second"}[i], v)
+	}
+	if err := errors.Join(p.w.Err(), g.Err()); err != nil {
+		return 0, err
+	}
+	s, err := m.session(g, m.o.Providers[0])
+	if err != nil {
+		return 0, err
+	}
+	defer closeAll([]*ort.Session{s})
+	return m.best(ctx, s, inputs)
+}
+
+// parts builds parts of the evaluator's graph. Results are reduced, so that
+// nothing but copies has them copied.
+type parts struct {
+	*measuring
+	g     *onnx.Graph
+	w     *weights
+	batch onnx.Dim
+}
+
+// pictures is the graph's input and a batch for it.
+func (p *parts) pictures() (onnx.Value, []ort.Tensor) {
+	side, rows := int64(p.e.config.ImageSide()), int64(p.o.Batch)
+	in := p.g.Input(inputPictures, onnx.Uint8, onnx.Shape{p.batch, onnx.N(side), onnx.N(side), onnx.N(3)})
+	data := make([]uint8, rows*side*side*3)
+	for i := range data {
+		data[i] = uint8(p.rng.Uint32())
+	}
+	return in, []ort.Tensor{ort.Uint8s([]int64{rows, side, side, 3}, data)}
+}
+
+// arrival copies pictures to the device and looks at one value of each.
+func (p *parts) arrival() ([]onnx.Value, []ort.Tensor) {
+	in, tensors := p.pictures()
+	corner := p.g.Slice(p.g.Slice(in, 1, 0, 1), 2, 0, 1)
+	return []onnx.Value{p.g.Cast(corner, onnx.Int32)}, tensors
+}
+
+// copies copies pictures to the device and maps back.
+func (p *parts) copies() ([]onnx.Value, []ort.Tensor) {
+	corners, tensors := p.arrival()
+	grid := p.e.config.patchGrid() / p.e.config.Vision.SpatialMergeSize
+	side := int64(grid * heatmapUpscale)
+	value := p.g.Cast(p.g.Slice(corners[0], 3, 0, 1), onnx.Float32) // (B,1,1,1)
+	sizes := p.g.Concat(0, onnx.Dim{}, p.g.SizeOf(value, 0), onnx.Const(p.g, []int64{kinds, side, side}, 3))
+	maps := p.g.Expand(value, sizes, p.batch, onnx.N(kinds), onnx.N(side), onnx.N(side))
+	return []onnx.Value{corners[0], maps}, tensors
+}
+
+// patches copies pictures and cuts them into patches.
+func (p *parts) patches() ([]onnx.Value, []ort.Tensor) {
+	in, tensors := p.pictures()
+	v := newVision(p.w, p.e.config.Vision, p.e.config.patchGrid(), p.form.dtype)
+	return []onnx.Value{p.mean(v.patchify(p.g, in, p.e.config.Preprocessor))}, tensors
+}
+
+// vision does the same and runs the vision tower.
+func (p *parts) vision() ([]onnx.Value, []ort.Tensor) {
+	in, tensors := p.pictures()
+	v := newVision(p.w, p.e.config.Vision, p.e.config.patchGrid(), p.form.dtype)
+	return []onnx.Value{p.mean(v.features(p.g, v.patchify(p.g, in, p.e.config.Preprocessor)))}, tensors
+}
+
+// heads runs the heatmap heads over as many pictures as they take at once.
+// Rows of the embedding stand for features, so that nothing large is copied.
+func (p *parts) heads() ([]onnx.Value, []ort.Tensor) {
+	c := p.e.config
+	units, rows := int64(c.imageTokens()), int64(min(p.o.Batch, maxHeadPart))
+	h := newHeatmap(p.w, c.HiddenSize, c.patchGrid()/c.Vision.SpatialMergeSize, p.form.heads)
+	table := (&language{w: p.w, c: c, dtype: p.form.dtype}).embedding()
+	var tensors []ort.Tensor
+	var looked [2]onnx.Value
+	for i, n := range []int64{units, kinds} {
+		ids := make([]int64, rows*n)
+		for j := range ids {
+			ids[j] = p.rng.Int64N(256)
+		}
+		in := p.g.Input([]string{"features", "states"}[i], onnx.Int64, onnx.Shape{p.batch, onnx.N(n)})
+		looked[i] = p.g.Gather(table, in, 0)
+		tensors = append(tensors, ort.Int64s([]int64{rows, n}, ids))
+	}
+	maps := h.maps(p.g, looked[0], looked[1])
+	return []onnx.Value{p.g.ReduceMean(p.g.ReduceMean(maps, 3, false), 2, false)}, tensors
+}
+
+// mean reduces x (B,n,m) to (B).
+func (p *parts) mean(x onnx.Value) onnx.Value {
+	return p.g.ReduceMean(p.g.ReduceMean(p.g.Cast(x, onnx.Float32), 2, false), 1, false)
+}
+
+// wholeStages times the evaluator's graph with answers of one token and of all,
+// which tells the prompt and the decoding apart, and puts them between the parts.
+func (m *measuring) wholeStages(ctx context.Context, s *ort.Session, parts []Stage) ([]Stage, error) {
+	l, err := m.madeUp()
+	if err != nil {
+		return nil, err
+	}
+	short, err := m.best(ctx, s, m.inputs(l, 1))
+	if err != nil {
+		return nil, err
+	}
+	long, err := m.best(ctx, s, m.inputs(l, m.o.NewTokens))
+	if err != nil {
+		return nil, err
+	}
+	prompt := short
+	for _, part := range parts {
+		prompt -= part.Seconds
+	}
+	last := len(parts) - 1 // the heads
+	return append(parts[:last:last],
+		Stage{"prompt", max(0, prompt), OnDevice},
+		Stage{"decoding", max(0, long-short), OnDevice},
+		parts[last]), nil
+}
