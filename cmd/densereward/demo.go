@@ -2,19 +2,14 @@ package main
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"text/tabwriter"
 	"time"
 
 	"github.com/denseflow/densereward/client"
-	"github.com/denseflow/densereward/engine/pixels"
-	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/server"
 )
@@ -27,23 +22,9 @@ type demoCommand struct {
 
 // Help is the long help.
 func (demoCommand) Help() string {
-	return `Starts a server on a free port of this machine, sends it two prompts with four pictures each through the Go client, as a trainer would, prints the scores, rewards and group-relative advantages that come back, writes an overlay for each picture, and stops.
+	return `Starts a server on a free port of this machine and asks it through the Go client, as a trainer would: two prompts with four pictures each, and then one prompt with four pictures that are sent as latents, for the server to decode. Prints the scores, rewards and group-relative advantages that come back, writes an overlay for each picture, and stops.
 
 The first run downloads ONNX Runtime, some 20 MB, and keeps it in the user's cache folder.`
-}
-
-// The demo's groups: each prompt with all four pictures.
-var (
-	//go:embed demo/*.png
-	demoFiles embed.FS
-)
-
-func demoPrompts() []string {
-	return []string{"a red circle on a plain background", "a green square on a plain background"}
-}
-
-func demoPictures() []string {
-	return []string{"circle", "circle-flawed", "square", "square-flawed"}
 }
 
 // Run shows the whole way of a rollout.
@@ -51,11 +32,22 @@ func (c *demoCommand) Run(ctx context.Context, t terminal) (err error) {
 	if c.Out == "" {
 		c.Out = filepath.Join(os.TempDir(), "densereward-demo")
 	}
-	q, err := demoRequest()
+	if err := os.MkdirAll(c.Out, 0o755); err != nil {
+		return err
+	}
+	pictures, err := demoPictures()
 	if err != nil {
 		return err
 	}
-	e, err := c.open(ctx, t)
+	folder, err := os.MkdirTemp("", "densereward-demo-vae-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	if err := writeDemoDecoder(folder); err != nil {
+		return err
+	}
+	e, err := c.open(ctx, t, decoderFlag{name: demoDecoder, dir: folder})
 	if err != nil {
 		return err
 	}
@@ -65,42 +57,39 @@ func (c *demoCommand) Run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	dr, err := client.New(address)
+	server, err := client.New(address)
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	response, err := dr.Score(ctx, q)
-	if err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(t.out, "%d pictures judged by %s at %s in %.2f s\n\n",
-		len(q.Prompts), response.Evaluator, address, time.Since(began).Seconds()); err != nil {
-		return err
-	}
-	if err := printDemo(t.out, q, response); err != nil {
-		return err
-	}
-	return c.writeOverlays(t, q, response)
-}
-
-// demoRequest asks what a trainer asks after a rollout.
-func demoRequest() (*reward.Request, error) {
-	q := &reward.Request{
-		Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO},
-		Return:    []reward.Return{reward.ReturnDense, reward.ReturnHeatmaps},
-	}
-	for _, prompt := range demoPrompts() {
-		for _, name := range demoPictures() {
-			file, err := demoFiles.ReadFile("demo/" + name + ".png")
-			if err != nil {
-				return nil, err
-			}
-			q.Prompts = append(q.Prompts, prompt)
-			q.Images = append(q.Images, reward.Picture{Encoded: file})
+	for _, r := range []*demoRollout{pictures, demoLatents()} {
+		if err := c.show(ctx, t, server, r); err != nil {
+			return err
 		}
 	}
-	return q, nil
+	_, err = fmt.Fprintf(t.out, "overlays in %s\n", c.Out)
+	return err
+}
+
+// show sends a rollout and prints what comes back.
+func (c *demoCommand) show(ctx context.Context, t terminal, server *client.Client, r *demoRollout) error {
+	began := time.Now()
+	response, err := server.Score(ctx, r.request)
+	if err != nil {
+		return err
+	}
+	for i, err := range response.Errors {
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.names[i], err)
+		}
+	}
+	if _, err := fmt.Fprintf(t.out, "%d pictures sent as %s, judged by %s in %.2f s\n\n",
+		len(r.names), r.form, response.Evaluator, time.Since(began).Seconds()); err != nil {
+		return err
+	}
+	if err := r.print(t.out, response); err != nil {
+		return err
+	}
+	return r.writeOverlays(c.Out, response)
 }
 
 // startDemo serves on a free loopback port until stop is called.
@@ -122,78 +111,4 @@ func startDemo(ctx context.Context, e *engine, most int) (address string, stop f
 	stopped := make(chan error, 1)
 	go func() { stopped <- front.Serve(ctx, listener, s.handler, s.readiness, s.scheduler.Shutdown) }()
 	return "http://" + listener.Addr().String(), func() error { cancel(); return <-stopped }, nil
-}
-
-// printDemo prints a table for each prompt.
-func printDemo(w io.Writer, q *reward.Request, r *reward.Response) error {
-	advantages, err := r.Advantages.Float64s()
-	if err != nil {
-		return err
-	}
-	weights, err := r.Dense.Weight.Float32s()
-	if err != nil {
-		return err
-	}
-	cells := r.Dense.Height * r.Dense.Width
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for i, prompt := range q.Prompts {
-		if i%len(demoPictures()) == 0 {
-			fmt.Fprintf(table, "%s\n", prompt)
-			fmt.Fprintf(table, "picture\talignment\taesthetics\tplausibility\toverall\treward\tadvantage\tmean of 1-H on %dx%d\t\n", r.Dense.Height, r.Dense.Width)
-		}
-		if r.Errors[i] != nil {
-			return r.Errors[i]
-		}
-		fmt.Fprintf(table, "%s\t", demoPictures()[i%len(demoPictures())])
-		for s := range r.Scores {
-			fmt.Fprintf(table, "%.2f\t", r.Scores[s][i])
-		}
-		fmt.Fprintf(table, "%.3f\t%+.3f\t%.3f\t\n", r.Rewards[i], advantages[i], mean(weights[i*cells:(i+1)*cells]))
-	}
-	return table.Flush()
-}
-
-// writeOverlays writes a picture for each sample.
-func (c *demoCommand) writeOverlays(t terminal, q *reward.Request, r *reward.Response) error {
-	if err := os.MkdirAll(c.Out, 0o755); err != nil {
-		return err
-	}
-	misalignment, err := heatmaps(r.Heatmaps.Misalignment)
-	if err != nil {
-		return err
-	}
-	artifact, err := heatmaps(r.Heatmaps.Artifact)
-	if err != nil {
-		return err
-	}
-	for i := range q.Prompts {
-		picture, err := pixels.Decode(q.Images[i].Encoded, pixels.Limits{})
-		if err != nil {
-			return err
-		}
-		overlay, err := overlayPNG((*reward.Image)(picture), misalignment[i], artifact[i])
-		if err != nil {
-			return err
-		}
-		name := fmt.Sprintf("prompt%d-%s.overlay.png", i/len(demoPictures())+1, demoPictures()[i%len(demoPictures())])
-		if err := os.WriteFile(filepath.Join(c.Out, name), overlay, 0o644); err != nil {
-			return err
-		}
-	}
-	_, err = fmt.Fprintf(t.out, "\n%d overlays in %s\n", len(q.Prompts), c.Out)
-	return err
-}
-
-// heatmaps takes apart a tensor (N,h,w).
-func heatmaps(t *reward.Tensor) ([]reward.Heatmap, error) {
-	values, err := t.Float32s()
-	if err != nil {
-		return nil, err
-	}
-	maps := make([]reward.Heatmap, t.Shape[0])
-	size := t.Shape[1] * t.Shape[2]
-	for i := range maps {
-		maps[i] = reward.Heatmap{Height: t.Shape[1], Width: t.Shape[2], Data: values[i*size : (i+1)*size]}
-	}
-	return maps, nil
 }

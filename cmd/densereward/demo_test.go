@@ -19,21 +19,23 @@ func TestDemoShowsScoresRewardsAndAdvantages(t *testing.T) {
 	if !strings.Contains(said, "not fit for training") {
 		t.Errorf("said %q", said)
 	}
-	for _, prompt := range demoPrompts() {
-		if strings.Count(out, prompt+"\n") != 1 {
-			t.Errorf("%q is not a headline of\n%s", prompt, out)
+	for i, prompt := range demoPrompts() {
+		if n, want := strings.Count(out, prompt+"\n"), 2-i; n != want { // the first one also has latents
+			t.Errorf("%q is a headline %d times, want %d, in\n%s", prompt, n, want, out)
 		}
 	}
 	// picture, four scores, reward, advantage, mean weight
-	row := regexp.MustCompile(`(?m)^ +(circle|square)(-flawed)?( +[01]\.\d\d){4} +[01]\.\d{3} +[+-]\d\.\d{3} +[01]\.\d{3}$`)
-	if n := len(row.FindAllString(out, -1)); n != 8 {
+	row := regexp.MustCompile(`(?m)^ +(circle|square|latents)(-flawed|-\d)?( +[01]\.\d\d){4} +[01]\.\d{3} +[+-]\d\.\d{3} +[01]\.\d{3}$`)
+	if n := len(row.FindAllString(out, -1)); n != 12 {
 		t.Errorf("%d rows in\n%s", n, out)
 	}
-	if !strings.Contains(out, "8 pictures judged by imagedoctor at http://127.0.0.1:") || !strings.Contains(out, dir) {
-		t.Errorf("output\n%s", out)
+	for _, want := range []string{"8 pictures sent as PNG files", "4 pictures sent as latents [4 16 64 64]", dir} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
 	}
 	overlays, err := filepath.Glob(filepath.Join(dir, "*.overlay.png"))
-	if err != nil || len(overlays) != 8 {
+	if err != nil || len(overlays) != 12 {
 		t.Fatalf("overlays %v, %v", overlays, err)
 	}
 	for _, path := range overlays {

@@ -82,7 +82,7 @@ func (e *engine) load(ctx context.Context, dir string, o imagedoctor.Options, pr
 		e.evaluators = append(e.evaluators, one)
 	}
 	for _, d := range decoders {
-		one, err := vae.Load(ctx, d.dir, vae.Options{Runtime: e.runtime, Provider: providers[0], Threads: o.Threads, Name: d.name})
+		one, err := vae.Load(ctx, d.dir, d.options(e.runtime, providers[0], o.Threads))
 		if err != nil {
 			return fmt.Errorf("vae %s: %w", d.name, err)
 		}
@@ -122,7 +122,19 @@ func (e *engine) latentDecoders() []reward.LatentDecoder {
 }
 
 // decoderFlag names a decoder of latents and its folder.
-type decoderFlag struct{ name, dir string }
+type decoderFlag struct {
+	name, dir string
+	half      bool // float16, on CUDA
+}
+
+// options say how the decoder runs on a device.
+func (d decoderFlag) options(runtime *ort.Runtime, p ort.Provider, threads int) vae.Options {
+	o := vae.Options{Runtime: runtime, Provider: p, Threads: threads, Name: d.name}
+	if d.half {
+		o.Precision, o.ChannelsLast = vae.Float16, true
+	}
+	return o
+}
 
 // UnmarshalText reads NAME=DIR, or DIR for the folder's own name.
 func (d *decoderFlag) UnmarshalText(text []byte) error {

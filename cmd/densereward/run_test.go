@@ -42,7 +42,7 @@ func lines[T any](t testing.TB, out string) []T {
 // demoImages are the paths of the demo's pictures.
 func demoImages() []string {
 	var paths []string
-	for _, name := range demoPictures() {
+	for _, name := range demoNames() {
 		paths = append(paths, filepath.Join("demo", name+".png"))
 	}
 	return paths

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,10 +17,11 @@ import (
 )
 
 type serveCommand struct {
-	Listen string        `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address and port; port 0 is a free one, which the log names. [${default}]"`
-	Public bool          `help:"Allow an address that other machines can reach. Consider --tokens and --tls-cert."`
-	VAE    []decoderFlag `name:"vae" placeholder:"NAME=DIR" help:"A decoder for requests that send latents, in diffusers' layout; may come several times."`
-	Check  bool          `help:"Load and warm everything that serving needs, then stop."`
+	Listen  string        `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address and port; port 0 is a free one, which the log names. [${default}]"`
+	Public  bool          `help:"Allow an address that other machines can reach. Consider --tokens and --tls-cert."`
+	VAE     []decoderFlag `name:"vae" placeholder:"NAME=DIR" help:"A decoder for requests that send latents, in diffusers' layout; may come several times."`
+	VAEHalf bool          `name:"vae-half" help:"Run the decoders in float16, with --device cuda. Some published ones overflow in it."`
+	Check   bool          `help:"Load and warm everything that serving needs, then stop."`
 
 	queueFlags     `group:"Queue and cache:"`
 	limitFlags     `group:"Limits:"`
@@ -50,6 +52,12 @@ func (c *serveCommand) Run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
+	if c.VAEHalf && !strings.HasPrefix(c.Device[0], "cuda") {
+		return &usageError{"vae-half", errors.New("needs --device cuda")}
+	}
+	for i := range c.VAE {
+		c.VAE[i].half = c.VAEHalf
+	}
 	e, err := c.open(ctx, t, c.VAE...)
 	if err != nil {
 		return err

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"embed"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/engine/vae"
+	"github.com/denseflow/densereward/reward"
+)
+
+// demoFiles are the pictures of the demo.
+//
+//go:embed demo/*.png
+var demoFiles embed.FS
+
+// demoRollout is what the demo asks after a rollout, as a trainer would. Samples
+// of a prompt stand together.
+type demoRollout struct {
+	form    string   // how the pictures travel
+	names   []string // of the samples
+	request *reward.Request
+}
+
+func demoPrompts() []string {
+	return []string{"a red circle on a plain background", "a green square on a plain background"}
+}
+
+func demoNames() []string {
+	return []string{"circle", "circle-flawed", "square", "square-flawed"}
+}
+
+// demoPictures is each prompt with all four pictures, as PNG files.
+func demoPictures() (*demoRollout, error) {
+	r := &demoRollout{form: "PNG files", request: demoRequest(reward.ReturnDense, reward.ReturnHeatmaps)}
+	for _, prompt := range demoPrompts() {
+		for _, name := range demoNames() {
+			file, err := demoFiles.ReadFile("demo/" + name + ".png")
+			if err != nil {
+				return nil, err
+			}
+			r.names = append(r.names, name)
+			r.request.Prompts = append(r.request.Prompts, prompt)
+			r.request.Images = append(r.request.Images, reward.Picture{Encoded: file})
+		}
+	}
+	return r, nil
+}
+
+func demoRequest(parts ...reward.Return) *reward.Request {
+	return &reward.Request{Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO}, Return: parts}
+}
+
+// demoDecoder is the name of the decoder for the demo's latents.
+const demoDecoder = "demo"
+
+// The shape of the demo's latents, (N,C,h,w), for pictures of 512x512.
+const (
+	demoSamples  = 4
+	demoChannels = 16
+	demoSide     = 64
+)
+
+// demoSeed makes the decoder's weights and the latents the same every time.
+const demoSeed = 15
+
+// writeDemoDecoder writes a small decoder with random weights: what it makes of
+// latents is abstract art, but all steps are those of a real one.
+func writeDemoDecoder(dir string) error {
+	config := fmt.Sprintf(`{"_class_name": "AutoencoderTiny", "latent_channels": %d, "scaling_factor": 1, "shift_factor": 0,
+ "decoder_block_out_channels": [16, 16, 16, 16], "num_decoder_blocks": [1, 1, 1, 1]}`, demoChannels)
+	return vae.WriteRandom(dir, []byte(config), rand.New(rand.NewPCG(demoSeed, 0)))
+}
+
+// demoLatents is one prompt with four samples as latents: waves of random
+// lengths and directions.
+func demoLatents() *demoRollout {
+	shape := []int{demoSamples, demoChannels, demoSide, demoSide}
+	r := &demoRollout{form: fmt.Sprintf("latents %v", shape), request: demoRequest(reward.ReturnDense, reward.ReturnHeatmaps, reward.ReturnImages)}
+	random := rand.New(rand.NewPCG(demoSeed, 1))
+	var values []float32
+	for i := range demoSamples {
+		r.names = append(r.names, fmt.Sprintf("latents-%d", i))
+		r.request.Prompts = append(r.request.Prompts, demoPrompts()[0])
+		for range demoChannels {
+			values = append(values, wave(random)...)
+		}
+	}
+	r.request.Latents, r.request.VAE = reward.Float32Tensor(values, shape...), demoDecoder
+	return r
+}
+
+// wave is one channel of latents (h,w), about as large as a model's.
+func wave(random *rand.Rand) []float32 {
+	const turns = 1 // of a typical wave over the picture
+	x, y := turns*random.NormFloat64()/demoSide, turns*random.NormFloat64()/demoSide
+	phase := random.Float64()
+	channel := make([]float32, 0, demoSide*demoSide)
+	for row := range demoSide {
+		for column := range demoSide {
+			angle := 2 * math.Pi * (phase + x*float64(column) + y*float64(row))
+			channel = append(channel, float32(2*math.Sin(angle)))
+		}
+	}
+	return channel
+}
+
+// print writes a table for each prompt.
+func (r *demoRollout) print(w io.Writer, response *reward.Response) error {
+	advantages, err := response.Advantages.Float64s()
+	if err != nil {
+		return err
+	}
+	weights, err := response.Dense.Weight.Float32s()
+	if err != nil {
+		return err
+	}
+	cells := response.Dense.Height * response.Dense.Width
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for i, prompt := range r.request.Prompts {
+		if i == 0 || prompt != r.request.Prompts[i-1] {
+			fmt.Fprintf(table, "%s\n", prompt)
+			fmt.Fprintf(table, "picture\talignment\taesthetics\tplausibility\toverall\treward\tadvantage\tmean of 1-H on %dx%d\t\n",
+				response.Dense.Height, response.Dense.Width)
+		}
+		fmt.Fprintf(table, "%s\t", r.names[i])
+		for s := range response.Scores {
+			fmt.Fprintf(table, "%.2f\t", response.Scores[s][i])
+		}
+		fmt.Fprintf(table, "%.3f\t%+.3f\t%.3f\t\n", response.Rewards[i], advantages[i], mean(weights[i*cells:(i+1)*cells]))
+	}
+	fmt.Fprintln(table)
+	return table.Flush()
+}
+
+// writeOverlays writes a picture for each sample to dir.
+func (r *demoRollout) writeOverlays(dir string, response *reward.Response) error {
+	misalignment, err := heatmaps(response.Heatmaps.Misalignment)
+	if err != nil {
+		return err
+	}
+	artifact, err := heatmaps(response.Heatmaps.Artifact)
+	if err != nil {
+		return err
+	}
+	prompt := 0
+	for i, name := range r.names {
+		if i == 0 || r.request.Prompts[i] != r.request.Prompts[i-1] {
+			prompt++
+		}
+		picture, err := pixels.Decode(r.file(response, i), pixels.Limits{})
+		if err != nil {
+			return err
+		}
+		overlay, err := overlayPNG((*reward.Image)(picture), misalignment[i], artifact[i])
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(dir, fmt.Sprintf("prompt%d-%s.overlay.png", prompt, name))
+		if err := os.WriteFile(path, overlay, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file is the picture of sample i, as it was sent or as the server decoded it.
+func (r *demoRollout) file(response *reward.Response, i int) []byte {
+	if r.request.Images != nil {
+		return r.request.Images[i].Encoded
+	}
+	return response.Images[i]
+}
+
+// heatmaps takes apart a tensor (N,h,w).
+func heatmaps(t *reward.Tensor) ([]reward.Heatmap, error) {
+	values, err := t.Float32s()
+	if err != nil {
+		return nil, err
+	}
+	maps := make([]reward.Heatmap, t.Shape[0])
+	size := t.Shape[1] * t.Shape[2]
+	for i := range maps {
+		maps[i] = reward.Heatmap{Height: t.Shape[1], Width: t.Shape[2], Data: values[i*size : (i+1)*size]}
+	}
+	return maps, nil
+}
