@@ -1,7 +1,7 @@
 package onnx
 
 // Conv is the convolution of x (N,C,H,W) with weight (M,C,kh,kw) and bias (M),
-// stride 1, zero padding pad on every side.
+// stride 1, zero padding pad on every side. bias may be absent.
 func (g *Graph) Conv(x, weight, bias Value, pad int64) Value {
 	if !g.kernel("Conv", x, weight, bias, 1, 0) {
 		return Value{}
@@ -14,6 +14,9 @@ func (g *Graph) Conv(x, weight, bias Value, pad int64) Value {
 			n, ok := x.Dim(2 + i).Fixed()
 			if !ok {
 				return g.Fail("Conv: %v with kernel %v and padding %d changes a size that only the run can tell", x.shape, weight.shape, pad)
+			}
+			if n+grow < 1 {
+				return g.Fail("Conv: kernel %v is larger than %v with padding %d", weight.shape, x.shape, pad)
 			}
 			out[2+i] = N(n + grow)
 		}

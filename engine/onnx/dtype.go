@@ -49,3 +49,32 @@ func (d DType) Size() int64 {
 func (d DType) Float() bool {
 	return d == Float32 || d == Float16 || d == BFloat16 || d == Float64
 }
+
+// Integer reports whether d is one of the integer types.
+func (d DType) Integer() bool {
+	return d == Uint8 || d == Int8 || d == Int32 || d == Int64
+}
+
+// kind is a set of element types that an operator takes.
+type kind struct {
+	name string
+	has  func(DType) bool
+}
+
+var (
+	anything = kind{"of any type", func(DType) bool { return true }}
+	numbers  = kind{"of numbers", func(d DType) bool { return d.Float() || d.Integer() }}
+	signed   = kind{"of signed numbers", func(d DType) bool { return d.Float() || d.Integer() && d != Uint8 }}
+	floats   = kind{"of floating-point numbers", DType.Float}
+	integers = kind{"of integers", DType.Integer}
+	truths   = kind{"of type bool", func(d DType) bool { return d == Bool }}
+)
+
+// takes reports whether op can be used on v; otherwise it records the mistake.
+func (g *Graph) takes(op string, k kind, v Value) bool {
+	if !k.has(v.dtype) {
+		g.Fail("%s: %s is %v; it must be %s", op, v.name, v.dtype, k.name)
+		return false
+	}
+	return true
+}

@@ -1,9 +1,9 @@
 package onnx
 
-// binary adds an element-wise operator on two broadcast tensors of one type;
-// its result has the type out, or theirs if out is Invalid.
-func (g *Graph) binary(op string, out DType, a, b Value) Value {
-	if !g.sameType(op, a, b) {
+// binary adds an element-wise operator on two broadcast tensors of one type of
+// the given kind; its result has the type out, or theirs if out is Invalid.
+func (g *Graph) binary(op string, takes kind, out DType, a, b Value) Value {
+	if !g.sameType(op, a, b) || !g.takes(op, takes, a) {
 		return Value{}
 	}
 	shape, err := broadcast(a.shape, b.shape)
@@ -16,88 +16,88 @@ func (g *Graph) binary(op string, out DType, a, b Value) Value {
 	return g.Op("", op, []Value{a, b}, nil, typed(out, shape))[0]
 }
 
-// unary adds an element-wise operator on one tensor.
-func (g *Graph) unary(op string, x Value, attrs ...Attr) Value {
-	if !g.need(op, x) {
+// unary adds an element-wise operator on one tensor of the given kind.
+func (g *Graph) unary(op string, takes kind, x Value, attrs ...Attr) Value {
+	if !g.need(op, x) || !g.takes(op, takes, x) {
 		return Value{}
 	}
 	return g.Op("", op, []Value{x}, attrs, typed(x.dtype, x.shape))[0]
 }
 
 // Add is a + b, broadcast.
-func (g *Graph) Add(a, b Value) Value { return g.binary("Add", Invalid, a, b) }
+func (g *Graph) Add(a, b Value) Value { return g.binary("Add", numbers, Invalid, a, b) }
 
 // Sub is a - b, broadcast.
-func (g *Graph) Sub(a, b Value) Value { return g.binary("Sub", Invalid, a, b) }
+func (g *Graph) Sub(a, b Value) Value { return g.binary("Sub", numbers, Invalid, a, b) }
 
 // Mul is a * b, broadcast.
-func (g *Graph) Mul(a, b Value) Value { return g.binary("Mul", Invalid, a, b) }
+func (g *Graph) Mul(a, b Value) Value { return g.binary("Mul", numbers, Invalid, a, b) }
 
 // Div is a / b, broadcast.
-func (g *Graph) Div(a, b Value) Value { return g.binary("Div", Invalid, a, b) }
+func (g *Graph) Div(a, b Value) Value { return g.binary("Div", numbers, Invalid, a, b) }
 
 // Min is the smaller of a and b, broadcast.
-func (g *Graph) Min(a, b Value) Value { return g.binary("Min", Invalid, a, b) }
+func (g *Graph) Min(a, b Value) Value { return g.binary("Min", numbers, Invalid, a, b) }
 
 // Max is the larger of a and b, broadcast.
-func (g *Graph) Max(a, b Value) Value { return g.binary("Max", Invalid, a, b) }
+func (g *Graph) Max(a, b Value) Value { return g.binary("Max", numbers, Invalid, a, b) }
 
 // Equal is a == b, broadcast, as bool.
-func (g *Graph) Equal(a, b Value) Value { return g.binary("Equal", Bool, a, b) }
+func (g *Graph) Equal(a, b Value) Value { return g.binary("Equal", anything, Bool, a, b) }
 
 // Greater is a > b, broadcast, as bool.
-func (g *Graph) Greater(a, b Value) Value { return g.binary("Greater", Bool, a, b) }
+func (g *Graph) Greater(a, b Value) Value { return g.binary("Greater", numbers, Bool, a, b) }
 
 // Less is a < b, broadcast, as bool.
-func (g *Graph) Less(a, b Value) Value { return g.binary("Less", Bool, a, b) }
+func (g *Graph) Less(a, b Value) Value { return g.binary("Less", numbers, Bool, a, b) }
 
 // Mod is the remainder of a / b for integers, with the sign of b, broadcast.
-func (g *Graph) Mod(a, b Value) Value { return g.binary("Mod", Invalid, a, b) }
+func (g *Graph) Mod(a, b Value) Value { return g.binary("Mod", integers, Invalid, a, b) }
 
 // And is the conjunction of two bool tensors, broadcast.
-func (g *Graph) And(a, b Value) Value { return g.binary("And", Bool, a, b) }
+func (g *Graph) And(a, b Value) Value { return g.binary("And", truths, Bool, a, b) }
 
 // Or is the disjunction of two bool tensors, broadcast.
-func (g *Graph) Or(a, b Value) Value { return g.binary("Or", Bool, a, b) }
+func (g *Graph) Or(a, b Value) Value { return g.binary("Or", truths, Bool, a, b) }
 
 // Not is the negation of a bool tensor.
-func (g *Graph) Not(x Value) Value { return g.unary("Not", x) }
+func (g *Graph) Not(x Value) Value { return g.unary("Not", truths, x) }
 
 // Neg is -x.
-func (g *Graph) Neg(x Value) Value { return g.unary("Neg", x) }
+func (g *Graph) Neg(x Value) Value { return g.unary("Neg", signed, x) }
 
 // Sqrt is the square root of x.
-func (g *Graph) Sqrt(x Value) Value { return g.unary("Sqrt", x) }
+func (g *Graph) Sqrt(x Value) Value { return g.unary("Sqrt", floats, x) }
 
 // Sin is the sine of x, in radians.
-func (g *Graph) Sin(x Value) Value { return g.unary("Sin", x) }
+func (g *Graph) Sin(x Value) Value { return g.unary("Sin", floats, x) }
 
 // Cos is the cosine of x, in radians.
-func (g *Graph) Cos(x Value) Value { return g.unary("Cos", x) }
+func (g *Graph) Cos(x Value) Value { return g.unary("Cos", floats, x) }
 
 // Tanh is the hyperbolic tangent of x.
-func (g *Graph) Tanh(x Value) Value { return g.unary("Tanh", x) }
+func (g *Graph) Tanh(x Value) Value { return g.unary("Tanh", floats, x) }
 
 // Relu is max(x, 0).
-func (g *Graph) Relu(x Value) Value { return g.unary("Relu", x) }
+func (g *Graph) Relu(x Value) Value { return g.unary("Relu", signed, x) }
 
 // Sigmoid is 1 / (1 + exp(-x)).
-func (g *Graph) Sigmoid(x Value) Value { return g.unary("Sigmoid", x) }
+func (g *Graph) Sigmoid(x Value) Value { return g.unary("Sigmoid", floats, x) }
 
 // Gelu is x * Phi(x) with the exact normal distribution function.
-func (g *Graph) Gelu(x Value) Value { return g.unary("Gelu", x) }
+func (g *Graph) Gelu(x Value) Value { return g.unary("Gelu", floats, x) }
 
 // Softmax normalises exp(x) along an axis.
 func (g *Graph) Softmax(x Value, axis int) Value {
 	if _, ok := g.axis("Softmax", x, axis); !ok {
 		return Value{}
 	}
-	return g.unary("Softmax", x, Attr{"axis", int64(axis)})
+	return g.unary("Softmax", floats, x, Attr{"axis", int64(axis)})
 }
 
 // Silu is x * sigmoid(x), fused: com.microsoft QuickGelu with alpha 1.
 func (g *Graph) Silu(x Value) Value {
-	if !g.need("QuickGelu", x) {
+	if !g.need("QuickGelu", x) || !g.takes("QuickGelu", floats, x) {
 		return Value{}
 	}
 	return g.Op(contribDomain, "QuickGelu", []Value{x}, []Attr{{"alpha", float32(1)}}, typed(x.dtype, x.shape))[0]
@@ -113,11 +113,8 @@ func (g *Graph) Cast(x Value, to DType) Value {
 
 // Where is a where cond is true and b elsewhere, all broadcast.
 func (g *Graph) Where(cond, a, b Value) Value {
-	if !g.need("Where", cond) || !g.sameType("Where", a, b) {
+	if !g.need("Where", cond) || !g.sameType("Where", a, b) || !g.takes("Where", truths, cond) {
 		return Value{}
-	}
-	if cond.dtype != Bool {
-		return g.Fail("Where: the condition is %v", cond.dtype)
 	}
 	shape, err := broadcast(a.shape, b.shape)
 	if err == nil {

@@ -64,7 +64,7 @@ type Graph struct {
 	inputs       []Value
 	outputs      []Value
 	consts       map[string]Value
-	weights      map[string]Value
+	weights      map[string]weight
 	outputNames  []string
 }
 
@@ -80,13 +80,19 @@ type initializer struct {
 	at    *Location
 }
 
+// weight is an initializer that was asked for by name.
+type weight struct {
+	value Value
+	at    Location
+}
+
 // New starts an empty graph.
 func New(name string) *Graph {
 	return newGraph(&root{names: map[string]int{}, domains: map[string]bool{}}, nil, name)
 }
 
 func newGraph(r *root, parent *Graph, name string) *Graph {
-	return &Graph{root: r, parent: parent, name: name, consts: map[string]Value{}, weights: map[string]Value{}}
+	return &Graph{root: r, parent: parent, name: name, consts: map[string]Value{}, weights: map[string]weight{}}
 }
 
 // Err is the first mistake made while building, nil if there was none.
@@ -139,6 +145,10 @@ func (g *Graph) Output(name string, v Value) {
 		g.Fail("output %q: the value is invalid", name)
 		return
 	}
+	if !g.sees(v.g) {
+		g.Fail("output %q: %s belongs to another graph", name, v.name)
+		return
+	}
 	out := Value{g: g, name: name, dtype: v.dtype, shape: v.shape}
 	if g.names[name] > 0 {
 		g.Fail("output %q: the name is taken", name)
@@ -169,19 +179,22 @@ func (g *Graph) Initializer(name string, dtype DType, shape Shape, at Location) 
 	for top.parent != nil {
 		top = top.parent
 	}
-	if v, ok := top.weights[name]; ok {
-		if v.dtype != dtype || !v.shape.Equal(shape) {
+	if w, ok := top.weights[name]; ok {
+		if v := w.value; v.dtype != dtype || !v.shape.Equal(shape) {
 			return g.Fail("initializer %q: %v %v, but it was %v %v before", name, dtype, shape, v.dtype, v.shape)
 		}
-		return v
+		if w.at != at {
+			return g.Fail("initializer %q: at %+v, but it was at %+v before", name, at, w.at)
+		}
+		return w.value
 	}
 	count, ok := shape.Elements().Fixed()
-	if !ok || count*dtype.Size() != at.Length {
-		return g.Fail("initializer %q: %v %v does not fill %d bytes", name, dtype, shape, at.Length)
+	if !ok || count*dtype.Size() != at.Length || at.Offset < 0 {
+		return g.Fail("initializer %q: %v %v does not fill %d bytes at %d", name, dtype, shape, at.Length, at.Offset)
 	}
 	v := Value{g: top, name: g.unique(name), dtype: dtype, shape: shape}
 	top.initializers = append(top.initializers, initializer{value: v, at: &at})
-	top.weights[name] = v
+	top.weights[name] = weight{v, at}
 	return v
 }
 

@@ -31,7 +31,7 @@ func (g *Graph) GatherND(x, indices Value) Value {
 		return Value{}
 	}
 	k, ok := indices.Dim(-1).Fixed()
-	if !ok || k > int64(len(x.shape)) {
+	if !ok || len(indices.shape) == 0 || k > int64(len(x.shape)) {
 		return g.Fail("GatherND: indices %v of %v", indices.shape, x.shape)
 	}
 	out := append(Shape(nil), indices.shape[:len(indices.shape)-1]...)
@@ -57,6 +57,14 @@ func (g *Graph) ScatterND(x, indices, updates Value) Value {
 	if !g.index("ScatterND", indices) || !g.sameType("ScatterND", x, updates) {
 		return Value{}
 	}
+	k, ok := indices.Dim(-1).Fixed()
+	if !ok || len(indices.shape) == 0 || k > int64(len(x.shape)) {
+		return g.Fail("ScatterND: indices %v of %v", indices.shape, x.shape)
+	}
+	slices := append(append(Shape(nil), indices.shape[:len(indices.shape)-1]...), x.shape[k:]...)
+	if !updates.shape.Equal(slices) {
+		return g.Fail("ScatterND: updates %v, but indices %v of %v name %v", updates.shape, indices.shape, x.shape, slices)
+	}
 	return g.Op("", "ScatterND", []Value{x, indices, updates}, nil, typed(x.dtype, x.shape))[0]
 }
 
@@ -64,7 +72,7 @@ func (g *Graph) ScatterND(x, indices, updates Value) Value {
 // where several are equal. The axis is dropped.
 func (g *Graph) ArgMax(x Value, axis int) Value {
 	axis, ok := g.axis("ArgMax", x, axis)
-	if !ok {
+	if !ok || !g.takes("ArgMax", numbers, x) {
 		return Value{}
 	}
 	out := append(append(Shape(nil), x.shape[:axis]...), x.shape[axis+1:]...)

@@ -15,6 +15,8 @@ func (g *Graph) Reshape(x Value, shape ...Dim) Value {
 	for i, d := range out {
 		n, fixed := d.Fixed()
 		switch {
+		case fixed && n == 0: // it would mean a size that is copied
+			return g.Fail("Reshape: %v to %v, which has no elements", x.shape, out)
 		case fixed:
 			sizes[i] = n
 		case i < len(x.shape) && x.shape[i] == d:
@@ -31,7 +33,7 @@ func (g *Graph) Reshape(x Value, shape ...Dim) Value {
 // ReshapeLike gives x the shape whose sizes the int64 vector sizes holds when
 // the graph runs. Nothing of it can be checked while building.
 func (g *Graph) ReshapeLike(x, sizes Value, shape ...Dim) Value {
-	if !g.need("Reshape", x, sizes) {
+	if !g.need("Reshape", x) || !g.sizes("Reshape", sizes, len(shape)) {
 		return Value{}
 	}
 	return g.Op("", "Reshape", []Value{x, sizes}, nil, typed(x.dtype, shape))[0]
@@ -94,7 +96,8 @@ func (g *Graph) Squeeze(x Value, axis int) Value {
 }
 
 // Concat joins the values along an axis. If a size along it is symbolic, the
-// sum is the dimension total; otherwise total is ignored.
+// sum is the dimension total, which must be given then; otherwise total is
+// ignored.
 func (g *Graph) Concat(axis int, total Dim, values ...Value) Value {
 	if len(values) == 0 {
 		return g.Fail("Concat: no inputs")
@@ -119,6 +122,8 @@ func (g *Graph) Concat(axis int, total Dim, values ...Value) Value {
 	}
 	if fixed {
 		total = N(sum)
+	} else if total == (Dim{}) {
+		return g.Fail("Concat: the size of axis %d is symbolic and has no name", axis)
 	}
 	return g.Op("", "Concat", values, []Attr{{"axis", int64(axis)}}, typed(values[0].dtype, values[0].shape.with(axis, total)))[0]
 }
@@ -170,7 +175,7 @@ func (g *Graph) Slice(x Value, axis int, from, to int64) Value {
 // run can tell: int64 vectors of one element. The result has size there.
 func (g *Graph) SliceTo(x Value, axis int, from, to Value, size Dim) Value {
 	axis, ok := g.axis("Slice", x, axis)
-	if !ok || !g.need("Slice", from, to) {
+	if !ok || !g.sizes("Slice", from, 1) || !g.sizes("Slice", to, 1) {
 		return Value{}
 	}
 	return g.Op("", "Slice", []Value{x, from, to, g.ints(int64(axis))}, nil, typed(x.dtype, x.shape.with(axis, size)))[0]
@@ -179,7 +184,7 @@ func (g *Graph) SliceTo(x Value, axis int, from, to Value, size Dim) Value {
 // Expand broadcasts x to the shape whose sizes the int64 vector sizes holds
 // when the graph runs.
 func (g *Graph) Expand(x, sizes Value, shape ...Dim) Value {
-	if !g.need("Expand", x, sizes) {
+	if !g.need("Expand", x) || !g.sizes("Expand", sizes, len(shape)) {
 		return Value{}
 	}
 	if out, err := broadcast(x.shape, shape); err != nil || !out.Equal(shape) {
@@ -208,7 +213,7 @@ func (g *Graph) SizeOf(x Value, axis int) Value {
 // Full is a tensor filled with value whose sizes the int64 vector sizes holds:
 // the operator ConstantOfShape.
 func Full[T scalar](g *Graph, value T, sizes Value, shape ...Dim) Value {
-	if !g.need("ConstantOfShape", sizes) {
+	if !g.sizes("ConstantOfShape", sizes, len(shape)) {
 		return Value{}
 	}
 	dtype := dtypeOf[T]()
@@ -218,8 +223,34 @@ func Full[T scalar](g *Graph, value T, sizes Value, shape ...Dim) Value {
 
 // Range is 0, 1, ... limit-1 as int64; limit is an int64 scalar.
 func (g *Graph) Range(limit Value, size Dim) Value {
-	if !g.need("Range", limit) {
+	if !g.scalar("Range", limit, Int64) {
 		return Value{}
 	}
 	return g.Op("", "Range", []Value{Scalar(g, int64(0)), limit, Scalar(g, int64(1))}, nil, typed(Int64, Shape{size}))[0]
+}
+
+// sizes is need for an int64 vector of n elements. One whose length only the run
+// can tell passes.
+func (g *Graph) sizes(op string, v Value, n int) bool {
+	if !g.need(op, v) {
+		return false
+	}
+	length, fixed := v.Dim(0).Fixed()
+	if v.dtype != Int64 || len(v.shape) != 1 || fixed && length != int64(n) {
+		g.Fail("%s: sizes %s are %v %v, not int64 (%d)", op, v.name, v.dtype, v.shape, n)
+		return false
+	}
+	return true
+}
+
+// scalar is need for a value of the given type without dimensions.
+func (g *Graph) scalar(op string, v Value, dtype DType) bool {
+	if !g.need(op, v) {
+		return false
+	}
+	if v.dtype != dtype || len(v.shape) != 0 {
+		g.Fail("%s: %s is %v %v, not a scalar of type %v", op, v.name, v.dtype, v.shape, dtype)
+		return false
+	}
+	return true
 }

@@ -17,7 +17,7 @@ func (g *Graph) MatMulT(a, b Value, scale float32) Value {
 }
 
 func (g *Graph) product(domain, op string, a, b Value, transposed bool, attrs []Attr) Value {
-	if !g.sameType(op, a, b) {
+	if !g.sameType(op, a, b) || !g.takes(op, numbers, a) {
 		return Value{}
 	}
 	if len(a.shape) < 2 || len(b.shape) < 2 {
@@ -51,13 +51,15 @@ func (g *Graph) Linear(x, weight, bias Value) Value {
 		return g.Fail("%s: %v by %s %v plus %s %v", op, x.shape, weight.name, weight.shape, bias.name, bias.shape)
 	}
 	outer := x.shape[:len(x.shape)-1]
-	rows := outer.Elements()
-	flat := x
-	if len(x.shape) > 2 {
+	if outer.symbolic() > 1 { // which no Reshape could take apart again
+		return g.Add(g.MatMulT(x, weight, 1), bias)
+	}
+	flat, rows := x, outer.Elements()
+	if len(outer) > 1 {
 		flat = g.Reshape(x, rows, x.Dim(-1))
 	}
 	y := g.Op("", op, []Value{flat, weight, bias}, []Attr{{"transB", int64(1)}}, typed(x.dtype, Shape{rows, weight.Dim(0)}))[0]
-	if len(x.shape) == 2 {
+	if len(outer) == 1 {
 		return y
 	}
 	return g.Reshape(y, append(outer[:len(outer):len(outer)], weight.Dim(0))...)
@@ -85,7 +87,7 @@ func (g *Graph) ReduceMin(x Value, axis int, keep bool) Value {
 
 func (g *Graph) reduce(op string, x Value, axis int, keep bool) Value {
 	axis, ok := g.axis(op, x, axis)
-	if !ok {
+	if !ok || !g.takes(op, numbers, x) {
 		return Value{}
 	}
 	out, flag := x.shape.with(axis, N(1)), int64(1)
@@ -99,7 +101,7 @@ func (g *Graph) reduce(op string, x Value, axis int, keep bool) Value {
 // elements 0 to i, or to i-1 if exclusive.
 func (g *Graph) CumSum(x Value, axis int, exclusive bool) Value {
 	axis, ok := g.axis("CumSum", x, axis)
-	if !ok {
+	if !ok || !g.takes("CumSum", numbers, x) {
 		return Value{}
 	}
 	var attrs []Attr

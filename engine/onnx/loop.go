@@ -14,45 +14,30 @@ type LoopBody func(g *Graph, turn Value, carried []Value) (again Value, next, co
 // the last turn, then the collected ones stacked along a new first dimension
 // called turns.
 func (g *Graph) Loop(limit, start Value, initial []Value, shapes []Shape, turns Dim, body LoopBody) []Value {
-	if !g.need("Loop", append([]Value{limit, start}, initial...)...) {
-		return make([]Value, len(initial))
+	failed := make([]Value, len(initial))
+	if !g.need("Loop", initial...) || !g.scalar("Loop", limit, Int64) || !g.scalar("Loop", start, Bool) {
+		return failed
 	}
 	b := newGraph(g.root, g, g.unique("loop"))
-	turn := b.input(g.unique("turn"), Int64, Shape{})
-	b.input(g.unique("again"), Bool, Shape{})
-	carried := make([]Value, len(initial))
-	for i, v := range initial {
-		shape := v.shape
-		if i < len(shapes) && shapes[i] != nil {
-			shape = shapes[i]
-		}
-		if len(shape) != len(v.shape) {
-			g.Fail("Loop: carried value %d has shape %v and then %v", i, v.shape, shape)
-		}
-		carried[i] = b.input(g.unique("carried"), v.dtype, shape)
+	turn := b.input(g.unique(b.name+"/turn"), Int64, Shape{})
+	b.input(g.unique(b.name+"/again"), Bool, Shape{})
+	carried, ok := b.carry(initial, shapes)
+	if !ok {
+		return failed
 	}
 	again, next, collected := body(b, turn, carried)
-	if !g.need("Loop", append(append([]Value{again}, next...), collected...)...) {
-		return make([]Value, len(initial)+len(collected))
+	failed = append(failed, make([]Value, len(collected))...)
+	if !g.need("Loop", append(next[:len(next):len(next)], collected...)...) || !g.scalar("Loop", again, Bool) ||
+		!g.carriedOn(initial, carried, next) {
+		return failed
 	}
-	if len(next) != len(initial) {
-		g.Fail("Loop: %d values carried in, %d out", len(initial), len(next))
-		return make([]Value, len(initial)+len(collected))
+	if len(collected) > 0 && turns == (Dim{}) {
+		g.Fail("Loop: collected values, but no name for the number of turns")
+		return failed
 	}
 	b.yield(again)
 	var outs []outputType
 	for i, v := range next {
-		if v.dtype != carried[i].dtype || len(v.shape) != len(carried[i].shape) {
-			g.Fail("Loop: carried value %d is %v %v, then %v %v", i, carried[i].dtype, carried[i].shape, v.dtype, v.shape)
-		}
-		for j, d := range carried[i].shape {
-			if i < len(shapes) && shapes[i] != nil && d != initial[i].shape[j] {
-				continue
-			}
-			if len(v.shape) > j && v.shape[j] != d {
-				g.Fail("Loop: dimension %d of carried value %d is %v, then %v", j, i, d, v.shape[j])
-			}
-		}
 		b.yield(v)
 		outs = append(outs, typed(v.dtype, carried[i].shape))
 	}
@@ -61,6 +46,54 @@ func (g *Graph) Loop(limit, start Value, initial []Value, shapes []Shape, turns 
 		outs = append(outs, typed(v.dtype, append(Shape{turns}, v.shape...)))
 	}
 	return g.Op("", "Loop", append([]Value{limit, start}, initial...), []Attr{{"body", b}}, outs...)
+}
+
+// carry makes the carried values inputs of the body g, with the shapes that they
+// have from the second turn on.
+func (g *Graph) carry(initial []Value, shapes []Shape) ([]Value, bool) {
+	carried := make([]Value, len(initial))
+	for i, v := range initial {
+		shape := v.shape
+		if i < len(shapes) && shapes[i] != nil {
+			shape = shapes[i]
+		}
+		if len(shape) != len(v.shape) {
+			g.Fail("Loop: carried value %d has shape %v and then %v", i, v.shape, shape)
+			return nil, false
+		}
+		for j, d := range shape {
+			if _, fixed := d.Fixed(); fixed && d != v.shape[j] {
+				g.Fail("Loop: dimension %d of carried value %d is %v and then %v", j, i, v.shape[j], d)
+				return nil, false
+			}
+		}
+		carried[i] = g.input(g.unique(g.name+"/carried"), v.dtype, shape)
+	}
+	return carried, true
+}
+
+// carriedOn reports whether next can take the place of carried: the same types,
+// ranks and sizes, but for sizes that change from turn to turn, which are those
+// that differ between initial and carried.
+func (g *Graph) carriedOn(initial, carried, next []Value) bool {
+	if len(next) != len(initial) {
+		g.Fail("Loop: %d values carried in, %d out", len(initial), len(next))
+		return false
+	}
+	for i, v := range next {
+		c := carried[i]
+		if v.dtype != c.dtype || len(v.shape) != len(c.shape) {
+			g.Fail("Loop: carried value %d is %v %v, then %v %v", i, c.dtype, c.shape, v.dtype, v.shape)
+			return false
+		}
+		for j, d := range c.shape {
+			if changes := d != initial[i].shape[j]; !changes && v.shape[j] != d {
+				g.Fail("Loop: dimension %d of carried value %d is %v, then %v", j, i, d, v.shape[j])
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // yield makes v an output of a subgraph, under its own name where it can be: a

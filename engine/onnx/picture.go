@@ -115,11 +115,11 @@ func (g *Graph) ConvLast(x, weight, bias Value) Value {
 
 // Clip limits x to the range [low,high].
 func (g *Graph) Clip(x Value, low, high float32) Value {
-	if !g.need("Clip", x) {
+	if !g.need("Clip", x) || !g.takes("Clip", floats, x) {
 		return Value{}
 	}
 	return g.Op("", "Clip", []Value{x, g.ScalarOf(x.dtype, low), g.ScalarOf(x.dtype, high)}, nil, typed(x.dtype, x.shape))[0]
 }
 
 // Round is x rounded to whole numbers, halves to the even one.
-func (g *Graph) Round(x Value) Value { return g.unary("Round", x) }
+func (g *Graph) Round(x Value) Value { return g.unary("Round", floats, x) }

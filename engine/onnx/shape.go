@@ -20,6 +20,9 @@ func Sym(name string) Dim { return Dim{n: 1, syms: name} }
 
 // Times is the product of the dimensions d and e.
 func (d Dim) Times(e Dim) Dim {
+	if d.n == 0 || e.n == 0 {
+		return N(0)
+	}
 	var syms []string
 	for _, s := range []string{d.syms, e.syms} {
 		if s != "" {
@@ -89,6 +92,17 @@ func (s Shape) Fixed() ([]int64, bool) {
 		sizes[i] = n
 	}
 	return sizes, true
+}
+
+// symbolic is the number of dimensions of s whose size only the run can tell.
+func (s Shape) symbolic() int {
+	n := 0
+	for _, d := range s {
+		if _, fixed := d.Fixed(); !fixed {
+			n++
+		}
+	}
+	return n
 }
 
 // String is s in parentheses: "(batch,324,2048)".
