@@ -37,10 +37,21 @@ func benchBatch(loss Loss, shape Shape) *Batch[float32] {
 	return batch
 }
 
-// bytesOf is what a loss reads and writes once.
-func bytesOf(b *Batch[float32], r *Results[float32]) int64 {
-	return int64(4 * (len(b.Sample) + len(b.PrevSample) + len(b.ModelOutput) + len(b.RefModelOutput) +
-		len(b.OldLogProbMap) + len(b.AdvantageMap) + len(b.Weight) + len(r.GradLogProbMap) + len(r.GradModelOutput)))
+// buffersOf are the slices that a loss reads and writes.
+func buffersOf(b *Batch[float32], r *Results[float32]) [][]float32 {
+	return [][]float32{
+		b.Sample, b.PrevSample, b.ModelOutput, b.RefModelOutput, b.OldLogProbMap, b.AdvantageMap, b.Weight,
+		r.GradLogProbMap, r.GradModelOutput,
+	}
+}
+
+// bytesOf is the size of the buffers.
+func bytesOf(buffers [][]float32) int64 {
+	var n int
+	for _, buffer := range buffers {
+		n += 4 * len(buffer)
+	}
+	return int64(n)
 }
 
 func benchResults(shape Shape) *Results[float32] {
@@ -50,7 +61,7 @@ func benchResults(shape Shape) *Results[float32] {
 func benchmarkLoss(b *testing.B, loss Loss, shape Shape, workers int) {
 	batch, results := benchBatch(loss, shape), benchResults(shape)
 	evaluator := NewEvaluator[float32](loss, workers)
-	b.SetBytes(bytesOf(batch, results))
+	b.SetBytes(bytesOf(buffersOf(batch, results)))
 	measure(b, func() {
 		if _, err := evaluator.Evaluate(batch, results); err != nil {
 			b.Fatal(err)
@@ -98,15 +109,22 @@ func BenchmarkLoss(b *testing.B) {
 	})
 }
 
-// BenchmarkCopy is the yardstick: a plain copy of the bytes that the loss reads
+// BenchmarkCopy is the yardstick: a plain copy of the buffers that the loss reads
 // and writes, on one core.
 func BenchmarkCopy(b *testing.B) {
 	for _, l := range benchLosses() {
 		b.Run(l.name, func(b *testing.B) {
-			n := bytesOf(benchBatch(l.loss, benchShape), benchResults(benchShape))
-			from, to := make([]float32, n/4), make([]float32, n/4)
-			b.SetBytes(n)
-			measure(b, func() { copy(to, from) })
+			from := buffersOf(benchBatch(l.loss, benchShape), benchResults(benchShape))
+			to := make([][]float32, len(from))
+			for i, buffer := range from {
+				to[i] = make([]float32, len(buffer))
+			}
+			b.SetBytes(bytesOf(from))
+			measure(b, func() {
+				for i, buffer := range from {
+					copy(to[i], buffer)
+				}
+			})
 		})
 	}
 }

@@ -4,7 +4,7 @@ package flowgrpo
 // sums stay in the first-level cache, while a run of one channel is long enough
 // for memory to be read ahead. Sums over an image are taken block by block in
 // order, so that results do not depend on how blocks are spread over cores.
-const blockLocations = 2048
+const blockLocations = 4096
 
 // squareDistances fills squares, one value per location of an image from lo on,
 // with the sum over channels of d^2, d the distance of x_{t-1} from its mean.

@@ -78,7 +78,7 @@ func TestEvaluatorEqualsTheNaiveLoss(t *testing.T) {
 		for round := range 12 {
 			shape := randomShape(rng)
 			if round == 0 { // more than one block
-				shape = Latents(2, 2, 50, 50)
+				shape = Latents(2, 2, 70, 70)
 			}
 			batch := randomBatch(rng, shape, loss, method)
 			wantD, want := naive(loss, batch, nil)
@@ -120,7 +120,7 @@ func compareDiagnostics(t *testing.T, got, want Diagnostics, tol numtest.Toleran
 func TestResultsDoNotDependOnTheNumberOfWorkers(t *testing.T) {
 	rng := rand.New(rand.NewPCG(12, 1))
 	loss := DenseFlowGRPO(0.1, 0.04)
-	for _, shape := range []Shape{Latents(3, 4, 50, 60), PackedLatents(3, 5000, 5)} {
+	for _, shape := range []Shape{Latents(3, 4, 80, 90), PackedLatents(3, 9000, 5)} {
 		batch := randomBatch(rng, shape, loss, SDE)
 		var first Diagnostics
 		var results *Results[float64]
@@ -160,7 +160,7 @@ func TestAbsentBuffersChangeNothing(t *testing.T) {
 func TestEvaluateAllocatesNothing(t *testing.T) {
 	loss := DenseFlowGRPO(0.1, 0.04)
 	for _, batchSize := range []int{1, 4} { // by blocks, by images
-		batch := randomBatch(rand.New(rand.NewPCG(12, 3)), Latents(batchSize, 4, 50, 50), loss, SDE)
+		batch := randomBatch(rand.New(rand.NewPCG(12, 3)), Latents(batchSize, 4, 80, 80), loss, SDE)
 		results, evaluator := allResults[float64](batch.Shape), NewEvaluator[float64](loss, 3)
 		allocs := testing.AllocsPerRun(20, func() {
 			if _, err := evaluator.Evaluate(batch, results); err != nil {

@@ -1,6 +1,10 @@
 package flowgrpo
 
-import "math"
+import (
+	"math"
+
+	"gonum.org/v1/gonum/floats"
+)
 
 // scoreBlock computes the log-probabilities of a block and what the ratio of its
 // image needs, and keeps the distances from the mean for its gradient.
@@ -11,15 +15,10 @@ func (e *Evaluator[T]) scoreBlock(task int, distances []float64) {
 	logProb := e.logProb[at+lo : at+hi]
 	squareDistances(logProb, distances, b.Shape, step, image, lo, b.ModelOutput, b.Sample, b.PrevSample)
 
-	var sums blockSums
-	for i, square := range logProb {
-		logProb[i] = step.logProb(square / float64(b.Shape.Channels))
-		sums.logProb += logProb[i]
-	}
+	step.logProbs(logProb, b.Shape.Channels)
+	sums := blockSums{logProb: floats.Sum(logProb)}
 	if len(e.results.LogProbMap) != 0 {
-		for i, v := range logProb {
-			e.results.LogProbMap[at+lo+i] = T(v)
-		}
+		store(e.results.LogProbMap[at+lo:], logProb)
 	}
 	if len(b.OldLogProb) == 0 {
 		for _, v := range b.OldLogProbMap[at+lo : at+hi] {
@@ -57,15 +56,11 @@ func (e *Evaluator[T]) gradientBlock(task int, distances []float64) {
 		e.sums[task].ratio = statisticsOf(block, e.loss.ClipRange)
 	}
 	if len(e.results.RatioMap) != 0 {
-		for i, ratio := range block {
-			e.results.RatioMap[at+lo+i] = T(ratio)
-		}
+		store(e.results.RatioMap[at+lo:], block)
 	}
 	e.sums[task].policy = e.policy(block, image, at+lo)
 	if len(e.results.GradLogProbMap) != 0 {
-		for i, slope := range block {
-			e.results.GradLogProbMap[at+lo+i] = T(slope)
-		}
+		store(e.results.GradLogProbMap[at+lo:], block)
 	}
 	if distances != nil {
 		e.chain(block, distances, image, lo)
@@ -148,9 +143,7 @@ func (e *Evaluator[T]) chain(slopes, distances []float64, image, lo int) {
 	b, step, grad := e.batch, &e.batch.Steps[image], e.results.GradModelOutput
 	// log p is logNorm - precision mean(d^2), and d falls by OutputCoef as v rises.
 	byOutput := 2 * step.precision * step.OutputCoef / float64(b.Shape.Channels)
-	for i := range slopes {
-		slopes[i] *= byOutput
-	}
+	floats.Scale(byOutput, slopes)
 	kl := 2 * e.loss.KLBeta * step.klScale * step.OutputCoef * step.OutputCoef / float64(b.Shape.Len())
 	base := image * b.Shape.Channels * b.Shape.Locations
 	if b.Shape.Packed {

@@ -1,6 +1,10 @@
 package flowgrpo
 
-import "math"
+import (
+	"math"
+
+	"gonum.org/v1/gonum/floats"
+)
 
 // ratioStatistics describe some ratios; the zero value describes none.
 type ratioStatistics struct {
@@ -14,9 +18,10 @@ type ratioStatistics struct {
 // statisticsOf describes at least one ratio.
 func statisticsOf(ratios []float64, clipRange float64) ratioStatistics {
 	s := ratioStatistics{n: float64(len(ratios)), min: ratios[0], max: ratios[0]}
-	var sum float64
+	s.mean = floats.Sum(ratios) / s.n
 	for _, ratio := range ratios {
-		sum += ratio
+		d := ratio - s.mean
+		s.squares += d * d
 		if ratio < s.min {
 			s.min = ratio
 		}
@@ -24,22 +29,29 @@ func statisticsOf(ratios []float64, clipRange float64) ratioStatistics {
 			s.max = ratio
 		}
 	}
-	s.mean = sum / s.n
-	for _, ratio := range ratios {
-		d := ratio - s.mean
-		s.squares += d * d
-	}
 	if s.max-1 > clipRange || 1-s.min > clipRange {
 		for _, ratio := range ratios {
-			if ratio-1 > clipRange {
-				s.gtOne++
-			}
-			if 1-ratio > clipRange {
-				s.ltOne++
-			}
+			s.count(ratio, clipRange)
 		}
 	}
 	return s
+}
+
+// statisticsOfOne describes a single ratio.
+func statisticsOfOne(ratio, clipRange float64) ratioStatistics {
+	s := ratioStatistics{n: 1, mean: ratio, min: ratio, max: ratio}
+	s.count(ratio, clipRange)
+	return s
+}
+
+// count notes a ratio outside the clip range.
+func (s *ratioStatistics) count(ratio, clipRange float64) {
+	if ratio-1 > clipRange {
+		s.gtOne++
+	}
+	if 1-ratio > clipRange {
+		s.ltOne++
+	}
 }
 
 // join adds the description of other ratios.

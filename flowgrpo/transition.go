@@ -1,6 +1,10 @@
 package flowgrpo
 
-import "fmt"
+import (
+	"fmt"
+
+	"gonum.org/v1/gonum/floats"
+)
 
 // StepMean fills mean with the means of x_{t-1} for a batch: one step per image,
 // model output and sample of the given shape. mean may be either of them. It
@@ -61,15 +65,13 @@ func LogProb[T Float](logProb []float64, logProbMap []T, shape Shape, steps []St
 		for lo := 0; lo < shape.Locations; lo += blockLocations {
 			block := squares[:min(blockLocations, shape.Locations-lo)]
 			squareDistances(block, nil, shape, step, image, lo, modelOutput, sample, prevSample)
-			for i, square := range block {
-				value := step.logProb(square / float64(shape.Channels))
-				sum += value
-				if logProbMap != nil {
-					logProbMap[image*shape.Locations+lo+i] = T(value)
-				}
+			step.logProbs(block, shape.Channels)
+			sum += floats.Sum(block)
+			if len(logProbMap) != 0 {
+				store(logProbMap[image*shape.Locations+lo:], block)
 			}
 		}
-		if logProb != nil {
+		if len(logProb) != 0 {
 			logProb[image] = sum / float64(shape.Locations)
 		}
 	}
@@ -80,9 +82,21 @@ func (s *Step) mean(sample, modelOutput float64) float64 {
 	return s.SampleCoef*sample + s.OutputCoef*modelOutput
 }
 
-// logProb turns a mean square distance into a mean log-probability.
-func (s *Step) logProb(meanSquare float64) float64 {
-	return s.logNorm - s.precision*meanSquare
+// logProbs turns sums over channels of d^2 into means over channels of
+// log-probabilities.
+func (s *Step) logProbs(squares []float64, channels int) {
+	precision := s.precision / float64(channels)
+	for i, square := range squares {
+		squares[i] = s.logNorm - precision*square
+	}
+}
+
+// store fills the beginning of a map.
+func store[T Float](into []T, values []float64) {
+	into = into[:len(values)]
+	for i, v := range values {
+		into[i] = T(v)
+	}
 }
 
 // checkTransition panics unless steps and inputs fit the shape.
