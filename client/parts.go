@@ -62,12 +62,7 @@ func part(q *reward.Request, from, to int) (*reward.Request, error) {
 		if len(q.Latents.Shape) == 0 || q.Latents.Shape[0] != len(q.Prompts) {
 			return nil, fmt.Errorf("client: %w", reward.ErrImageCountMismatch.With("latents: shape %v for %d prompts", q.Latents.Shape, len(q.Prompts)))
 		}
-		stride := len(q.Latents.Data) / len(q.Prompts)
-		p.Latents = &reward.Tensor{
-			Type:  q.Latents.Type,
-			Shape: append([]int{to - from}, q.Latents.Shape[1:]...),
-			Data:  q.Latents.Data[from*stride : to*stride],
-		}
+		p.Latents = q.Latents.Part(from, to)
 	}
 	if q.Groups.Names != nil {
 		p.Groups.Names = q.Groups.Names[from:to]

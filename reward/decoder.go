@@ -2,30 +2,35 @@ package reward
 
 import "context"
 
-// A LatentDecoder turns latents into pictures. Decode takes a tensor (N,C,h,w)
-// or packed (N,L,D) of float32, float16 or bfloat16 and gives N pictures; the
-// latents of grid height and width are those that Grid reports. A sample whose
-// latents cannot be decoded (NaN) has nil in its place and an *Error in errs,
-// which has N entries or is nil; err concerns the whole tensor and is an *Error
-// where the request is at fault. Decode is safe for concurrent use and returns
-// early with ctx's error when ctx is done. Nothing reads the latents after it
-// returned, and the pictures share nothing with them.
+// A LatentDecoder turns latents into pictures. It takes tensors (N,C,h,w) or
+// packed tokens (N,L,D). The number of tokens alone does not say how they lie
+// unless they make a square, so both methods take their grid: height rows of
+// width tokens, or 0 and 0 for a square. Latents (N,C,h,w) have a height and a
+// width of their own, and the arguments are ignored. Its methods are safe for
+// concurrent use.
 type LatentDecoder interface {
-	Decode(ctx context.Context, latents *Tensor) (images []*Image, errs []*Error, err error)
-	// Grid is the dense grid of latents of this shape: their own height and
-	// width, or that of the tokens. It fails, with an *Error that names the
-	// shape, for latents that the decoder does not take.
-	Grid(shape []int) (height, width int, err error)
+	// Layout says what latents of this shape make. It fails, with an *Error that
+	// names the shape, for those that Decode does not take.
+	Layout(shape []int, height, width int) (LatentLayout, error)
+
+	// Decode turns latents of float32, float16 or bfloat16 into N pictures. A
+	// sample whose latents cannot be decoded (NaN) has nil in its place and an
+	// *Error in errs, which has N entries or is nil; err concerns the whole
+	// tensor. It returns early with ctx's error when ctx is done. Nothing reads
+	// the latents after it returned, and the pictures share nothing with them.
+	Decode(ctx context.Context, latents *Tensor, height, width int) (images []*Image, errs []*Error, err error)
+
 	Describe() DecoderDescription
 }
 
-// A TokenDecoder is a LatentDecoder that can be told the grid of packed tokens,
-// height rows of width tokens, whose number alone does not say it unless they
-// make a square. The grid that a request names is used where it holds as many
-// cells as a sample has tokens.
-type TokenDecoder interface {
-	LatentDecoder
-	DecodeTokens(ctx context.Context, latents *Tensor, height, width int) (images []*Image, errs []*Error, err error)
+// LatentLayout says what latents of some shape make.
+type LatentLayout struct {
+	GridHeight, GridWidth       int // the dense grid: the cells of (N,C,h,w), the tokens of (N,L,D)
+	PictureHeight, PictureWidth int // in pixels
+
+	// Together is how many samples are decoded at once, at least 1. To hand over
+	// more of them in one call gains nothing.
+	Together int
 }
 
 // DecoderDescription says what a latent decoder is.

@@ -90,6 +90,13 @@ func (t *Tensor) index(i int) Tensor {
 	return Tensor{Type: t.Type, Shape: t.Shape[1:], Data: t.Data[i*stride : (i+1)*stride : (i+1)*stride]}
 }
 
+// Part is elements [from,to) of the first dimension; it shares t's data. t has
+// passed Check, has a rank of at least 1 and a first dimension of at least to.
+func (t *Tensor) Part(from, to int) *Tensor {
+	stride := len(t.Data) / max(t.Shape[0], 1)
+	return &Tensor{Type: t.Type, Shape: append([]int{to - from}, t.Shape[1:]...), Data: t.Data[from*stride : to*stride : to*stride]}
+}
+
 // Float32Tensor is a tensor of the given shape over values, which it keeps. It
 // panics if shape does not fit them.
 func Float32Tensor(values []float32, shape ...int) *Tensor {

@@ -92,7 +92,7 @@ func (s *sources) readLatents(path string) (*reward.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := s.decoder.Grid(latents.Shape); err != nil && !s.fits(latents) {
+	if _, err := s.layout(latents); err != nil {
 		return nil, err
 	}
 	if latents.Shape[0] == 0 {
@@ -101,34 +101,43 @@ func (s *sources) readLatents(path string) (*reward.Tensor, error) {
 	return latents, nil
 }
 
-// fits reports whether the grid flag says how packed tokens lie.
-func (s *sources) fits(latents *reward.Tensor) bool {
+// tokens is the grid of packed tokens by the flag, where it fits them.
+func (s *sources) tokens(latents *reward.Tensor) (height, width int) {
 	grid, err := dense.ParseGrid(s.grid, 0, 0)
-	return err == nil && len(latents.Shape) == 3 && grid.Cells() == latents.Shape[1]
+	if err != nil || len(latents.Shape) != 3 || grid.Cells() != latents.Shape[1] {
+		return 0, 0
+	}
+	return grid.Height, grid.Width
+}
+
+func (s *sources) layout(latents *reward.Tensor) (reward.LatentLayout, error) {
+	height, width := s.tokens(latents)
+	return s.decoder.Layout(latents.Shape, height, width)
 }
 
 // latents is the sources of a file's samples from first on, as many as are
 // decoded together, which happens when the first of them is asked for.
 func (s *sources) latents(path string, latents *reward.Tensor, first int) []source {
 	n := min(s.batch, latents.Shape[0]-first)
-	size := len(latents.Data) / latents.Shape[0]
-	part := *latents
-	part.Shape = append([]int{n}, latents.Shape[1:]...)
-	part.Data = latents.Data[first*size : (first+n)*size]
-
+	part := latents.Part(first, first+n)
 	var once sync.Once
 	var images []*reward.Image
 	var errs []*reward.Error
 	var err error
 	decode := func(ctx context.Context, i int) (*reward.Image, error) {
-		once.Do(func() { images, errs, err = s.decode(ctx, &part) })
+		once.Do(func() {
+			height, width := s.tokens(part)
+			images, errs, err = s.decoder.Decode(ctx, part, height, width)
+		})
 		switch {
 		case err != nil:
 			return nil, err
 		case errs != nil && errs[i] != nil:
 			return nil, errs[i]
 		}
-		return images[i], nil
+		image := images[i]
+		images[i] = nil // who asks once need not share it
+		return image, nil
 	}
 	all := make([]source, n)
 	for i := range all {
@@ -139,8 +148,8 @@ func (s *sources) latents(path string, latents *reward.Tensor, first int) []sour
 				if s.grid != "" {
 					return s.gridOf(image)
 				}
-				height, width, err := s.decoder.Grid(part.Shape)
-				return dense.Grid{Height: height, Width: width}, err
+				layout, err := s.layout(part)
+				return dense.Grid{Height: layout.GridHeight, Width: layout.GridWidth}, err
 			},
 		}
 		if latents.Shape[0] > 1 {
@@ -149,16 +158,4 @@ func (s *sources) latents(path string, latents *reward.Tensor, first int) []sour
 		}
 	}
 	return all
-}
-
-// decode decodes latents, packed tokens by the grid flag where it fits them.
-func (s *sources) decode(ctx context.Context, latents *reward.Tensor) ([]*reward.Image, []*reward.Error, error) {
-	if s.fits(latents) {
-		grid, err := dense.ParseGrid(s.grid, 0, 0)
-		if err != nil {
-			return nil, nil, err
-		}
-		return s.decoder.DecodeTokens(ctx, latents, grid.Height, grid.Width)
-	}
-	return s.decoder.Decode(ctx, latents)
 }

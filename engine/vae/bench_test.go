@@ -40,7 +40,7 @@ func benchmarkDecode(b *testing.B, batch int, o vae.Options) {
 	}
 	latents := reward.Float32Tensor(values, batch, 16, 64, 64)
 	decode := func() {
-		if _, _, err := d.Decode(context.Background(), latents); err != nil {
+		if _, _, err := d.Decode(context.Background(), latents, 0, 0); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
@@ -64,11 +65,12 @@ type Decoder struct {
 	maxPixels   int
 	turn        chan struct{} // holds a token while nobody runs
 
+	runPixels atomic.Int64 // halved when memory runs out
+
 	// Whoever has the turn has these.
-	runPixels int // halved when memory runs out
-	open      func(part) (runner, error)
-	sessions  map[part]runner // those opened so far
-	closed    bool
+	open     func(part) (runner, error)
+	sessions map[part]runner // those opened so far
+	closed   bool
 }
 
 // runner is a session.
@@ -77,7 +79,7 @@ type runner interface {
 	Close() error
 }
 
-var _ reward.TokenDecoder = (*Decoder)(nil)
+var _ reward.LatentDecoder = (*Decoder)(nil)
 
 // Load builds the decoder that lies in the folder dir as diffusers saves it:
 // config.json and safetensors, in float32, float16 or bfloat16. The weights are
@@ -103,9 +105,10 @@ func Load(ctx context.Context, dir string, o Options) (*Decoder, error) {
 	d := &Decoder{
 		name: cmp.Or(o.Name, filepath.Base(dir)), config: config, fingerprint: hex.EncodeToString(sum[:]),
 		maxPixels: cmp.Or(o.MaxPixels, defaultMaxPixels), turn: make(chan struct{}, 1),
-		runPixels: o.runPixels(), sessions: map[part]runner{},
-		open: func(p part) (runner, error) { return newSession(config, checkpoint, o, p, false) },
+		sessions: map[part]runner{},
+		open:     func(p part) (runner, error) { return newSession(config, checkpoint, o, p, false) },
 	}
+	d.runPixels.Store(int64(o.runPixels()))
 	if _, err := d.session(whole); err != nil {
 		return nil, err
 	}
@@ -171,31 +174,36 @@ func (d *Decoder) Describe() reward.DecoderDescription {
 	}
 }
 
-// Grid is the dense grid of latents of this shape: the cells of (N,C,h,w), the
-// tokens of (N,L,D), which must be a square number.
-func (d *Decoder) Grid(shape []int) (height, width int, err error) {
-	l, err := d.layoutOf(shape, 0, 0)
+// Layout says what latents of this shape make: (N,C,h,w), or packed tokens
+// (N,L,4C) in height rows of width, where 0 and 0 stand for a square.
+func (d *Decoder) Layout(shape []int, height, width int) (reward.LatentLayout, error) {
+	l, err := d.layoutOf(shape, height, width)
 	if err != nil {
-		return 0, 0, err
+		return reward.LatentLayout{}, err
+	}
+	scale := d.config.PixelScale()
+	of := reward.LatentLayout{
+		GridHeight: l.height, GridWidth: l.width,
+		PictureHeight: l.height * scale, PictureWidth: l.width * scale,
+		Together: d.together(l),
 	}
 	if l.packed {
-		return l.height / patch, l.width / patch, nil
+		of.GridHeight, of.GridWidth = l.height/patch, l.width/patch
 	}
-	return l.height, l.width, nil
+	return of, nil
 }
 
-// Decode turns latents (N,C,h,w), or packed tokens (N,L,4C) of a square
-// picture, into N pictures. They are the trainer's latents, scaled and shifted
-// as the flow model sees them, in float32, float16 or bfloat16. Latents that
-// are not finite cost their picture alone: it is nil and its error is set.
-func (d *Decoder) Decode(ctx context.Context, latents *reward.Tensor) ([]*reward.Image, []*reward.Error, error) {
-	return d.DecodeTokens(ctx, latents, 0, 0)
+// together is how many pictures are decoded at once.
+func (d *Decoder) together(l layout) int {
+	scale := d.config.PixelScale()
+	return max(1, int(d.runPixels.Load())/(l.height*l.width*scale*scale))
 }
 
-// DecodeTokens is Decode with the grid of packed tokens: height rows of width
-// tokens. Zero for both derives it as Decode does; latents (N,C,h,w) have their
-// own and ignore it.
-func (d *Decoder) DecodeTokens(ctx context.Context, latents *reward.Tensor, height, width int) ([]*reward.Image, []*reward.Error, error) {
+// Decode turns latents (N,C,h,w), or packed tokens (N,L,4C) as Layout has them,
+// into N pictures. They are the trainer's latents, scaled and shifted as the
+// flow model sees them, in float32, float16 or bfloat16. Latents that are not
+// finite cost their picture alone: it is nil and its error is set.
+func (d *Decoder) Decode(ctx context.Context, latents *reward.Tensor, height, width int) ([]*reward.Image, []*reward.Error, error) {
 	if err := latents.Check(); err != nil {
 		return nil, nil, err
 	}
@@ -239,21 +247,19 @@ func (d *Decoder) decode(ctx context.Context, latents *reward.Tensor, l layout) 
 func (d *Decoder) shrink(l layout) bool {
 	scale := d.config.PixelScale()
 	least := minTile * minTile * scale * scale
-	pixels := min(d.runPixels, l.count*l.height*l.width*scale*scale) / 2
+	pixels := min(int(d.runPixels.Load()), l.count*l.height*l.width*scale*scale) / 2
 	if pixels < least || d.closeSessions() != nil {
 		return false
 	}
-	d.runPixels = pixels
+	d.runPixels.Store(int64(pixels))
 	return true
 }
 
 // attempt decodes all pictures with at most runPixels at once.
 func (d *Decoder) attempt(ctx context.Context, latents *reward.Tensor, l layout) ([]*reward.Image, []*reward.Error, error) {
-	scale := d.config.PixelScale()
 	images := make([]*reward.Image, l.count)
 	var errs []*reward.Error
-	size := l.height * l.width * scale * scale
-	together := max(1, min(d.runPixels/size, l.count))
+	together := min(d.together(l), max(1, l.count))
 	buf := make([]float32, together*l.cells())
 	var at []int // the pictures in buf
 	flush := func() error {
@@ -292,7 +298,7 @@ func (d *Decoder) attempt(ctx context.Context, latents *reward.Tensor, l layout)
 // run decodes latents (n,C,h,w), whole or in tiles.
 func (d *Decoder) run(ctx context.Context, latents []float32, l layout) ([]reward.Image, error) {
 	scale := d.config.PixelScale()
-	if t := tilingOf(l.height, l.width, d.runPixels/(scale*scale)); t.several() {
+	if t := tilingOf(l.height, l.width, int(d.runPixels.Load())/(scale*scale)); t.several() {
 		img, err := d.runTiles(ctx, latents, l, t)
 		return []reward.Image{img}, err
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/engine/vae"
-	"github.com/denseflow/densereward/reward"
 )
 
 var (
@@ -69,7 +68,7 @@ func TestPicturesAreThoseOfDiffusers(t *testing.T) {
 		d := load(t, name, vae.Options{})
 		for _, grid := range grids {
 			latents, want := array(t, name+"."+grid+".latents"), array(t, name+"."+grid+".image")
-			images, errs, err := d.Decode(context.Background(), latents)
+			images, errs, err := d.Decode(context.Background(), latents, 0, 0)
 			if err != nil || errs != nil {
 				t.Fatal(err, errs)
 			}
@@ -101,5 +100,3 @@ func wide(shape []int) []int64 {
 	}
 	return s
 }
-
-var _ reward.LatentDecoder = (*vae.Decoder)(nil)

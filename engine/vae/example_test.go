@@ -28,16 +28,16 @@ func Example() {
 	defer decoder.Close()
 
 	latents := reward.Float32Tensor(make([]float32, 2*16*8*12), 2, 16, 8, 12)
-	images, errs, err := decoder.Decode(ctx, latents)
+	images, errs, err := decoder.Decode(ctx, latents, 0, 0)
 	if err != nil {
 		log.Fatal(err)
 	}
-	height, width, err := decoder.Grid(latents.Shape)
+	layout, err := decoder.Layout(latents.Shape, 0, 0)
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(len(images), "pictures of", images[0].Width, "by", images[0].Height, "pixels, errors", errs)
-	fmt.Println("dense grid", height, "by", width)
+	fmt.Println("dense grid", layout.GridHeight, "by", layout.GridWidth)
 	// Output:
 	// 2 pictures of 96 by 64 pixels, errors []
 	// dense grid 8 by 12

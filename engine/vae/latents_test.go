@@ -55,23 +55,36 @@ func bfloat16(v float32) uint16 {
 
 func pictures(t *testing.T, d *vae.Decoder, latents *reward.Tensor) []*reward.Image {
 	t.Helper()
-	images, errs, err := d.Decode(context.Background(), latents)
+	images, errs, err := d.Decode(context.Background(), latents, 0, 0)
 	if err != nil || errs != nil {
 		t.Fatal(err, errs)
 	}
 	return images
 }
 
+func TestALayoutSaysWhatLatentsMake(t *testing.T) {
+	d := load(t, "vae-sd3-nano", vae.Options{RunPixels: 3 * 64 * 64})
+	for _, c := range []struct {
+		shape         []int
+		height, width int // of the tokens
+		want          reward.LatentLayout
+	}{
+		{[]int{9, 16, 6, 10}, 0, 0, reward.LatentLayout{GridHeight: 6, GridWidth: 10, PictureHeight: 48, PictureWidth: 80, Together: 3}},
+		{[]int{9, 16, 6, 10}, 3, 5, reward.LatentLayout{GridHeight: 6, GridWidth: 10, PictureHeight: 48, PictureWidth: 80, Together: 3}},
+		{[]int{2, 16, 64}, 0, 0, reward.LatentLayout{GridHeight: 4, GridWidth: 4, PictureHeight: 64, PictureWidth: 64, Together: 3}},
+		{[]int{2, 15, 64}, 3, 5, reward.LatentLayout{GridHeight: 3, GridWidth: 5, PictureHeight: 48, PictureWidth: 80, Together: 3}},
+		{[]int{2, 16, 32, 32}, 0, 0, reward.LatentLayout{GridHeight: 32, GridWidth: 32, PictureHeight: 256, PictureWidth: 256, Together: 1}},
+	} {
+		if got, err := d.Layout(c.shape, c.height, c.width); err != nil || got != c.want {
+			t.Errorf("%v by %dx%d: %+v, %v, want %+v", c.shape, c.height, c.width, got, err, c.want)
+		}
+	}
+}
+
 func TestPackedTokensDecodeAsTheirLatents(t *testing.T) {
 	d := load(t, "vae-sd3-nano", vae.Options{})
 	latents := array(t, "vae-sd3-nano.8x8.latents")
 	tokens := packed(t, latents)
-	if h, w, err := d.Grid(tokens.Shape); err != nil || h != 4 || w != 4 {
-		t.Errorf("the grid of 16 tokens is %dx%d, %v", h, w, err)
-	}
-	if h, w, err := d.Grid(latents.Shape); err != nil || h != 8 || w != 8 {
-		t.Errorf("the grid of 8x8 latents is %dx%d, %v", h, w, err)
-	}
 	want, got := pictures(t, d, latents), pictures(t, d, tokens)
 	for i := range want {
 		if !bytes.Equal(got[i].Pix, want[i].Pix) {
@@ -80,10 +93,10 @@ func TestPackedTokensDecodeAsTheirLatents(t *testing.T) {
 	}
 	oblong := array(t, "vae-sd3-nano.6x10.latents")
 	tokens = packed(t, oblong)
-	if _, _, err := d.Decode(context.Background(), tokens); !errors.Is(err, reward.ErrInvalidValue) {
+	if _, _, err := d.Decode(context.Background(), tokens, 0, 0); !errors.Is(err, reward.ErrInvalidValue) {
 		t.Errorf("15 tokens without a grid: %v", err)
 	}
-	images, _, err := d.DecodeTokens(context.Background(), tokens, 3, 5)
+	images, _, err := d.Decode(context.Background(), tokens, 3, 5)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +144,7 @@ func TestLatentsThatAreNotFiniteCostTheirPictureAlone(t *testing.T) {
 	for name, bad := range map[string]float32{"NaN": float32(math.NaN()), "infinity": float32(math.Inf(-1))} {
 		spoilt := slices.Clone(values)
 		spoilt[5] = bad
-		images, errs, err := d.Decode(context.Background(), reward.Float32Tensor(spoilt, 2, 16, 8, 8))
+		images, errs, err := d.Decode(context.Background(), reward.Float32Tensor(spoilt, 2, 16, 8, 8), 0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,12 +181,12 @@ func TestLatentsThatTheDecoderDoesNotTakeAreErrors(t *testing.T) {
 		"too many tokens":      {of(reward.Float32, 1, 17*17, 64), reward.ErrImageTooLarge},
 		"tokens of no squares": {of(reward.Float32, 1, 15, 64), reward.ErrInvalidValue},
 	} {
-		images, _, err := d.Decode(context.Background(), c.latents)
+		images, _, err := d.Decode(context.Background(), c.latents, 0, 0)
 		if !errors.Is(err, c.want) || images != nil {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
-	if images, errs, err := d.Decode(context.Background(), of(reward.Float32, 0, 16, 8, 8)); len(images) != 0 || errs != nil || err != nil {
+	if images, errs, err := d.Decode(context.Background(), of(reward.Float32, 0, 16, 8, 8), 0, 0); len(images) != 0 || errs != nil || err != nil {
 		t.Errorf("no pictures: %v %v %v", images, errs, err)
 	}
 	if images := pictures(t, d, of(reward.Float32, 1, 16, 32, 32)); images[0].Width != 256 {
@@ -190,7 +203,7 @@ func TestABatchGivesWhatEachPictureGives(t *testing.T) {
 	var wait sync.WaitGroup
 	for i := range 2 {
 		wait.Go(func() {
-			alone, _, err := d.Decode(context.Background(), reward.Float32Tensor(values[i*half:(i+1)*half], 1, 16, 6, 10))
+			alone, _, err := d.Decode(context.Background(), reward.Float32Tensor(values[i*half:(i+1)*half], 1, 16, 6, 10), 0, 0)
 			if err != nil {
 				t.Error(err)
 				return
@@ -207,7 +220,7 @@ func TestDecodingEndsWithTheContext(t *testing.T) {
 	d := load(t, "vae-sd3-nano", vae.Options{})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, _, err := d.Decode(ctx, array(t, "vae-sd3-nano.8x8.latents")); !errors.Is(err, context.Canceled) {
+	if _, _, err := d.Decode(ctx, array(t, "vae-sd3-nano.8x8.latents"), 0, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	if len(pictures(t, d, array(t, "vae-sd3-nano.8x8.latents"))) != 2 {

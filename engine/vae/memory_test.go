@@ -46,9 +46,10 @@ func (s *deviceSession) Run(_ context.Context, inputs []ort.Tensor) ([]ort.Tenso
 func decoderOn(d *device) *Decoder {
 	decoder := &Decoder{
 		name: "fake", config: Config{Class: classTiny, LatentChannels: 4, Widths: []int{8, 8, 8, 8}, Upsampling: 2},
-		maxPixels: defaultMaxPixels, runPixels: 1 << 22, turn: make(chan struct{}, 1),
+		maxPixels: defaultMaxPixels, turn: make(chan struct{}, 1),
 		sessions: map[part]runner{}, open: d.open,
 	}
+	decoder.runPixels.Store(defaultRunPixelsCUDA)
 	decoder.turn <- struct{}{}
 	return decoder
 }
@@ -60,18 +61,18 @@ func zeros(n, height, width int) *reward.Tensor {
 func TestADecoderThatRunsOutOfMemoryTakesLessAtOnce(t *testing.T) {
 	device := &device{room: 5 * 512 * 512}
 	d := decoderOn(device)
-	images, errs, err := d.Decode(context.Background(), zeros(16, 64, 64))
+	images, errs, err := d.Decode(context.Background(), zeros(16, 64, 64), 0, 0)
 	if err != nil || errs != nil || len(images) != 16 || images[15].Pix[0] != 128 {
 		t.Fatalf("%d pictures, %v, %v", len(images), errs, err)
 	}
 	if device.runs != 4 { // 16 at once, 8, then 4 times 4
 		t.Errorf("%d runs, want 4", device.runs)
 	}
-	if _, _, err := d.Decode(context.Background(), zeros(16, 64, 64)); err != nil || device.runs != 8 {
+	if _, _, err := d.Decode(context.Background(), zeros(16, 64, 64), 0, 0); err != nil || device.runs != 8 {
 		t.Errorf("the next call: %d runs, %v", device.runs-4, err)
 	}
 	device.room = 300 * 300
-	images, _, err = d.Decode(context.Background(), zeros(1, 64, 64))
+	images, _, err = d.Decode(context.Background(), zeros(1, 64, 64), 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,14 +84,14 @@ func TestADecoderThatRunsOutOfMemoryTakesLessAtOnce(t *testing.T) {
 	if err := d.Close(); err != nil || device.opened != 0 {
 		t.Errorf("%d sessions left open, %v", device.opened, err)
 	}
-	if _, _, err := d.Decode(context.Background(), zeros(1, 8, 8)); !errors.Is(err, ort.ErrClosed) {
+	if _, _, err := d.Decode(context.Background(), zeros(1, 8, 8), 0, 0); !errors.Is(err, ort.ErrClosed) {
 		t.Errorf("a closed decoder: %v", err)
 	}
 }
 
 func TestADeviceWithNoRoomAtAllIsAnError(t *testing.T) {
 	d := decoderOn(&device{room: 100})
-	if _, _, err := d.Decode(context.Background(), zeros(2, 64, 64)); !errors.Is(err, ort.ErrOutOfMemory) {
+	if _, _, err := d.Decode(context.Background(), zeros(2, 64, 64), 0, 0); !errors.Is(err, ort.ErrOutOfMemory) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -67,9 +67,7 @@ func (s *Server) judgeCompute(ctx context.Context, q *computeRequest, b *body, w
 	if err != nil {
 		return nil, err
 	}
-	if err := r.load(ctx); err != nil {
-		return nil, err
-	}
+	r.load()
 	watch.lap("decode")
 	if err := r.evaluatePatiently(ctx, b); err != nil {
 		return nil, err

@@ -45,8 +45,8 @@ func (r *rollout) settleGrid() (err error) {
 		if e := r.grid.Validate(); e != nil {
 			err = reward.ErrInvalidValue.With("grid: %v", e)
 		}
-	case spec.Preset == "" && r.decoder != nil:
-		r.grid.Height, r.grid.Width, err = r.decoder.Grid(r.q.Latents.Shape)
+	case spec.Preset == "" && r.latents != nil:
+		r.grid = dense.Grid{Height: r.latents.layout.GridHeight, Width: r.latents.layout.GridWidth}
 	case spec.Preset == "":
 		err = r.presetGrid(defaultPreset)
 	default:

@@ -2,72 +2,107 @@ package server_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"image/png"
 	"math"
+	"sync"
 	"testing"
 
+	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
 )
 
-// greys is a decoder whose pictures are as grey as their sample's number. It
-// takes (N,4,h,w) and packed tokens (N,L,16).
-type greys struct{ height, width int }
+// greys is a decoder whose pictures are as grey as their latents' first number.
+// It takes (N,4,h,w) and packed tokens (N,L,16).
+type greys struct {
+	together int // how many it decodes at once, 16 where 0
+	// before is called ahead of each decoding; it may be nil.
+	before func(ctx context.Context, latents *reward.Tensor) error
+
+	mu      sync.Mutex
+	decoded []int  // samples of each call
+	grid    [2]int // of the last
+}
 
 func (g *greys) Describe() reward.DecoderDescription {
 	return reward.DecoderDescription{Name: "greys", Fingerprint: "00", Channels: 4, Packed: true, PixelScale: 8}
 }
 
-func (g *greys) Grid(shape []int) (height, width int, err error) {
-	if len(shape) == 4 && shape[1] == 4 {
-		return shape[2], shape[3], nil
+func (g *greys) Layout(shape []int, height, width int) (reward.LatentLayout, error) {
+	side := int(math.Sqrt(float64(shape[1])))
+	switch {
+	case len(shape) == 4 && shape[1] == 4:
+		height, width = shape[2], shape[3]
+	case len(shape) == 3 && shape[2] == 16 && height*width == shape[1]:
+	case len(shape) == 3 && shape[2] == 16 && height == 0 && side*side == shape[1]:
+		height, width = side, side
+	default:
+		return reward.LatentLayout{}, reward.ErrInvalidValue.With("latents: shape %v", shape)
 	}
-	if side := int(math.Sqrt(float64(shape[1]))); len(shape) == 3 && shape[2] == 16 && side*side == shape[1] {
-		return side, side, nil
-	}
-	return 0, 0, reward.ErrInvalidValue.With("latents: shape %v", shape)
+	return reward.LatentLayout{
+		GridHeight: height, GridWidth: width, PictureHeight: height * 8, PictureWidth: width * 8,
+		Together: cmp.Or(g.together, 16),
+	}, nil
 }
 
-func (g *greys) Decode(ctx context.Context, latents *reward.Tensor) ([]*reward.Image, []*reward.Error, error) {
-	height, width, err := g.Grid(latents.Shape)
+func (g *greys) Decode(ctx context.Context, latents *reward.Tensor, height, width int) ([]*reward.Image, []*reward.Error, error) {
+	l, err := g.Layout(latents.Shape, height, width)
 	if err != nil {
 		return nil, nil, err
 	}
-	return g.DecodeTokens(ctx, latents, height, width)
-}
-
-func (g *greys) DecodeTokens(_ context.Context, latents *reward.Tensor, height, width int) ([]*reward.Image, []*reward.Error, error) {
-	g.height, g.width = height, width
-	images := make([]*reward.Image, latents.Shape[0])
+	g.mu.Lock()
+	g.decoded, g.grid = append(g.decoded, latents.Shape[0]), [2]int{l.GridHeight, l.GridWidth}
+	g.mu.Unlock()
+	if g.before != nil {
+		if err := g.before(ctx, latents); err != nil {
+			return nil, nil, err
+		}
+	}
 	values, err := latents.Float32s()
 	if err != nil {
 		return nil, nil, err
 	}
+	images := make([]*reward.Image, latents.Shape[0])
 	var errs []*reward.Error
 	for i := range images {
-		if v := values[i*len(values)/len(images)]; math.IsNaN(float64(v)) {
+		v := values[i*len(values)/len(images)]
+		if math.IsNaN(float64(v)) {
 			errs = make([]*reward.Error, len(images))
 			errs[i] = reward.ErrNotFinite.With("latents[%d]", i)
 			continue
 		}
-		images[i] = &reward.Image{Width: width * 8, Height: height * 8, Pix: bytes.Repeat([]byte{byte(i)}, width*height*192)}
+		images[i] = &reward.Image{Width: l.PictureWidth, Height: l.PictureHeight,
+			Pix: bytes.Repeat([]byte{byte(v)}, l.PictureWidth*l.PictureHeight*3)}
 	}
 	return images, errs, nil
 }
 
-// latents is a request of n samples for the decoder greys.
+// latents is a request for the decoder greys, whose samples are as grey as their
+// number.
 func latents(shape ...int) *reward.Request {
 	q := rollout(shape[0], 8, 8)
 	n, _ := reward.Elements(shape)
-	q.Images, q.VAE, q.Latents = nil, "greys", reward.Float32Tensor(make([]float32, n), shape...)
+	values := make([]float32, n)
+	for i := range values {
+		values[i] = float32(i / (n / shape[0]))
+	}
+	q.Images, q.VAE, q.Latents = nil, "greys", reward.Float32Tensor(values, shape...)
 	return q
 }
 
+// serveLatents starts a server with a decoder.
+func serveLatents(t *testing.T, d *greys) *client.Client {
+	t.Helper()
+	c, _ := serveOver(t, &rewardtest.Fake{}, func(cfg *server.Config) { cfg.Decoders = append(cfg.Decoders, d) })
+	return c
+}
+
 func TestLatentsAreDecodedAndScoredOnTheirOwnGrid(t *testing.T) {
-	c, _ := serveOver(t, &rewardtest.Fake{}, func(cfg *server.Config) { cfg.Decoders = append(cfg.Decoders, &greys{}) })
+	c := serveLatents(t, &greys{})
 	q := latents(3, 4, 6, 10)
 	q.Return = []reward.Return{reward.ReturnDense, reward.ReturnImages}
 	p := mustScore(t, c, q)
@@ -86,7 +121,7 @@ func TestLatentsAreDecodedAndScoredOnTheirOwnGrid(t *testing.T) {
 }
 
 func TestADecodedPictureIsScoredAsTheSamePictureSent(t *testing.T) {
-	c, _ := serveOver(t, &rewardtest.Fake{}, func(cfg *server.Config) { cfg.Decoders = append(cfg.Decoders, &greys{}) })
+	c := serveLatents(t, &greys{})
 	q := latents(2, 4, 4, 4)
 	q.Return = []reward.Return{reward.ReturnDense, reward.ReturnImages}
 	decoded := mustScore(t, c, q)
@@ -108,18 +143,18 @@ func TestADecodedPictureIsScoredAsTheSamePictureSent(t *testing.T) {
 
 func TestPackedTokensTakeTheGridThatTheRequestNames(t *testing.T) {
 	d := &greys{}
-	c, _ := serveOver(t, &rewardtest.Fake{}, func(cfg *server.Config) { cfg.Decoders = append(cfg.Decoders, d) })
+	c := serveLatents(t, d)
 	q := latents(1, 16, 16)
-	if mustScore(t, c, q); d.height != 4 || d.width != 4 {
-		t.Errorf("16 tokens are taken as %dx%d", d.height, d.width)
+	if mustScore(t, c, q); d.grid != [2]int{4, 4} {
+		t.Errorf("16 tokens are taken as %v", d.grid)
 	}
 	q.Grid = reward.GridSpec{Height: 2, Width: 8}
-	if mustScore(t, c, q); d.height != 2 || d.width != 8 {
-		t.Errorf("16 tokens with a grid of 2x8 are taken as %dx%d", d.height, d.width)
+	if mustScore(t, c, q); d.grid != [2]int{2, 8} {
+		t.Errorf("16 tokens with a grid of 2x8 are taken as %v", d.grid)
 	}
 	q.Grid = reward.GridSpec{Height: 64, Width: 64} // of the maps, not of the tokens
-	if mustScore(t, c, q); d.height != 4 || d.width != 4 {
-		t.Errorf("16 tokens with maps of 64x64 are taken as %dx%d", d.height, d.width)
+	if mustScore(t, c, q); d.grid != [2]int{4, 4} {
+		t.Errorf("16 tokens with maps of 64x64 are taken as %v", d.grid)
 	}
 	mustFail(t, c, latents(1, 15, 16), reward.ErrInvalidValue)
 	q = latents(1, 15, 16)
@@ -128,7 +163,7 @@ func TestPackedTokensTakeTheGridThatTheRequestNames(t *testing.T) {
 }
 
 func TestLatentsThatCannotBeDecodedCostTheirSampleAlone(t *testing.T) {
-	c, _ := serveOver(t, &rewardtest.Fake{}, func(cfg *server.Config) { cfg.Decoders = append(cfg.Decoders, &greys{}) })
+	c := serveLatents(t, &greys{})
 	q := latents(2, 4, 4, 4)
 	values := make([]float32, 2*4*4*4)
 	values[0] = float32(math.NaN())

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 
 	"github.com/denseflow/densereward/engine/pixels"
@@ -13,7 +12,8 @@ type picture struct {
 	sent          reward.Picture // unset for one that came from latents
 	image         *reward.Image  // nil until decoded
 	height, width int            // 0 where a file's header cannot be read, which is an error
-	borrows       bool           // it or its file lies in the request's body
+	borrows       bool           // it, its file or its latents lie in the request's body
+	latents       int64          // bytes of those that it comes from
 }
 
 // bounds are the limits of a picture.
@@ -24,21 +24,28 @@ func (p *picture) bytes() int64 {
 	if p.image != nil {
 		return int64(len(p.image.Pix))
 	}
-	n := int64(p.height) * int64(p.width) * 3
+	n := int64(p.height)*int64(p.width)*3 + p.latents
 	if p.sent.Tensor != nil {
 		return n + int64(len(p.sent.Tensor.Data))
 	}
 	return n + int64(len(p.sent.Encoded))
 }
 
-// load makes pictures of the request's images or latents. Latents are decoded
-// here, all at once, and so are tensors that need no conversion; the rest is
-// decoded when its turn to be judged comes.
-func (r *rollout) load(ctx context.Context) error {
+// load makes pictures of the request's images or latents. Tensors that need no
+// conversion are pictures already; the rest is decoded when its turn to be judged
+// comes.
+func (r *rollout) load() {
 	r.pictures = make([]picture, len(r.q.Prompts))
 	r.errs = make([]*reward.Error, len(r.q.Prompts))
-	if r.decoder != nil {
-		return r.decodeLatents(ctx)
+	if r.latents != nil {
+		from := picture{
+			height: r.latents.layout.PictureHeight, width: r.latents.layout.PictureWidth,
+			borrows: true, latents: int64(len(r.q.Latents.Data) / len(r.pictures)),
+		}
+		for i := range r.pictures {
+			r.pictures[i] = from
+		}
+		return
 	}
 	for i, sent := range r.q.Images {
 		p := &r.pictures[i]
@@ -60,39 +67,6 @@ func (r *rollout) load(ctx context.Context) error {
 			p.image = image
 		}
 	}
-	return nil
-}
-
-func (r *rollout) decodeLatents(ctx context.Context) error {
-	images, errs, err := r.runDecoder(ctx)
-	if err != nil {
-		return contextError(err, reward.ErrInternal)
-	}
-	if len(images) != len(r.pictures) || (errs != nil && len(errs) != len(r.pictures)) {
-		return reward.ErrInternal
-	}
-	copy(r.errs, errs)
-	for i, image := range images {
-		switch {
-		case r.errs[i] != nil:
-		case image == nil:
-			r.errs[i] = reward.ErrInternal
-		default:
-			r.pictures[i] = picture{image: image, height: image.Height, width: image.Width}
-		}
-	}
-	return nil
-}
-
-// runDecoder decodes the latents, packed tokens by the grid that the request
-// names where it fits them.
-func (r *rollout) runDecoder(ctx context.Context) ([]*reward.Image, []*reward.Error, error) {
-	latents, grid := r.q.Latents, r.q.Grid
-	d, ok := r.decoder.(reward.TokenDecoder)
-	if ok && len(latents.Shape) == 3 && grid.Height > 0 && grid.Height*grid.Width == latents.Shape[1] {
-		return d.DecodeTokens(ctx, latents, grid.Height, grid.Width)
-	}
-	return r.decoder.Decode(ctx, latents)
 }
 
 // decode gives the picture that was sent as p, or an *reward.Error.

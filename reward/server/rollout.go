@@ -16,7 +16,7 @@ import (
 type rollout struct {
 	q       *reward.Request
 	model   *Model
-	decoder reward.LatentDecoder // nil for a request of images
+	latents *latents // nil for a request of images
 	weights reward.Weights
 	limits  reward.Limits
 	files   *pixels.Decoder
@@ -61,7 +61,10 @@ func (s *Server) newRollout(q *reward.Request) (*rollout, error) {
 		if !ok {
 			return nil, reward.ErrUnknownVAE.With("vae: no latent decoder %.80q", q.VAE)
 		}
-		r.decoder = d
+		var err error
+		if r.latents, err = newLatents(q, d, s.cfg.Limits, s.cfg.Logger); err != nil {
+			return nil, err
+		}
 	}
 	return r, nil
 }
@@ -118,7 +121,16 @@ func (r *rollout) job(i int, b *body) batch.Job {
 		Sample: reward.Sample{Image: p.image, Prompt: r.q.Prompts[i], Mode: r.q.Mode},
 		Bytes:  p.bytes(),
 	}
-	if p.image == nil {
+	switch returned := r.q.Wants(reward.ReturnImages); {
+	case r.latents != nil:
+		j.Load = func(ctx context.Context) (*reward.Image, error) {
+			image, err := r.latents.picture(ctx, i)
+			if returned {
+				p.image = image
+			}
+			return image, err
+		}
+	case p.image == nil:
 		j.Load = func(context.Context) (*reward.Image, error) { return r.decode(p) }
 	}
 	if p.borrows {

@@ -60,9 +60,7 @@ func (s *Server) judge(ctx context.Context, b *body, watch *stopwatch) (*rollout
 	if err != nil {
 		return nil, err
 	}
-	if err := r.load(ctx); err != nil {
-		return nil, err
-	}
+	r.load()
 	if err := r.chooseGrid(); err != nil {
 		return nil, err
 	}
