@@ -8,8 +8,10 @@
 // in its own processes and shares the machine with the load; requests hold 16
 // photographs of 512x512. The table says how many images a second each server
 // took and the processor time of an image, with the ratios to the peer of the
-// same image form. It needs python3 with flask, gunicorn, fastapi, uvicorn,
-// numpy and Pillow.
+// same image form, and what share of the machine other programs took meanwhile:
+// rates say little when that is not near 0. With -quiet 0.05 it waits for moments
+// in which it is. It needs python3 with flask, gunicorn, fastapi,
+// uvicorn, numpy and Pillow.
 package main
 
 import (
@@ -33,6 +35,7 @@ type options struct {
 	batch    int
 	workers  int
 	cache    int64
+	quiet    float64
 	serve    string
 }
 
@@ -46,6 +49,7 @@ func main() {
 	flag.IntVar(&o.batch, "batch", 16, "images in a request")
 	flag.IntVar(&o.workers, "workers", 2, "worker processes of gunicorn")
 	flag.Int64Var(&o.cache, "cache", 256<<20, "bytes of densereward's result cache, which no request here finds anything in; 0 turns it off")
+	flag.Float64Var(&o.quiet, "quiet", 1, "share of the machine that others may take: wait until they take no more, and measure again, up to 20 times, if they took more meanwhile")
 	flag.StringVar(&o.serve, "serve", "", "be the densereward server, on this address (the program calls itself so)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -104,27 +108,55 @@ func (c *contestant) measure(ctx context.Context, o options, photographs photogr
 			if err != nil {
 				return nil, err
 			}
-			r, err := measureOnce(ctx, o, n, target, p)
-			if err != nil {
+			r := row{server: c.name, peer: c.peer, form: form, concurrency: n}
+			if r.report, r.others, err = measureQuietly(ctx, o, n, target, p); err != nil {
 				return nil, err
 			}
-			rows = append(rows, row{server: c.name, peer: c.peer, form: form, concurrency: n, report: r})
+			rows = append(rows, r)
 		}
 	}
 	return rows, nil
 }
 
+// measureQuietly measures until others leave the machine alone, and returns the
+// quietest measurement with the others' share.
+func measureQuietly(ctx context.Context, o options, concurrency int, target loadgen.Target, p *process) (best *loadgen.Report, others float64, err error) {
+	const tries = 20
+	for range tries {
+		if err := p.waitForQuiet(ctx, o.quiet); err != nil {
+			return nil, 0, err
+		}
+		r, share, err := measureOnce(ctx, o, concurrency, target, p)
+		if err != nil {
+			return nil, 0, err
+		}
+		if best == nil || share < others {
+			best, others = r, share
+		}
+		if others <= o.quiet {
+			break
+		}
+	}
+	return best, others, nil
+}
+
 // measureOnce runs one load, of which nothing may fail.
-func measureOnce(ctx context.Context, o options, concurrency int, target loadgen.Target, p *process) (*loadgen.Report, error) {
+func measureOnce(ctx context.Context, o options, concurrency int, target loadgen.Target, p *process) (*loadgen.Report, float64, error) {
+	var marks []mark // at the beginning and at the end
 	load := loadgen.Load{
-		Concurrency: concurrency, Warmup: o.warmup, Duration: o.duration, Timeout: time.Minute, ServerCPU: p.cpu,
+		Concurrency: concurrency, Warmup: o.warmup, Duration: o.duration, Timeout: time.Minute,
+		ServerCPU: func() time.Duration {
+			m := markNow(p)
+			marks = append(marks, m)
+			return m.server
+		},
 	}
 	r, err := loadgen.Run(ctx, load, target)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if bad := r.Requests - r.Codes[loadgen.OK]; bad > 0 || r.Failed > 0 {
-		return nil, fmt.Errorf("%d requests and %d images failed: %v", bad, r.Failed, r.Codes)
+		return nil, 0, fmt.Errorf("%d requests and %d images failed: %v", bad, r.Failed, r.Codes)
 	}
-	return r, nil
+	return r, marks[1].others(marks[0]), nil
 }

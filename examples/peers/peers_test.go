@@ -41,19 +41,19 @@ func TestTheTableGivesRatiosToThePeerOfTheSameForm(t *testing.T) {
 	}
 	var b bytes.Buffer
 	err := writeTable(&b, []row{
-		{"flask", true, loadgen.JPEG, 4, report(100, 6)},
-		{"fastapi", true, loadgen.PNG, 4, report(40, 20)},
-		{"ours", false, loadgen.JPEG, 4, report(350, 2)},
-		{"ours", false, loadgen.Raw, 4, report(2000, 0.5)},
+		{"flask", true, loadgen.JPEG, 4, report(100, 6), 0.02},
+		{"fastapi", true, loadgen.PNG, 4, report(40, 20), 0},
+		{"ours", false, loadgen.JPEG, 4, report(350, 2), 0.5},
+		{"ours", false, loadgen.Raw, 4, report(2000, 0.5), 0},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `   server  form  in flight  images/s  CPU ms/image  p50 ms  p99 ms  x images/s  x less CPU
-    flask  jpeg          4       100          6.00       0       0                        
-  fastapi   png          4        40         20.00       0       0                        
-     ours  jpeg          4       350          2.00       0       0         3.5         3.0
-     ours   raw          4      2000          0.50       0       0                        
+	want := `   server  form  in flight  images/s  CPU ms/image  p50 ms  p99 ms  others %  x images/s  x less CPU
+    flask  jpeg          4       100          6.00       0       0         2                        
+  fastapi   png          4        40         20.00       0       0         0                        
+     ours  jpeg          4       350          2.00       0       0        50         3.5         3.0
+     ours   raw          4      2000          0.50       0       0         0                        
 `
 	if b.String() != want {
 		t.Errorf("\n%s\nwant\n%s", &b, want)

@@ -8,10 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/denseflow/densereward/internal/loadgen"
 )
 
 // process is a server with its children.
@@ -61,6 +64,63 @@ func (p *process) stop() {
 	}
 }
 
+// mark is the processor time that all have used so far.
+type mark struct {
+	at                      time.Time
+	machine, server, client time.Duration
+}
+
+func markNow(p *process) mark {
+	return mark{time.Now(), machineCPU(), p.cpu(), loadgen.CPU()}
+}
+
+// others is the share of the machine that neither side took since an earlier
+// mark; 0 where it is not known.
+func (m mark) others(since mark) float64 {
+	used := m.machine - since.machine - (m.server - since.server) - (m.client - since.client)
+	return max(0, used.Seconds()/(m.at.Sub(since.at).Seconds()*float64(runtime.NumCPU())))
+}
+
+// waitForQuiet waits until others take no more than a share of the machine for a
+// second.
+func (p *process) waitForQuiet(ctx context.Context, share float64) error {
+	for before := markNow(p); share < 1; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+		now := markNow(p)
+		if now.others(before) <= share {
+			return nil
+		}
+		before = now
+	}
+	return ctx.Err()
+}
+
+// machineCPU is the processor time of everything on the machine; 0 where there
+// is no /proc.
+func machineCPU() time.Duration {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	fields := strings.Fields(line)
+	sum := 0
+	for i, field := range fields {
+		const name, idle, iowait, guest = 0, 4, 5, 9 // guests are in user time already
+		if i != name && i != idle && i != iowait && i < guest {
+			sum += number(field)
+		}
+	}
+	return ticks(sum)
+}
+
+// ticks is a time in the unit of /proc, of which there are 100 a second.
+func ticks(n int) time.Duration { return time.Duration(n) * 10 * time.Millisecond }
+
 // cpu is the processor time of the server and its children so far; 0 where
 // there is no /proc.
 func (p *process) cpu() time.Duration {
@@ -68,7 +128,7 @@ func (p *process) cpu() time.Duration {
 	if err != nil {
 		return 0
 	}
-	parents, ticks := map[int]int{}, map[int]int{}
+	parents, used := map[int]int{}, map[int]int{}
 	for _, path := range stats {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -83,15 +143,15 @@ func (p *process) cpu() time.Duration {
 			continue
 		}
 		parents[pid] = number(fields[1])
-		ticks[pid] = number(fields[11]) + number(fields[12]) // utime, stime
+		used[pid] = number(fields[11]) + number(fields[12]) // utime, stime
 	}
 	var sum int
-	for pid := range ticks {
+	for pid := range used {
 		if descends(pid, p.cmd.Process.Pid, parents) {
-			sum += ticks[pid]
+			sum += used[pid]
 		}
 	}
-	return time.Duration(sum) * 10 * time.Millisecond // 100 ticks a second
+	return ticks(sum)
 }
 
 func number(text string) int {
