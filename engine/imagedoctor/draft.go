@@ -1,6 +1,7 @@
 package imagedoctor
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/denseflow/densereward/engine/tokenizer"
@@ -37,8 +38,13 @@ type place struct {
 	digit int // 0 outside a number, else 1 for its first token, 2 for the next
 }
 
-// numberDigits tells, from a place's digit on, which tokens cannot be guessed.
+// firstUnknown is the first place of a number that cannot be guessed.
 const firstUnknown = 3
+
+// noGuess fills up rows of guesses. No prediction equals it, or a row that knows
+// less than its neighbours could move on to states that are not there; as an
+// index it names the last token.
+const noGuess = -1
 
 // newDraft makes the machine for a tokenizer with a vocabulary of the given
 // size. Its last state is the one of not knowing the place.
@@ -158,7 +164,7 @@ func (d *draft) guess(wording []place) {
 		d.lengths[s] = int64(n)
 		d.longest = max(d.longest, n)
 	}
-	d.guesses = make([]int64, states*d.longest)
+	d.guesses = slices.Repeat([]int64{noGuess}, states*d.longest)
 	for s := range states {
 		for i := range int(d.lengths[s]) {
 			d.guesses[s*d.longest+i] = int64(wording[s+i].id)
