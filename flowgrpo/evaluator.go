@@ -223,7 +223,7 @@ func (e *Evaluator[T]) summarize() (Diagnostics, error) {
 		if err := image.check(i); err != nil {
 			return Diagnostics{}, err
 		}
-		overImages.join(statisticsOfOne(image.ratio, e.loss.ClipRange))
+		overImages.join(statisticsOf([]float64{image.ratio}, e.loss.ClipRange))
 		d.PolicyLoss += image.policy / images
 		d.KL += image.kl / images
 		change := image.logProb - image.oldLogProb

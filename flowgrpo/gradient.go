@@ -16,11 +16,11 @@ func (e *Evaluator[T]) scoreBlock(task int, distances []float64) {
 	squareDistances(logProb, distances, b.Shape, step, image, lo, b.ModelOutput, b.Sample, b.PrevSample)
 
 	step.logProbs(logProb, b.Shape.Channels)
-	sums := blockSums{logProb: floats.Sum(logProb)}
+	sums := blockSums{logProb: total(logProb)}
 	if len(e.results.LogProbMap) != 0 {
 		store(e.results.LogProbMap[at+lo:], logProb)
 	}
-	if len(b.OldLogProb) == 0 {
+	if len(b.OldLogProb) == 0 { // the mean of the map stands in for it
 		for _, v := range b.OldLogProbMap[at+lo : at+hi] {
 			sums.oldLogProb += float64(v)
 		}

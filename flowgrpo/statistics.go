@@ -1,10 +1,6 @@
 package flowgrpo
 
-import (
-	"math"
-
-	"gonum.org/v1/gonum/floats"
-)
+import "math"
 
 // ratioStatistics describe some ratios; the zero value describes none.
 type ratioStatistics struct {
@@ -18,7 +14,7 @@ type ratioStatistics struct {
 // statisticsOf describes at least one ratio.
 func statisticsOf(ratios []float64, clipRange float64) ratioStatistics {
 	s := ratioStatistics{n: float64(len(ratios)), min: ratios[0], max: ratios[0]}
-	s.mean = floats.Sum(ratios) / s.n
+	s.mean = total(ratios) / s.n
 	for _, ratio := range ratios {
 		d := ratio - s.mean
 		s.squares += d * d
@@ -31,27 +27,15 @@ func statisticsOf(ratios []float64, clipRange float64) ratioStatistics {
 	}
 	if s.max-1 > clipRange || 1-s.min > clipRange {
 		for _, ratio := range ratios {
-			s.count(ratio, clipRange)
+			if ratio-1 > clipRange {
+				s.gtOne++
+			}
+			if 1-ratio > clipRange {
+				s.ltOne++
+			}
 		}
 	}
 	return s
-}
-
-// statisticsOfOne describes a single ratio.
-func statisticsOfOne(ratio, clipRange float64) ratioStatistics {
-	s := ratioStatistics{n: 1, mean: ratio, min: ratio, max: ratio}
-	s.count(ratio, clipRange)
-	return s
-}
-
-// count notes a ratio outside the clip range.
-func (s *ratioStatistics) count(ratio, clipRange float64) {
-	if ratio-1 > clipRange {
-		s.gtOne++
-	}
-	if 1-ratio > clipRange {
-		s.ltOne++
-	}
 }
 
 // join adds the description of other ratios.
@@ -75,4 +59,13 @@ func (s *ratioStatistics) join(other ratioStatistics) {
 // std is the sample's standard deviation, 0 for a single ratio.
 func (s *ratioStatistics) std() float64 {
 	return math.Sqrt(s.squares / math.Max(s.n-1, 1))
+}
+
+// total adds up values in order. Unlike gonum's it lets them live on the stack.
+func total(values []float64) float64 {
+	var sum float64
+	for _, v := range values {
+		sum += v
+	}
+	return sum
 }

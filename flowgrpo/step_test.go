@@ -76,6 +76,22 @@ func checkStep[T Float](t *testing.T, c stepCase, method Method, want stepOut, t
 	numtest.Slice(t, "log-prob map of packed latents", logProbMap, want.LogProbMap, tol)
 }
 
+func TestTransitionsAllocateNothing(t *testing.T) {
+	shape := Latents(1, 2, 50, 100)
+	steps := stepsAt(caseSchedule(), []int{3}, SDE, 0.7)
+	sample, prev := make([]float32, shape.Len()), make([]float32, shape.Len())
+	logProb, logProbMap := make([]float64, 1), make([]float32, shape.MapLen())
+	noise := []NormSource{PromptSource("a cat", 0)}
+	allocs := testing.AllocsPerRun(10, func() {
+		StepMean(prev, shape, steps, sample, sample)
+		SampleStep(prev, shape, steps, sample, sample, noise)
+		LogProb(logProb, logProbMap, shape, steps, sample, sample, prev)
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
 func TestODEStepIsEulers(t *testing.T) {
 	shape, schedule := Latents(1, 1, 1, 2), caseSchedule()
 	steps := []Step{schedule.Step(3, ODE, 0.7)}

@@ -1,10 +1,6 @@
 package flowgrpo
 
-import (
-	"fmt"
-
-	"gonum.org/v1/gonum/floats"
-)
+import "fmt"
 
 // StepMean fills mean with the means of x_{t-1} for a batch: one step per image,
 // model output and sample of the given shape. mean may be either of them. It
@@ -66,7 +62,7 @@ func LogProb[T Float](logProb []float64, logProbMap []T, shape Shape, steps []St
 			block := squares[:min(blockLocations, shape.Locations-lo)]
 			squareDistances(block, nil, shape, step, image, lo, modelOutput, sample, prevSample)
 			step.logProbs(block, shape.Channels)
-			sum += floats.Sum(block)
+			sum += total(block)
 			if len(logProbMap) != 0 {
 				store(logProbMap[image*shape.Locations+lo:], block)
 			}
