@@ -13,50 +13,33 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-func TestMeasuringAccountsForEveryStage(t *testing.T) {
-	runtime := orttest.Open(t)
-	for name, test := range map[string]struct {
-		options MeasureOptions
-		devices int
-		steps   func(n int) bool
-	}{
-		"with guesses": {MeasureOptions{}, 1, func(n int) bool { return n > 0 && n < 20 }},
-		"one by one on two devices": {
-			MeasureOptions{OneByOne: true, Providers: []ort.Provider{{}, {}}, InFlight: 2}, 2, func(n int) bool { return n == 59 },
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			o := test.options
-			o.Batch, o.Rounds, o.PromptTokens = 1, 1, 346
-			m, err := Measure(t.Context(), runtime, "nano", o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var names []string
-			for _, s := range m.Stages {
-				names = append(names, s.Name)
-				if s.Seconds < 0 || math.IsNaN(s.Seconds) {
-					t.Errorf("%s took %v s", s.Name, s.Seconds)
-				}
-			}
-			want := []string{"decode", "resize", "join", "copy", "patches", "vision", "prompt", "decoding", "heads"}
-			if !slices.Equal(names, want) {
-				t.Errorf("stages %v, want %v", names, want)
-			}
-			if !test.steps(m.Steps) || m.PromptTokens != 346 || m.NewTokens != 60 {
-				t.Errorf("%d tokens after %d in %d steps", m.NewTokens, m.PromptTokens, m.Steps)
-			}
-			if len(m.Devices) != test.devices || m.FloorSeconds != 0 {
-				t.Errorf("devices %+v, floor %v", m.Devices, m.FloorSeconds)
-			}
-			var sum float64
-			for _, d := range m.Devices {
-				sum += d.ImagesPerSec
-			}
-			if !(m.ImagesPerSec > 0) || sum != m.ImagesPerSec || math.Abs(m.TokensPerSec-60*sum) > 1e-9*sum {
-				t.Errorf("%v images a second and %v tokens, %v on the devices together", m.ImagesPerSec, m.TokensPerSec, sum)
-			}
-		})
+func TestMeasuringAccountsForEveryStageAndDevice(t *testing.T) {
+	m, err := Measure(t.Context(), orttest.Open(t), "nano", MeasureOptions{
+		Batch: 1, Rounds: 1, PromptTokens: 346, OneByOne: true, Providers: []ort.Provider{{}, {}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range m.Stages {
+		names = append(names, s.Name)
+		if s.Seconds < 0 || math.IsNaN(s.Seconds) {
+			t.Errorf("%s took %v s", s.Name, s.Seconds)
+		}
+	}
+	want := []string{"decode", "resize", "join", "copy", "patches", "vision", "prompt", "decoding", "heads"}
+	if !slices.Equal(names, want) {
+		t.Errorf("stages %v, want %v", names, want)
+	}
+	if m.Steps != 59 || m.PromptTokens != 346 || m.NewTokens != 60 || m.Speculation {
+		t.Errorf("%d tokens after %d in %d steps, guesses %v", m.NewTokens, m.PromptTokens, m.Steps, m.Speculation)
+	}
+	if len(m.Devices) != 2 || m.FloorSeconds != 0 {
+		t.Fatalf("devices %+v, floor %v", m.Devices, m.FloorSeconds)
+	}
+	sum := m.Devices[0].ImagesPerSec + m.Devices[1].ImagesPerSec
+	if !(sum > 0) || m.ImagesPerSec != sum || math.Abs(m.TokensPerSec-60*sum) > 1e-9*sum {
+		t.Errorf("%v images a second and %v tokens, %v on the devices together", m.ImagesPerSec, m.TokensPerSec, sum)
 	}
 }
 

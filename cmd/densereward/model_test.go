@@ -1,0 +1,40 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestModelRandomSaysWhatItWrote(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "random")
+	code, out, said := densereward(t, "model", "random", "-like", "nano", "-seed", "7", dir)
+	if code != exitOK || said != "" || !strings.Contains(out, dir+": 1.6 MB") || !strings.Contains(out, "nano checkpoint, seed 7") {
+		t.Errorf("exit code %d: %s%s", code, out, said)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "model.safetensors.index.json")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestModelRandomRefusesWhatMakesNoSense(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"like nothing known":       {[]string{"-like", "giant", t.TempDir()}, exitUsage, "--like must be one of"},
+		"like nothing":             {[]string{t.TempDir()}, exitUsage, "--like"},
+		"no folder":                {[]string{"-like", "nano"}, exitUsage, "<dir>"},
+		"a folder with files":      {[]string{"-like", "nano", "."}, exitFailure, "is not empty"},
+		"a seed that is no number": {[]string{"-like", "nano", "-seed", "x", t.TempDir()}, exitUsage, "--seed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, said := densereward(t, append([]string{"model", "random"}, c.args...)...)
+			if code != c.code || out != "" || !strings.Contains(said, c.want) {
+				t.Errorf("exit code %d, want %d with %q: %s%s", code, c.code, c.want, out, said)
+			}
+		})
+	}
+}
