@@ -6,9 +6,8 @@ tokens, on one GPU. One JSON object a line for each batch size:
 
     python3 examples/peers/transformers_loop.py [--batches 1,16,64]
 
-It flatters the peer: the pictures' patches lie on the GPU already, and the
-heatmap heads are left out. It needs torch with CUDA and transformers, 4.52 or
-later; written for 5.17. Nothing is downloaded.
+It flatters the peer: patches lie on the GPU already, and the heatmap heads are
+left out. It needs torch and transformers 5 (or 4.52), and downloads nothing.
 """
 
 import argparse
@@ -21,7 +20,6 @@ import time
 try:
     import torch
     import transformers
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 except ImportError as missing:
     sys.exit(f"transformers_loop: needs torch and transformers: {missing}")
 
@@ -48,16 +46,16 @@ def configuration():
               "hidden_act": "silu", "patch_size": 14, "temporal_patch_size": 2, "spatial_merge_size": MERGE,
               "window_size": 112, "fullatt_block_indexes": [7, 15, 23, 31], "tokens_per_second": 2,
               "out_hidden_size": released["hidden_size"]}
-    return Qwen2_5_VLConfig(text_config=text, vision_config=vision, image_token_id=IMAGE, video_token_id=151656,
-                            vision_start_token_id=VISION_START, vision_end_token_id=VISION_END,
-                            tie_word_embeddings=released["tie_word_embeddings"])
+    return transformers.Qwen2_5_VLConfig(
+        text_config=text, vision_config=vision, tie_word_embeddings=released["tie_word_embeddings"],
+        image_token_id=IMAGE, video_token_id=151656, vision_start_token_id=VISION_START, vision_end_token_id=VISION_END)
 
 
 def random_model(device):
     torch.manual_seed(1)
     torch.set_default_dtype(torch.bfloat16)
     with torch.device(device):
-        model = Qwen2_5_VLForConditionalGeneration(configuration())
+        model = transformers.Qwen2_5_VLForConditionalGeneration(configuration())
     torch.set_default_dtype(torch.float32)
     return model.eval()
 
@@ -68,11 +66,9 @@ def made_up(model, batch, tokens, device):
     ids = torch.randint(0, 1000, (batch, tokens), device=device)
     ids[:, BEFORE - 1], ids[:, BEFORE + units] = VISION_START, VISION_END
     ids[:, BEFORE:BEFORE + units] = IMAGE
-    inputs = {
-        "input_ids": ids, "attention_mask": torch.ones_like(ids),
-        "pixel_values": torch.randn(batch * GRID * GRID, PATCH, device=device, dtype=torch.bfloat16),
-        "image_grid_thw": torch.tensor([[1, GRID, GRID]] * batch, device=device),
-    }
+    patches = torch.randn(batch * GRID * GRID, PATCH, device=device, dtype=torch.bfloat16)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": patches,
+              "image_grid_thw": torch.tensor([[1, GRID, GRID]] * batch, device=device)}
     if "mm_token_type_ids" in inspect.signature(model.forward).parameters:  # since 5.3: 1 for tokens of pictures
         inputs["mm_token_type_ids"] = (ids == IMAGE).int()
     return inputs
