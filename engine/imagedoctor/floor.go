@@ -8,10 +8,10 @@ const (
 	peakBytes = 3.0e12 // of memory, a second
 )
 
-// floor is the least time in seconds that a batch can take on an H100: the
-// products of the vision tower and of the prompts with their weights, at the
-// measured peak, then the language model's weights once a decoding step from
-// memory. Attention, the heads and the host are not in it.
+// floor is the seconds that the weights alone cost a batch on an H100: their
+// products with the patches and the prompts, at the measured peak, then the
+// language model's once a decoding step from memory. Attention, the heads and
+// the host are not in it.
 func (m *measuring) floor(steps int) float64 {
 	const bytesEach = 2 // of a weight
 	var language, vision, embedding float64
