@@ -27,7 +27,7 @@
 //	v_theta, model_output      ModelOutput, the velocity that the model predicts
 //	sigma, sigma_prev          Step.Sigma, Step.SigmaPrev
 //	dt                         SigmaPrev - Sigma, negative
-//	a, eta, noise_level        noiseLevel
+//	a, noise_level             noiseLevel
 //	sigma_t, std_dev_t         Step.StdDev
 //	std_dev_t sqrt(-dt)        Step.NoiseStd
 //	log p                      LogProb, the mean over channels and locations
@@ -126,8 +126,8 @@
 //     deviation it is that of the current batch, while the mean stays that of the
 //     prompt's whole record.
 //  9. The record of a prompt is kept until Clear. In the reference a second call
-//     with the same prompt fails, because the record has become an array; that it
-//     should be kept is what its structure, inherited from ddpo-pytorch, means.
+//     with the same prompt fails, because the record has become an array that
+//     cannot be extended.
 //  10. DPO prefers the second image to the first where all rewards are equal. A
 //     prompt with one image, where the reference fails, gets 0.
 //  11. The mean of equal rewards may round away from them and leave advantages of

@@ -57,8 +57,9 @@ type Step struct {
 
 // Step returns the transition from Sigmas[index] to Sigmas[index+1].
 //
-// noiseLevel is a of the Flow-GRPO paper for SDE (0.7 by default there) and eta
-// of the Flow-CPS paper for CPS; ODE ignores it. A step without noise (ODE, noise
+// noiseLevel is the reference's noise_level, 0.7 by default there: a of the
+// Flow-GRPO paper for SDE, and for CPS a share of 90 degrees, 1 for all noise
+// drawn afresh; ODE ignores it. A step without noise (ODE, noise
 // level 0, the last step of CPS, a sigma that does not fall) has no density: its
 // log-probability is the -d^2 that the reference gives to ODE and CPS steps, so
 // that it is finite. Step panics if index is outside the schedule, noiseLevel is
@@ -123,7 +124,7 @@ func (s *Step) setSDE(second, noiseLevel float64) {
 // setCPS is Coefficients-Preserving Sampling: with the predictions of both ends,
 //
 //	x_0 = x - sigma v,  x_1 = x + (1-sigma) v,
-//	std_dev_t = sigma_{t-1} sin(eta pi/2)
+//	std_dev_t = sigma_{t-1} sin(noiseLevel pi/2)
 //	mean      = (1-sigma_{t-1}) x_0 + sqrt(sigma_{t-1}^2 - std_dev_t^2) x_1
 //	x_{t-1}   ~ N(mean, std_dev_t^2),
 //
