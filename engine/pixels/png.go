@@ -42,8 +42,9 @@ func (c pngColor) samples() int {
 // their lower byte, but those of 16-bit gray without alpha, which Pillow takes
 // for integers, become 255 where they are more.
 type pngDecoder struct {
-	data []byte
-	pos  int
+	data    []byte
+	pos     int
+	picture func(width, height int) *RGB // to draw on
 
 	width, height int
 	depth         int // bits a sample

@@ -4,7 +4,7 @@ import "encoding/binary"
 
 // draw undoes the filters of the rows in raw and converts them to RGB.
 func (p *pngDecoder) draw(raw []byte) (*RGB, error) {
-	img := NewRGB(p.width, p.height)
+	img := p.picture(p.width, p.height)
 	pixel := max(1, p.color.samples()*p.depth/8) // bytes
 	plain := p.color == pngRGB && p.depth == 8 && !p.interlaced
 	for _, pass := range p.passes() {

@@ -121,6 +121,10 @@ func (r *rollout) job(i int, b *body) batch.Job {
 		Sample: reward.Sample{Image: p.image, Prompt: r.q.Prompts[i], Mode: r.q.Mode},
 		Bytes:  p.bytes(),
 	}
+	if p.borrows {
+		b.hold()
+		j.Release = b.release
+	}
 	switch returned := r.q.Wants(reward.ReturnImages); {
 	case r.latents != nil:
 		j.Load = func(ctx context.Context) (*reward.Image, error) {
@@ -131,11 +135,17 @@ func (r *rollout) job(i int, b *body) batch.Job {
 			return image, err
 		}
 	case p.image == nil:
-		j.Load = func(context.Context) (*reward.Image, error) { return r.decode(p) }
-	}
-	if p.borrows {
-		b.hold()
-		j.Release = b.release
+		var decoded *reward.Image
+		j.Load = func(context.Context) (_ *reward.Image, err error) {
+			decoded, err = r.decode(p)
+			return decoded, err
+		}
+		j.Release = func() {
+			b.release()
+			if decoded != nil {
+				r.files.Recycle((*pixels.RGB)(decoded))
+			}
+		}
 	}
 	return j
 }
