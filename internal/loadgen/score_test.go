@@ -17,7 +17,10 @@ import (
 func TestScoreSpeaksTheProtocol(t *testing.T) {
 	prompts := map[string]bool{}
 	answer := func(w http.ResponseWriter, body []byte, q *reward.Request) error {
-		p := &reward.Response{Rewards: make([]float64, 2), Missing: make([]reward.Missing, 2), Errors: make([]*reward.Error, 2)}
+		p := &reward.Response{
+			Rewards: make([]float64, 2), Missing: make([]reward.Missing, 2),
+			Errors: make([]*reward.Error, 2), Cached: make([]bool, 2),
+		}
 		for s := range p.Scores {
 			p.Scores[s] = make([]float64, 2)
 		}
