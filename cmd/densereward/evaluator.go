@@ -25,6 +25,8 @@ type evaluatorFlags struct {
 	Prefix            *string  `placeholder:"TEXT" help:"What answers are forced to begin with in mode answer; \"\" forces nothing. [the published text]"`
 	RepetitionPenalty *float64 `placeholder:"X" help:"Penalty on tokens that have occurred; 1 is none. [generation_config.json's]"`
 	MaxNewTokens      int      `placeholder:"N" help:"Most tokens of an answer; 0 is 256, or 2048 in mode think."`
+	Float32           bool     `name:"float32" help:"Compute in float32 on a GPU as well, to compare; many times slower."`
+	OneByOne          bool     `help:"Decode a token a step, without guessing along the answer's wording; the answers are the same."`
 	Onnxruntime       string   `placeholder:"FILE" help:"ONNX Runtime's shared library. [$$${library_env}, else the cache, else a download]"`
 	Offline           bool     `help:"Never download ONNX Runtime."`
 }
@@ -149,7 +151,10 @@ func (d *decoderFlag) UnmarshalText(text []byte) error {
 }
 
 func (f *evaluatorFlags) options() (imagedoctor.Options, error) {
-	o := imagedoctor.Options{Threads: f.Threads, Prefix: f.Prefix, MaxNewTokens: f.MaxNewTokens, MaxBatch: f.Batch}
+	o := imagedoctor.Options{
+		Threads: f.Threads, Prefix: f.Prefix, MaxNewTokens: f.MaxNewTokens, MaxBatch: f.Batch,
+		Float32: f.Float32, OneByOne: f.OneByOne,
+	}
 	for name, n := range map[string]int{"threads": f.Threads, "max-new-tokens": f.MaxNewTokens, "batch": f.Batch - 1} {
 		if n < 0 {
 			return o, &usageError{name, errors.New("too small")}

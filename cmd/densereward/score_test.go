@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -170,11 +169,23 @@ func TestOneBadImageCostsTheOthersNothing(t *testing.T) {
 	}
 }
 
-func TestBatchesDoNotChangeLines(t *testing.T) {
+func TestHowItRunsDoesNotChangeLines(t *testing.T) {
 	args := append([]string{"score", "-model", nanoDir, "-prompt", demoPrompts()[1], "-trace"}, demoImages()...)
 	_, want, _ := densereward(t, args...)
-	_, got, _ := densereward(t, append(args, "-batch", "1")...)
-	if got != want || !bytes.Contains([]byte(want), []byte("\n")) {
-		t.Errorf("one by one\n%s\nas one batch\n%s", got, want)
+	if strings.Count(want, "\n") != len(demoImages()) {
+		t.Fatalf("lines\n%s", want)
+	}
+	for name, flags := range map[string][]string{
+		"a picture at a time":     {"-batch", "1"},
+		"a token at a time":       {"-one-by-one"},
+		"with one thread":         {"-threads", "1"},
+		"in float32, as it is":    {"-float32"},
+		"on two devices together": {"-device", "cpu,cpu", "-batch", "2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, got, said := densereward(t, append(slices.Clone(args), flags...)...); got != want {
+				t.Errorf("said %q and\n%s\nwant\n%s", said, got, want)
+			}
+		})
 	}
 }

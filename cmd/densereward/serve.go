@@ -32,7 +32,7 @@ type serveCommand struct {
 
 // Help is the long help.
 func (serveCommand) Help() string {
-	return `Answers POST /v1/score (msgpack, protocol version 1; see reward/PROTOCOL.md), GET /v1/models, /healthz, /readyz and /metrics. Only this machine can reach it unless --public allows more.
+	return `Answers POST /v1/score (msgpack, protocol version 1; see reward/PROTOCOL.md), GET /v1/models, /healthz, /readyz and /metrics, and Flow-Factory's GET /health and POST /compute. Only this machine can reach it unless --public allows more.
 
 SIGTERM and SIGINT drain: readiness goes off, what was taken is answered, the process ends with 0. A second signal ends it at once. SIGHUP reads the tokens and certificates again, which otherwise happens every minute.
 
