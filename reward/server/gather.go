@@ -94,7 +94,7 @@ func (g *gatherer) gather(ctx context.Context, groups *reward.Groups, u rule, me
 // interrupted is the error of a request whose context ended first.
 func (g *gatherer) interrupted(ctx context.Context, p *party) error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return contextError(ctx.Err(), reward.ErrInternal)
+		return contextError(context.Cause(ctx), reward.ErrInternal)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

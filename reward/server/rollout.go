@@ -111,7 +111,7 @@ func allFailed(ctx context.Context, errs []*reward.Error) error {
 	if ctx.Err() == nil || slices.Contains(errs, nil) {
 		return nil
 	}
-	return contextError(ctx.Err(), reward.ErrInternal)
+	return contextError(context.Cause(ctx), reward.ErrInternal)
 }
 
 // job is sample i as the scorer takes it.

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/denseflow/densereward/reward"
 )
 
 // Front is how a handler faces its clients. Start from DefaultFront.
@@ -51,7 +53,9 @@ func (f Front) Serve(ctx context.Context, l net.Listener, h http.Handler, readin
 	if f.Logger == nil {
 		f.Logger = slog.Default()
 	}
-	srv := f.server(h)
+	requests, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer giveUp(nil)
+	srv := f.server(requests, h)
 	served := make(chan error, 1)
 	go func() {
 		if srv.TLSConfig != nil {
@@ -72,18 +76,19 @@ func (f Front) Serve(ctx context.Context, l net.Listener, h http.Handler, readin
 	case err := <-served:
 		return fmt.Errorf("server: %w", err)
 	}
-	return f.drain(context.WithoutCancel(ctx), srv, finish)
+	return f.drain(requests, giveUp, srv, finish)
 }
 
 // server is an http.Server without a limit on the whole of a request, which
-// its size decides: Pace sees to that.
-func (f Front) server(h http.Handler) *http.Server {
+// its size decides: Pace sees to that. Requests have contexts below ctx.
+func (f Front) server(ctx context.Context, h http.Handler) *http.Server {
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: f.HeaderTimeout,
 		IdleTimeout:       f.IdleTimeout,
 		MaxHeaderBytes:    f.MaxHeaderBytes,
 		Protocols:         new(http.Protocols),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          slog.NewLogLogger(f.Logger.Handler(), slog.LevelWarn),
 	}
 	srv.Protocols.SetHTTP1(true)
@@ -93,9 +98,9 @@ func (f Front) server(h http.Handler) *http.Server {
 	return srv
 }
 
-// drain lets requests finish, within the limit.
-func (f Front) drain(ctx context.Context, srv *http.Server, finish func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, f.DrainLimit)
+// drain lets requests finish within the limit, and gives up the rest.
+func (f Front) drain(requests context.Context, giveUp context.CancelCauseFunc, srv *http.Server, finish func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(requests, f.DrainLimit)
 	defer cancel()
 	late := srv.Shutdown(ctx)
 	var unfinished error
@@ -103,14 +108,15 @@ func (f Front) drain(ctx context.Context, srv *http.Server, finish func(context.
 		unfinished = finish(ctx)
 	}
 	if late != nil {
-		// What finish gave up can still be answered.
+		giveUp(reward.ErrNotReady.With("the server is shutting down"))
 		answering, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerGrace)
 		defer cancel()
-		late = srv.Shutdown(answering)
-		unfinished = errors.Join(unfinished, srv.Close())
+		if srv.Shutdown(answering) != nil {
+			late = errors.Join(late, srv.Close())
+		}
 	}
 	if err := errors.Join(late, unfinished); err != nil {
-		return fmt.Errorf("server: drained for %v and cut off the rest: %w", f.DrainLimit, err)
+		return fmt.Errorf("server: drained for %v and gave up the rest: %w", f.DrainLimit, err)
 	}
 	return nil
 }

@@ -97,6 +97,29 @@ func TestDrainingEndsAtItsLimitWithAnAnswer(t *testing.T) {
 	})
 }
 
+func TestARequestThatWaitsForItsGroupIsToldToTryElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStack(t, &rewardtest.Fake{}, nil)
+		n, stop := s.serve(t, server.DefaultFront())
+		c := n.scoring(t, 1)
+		q, _ := asked(1, 2)
+		q.Groups = reward.Groups{Names: []string{"a", "a"}, Step: "1", Size: 4}
+		q.Advantage = &reward.Advantage{Method: reward.AdvantageFlowGRPO}
+		failed := make(chan error, 1)
+		go func() {
+			_, err := c.Score(t.Context(), q)
+			failed <- err
+		}()
+		time.Sleep(time.Second)
+		if err := stop(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Serve: %v, want that the limit was exceeded", err)
+		}
+		if err := <-failed; !errors.Is(err, reward.ErrNotReady) {
+			t.Errorf("answer %v, want not_ready", err)
+		}
+	})
+}
+
 func TestServeReturnsWhenItsListenerFails(t *testing.T) {
 	s := newStack(t, &rewardtest.Fake{}, nil)
 	n := newNetwork()
