@@ -68,6 +68,14 @@ def shared_server(fake_binary):
     process.kill()
 
 
+@pytest.fixture(scope="session")
+def nano_server(tmp_path_factory):
+    """The real program on the miniature checkpoint that is built into it, without a
+    forced beginning of the answer, as the reference's cases were made."""
+    with densereward.LocalServer("--prefix", "", program=build(tmp_path_factory, "./cmd/densereward")) as server:
+        yield server
+
+
 @pytest.fixture
 def client(shared_server):
     with densereward.Client(shared_server.url, timeout=30) as c:

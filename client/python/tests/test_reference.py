@@ -12,7 +12,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT, build
+from conftest import ROOT
 from PIL import Image
 
 import densereward
@@ -27,13 +27,6 @@ LABELS = {
     "plausibility": "Plausibility",
     "overall": "Overall Impression",
 }
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    program = build(tmp_path_factory, "./cmd/densereward")
-    with densereward.LocalServer("--prefix", "", program=program) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +56,8 @@ def check_maps(got, want):
     assert want.std() > 0.01  # a flat map would pass too easily
 
 
-def test_scores_are_the_references(server, pictures):
-    with densereward.Client(server.url) as client:
+def test_scores_are_the_references(nano_server, pictures):
+    with densereward.Client(nano_server.url) as client:
         result = client.score(pictures, PROMPTS, returns=["heatmaps", "text"]).raise_for_errors()
     for name in LABELS:
         np.testing.assert_array_equal(result.scores[name], reference_scores(name))
@@ -73,23 +66,23 @@ def test_scores_are_the_references(server, pictures):
     assert result.model and result.evaluator == "imagedoctor"
 
 
-def test_the_reward_function_gives_what_the_public_scorer_gives(server, pictures):
+def test_the_reward_function_gives_what_the_public_scorer_gives(nano_server, pictures):
     """0.8/0.1/0.1 of its scores, and the average of its two maps on 64x64."""
-    scores, metadata = image_doctor_hp(server.url)(pictures, PROMPTS, [{}] * len(PROMPTS))
+    scores, metadata = image_doctor_hp(nano_server.url)(pictures, PROMPTS, [{}] * len(PROMPTS))
     want = sum(w * reference_scores(n) for n, w in (("semantic_alignment", 0.8), ("aesthetics", 0.1), ("plausibility", 0.1)))
     np.testing.assert_allclose(scores, want.astype(np.float32), rtol=1e-6)
     assert scores.std() > 0.01
     check_maps(np.stack(metadata["heatmap"]), (reference_maps("misalignment_64") + reference_maps("artifact_64")) / 2)
 
 
-def test_tensors_and_files_are_judged_alike(torch, server, pictures):
+def test_tensors_and_files_are_judged_alike(torch, nano_server, pictures):
     """The same pictures as a trainer's pipeline and as a data set have them."""
     first = [np.asarray(p) for p in pictures[:4]]
     assert len({p.shape for p in first}) == 1
     floats = torch.from_numpy(np.stack(first).transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255))
-    scores, metadata = image_doctor_hp(server.url)(floats, PROMPTS[:4], [{}] * 4)
+    scores, metadata = image_doctor_hp(nano_server.url)(floats, PROMPTS[:4], [{}] * 4)
     files = [(FOLDER / f"{c['name']}.png").read_bytes() for c in CASES[:4]]
-    with densereward.Client(server.url) as client:
+    with densereward.Client(nano_server.url) as client:
         result = client.score(files, PROMPTS[:4], grid=(64, 64))
     np.testing.assert_allclose(scores, result.rewards, rtol=1e-6)
     for heatmap, weight in zip(metadata["heatmap"], result.dense.weight):

@@ -1,0 +1,53 @@
+"""The Python examples run, each as its own program, against the real server."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+
+def run(example, *arguments):
+    """What an example prints; it fails the test if it ends with an error."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / example), *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "client/python/src") + os.pathsep + os.environ.get("PYTHONPATH", "")},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0
+    return done.stdout.splitlines()
+
+
+def test_the_step_s_arithmetic_equals_the_references():
+    assert run("denseflow_step/check.py") == ["6 losses, ratio maps and gradients equal the reference's"]
+
+
+def test_a_step_makes_good_places_likelier(nano_server):
+    lines = run("denseflow_step/step.py", "--server", nano_server.url)
+    (line,) = [line for line in lines if line.startswith("log p")]
+    good, others = (float(word) for word in line.split() if word[0] in "+-")
+    assert good > others
+
+
+def test_a_rollout_shows_every_picture(nano_server):
+    lines = run("rollout_python/rollout.py", "--server", nano_server.url)
+    assert sum(line.endswith("on a plain background") for line in lines) == 12
+    assert sum(line.startswith("batch") for line in lines) == 2
+
+
+def test_the_best_of_n_is_marked(nano_server, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    demo = sorted((ROOT / "cmd/densereward/demo").glob("*.png"))
+    lines = run("best_of_n/best_of_n.py", "--server", nano_server.url, *map(str, demo), str(tmp_path / "broken.png"))
+    assert lines[0].startswith("* ") and not any(line.startswith("*") for line in lines[1:])
+    rewards = [float(line.split()[-1]) for line in lines[:-1]]
+    assert rewards == sorted(rewards, reverse=True) and len(rewards) == len(demo)
+    assert lines[-1].split()[0] == "broken.png" and "image_unsupported" in lines[-1]
+
+
+@pytest.mark.parametrize("example", ["denseflow_step/step.py", "rollout_python/rollout.py", "best_of_n/best_of_n.py"])
+def test_every_example_says_how_it_is_run(example):
+    assert "--server" in "\n".join(run(example, "--help"))
