@@ -89,9 +89,9 @@ func DefaultWeights() Weights {
 }
 
 // Reward is the weighted sum of s. A missing score counts as the 0 it holds.
-func (w Weights) Reward(s Scores) float64 {
+func (g Weights) Reward(s Scores) float64 {
 	var sum float64
-	for i, weight := range w.Scores {
+	for i, weight := range g.Scores {
 		sum += weight * s[i]
 	}
 	return sum

@@ -140,10 +140,11 @@ func TestEqualSeedsWriteEqualWeights(t *testing.T) {
 		}
 		return f
 	}
-	if fingerprint(1) != fingerprint(1) {
+	first := fingerprint(1)
+	if again := fingerprint(1); again != first {
 		t.Error("equal seeds differ")
 	}
-	if fingerprint(1) == fingerprint(2) {
+	if fingerprint(2) == first {
 		t.Error("other seeds are equal")
 	}
 }
