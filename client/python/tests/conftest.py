@@ -1,8 +1,6 @@
-import os
 import pathlib
 import subprocess
 import sys
-import types
 
 import pytest
 
@@ -32,7 +30,7 @@ class Process:
     def start(self):
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True, env=self.env)
         self.url = self.process.stdout.readline().strip()
-        assert self.url.startswith("http://"), f"{self.command[0]} did not start"
+        assert self.url.startswith("http"), f"{self.command[0]} did not start"
 
     def kill(self):
         """Ends it at once, as a crash or the kernel would."""

@@ -34,6 +34,18 @@ def test_an_address_that_is_none_is_an_error(address):
         densereward.Client(address)
 
 
+def test_https_is_checked(fake_server, tmp_path):
+    server = fake_server("-tls", tmp_path / "certificate.pem")
+    with fast(server.url) as wary, pytest.raises(densereward.UntrustedServer, match="(?i)certificate"):
+        wary.score(PICTURES, PROMPTS)
+    elsewhere = server.url.replace("127.0.0.1", "localhost")  # which the certificate does not name
+    with fast(elsewhere, ca_certs=str(tmp_path / "certificate.pem")) as wary, pytest.raises(densereward.UntrustedServer):
+        wary.score(PICTURES, PROMPTS)
+    with fast(server.url, ca_certs=str(tmp_path / "certificate.pem"), batch_size=1) as client:
+        assert client.score(PICTURES, PROMPTS).ok.all()
+        assert client.health() == {server.url: True}
+
+
 def test_a_path_before_the_protocols_own_is_kept(stub):
     server = stub(ok)
     with fast(server.url + "/rewards") as client:
@@ -104,6 +116,7 @@ def test_models_lists_what_a_request_may_name(fake_server):
     assert models["protocol"] == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of newer Pythons, about this very danger
 def test_a_child_after_a_fork_has_its_own_connections(shared_server):
     """A connection that two processes write to would mix their requests up."""
     given = pictures(4)

@@ -52,6 +52,7 @@ from .errors import (
     UnsupportedDType,
     UnsupportedMediaType,
     UnsupportedMode,
+    UntrustedServer,
     error_codes,
 )
 from .local import LocalServer
@@ -106,6 +107,7 @@ __all__ = [
     "UnsupportedDType",
     "UnsupportedMediaType",
     "UnsupportedMode",
+    "UntrustedServer",
     "error_codes",
     "to_uint8",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import ssl
 import threading
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -37,8 +36,10 @@ class Client:
     split and sent by ``concurrency`` threads; the answer is the same.
 
     ``token`` is the server's bearer token, ``backoff`` the first and the longest
-    pause between tries in seconds, ``ssl_context`` replaces the default checks of
-    https, and ``max_response`` bounds the bytes of an answer.
+    pause between tries in seconds, and ``max_response`` bounds the bytes of an
+    answer. Certificates of https are always checked: ``ca_certs`` is a PEM file of
+    the authorities to trust, the system's by default, and ``client_cert`` the PEM
+    files of a certificate and its key, for a server that asks for them.
     """
 
     def __init__(
@@ -52,7 +53,8 @@ class Client:
         request_bytes: int = 64 << 20,
         concurrency: int = 8,
         backoff: Tuple[float, float] = (0.1, 5.0),
-        ssl_context: Optional[ssl.SSLContext] = None,
+        ca_certs: Optional[str] = None,
+        client_cert: Optional[Tuple[str, str]] = None,
         max_response: int = 1 << 30,
     ) -> None:
         if batch_size < 1 or request_bytes < 1 or concurrency < 1 or (tries is not None and tries < 1):
@@ -62,7 +64,12 @@ class Client:
         self._batch_size, self._request_bytes, self._concurrency = batch_size, request_bytes, concurrency
         self._backoff = backoff
         listed = addresses(servers)
-        self._transport_options: Dict[str, Any] = {"token": token, "ssl_context": ssl_context, "max_response": max_response}
+        self._transport_options: Dict[str, Any] = {
+            "token": token,
+            "ca_certs": ca_certs,
+            "client_cert": client_cert,
+            "max_response": max_response,
+        }
         self._addresses = listed
         self._lock = threading.Lock()
         self._open()
@@ -120,8 +127,8 @@ class Client:
 
         A failed sample has its reason in the result's ``errors``. Raises a
         `ServerError` of the code's class where the whole request failed,
-        `ConnectionFailed` or `DeadlineExceeded` where no answer came, and
-        TypeError or ValueError for arguments that cannot be sent.
+        `ConnectionFailed`, `UntrustedServer` or `DeadlineExceeded` where no answer
+        came, and TypeError or ValueError for arguments that cannot be sent.
         """
         call = Call(self.timeout if timeout is None else timeout)
         options = Options(vae, mode, grid, groups, advantage, weights, returns, evaluator)

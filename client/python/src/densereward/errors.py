@@ -20,6 +20,11 @@ class ConnectionFailed(DenseRewardError):
     """No server could be reached, or the connection broke before the answer."""
 
 
+class UntrustedServer(DenseRewardError):
+    """The server's certificate is not one to be trusted; another try would not
+    better that."""
+
+
 class InvalidResponse(DenseRewardError):
     """The answer is not one of protocol version 1."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
-from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import urlsplit
 
 import urllib3
@@ -12,7 +12,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from .call import Call
-from .errors import ConnectionFailed, InvalidResponse
+from .errors import ConnectionFailed, InvalidResponse, UntrustedServer
 from .message import Message, Run
 
 #: Seconds for a connection to come about; a server behind a network that drops
@@ -88,7 +88,15 @@ class Transport:
     """Sends requests to one address. Safe for concurrent use: each request in
     flight has its own connection."""
 
-    def __init__(self, address: str, *, token: Optional[str], ssl_context: Optional[ssl.SSLContext], max_response: int) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        token: Optional[str],
+        ca_certs: Optional[str],
+        client_cert: Optional[Tuple[str, str]],
+        max_response: int,
+    ) -> None:
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError(f"address {address!r}: want http://host:port or https://host:port")
@@ -101,16 +109,17 @@ class Transport:
         options: Dict[str, Any] = {"maxsize": IDLE_CONNECTIONS, "block": False, "retries": False}
         self._pool: Any
         if parts.scheme == "https":
-            context = ssl.create_default_context() if ssl_context is None else ssl_context
-            self._pool = urllib3.HTTPSConnectionPool(parts.hostname, parts.port, ssl_context=context, **options)
+            certificate, key = client_cert or (None, None)
+            options.update(cert_reqs="CERT_REQUIRED", ca_certs=ca_certs, cert_file=certificate, key_file=key)
+            self._pool = urllib3.HTTPSConnectionPool(parts.hostname, parts.port, **options)
             self._pool.ConnectionCls = _Secure
         else:
             self._pool = urllib3.HTTPConnectionPool(parts.hostname, parts.port, **options)
             self._pool.ConnectionCls = _Plain
 
     def post(self, path: str, message: Message, headers: Mapping[str, str], call: Call) -> Answer:
-        """Sends a message. Raises `ConnectionFailed` where no answer came, and as
-        ``call.left`` does when the call is over."""
+        """Sends a message. Raises `ConnectionFailed` or `UntrustedServer` where no
+        answer came, and as ``call.left`` does when the call is over."""
         flight = Flight(message, call)
         try:
             sized = {**headers, "Content-Length": str(message.size)}
@@ -143,7 +152,11 @@ class Transport:
             return self._read(response)
         except (HTTPError, http.client.HTTPException, OSError) as e:
             call.left()  # a call that is over is why
-            raise ConnectionFailed(f"{self.address}: {_cause(e)}") from e
+            cause = _cause(e)
+            # urllib3 1.26 has a class of its own for a certificate of another host.
+            if isinstance(cause, ssl.SSLCertVerificationError) or type(cause).__name__ == "CertificateError":
+                raise UntrustedServer(f"{self.address}: {cause}") from e
+            raise ConnectionFailed(f"{self.address}: {str(cause) or type(cause).__name__}") from e
 
     def _read(self, response: Any) -> Answer:
         """The whole answer, unless it is longer than the limit."""
@@ -162,9 +175,9 @@ class Transport:
         self._pool.close()
 
 
-def _cause(e: BaseException) -> str:
+def _cause(e: BaseException) -> BaseException:
     """What lies behind urllib3's errors, whose own texts name its objects."""
     inner: Optional[BaseException] = e
     while isinstance(inner, HTTPError):
         e, inner = inner, inner.__cause__ or inner.__context__
-    return str(inner or e) or type(inner or e).__name__
+    return inner or e

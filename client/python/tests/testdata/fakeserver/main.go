@@ -5,12 +5,14 @@ package main
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"time"
@@ -30,6 +32,7 @@ func main() {
 	name := flag.String("name", "", "name of the evaluator")
 	fingerprint := flag.String("fingerprint", "", "fingerprint of the evaluator")
 	slow := flag.Duration("loading", 0, "how long the server is not ready")
+	secure := flag.String("tls", "", "serve TLS on a free port, and write the certificate to this file")
 	flag.Parse()
 	fake := &rewardtest.Fake{Name: *name, Fingerprint: *fingerprint, Delay: *delay, Fail: fail}
 	if *journal != "" {
@@ -39,7 +42,13 @@ func main() {
 		}
 		fake.Before = func(_ context.Context, samples []reward.Sample) error { return record(file, samples) }
 	}
-	if err := serve(*listen, *tokens, *slow, *maxBatch, fake); err != nil {
+	handler, err := newHandler(*tokens, *slow, *maxBatch, fake)
+	if err == nil && *secure != "" {
+		err = serveTLS(*secure, handler)
+	} else if err == nil {
+		err = serve(*listen, handler)
+	}
+	if err != nil {
 		log.Fatal(err)
 	}
 }
@@ -62,14 +71,14 @@ func record(file *os.File, samples []reward.Sample) error {
 	return err
 }
 
-func serve(listen, tokens string, loading time.Duration, maxBatch int, fake *rewardtest.Fake) error {
+func newHandler(tokens string, loading time.Duration, maxBatch int, fake *rewardtest.Fake) (http.Handler, error) {
 	scheduling := batch.DefaultConfig()
 	scheduling.CacheBytes = 0 // every sample is evaluated, and counted
 	scheduling.MaxBatch = maxBatch
 	scheduling.Eager = true
 	scheduler, err := batch.New(scheduling, fake)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ready := time.Now().Add(loading)
 	config := server.Config{
@@ -83,17 +92,30 @@ func serve(listen, tokens string, loading time.Duration, maxBatch int, fake *rew
 	}
 	if tokens != "" {
 		if config.Tokens, err = server.OpenTokens(tokens); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	handler, err := server.New(config)
-	if err != nil {
-		return err
-	}
+	return server.New(config)
+}
+
+func serve(listen string, handler http.Handler) error {
 	listener, err := net.Listen("tcp", listen)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("http://%s\n", listener.Addr())
 	return http.Serve(listener, handler)
+}
+
+// serveTLS serves with the certificate of package httptest, which names
+// 127.0.0.1 and which nobody trusts who was not given it.
+func serveTLS(certificate string, handler http.Handler) error {
+	web := httptest.NewUnstartedServer(handler)
+	web.StartTLS()
+	block := &pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}
+	if err := os.WriteFile(certificate, pem.EncodeToMemory(block), 0o644); err != nil {
+		return err
+	}
+	fmt.Println(web.URL)
+	select {}
 }
