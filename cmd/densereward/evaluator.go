@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -31,12 +30,12 @@ type evaluatorFlags struct {
 	Offline           bool     `help:"Never download ONNX Runtime."`
 }
 
-// engine is what judges pictures: one checkpoint, loaded once for each device,
-// and the decoders of latents, which run on the first.
+// engine is what judges pictures: one checkpoint and the decoders of latents,
+// loaded once for each device.
 type engine struct {
 	runtime    *ort.Runtime
 	evaluators []*imagedoctor.Evaluator
-	decoders   []*vae.Decoder
+	decoders   []*vae.Pool
 }
 
 // open loads the checkpoint on every device, and the decoders. The engine must
@@ -84,7 +83,7 @@ func (e *engine) load(ctx context.Context, dir string, o imagedoctor.Options, pr
 		e.evaluators = append(e.evaluators, one)
 	}
 	for _, d := range decoders {
-		one, err := vae.Load(ctx, d.dir, d.options(e.runtime, providers[0], o.Threads))
+		one, err := vae.LoadPool(ctx, d.dir, d.options(e.runtime, o.Threads), providers...)
 		if err != nil {
 			return fmt.Errorf("vae %s: %w", d.name, err)
 		}
@@ -112,42 +111,6 @@ func (e *engine) judges() []reward.Evaluator {
 		judges[i] = one
 	}
 	return judges
-}
-
-// latentDecoders are the decoders as the server takes them.
-func (e *engine) latentDecoders() []reward.LatentDecoder {
-	decoders := make([]reward.LatentDecoder, len(e.decoders))
-	for i, one := range e.decoders {
-		decoders[i] = one
-	}
-	return decoders
-}
-
-// decoderFlag names a decoder of latents and its folder.
-type decoderFlag struct {
-	name, dir string
-	half      bool // float16, on CUDA
-}
-
-// options say how the decoder runs on a device.
-func (d decoderFlag) options(runtime *ort.Runtime, p ort.Provider, threads int) vae.Options {
-	o := vae.Options{Runtime: runtime, Provider: p, Threads: threads, Name: d.name}
-	if d.half {
-		o.Precision, o.ChannelsLast = vae.Float16, true
-	}
-	return o
-}
-
-// UnmarshalText reads NAME=DIR, or DIR for the folder's own name.
-func (d *decoderFlag) UnmarshalText(text []byte) error {
-	var named bool
-	if d.name, d.dir, named = strings.Cut(string(text), "="); !named {
-		d.name, d.dir = filepath.Base(string(text)), string(text)
-	}
-	if d.name == "" || d.dir == "" {
-		return fmt.Errorf("%q is neither NAME=DIR nor DIR", text)
-	}
-	return nil
 }
 
 func (f *evaluatorFlags) options() (imagedoctor.Options, error) {

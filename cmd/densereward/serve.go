@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -17,12 +16,11 @@ import (
 )
 
 type serveCommand struct {
-	Listen  string        `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address and port; port 0 is a free one, which the log names. [${default}]"`
-	Public  bool          `help:"Allow an address that other machines can reach. Consider --tokens and --tls-cert."`
-	VAE     []decoderFlag `name:"vae" placeholder:"NAME=DIR" help:"A decoder for requests that send latents, in diffusers' layout; may come several times."`
-	VAEHalf bool          `name:"vae-half" help:"Run the decoders in float16, with --device cuda. Some published ones overflow in it."`
-	Check   bool          `help:"Load and warm everything that serving needs, then stop."`
+	Listen string `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address and port; port 0 is a free one, which the log names. [${default}]"`
+	Public bool   `help:"Allow an address that other machines can reach. Consider --tokens and --tls-cert."`
+	Check  bool   `help:"Load and warm everything that serving needs, then stop."`
 
+	latentFlags    `group:"Latents:"`
 	queueFlags     `group:"Queue and cache:"`
 	limitFlags     `group:"Limits:"`
 	accessFlags    `group:"Access:"`
@@ -52,13 +50,11 @@ func (c *serveCommand) Run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	if c.VAEHalf && !strings.HasPrefix(c.Device[0], "cuda") {
-		return &usageError{"vae-half", errors.New("needs --device cuda")}
+	decoders, err := c.decoderFlags(c.Device)
+	if err != nil {
+		return err
 	}
-	for i := range c.VAE {
-		c.VAE[i].half = c.VAEHalf
-	}
-	e, err := c.open(ctx, t, c.VAE...)
+	e, err := c.open(ctx, t, decoders...)
 	if err != nil {
 		return err
 	}
@@ -71,8 +67,12 @@ func (c *serveCommand) Run(ctx context.Context, t terminal) (err error) {
 	about := e.evaluators[0].Describe()
 	logger.Info("loaded", "evaluator", about.Name, "fingerprint", about.Fingerprint,
 		"demonstration", about.Demonstration, "devices", c.Device)
+	for _, decoder := range e.decoders {
+		about := decoder.Describe()
+		logger.Info("loaded", "vae", about.Name, "fingerprint", about.Fingerprint, "channels", about.Channels)
+	}
 	if c.Check {
-		return s.warm(ctx, e.judges())
+		return s.warm(ctx, e)
 	}
 	d.announce()
 	return c.serve(ctx, d, s, e)
@@ -87,7 +87,7 @@ func (c *serveCommand) serve(ctx context.Context, d *deployment, s *service, e *
 	warmed := make(chan error, 1)
 	go func() {
 		began := time.Now()
-		err := s.warm(ctx, e.judges())
+		err := s.warm(ctx, e)
 		if err != nil {
 			stop(err)
 		} else {

@@ -42,20 +42,25 @@ func newService(evaluators []reward.Evaluator, scheduling batch.Config, cfg serv
 // warmSide is the side of the picture that warms an evaluator.
 const warmSide = 64
 
-// warm has every evaluator judge a gray picture, so that the first client does
-// not wait for what is allocated and compiled on first use, and reports
-// readiness.
-func (s *service) warm(ctx context.Context, evaluators []reward.Evaluator) error {
+// warm has every evaluator judge a gray picture and every decoder decode a small
+// one, so that the first client does not wait for what is allocated and compiled
+// on first use, and reports readiness.
+func (s *service) warm(ctx context.Context, e *engine) error {
 	gray := &reward.Image{Width: warmSide, Height: warmSide, Pix: make([]uint8, 3*warmSide*warmSide)}
 	for i := range gray.Pix {
 		gray.Pix[i] = 128
 	}
-	for _, e := range evaluators {
-		results, err := e.Evaluate(ctx, []reward.Sample{{Image: gray, Prompt: "a gray square", Mode: reward.ModeAnswer}})
+	for _, judge := range e.evaluators {
+		results, err := judge.Evaluate(ctx, []reward.Sample{{Image: gray, Prompt: "a gray square", Mode: reward.ModeAnswer}})
 		if err == nil {
 			err = results[0].Err
 		}
 		if err != nil {
+			return fmt.Errorf("warming up: %w", err)
+		}
+	}
+	for _, d := range e.decoders {
+		if err := d.Warm(ctx); err != nil {
 			return fmt.Errorf("warming up: %w", err)
 		}
 	}

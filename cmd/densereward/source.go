@@ -26,9 +26,9 @@ type source struct {
 // sources makes sources of files: images, and latents that decoder decodes.
 type sources struct {
 	files   *pixels.Decoder
-	decoder *vae.Decoder // nil without --vae
-	grid    string       // of the dense maps; "" follows the file
-	batch   int          // latents decoded at a time
+	decoder reward.LatentDecoder // nil without --vae
+	grid    string               // of the dense maps; "" follows the file
+	batch   int                  // latents decoded at a time
 }
 
 // maxLatents bounds the bytes of a file of latents.
