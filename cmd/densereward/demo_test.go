@@ -12,7 +12,7 @@ import (
 
 func TestDemoShowsScoresRewardsAndAdvantages(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "overlays")
-	code, out, said := densereward(t, "demo", "-out", dir)
+	code, out, said := densereward(t, "demo", "-threads", "1", "-out", dir)
 	if code != exitOK {
 		t.Fatalf("exit code %d, said %q", code, said)
 	}
@@ -52,7 +52,7 @@ func TestDemoShowsScoresRewardsAndAdvantages(t *testing.T) {
 // The point of the demo is lost if a group's pictures all get one score.
 func TestThePicturesOfAPromptDiffer(t *testing.T) {
 	for _, prompt := range demoPrompts() {
-		_, out, _ := densereward(t, append([]string{"score", "-model", nanoDir, "-prompt", prompt}, demoImages()...)...)
+		_, out, _ := densereward(t, append([]string{"score", "-threads", "1", "-model", nanoDir, "-prompt", prompt}, demoImages()...)...)
 		rewards := map[float64]bool{}
 		for _, r := range lines[record](t, out) {
 			rewards[r.Reward] = true

@@ -39,7 +39,7 @@ func readArray(t *testing.T, path string, shape ...int) []float32 {
 func TestMapsAreThoseOfTheReference(t *testing.T) {
 	want := readCases(t, "cases.json")[0]
 	dir := filepath.Join(t.TempDir(), "new", "maps")
-	code, _, said := densereward(t, "score", "-model", nanoDir, "-prefix", "", "-prompt", want.Prompt,
+	code, _, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prefix", "", "-prompt", want.Prompt,
 		"-out", dir, filepath.Join(casesDir, want.Name+".png"))
 	if code != exitOK {
 		t.Fatalf("exit code %d, said %q", code, said)
@@ -98,7 +98,7 @@ func TestTheDenseMapFollowsTheGridFlag(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			code, _, said := densereward(t, "score", "-model", nanoDir, "-prompt", demoPrompts()[0], "-grid", c.grid, "-out", dir, demoImages()[0])
+			code, _, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", demoPrompts()[0], "-grid", c.grid, "-out", dir, demoImages()[0])
 			if code != exitOK {
 				t.Fatalf("exit code %d, said %q", code, said)
 			}
@@ -113,7 +113,7 @@ func TestTheDenseMapFollowsTheGridFlag(t *testing.T) {
 
 func TestTheOverlayIsAPictureOfThreePanels(t *testing.T) {
 	dir := t.TempDir()
-	code, _, said := densereward(t, "score", "-model", nanoDir, "-prompt", demoPrompts()[0], "-out", dir, demoImages()[0])
+	code, _, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", demoPrompts()[0], "-out", dir, demoImages()[0])
 	if code != exitOK {
 		t.Fatalf("exit code %d, said %q", code, said)
 	}
@@ -145,7 +145,7 @@ func TestAGridThatDoesNotFitIsTheImagesOwnError(t *testing.T) {
 	if err := os.WriteFile(small, file.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, out, _ := densereward(t, "score", "-model", nanoDir, "-prompt", "x", "-grid", "flux", "-out", t.TempDir(), small, demoImages()[0])
+	code, out, _ := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", "x", "-grid", "flux", "-out", t.TempDir(), small, demoImages()[0])
 	if code != exitPartial || !strings.Contains(out, `"error":"dense: grid preset`) {
 		t.Errorf("exit code %d, output %s", code, out)
 	}

@@ -15,7 +15,9 @@ const nanoDir = "../../engine/imagedoctor/nano"
 // casesDir holds what the reference computes with it.
 const casesDir = "../../engine/imagedoctor/testdata/cases"
 
-// densereward runs the program with args and returns what it printed.
+// densereward runs the program with args and returns what it printed. Tests let
+// it judge on one thread: other packages' tests keep the other cores busy, and
+// threads that wait for each other then wait long.
 func densereward(t testing.TB, args ...string) (code int, out, errors string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer

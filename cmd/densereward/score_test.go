@@ -46,7 +46,7 @@ func TestScoreSaysWhatTheReferenceSays(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, want := range readCases(t, c.file) {
-				args := []string{"score", "-model", nanoDir, "-prompt", want.Prompt, "-prefix", "", "-trace"}
+				args := []string{"score", "-threads", "1", "-model", nanoDir, "-prompt", want.Prompt, "-prefix", "", "-trace"}
 				args = append(append(args, c.flags...), filepath.Join(casesDir, want.Name+".png"))
 				code, out, said := densereward(t, args...)
 				if code != exitOK || said != "" {
@@ -65,7 +65,7 @@ func TestScoreSaysWhatTheReferenceSays(t *testing.T) {
 }
 
 func TestALineHasItsKeysInOrder(t *testing.T) {
-	_, out, _ := densereward(t, "score", "-model", nanoDir, "-prompt", demoPrompts()[0], "-trace", demoImages()[0])
+	_, out, _ := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", demoPrompts()[0], "-trace", demoImages()[0])
 	decoder := json.NewDecoder(strings.NewReader(out))
 	var keys []string
 	depth := 0
@@ -123,7 +123,7 @@ func TestWithoutAModelItSaysThatItDemonstrates(t *testing.T) {
 }
 
 func TestThinkingIsNotForcedAndMayGiveBoxes(t *testing.T) {
-	code, out, said := densereward(t, "score", "-model", nanoDir, "-mode", "think", "-max-new-tokens", "40",
+	code, out, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-mode", "think", "-max-new-tokens", "40",
 		"-prompt", demoPrompts()[0], "-trace", demoImages()[0])
 	if code != exitOK {
 		t.Fatalf("exit code %d, said %q", code, said)
@@ -149,7 +149,7 @@ func TestOneBadImageCostsTheOthersNothing(t *testing.T) {
 	images := []string{demoImages()[0], cut, demoImages()[1], filepath.Join(dir, "none.png"), text, dir, demoImages()[2]}
 	bad := []string{images[1], images[3], images[4], images[5]}
 
-	code, out, said := densereward(t, append([]string{"score", "-model", nanoDir, "-batch", "2", "-prompt", demoPrompts()[0]}, images...)...)
+	code, out, said := densereward(t, append([]string{"score", "-threads", "1", "-model", nanoDir, "-batch", "2", "-prompt", demoPrompts()[0]}, images...)...)
 	if code != exitPartial || !strings.Contains(said, "4 of 7") {
 		t.Errorf("exit code %d, said %q; want %d", code, said, exitPartial)
 	}
@@ -170,7 +170,7 @@ func TestOneBadImageCostsTheOthersNothing(t *testing.T) {
 }
 
 func TestHowItRunsDoesNotChangeLines(t *testing.T) {
-	args := append([]string{"score", "-model", nanoDir, "-prompt", demoPrompts()[1], "-trace"}, demoImages()...)
+	args := append([]string{"score", "-threads", "1", "-model", nanoDir, "-prompt", demoPrompts()[1], "-trace"}, demoImages()...)
 	_, want, _ := densereward(t, args...)
 	if strings.Count(want, "\n") != len(demoImages()) {
 		t.Fatalf("lines\n%s", want)
@@ -178,7 +178,7 @@ func TestHowItRunsDoesNotChangeLines(t *testing.T) {
 	for name, flags := range map[string][]string{
 		"a picture at a time":     {"-batch", "1"},
 		"a token at a time":       {"-one-by-one"},
-		"with one thread":         {"-threads", "1"},
+		"with two threads":        {"-threads", "2"},
 		"in float32, as it is":    {"-float32"},
 		"on two devices together": {"-device", "cpu,cpu", "-batch", "2"},
 	} {

@@ -32,7 +32,7 @@ func serve(t *testing.T, flags ...string) *served {
 	codes := make(chan int, 1)
 	go func() {
 		defer write.Close()
-		args := append([]string{"serve", "-listen", "127.0.0.1:0", "-model", nanoDir}, flags...)
+		args := append([]string{"serve", "-listen", "127.0.0.1:0", "-threads", "1", "-model", nanoDir}, flags...)
 		codes <- run(ctx, args, terminal{out: io.Discard, err: write})
 	}()
 	s := &served{log: &strings.Builder{}}
@@ -104,7 +104,7 @@ func TestServeAnswersAsScoreDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, out, _ := densereward(t, "score", "-model", nanoDir, "-prompt", demoPrompts()[0], demoImages()[0])
+	_, out, _ := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", demoPrompts()[0], demoImages()[0])
 	want := lines[record](t, out)[0]
 	if got := response.Rewards[0]; math.Abs(got-want.Reward) > 1e-12 {
 		t.Errorf("reward %v, score says %v", got, want.Reward)
