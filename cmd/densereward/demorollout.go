@@ -82,7 +82,7 @@ func writeDemoDecoder(dir string) error {
 // lengths and directions.
 func demoLatents() *demoRollout {
 	shape := []int{demoSamples, demoChannels, demoSide, demoSide}
-	r := &demoRollout{form: fmt.Sprintf("latents %v", shape), request: demoRequest(reward.ReturnDense, reward.ReturnHeatmaps, reward.ReturnImages)}
+	r := &demoRollout{form: fmt.Sprintf("latents %v to a decoder with random weights", shape), request: demoRequest(reward.ReturnDense, reward.ReturnHeatmaps, reward.ReturnImages)}
 	random := rand.New(rand.NewPCG(demoSeed, 1))
 	var values []float32
 	for i := range demoSamples {

@@ -5,7 +5,8 @@
 //
 // Load reads a folder of config.json and safetensors, writes the decoder as an
 // ONNX graph whose weights stay where they lie, and opens a session. Decode
-// takes a trainer's latents and gives 8-bit RGB.
+// takes a trainer's latents and gives 8-bit RGB. LoadPool does so on several
+// devices.
 //
 // # Latents
 //
