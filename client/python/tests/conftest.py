@@ -36,7 +36,7 @@ class Process:
         """Ends it at once, as a crash or the kernel would."""
         self.process.kill()
         self.process.wait()
-        self.process.stdout.close()
+        self.process.stdout.close()  # may come twice
 
 
 @pytest.fixture(scope="session")

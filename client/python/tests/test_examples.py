@@ -13,6 +13,7 @@ def run(example, *arguments):
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / example), *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT / "client/python/src") + os.pathsep + os.environ.get("PYTHONPATH", "")},
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
         timeout=300,
@@ -46,6 +47,18 @@ def test_the_best_of_n_is_marked(nano_server, tmp_path):
     rewards = [float(line.split()[-1]) for line in lines[:-1]]
     assert rewards == sorted(rewards, reverse=True) and len(rewards) == len(demo)
     assert lines[-1].split()[0] == "broken.png" and "image_unsupported" in lines[-1]
+
+
+def test_without_a_server_an_example_starts_its_own():
+    lines = run("best_of_n/best_of_n.py")
+    assert len(lines) == 4 and lines[0].startswith("* ")
+
+
+def test_the_rollout_in_go_starts_its_own_as_well():
+    done = subprocess.run(["go", "run", "./examples/rollout"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=300)
+    lines = done.stdout.splitlines()
+    assert sum(line.endswith("on a plain background") for line in lines) == 8
+    assert lines[-1].startswith("loss ")
 
 
 @pytest.mark.parametrize("example", ["denseflow_step/step.py", "rollout_python/rollout.py", "best_of_n/best_of_n.py"])

@@ -1,75 +1,87 @@
-"""A server that is killed and started again in the middle of an epoch."""
+"""A server that is killed and started again in the middle of an epoch.
+
+The first server hangs after half of the pictures, so that the kill always comes in
+the middle; the second has no such flaw.
+"""
 
 import os
 import threading
 import time
 
 import numpy as np
+import pytest
 from judge import identity, pictures, rewards
 from test_retry import closed_port
 
 import densereward
 
 BATCHES, SIZE, IN_FLIGHT = 24, 8, 4
+GIVEN = pictures(BATCHES * SIZE)
+PROMPTS = [f"prompt {i % 7}" for i in range(len(GIVEN))]
 
 
-def judged(journal):
-    """The identities of the pictures that the servers have judged so far."""
-    return journal.read_text().split() if journal.exists() else []
+class Mortal:
+    """A server that hangs after half of the pictures, until it was replaced."""
+
+    def __init__(self, start, folder):
+        self._journal = folder / "journal"
+        self._flags = ["-listen", f"127.0.0.1:{closed_port()}", "-journal", self._journal, "-batch", SIZE]
+        self._start = start
+        self._process = start(*self._flags, "-hang-after", len(GIVEN) // 2)
+        self.url = self._process.url
+
+    def judged(self):
+        """The identities of the pictures that were judged so far, by either."""
+        return self._journal.read_text().split() if self._journal.exists() else []
+
+    def die_and_rise(self):
+        deadline = time.monotonic() + 60
+        while len(self.judged()) < len(GIVEN) // 2:
+            assert time.monotonic() < deadline
+            os.sched_yield()
+        self._process.kill()
+        assert self._start(*self._flags).url == self.url
 
 
-def test_an_epoch_survives_a_kill_without_a_loss_or_a_double(fake_server, tmp_path):
+@pytest.fixture
+def mortal(fake_server, tmp_path):
+    return Mortal(fake_server, tmp_path)
+
+
+def test_an_epoch_survives_a_kill_without_a_loss_or_a_double(mortal):
     """Each sample has its own answer, once, in its place; and what was answered
     before the kill is not asked for again."""
-    journal = tmp_path / "journal"
-    server = fake_server("-listen", f"127.0.0.1:{closed_port()}", "-journal", journal, "-delay", "5ms", "-batch", SIZE)
-    given = pictures(BATCHES * SIZE)
-    prompts = [f"prompt {i % 7}" for i in range(len(given))]
-    answered = []  # (place of the batch, result), in the order of the answers
-    half = threading.Event()
+    answered = []  # (number of the batch, result), in the order of the answers
 
     def epoch(client, first):
         for b in range(first, BATCHES, IN_FLIGHT):
             span = slice(b * SIZE, (b + 1) * SIZE)
-            answered.append((b, client.score(given[span], prompts[span])))
-            if len(answered) >= BATCHES // 2:
-                half.set()
+            answered.append((b, client.score(GIVEN[span], PROMPTS[span])))
 
-    with densereward.Client(server.url, timeout=60, backoff=(0.01, 0.1)) as client:
+    with densereward.Client(mortal.url, timeout=60, backoff=(0.01, 0.1)) as client:
         ranks = [threading.Thread(target=epoch, args=(client, i)) for i in range(IN_FLIGHT)]
         for rank in ranks:
             rank.start()
-        assert half.wait(60)
-        server.kill()
-        server.start()
+        mortal.die_and_rise()
         for rank in ranks:
             rank.join(60)
 
     assert sorted(b for b, _ in answered) == list(range(BATCHES))
     merged = np.concatenate([r.rewards for _, r in sorted(answered, key=lambda a: a[0])])
-    np.testing.assert_allclose(merged, rewards(given, prompts), rtol=1e-12)
-    evaluated = judged(journal)
-    assert set(evaluated) == {f"{identity(p):016x}" for p in given}
+    np.testing.assert_allclose(merged, rewards(GIVEN, PROMPTS), rtol=1e-12)
+    judged = mortal.judged()
+    assert set(judged) == {f"{identity(p):016x}" for p in GIVEN}
     # Only the batches under way at the kill may have been judged twice.
-    assert len(evaluated) - len(given) <= IN_FLIGHT * SIZE
+    assert len(judged) - len(GIVEN) <= IN_FLIGHT * SIZE
 
 
-def test_a_split_batch_survives_a_kill(fake_server, tmp_path):
+def test_a_batch_in_pieces_survives_a_kill(mortal):
     """The pieces that were answered stay answered; the others are sent again."""
-    journal = tmp_path / "journal"
-    server = fake_server("-listen", f"127.0.0.1:{closed_port()}", "-journal", journal, "-delay", "5ms", "-batch", 2)
-    given = pictures(64)
-    prompts = [f"prompt {i % 7}" for i in range(len(given))]
     results = []
-    with densereward.Client(server.url, timeout=60, backoff=(0.01, 0.1), batch_size=2, concurrency=4) as client:
-        caller = threading.Thread(target=lambda: results.append(client.score(given, prompts)))
+    with densereward.Client(mortal.url, timeout=60, backoff=(0.01, 0.1), batch_size=4, concurrency=4) as client:
+        caller = threading.Thread(target=lambda: results.append(client.score(GIVEN, PROMPTS)))
         caller.start()
-        deadline = time.monotonic() + 60
-        while len(judged(journal)) < 16 and time.monotonic() < deadline:
-            os.sched_yield()
-        server.kill()
-        assert 16 <= len(judged(journal)) < 64
-        server.start()
+        mortal.die_and_rise()
         caller.join(60)
-    np.testing.assert_allclose(results[0].rewards, rewards(given, prompts), rtol=1e-12)
-    assert len(judged(journal)) - 64 <= 4 * 2  # only the pieces under way were judged twice
+    np.testing.assert_allclose(results[0].rewards, rewards(GIVEN, PROMPTS), rtol=1e-12)
+    assert len(mortal.judged()) - len(GIVEN) <= 4 * 4

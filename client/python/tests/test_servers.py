@@ -1,6 +1,7 @@
 """Several servers as one."""
 
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -14,12 +15,25 @@ PROMPTS = ["a", "b"]
 PICTURES = np.zeros((2, 8, 8, 3), np.uint8)
 
 
-def test_requests_are_spread_over_the_servers(stub):
+def test_idle_servers_take_turns(stub):
     servers = [stub(ok), stub(ok)]
-    with fast([s.url for s in servers], batch_size=1, concurrency=2) as client:
+    with fast([s.url for s in servers], batch_size=1, concurrency=1) as client:
         assert len(client.score(np.zeros((20, 8, 8, 3), np.uint8), ["a"] * 20)) == 20
-    assert sum(len(s.requests) for s in servers) == 20
-    assert all(len(s.requests) >= 5 for s in servers)
+    assert [len(s.requests) for s in servers] == [10, 10]
+
+
+def test_a_busy_server_leaves_requests_to_the_other(stub):
+    done = threading.Event()
+
+    def hold(request):
+        assert done.wait(20)
+        return ok(request)
+
+    held, free = stub(hold), stub(ok)
+    with fast([held.url, free.url], batch_size=1, concurrency=2) as client:
+        free.script = lambda request: (len(free.requests) == 19 and done.set()) or ok(request)
+        assert len(client.score(np.zeros((20, 8, 8, 3), np.uint8), ["a"] * 20)) == 20
+    assert (len(held.requests), len(free.requests)) == (1, 19)
 
 
 def test_addresses_may_come_in_one_text(stub):

@@ -56,6 +56,8 @@ class Call:
         with self._lock:
             for sock in self._sockets:
                 try:
-                    sock.shutdown(socket.SHUT_RDWR)
+                    # The plain socket's own: that of TLS would pull the session
+                    # from under the thread that reads.
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
                 except OSError:
                     pass  # it broke by itself

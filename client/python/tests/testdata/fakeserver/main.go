@@ -10,11 +10,13 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/denseflow/densereward/reward"
@@ -27,6 +29,7 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "address; the first line printed is the one that came of it")
 	delay := flag.Duration("delay", 0, "how long a batch takes")
 	maxBatch := flag.Int("batch", 64, "largest batch")
+	hang := flag.Int64("hang-after", math.MaxInt64, "samples after which evaluations never end")
 	journal := flag.String("journal", "", "file that gets a line for each sample evaluated")
 	tokens := flag.String("tokens", "", "file of the bearer tokens to ask for")
 	name := flag.String("name", "", "name of the evaluator")
@@ -40,7 +43,15 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fake.Before = func(_ context.Context, samples []reward.Sample) error { return record(file, samples) }
+		var judged atomic.Int64
+		fake.Before = func(ctx context.Context, samples []reward.Sample) error {
+			if judged.Load() >= *hang {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			judged.Add(int64(len(samples)))
+			return record(file, samples)
+		}
 	}
 	handler, err := newHandler(*tokens, *slow, *maxBatch, fake)
 	if err == nil && *secure != "" {
