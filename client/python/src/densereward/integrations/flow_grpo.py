@@ -3,9 +3,12 @@
 These trainers keep a table of reward functions in ``flow_grpo/rewards.py``, each
 made by a factory and called as ``(images, prompts, metadata)``. The DenseFlow-GRPO
 script of EthanG97/ImageDoctor finds ``image_doctor_hp`` there, which loads the
-evaluator into every training process. One line makes it ask a server instead:
+evaluator into every training process. One line of the table makes it ask a server
+instead:
 
-    "image_doctor_hp": lambda: densereward.integrations.flow_grpo.image_doctor_hp("http://host:8080"),
+    from densereward.integrations.flow_grpo import image_doctor_hp
+    ...
+        "image_doctor_hp": lambda: image_doctor_hp("http://host:8080"),
 
 What it returns is what the public scorer returns: float32 scores (N), and the
 average of the two heatmaps on 64x64 for each image. Two differences: the scalar is
