@@ -57,7 +57,7 @@ func (d *decoderFlag) UnmarshalText(text []byte) error {
 func (d decoderFlag) options(runtime *ort.Runtime, threads int) vae.Options {
 	o := vae.Options{Runtime: runtime, Threads: threads, Name: d.name}
 	if d.half {
-		o.Precision, o.ChannelsLast = vae.Float16, true
+		o.Precision = vae.Float16
 	}
 	return o
 }

@@ -36,6 +36,6 @@
 // # Precision
 //
 // On a CPU decoders compute in float32. On CUDA they can in float16, the only
-// half precision that its convolutions take; ChannelsLast chooses operators
-// that suit tensor cores and need cuDNN alone.
+// half precision that its convolutions take; in float32 they use TensorFloat-32
+// unless the provider's option use_tf32 is 0.
 package vae
