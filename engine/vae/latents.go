@@ -81,7 +81,7 @@ func (l layout) elements(dst []float32, t *reward.Tensor, i int) *reward.Error {
 		float32s(into, src)
 	}
 	if !finite(into) {
-		return reward.ErrNotFinite.With("latents[%d]: holds NaN or infinity", i)
+		return reward.ErrNotFinite.With("latents: the sample holds NaN or infinity")
 	}
 	if l.packed {
 		Unpack(dst, into, l.channels, l.height, l.width)

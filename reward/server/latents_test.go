@@ -168,7 +168,11 @@ func TestLatentsThatCannotBeDecodedCostTheirSampleAlone(t *testing.T) {
 	values := make([]float32, 2*4*4*4)
 	values[0] = float32(math.NaN())
 	q.Latents = reward.Float32Tensor(values, 2, 4, 4, 4)
+	q.Return = []reward.Return{reward.ReturnImages}
 	p := mustScore(t, c, q)
+	if len(p.Images) != 2 || len(p.Images[0]) != 0 || len(p.Images[1]) == 0 {
+		t.Errorf("pictures %v", p.Images)
+	}
 	if !errors.Is(p.Errors[0], reward.ErrNotFinite) || p.Errors[1] != nil || !math.IsNaN(p.Rewards[0]) || math.IsNaN(p.Rewards[1]) {
 		t.Errorf("errors %v, rewards %v", p.Errors, p.Rewards)
 	}

@@ -14,6 +14,7 @@ type picture struct {
 	height, width int            // 0 where a file's header cannot be read, which is an error
 	borrows       bool           // it, its file or its latents lie in the request's body
 	latents       int64          // bytes of those that it comes from
+	file          []byte         // it as PNG, where it is to be returned
 }
 
 // bounds are the limits of a picture.
@@ -125,4 +126,18 @@ func pictureError(err error) *reward.Error {
 		}
 	}
 	return reward.ErrImageCorrupt.With("%v", err)
+}
+
+// dropPictures lets go of all pictures but for the files that are to be returned.
+func (r *rollout) dropPictures() {
+	if r.q.Wants(reward.ReturnImages) {
+		r.returned = make([][]byte, len(r.pictures))
+		for i := range r.pictures {
+			r.returned[i] = []byte{}
+			if r.errs[i] == nil {
+				r.returned[i] = r.pictures[i].file
+			}
+		}
+	}
+	r.pictures, r.q.Images, r.q.Latents = nil, nil, nil
 }

@@ -129,8 +129,8 @@ func (r *rollout) job(i int, b *body) batch.Job {
 	case r.latents != nil:
 		j.Load = func(ctx context.Context) (*reward.Image, error) {
 			image, err := r.latents.picture(ctx, i)
-			if returned {
-				p.image = image
+			if err == nil && returned {
+				p.file, err = pixels.EncodePNG((*pixels.RGB)(image))
 			}
 			return image, err
 		}

@@ -69,7 +69,8 @@ func (s *Server) judge(ctx context.Context, b *body, watch *stopwatch) (*rollout
 		return nil, err
 	}
 	watch.lap("score")
-	return r, r.dropPictures()
+	r.dropPictures()
+	return r, nil
 }
 
 // send writes a message with its length.
