@@ -1,6 +1,7 @@
 package imagedoctor
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -46,45 +47,71 @@ const firstUnknown = 3
 // index it names the last token.
 const noGuess = -1
 
-// newDraft makes the machine for a tokenizer with a vocabulary of the given
-// size. Its last state is the one of not knowing the place.
-func newDraft(t *tokenizer.Tokenizer, vocabulary int) *draft {
-	wording := places(t)
-	d := &draft{classes: make([]int32, vocabulary)}
-	lost := len(wording)
-	states := lost + 1
+// Classes of tokens that the wording does not spell.
+const (
+	otherClass  = iota // no token of the wording
+	digitClass         // a digit or the point
+	wordClasses        // the first of the classes of one token each
+)
 
-	digits := d.class(t, "0123456789.")
-	once := map[int32]int{} // place of a token that the wording has once
-	for i, p := range wording {
-		if p.digit == 0 {
-			if _, ok := once[p.id]; ok {
-				once[p.id] = -1
-			} else {
-				once[p.id] = i
-			}
-			d.classOf(p.id)
+// newDraft makes the machine for a tokenizer and a vocabulary of the given size.
+// Its last state is the one of having lost the place.
+func newDraft(t *tokenizer.Tokenizer, vocabulary int) *draft {
+	form := newWording(t)
+	d := &draft{classes: make([]int32, vocabulary), width: wordClasses}
+	for _, c := range "0123456789." {
+		if ids := t.Encode(string(c)); len(ids) == 1 && int(ids[0]) < vocabulary {
+			d.classes[ids[0]] = digitClass
 		}
 	}
-	d.next = make([]int64, states*d.width)
-	for s := range states {
-		for id, class := range d.classes {
-			if class > 0 || id == 0 {
-				d.next[s*d.width+int(class)] = int64(follow(wording, s, int32(id), int(class), digits, once))
-			}
+	for _, p := range form.places {
+		if p.digit == 0 && int(p.id) < vocabulary && d.classes[p.id] == otherClass {
+			d.classes[p.id] = int32(d.width)
+			d.width++
 		}
-		d.next[s*d.width] = int64(lost)
 	}
-	d.guess(wording)
+	states := len(form.places) + 1
+	d.next = slices.Repeat([]int64{int64(form.lost())}, states*d.width)
+	for id, class := range d.classes {
+		if class == otherClass {
+			continue
+		}
+		for s := range states {
+			d.next[s*d.width+int(class)] = int64(form.follow(s, int32(id), class == digitClass))
+		}
+	}
+	d.guess(form)
 	return d
 }
 
-// places is the wording, token by token. The prefix is cut off first, as it is
-// where it is forced.
+// wording is an answer's fixed text, token by token.
+type wording struct {
+	places []place
+	once   map[int32]int // where the tokens stand that it has once, outside numbers
+}
+
+func newWording(t *tokenizer.Tokenizer) wording {
+	w := wording{places: places(t), once: map[int32]int{}}
+	count := map[int32]int{}
+	for i, p := range w.places {
+		if p.digit == 0 {
+			count[p.id]++
+			w.once[p.id] = i
+		}
+	}
+	maps.DeleteFunc(w.once, func(id int32, _ int) bool { return count[id] > 1 })
+	return w
+}
+
+// lost is the state of not knowing the place.
+func (w wording) lost() int { return len(w.places) }
+
+// places are the tokens of the wording. answerPrefix is encoded by itself, as it
+// is where it is forced.
 func places(t *tokenizer.Tokenizer) []place {
-	var wording []place
+	var all []place
 	for _, id := range t.Encode(answerPrefix) {
-		wording = append(wording, place{id: id})
+		all = append(all, place{id: id})
 	}
 	at, from, digit := 0, strings.Index(answerForm, number), 0
 	for _, id := range t.Encode(answerForm) {
@@ -102,59 +129,40 @@ func places(t *tokenizer.Tokenizer) []place {
 			digit++
 			p.digit = digit
 		}
-		wording = append(wording, p)
+		all = append(all, p)
 	}
-	return wording
+	return all
 }
 
-// class gives the tokens of single characters one class, and returns it.
-func (d *draft) class(t *tokenizer.Tokenizer, characters string) int {
-	d.width = 2
-	for _, c := range characters {
-		if ids := t.Encode(string(c)); len(ids) == 1 && int(ids[0]) < len(d.classes) {
-			d.classes[ids[0]] = 1
-		}
-	}
-	return 1
-}
-
-// classOf is the class of a token of its own.
-func (d *draft) classOf(id int32) {
-	if int(id) < len(d.classes) && d.classes[id] == 0 {
-		d.classes[id] = int32(d.width)
-		d.width++
-	}
-}
-
-// follow is the state after token id in state s.
-func follow(wording []place, s int, id int32, class, digits int, once map[int32]int) int {
-	lost := len(wording)
-	if s < lost {
-		p := wording[s]
-		if p.digit > 0 && class == digits || p.digit == 0 && p.id == id {
+// follow is the state after token id in state s; digit tells that it is a digit or
+// the point.
+func (w wording) follow(s int, id int32, digit bool) int {
+	if s < w.lost() {
+		p := w.places[s]
+		if p.digit > 0 && digit || p.digit == 0 && p.id == id {
 			return s + 1
 		}
 		end := s // behind the number that the state is in
-		for end < lost && wording[end].digit > 0 {
+		for end < w.lost() && w.places[end].digit > 0 {
 			end++
 		}
 		switch {
-		case p.digit > 1 && end < lost && wording[end].id == id: // a short number
+		case p.digit > 1 && end < w.lost() && w.places[end].id == id: // a short number
 			return end + 1
-		case p.digit == 0 && class == digits && s > 0 && wording[s-1].digit > 0: // a long one
+		case p.digit == 0 && digit && s > 0 && w.places[s-1].digit > 0: // a long one
 			return s
 		}
 	}
-	if i, ok := once[id]; ok && i >= 0 {
+	if i, ok := w.once[id]; ok {
 		return i + 1
 	}
-	return lost
+	return w.lost()
 }
 
 // guess fills in what follows in each state, up to what cannot be known.
-func (d *draft) guess(wording []place) {
-	known := func(i int) bool { return i < len(wording) && wording[i].digit < firstUnknown }
-	states := len(wording) + 1
+func (d *draft) guess(form wording) {
+	known := func(i int) bool { return i < form.lost() && form.places[i].digit < firstUnknown }
+	states := form.lost() + 1
 	d.lengths = make([]int64, states)
 	for s := range states {
 		n := 0
@@ -167,7 +175,7 @@ func (d *draft) guess(wording []place) {
 	d.guesses = slices.Repeat([]int64{noGuess}, states*d.longest)
 	for s := range states {
 		for i := range int(d.lengths[s]) {
-			d.guesses[s*d.longest+i] = int64(wording[s+i].id)
+			d.guesses[s*d.longest+i] = int64(form.places[s+i].id)
 		}
 	}
 }

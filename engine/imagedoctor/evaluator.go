@@ -2,13 +2,10 @@ package imagedoctor
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
+	"math"
 	"slices"
 
 	"github.com/denseflow/densereward/engine/onnx"
@@ -82,72 +79,41 @@ var (
 // any is read; the error names those that are missing or misshaped. The
 // evaluator must be closed.
 func Load(runtime *ort.Runtime, dir string, o Options) (*Evaluator, error) {
-	config, err := LoadConfig(dir)
-	if err != nil {
+	if err := o.check(); err != nil {
 		return nil, err
 	}
-	checkpoint, err := safetensors.Open(dir)
-	if err != nil {
-		return nil, fmt.Errorf("imagedoctor: %w", err)
-	}
-	t, err := readTokenizer(dir)
+	f, err := openFolder(dir)
 	if err != nil {
 		return nil, err
 	}
 	if o.RepetitionPenalty == 0 {
-		o.RepetitionPenalty = config.RepetitionPenalty
+		o.RepetitionPenalty = f.config.RepetitionPenalty
 	}
 	if o.MaxBatch == 0 {
 		o.MaxBatch = defaultMaxBatch
 	}
-	e := &Evaluator{config: config, options: o, tokenizer: t, imageStart: len(t.Encode(promptHead))}
-	if err := errors.Join(o.check(), config.CheckTokens(t.TokenID)); err != nil {
-		return nil, err
-	}
-	if !o.OneByOne {
-		e.draft = newDraft(t, (&language{w: newWeights(nil, checkpoint), c: config}).vocabulary())
-	}
-	graph, err := buildGraph(config, checkpoint, e.form())
+	e := f.evaluator(o)
+	graph, err := buildGraph(f.config, f.checkpoint, e.form())
 	if err != nil {
 		return nil, err
 	}
-	if e.fingerprint, err = fingerprint(dir, checkpoint, o); err != nil {
+	if e.fingerprint, err = f.fingerprint(o); err != nil {
 		return nil, err
 	}
-	if err := e.open(runtime, checkpoint, graph); err != nil {
+	if err := e.open(runtime, f.checkpoint, graph); err != nil {
 		return nil, err
 	}
 	return e, nil
 }
 
-// weightsFolder is the folder that holds the shards: another than the
-// checkpoint's where that has links, as a hub's cache has.
-func weightsFolder(checkpoint *safetensors.Checkpoint) (string, error) {
-	folder := ""
-	for _, name := range checkpoint.Names() {
-		t, _ := checkpoint.Tensor(name)
-		switch dir := filepath.Dir(t.Path); {
-		case folder == "":
-			folder = dir
-		case folder != dir:
-			return "", fmt.Errorf("imagedoctor: tensor %s lies in another folder than the shards before it", name)
-		}
-	}
-	return folder, nil
-}
-
-func readTokenizer(dir string) (*tokenizer.Tokenizer, error) {
-	t, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
-	if err != nil {
-		return nil, fmt.Errorf("imagedoctor: %w", err)
-	}
-	return t, nil
-}
-
 func (o Options) check() error {
-	if o.RepetitionPenalty < 0 || o.MaxNewTokens < 0 || o.MaxBatch < 0 {
-		return fmt.Errorf("imagedoctor: options: repetition penalty %v, new tokens %d and batch %d must not be negative",
-			o.RepetitionPenalty, o.MaxNewTokens, o.MaxBatch)
+	// NaN fails the first comparison.
+	if !(o.RepetitionPenalty >= 0) || math.IsInf(o.RepetitionPenalty, 1) {
+		return fmt.Errorf("imagedoctor: options: repetition penalty %v is not a number from 0 on", o.RepetitionPenalty)
+	}
+	if o.MaxNewTokens < 0 || o.MaxBatch < 0 || o.Threads < 0 {
+		return fmt.Errorf("imagedoctor: options: new tokens %d, batch %d and threads %d must not be negative",
+			o.MaxNewTokens, o.MaxBatch, o.Threads)
 	}
 	return nil
 }
@@ -226,48 +192,24 @@ func (e *Evaluator) Describe() reward.Description {
 	}
 }
 
-// fingerprint hashes everything that answers depend on.
-func fingerprint(dir string, checkpoint *safetensors.Checkpoint, o Options) (string, error) {
-	weights, err := checkpoint.Fingerprint()
-	if err != nil {
-		return "", fmt.Errorf("imagedoctor: %w", err)
-	}
-	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%v %v %v %v\n", weights, o.RepetitionPenalty, o.MaxNewTokens, o.Provider.Kind, o.Float32)
-	if o.Prefix != nil {
-		fmt.Fprintf(sum, "prefix %q\n", *o.Prefix)
-	}
-	for _, name := range []string{"config.json", "tokenizer.json", "preprocessor_config.json", "generation_config.json"} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return "", fmt.Errorf("imagedoctor: %w", err)
-		}
-		fmt.Fprintf(sum, "%s %d\n", name, len(data))
-		sum.Write(data)
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
-}
-
 // Evaluate judges the samples, MaxBatch at a time. A sample whose prompt cannot
 // be used has its error in its result.
 func (e *Evaluator) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
 	results := make([]reward.Result, len(samples))
 	byMode := map[reward.Mode][]int{}
-	for i := range samples {
-		mode := samples[i].Mode
+	for i, s := range samples {
+		mode := modeOr(s.Mode)
+		if !mode.Valid() {
+			results[i].Err = fmt.Errorf("imagedoctor: mode %q is not known", mode)
+			continue
+		}
 		byMode[mode] = append(byMode[mode], i)
 	}
-	for _, mode := range []reward.Mode{reward.ModeAnswer, reward.ModeThink, ""} {
+	for _, mode := range []reward.Mode{reward.ModeAnswer, reward.ModeThink} {
 		for part := range slices.Chunk(byMode[mode], e.options.MaxBatch) {
 			if err := e.evaluate(ctx, mode, samples, results, part); err != nil {
 				return nil, err
 			}
-		}
-		delete(byMode, mode)
-	}
-	for mode, part := range byMode {
-		for _, i := range part {
-			results[i].Err = fmt.Errorf("imagedoctor: mode %q is not known", mode)
 		}
 	}
 	return results, nil

@@ -1,128 +1,268 @@
 package imagedoctor
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"image/png"
-	"math"
-	"os"
-	"path/filepath"
+	"errors"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/denseflow/densereward/engine/ort/orttest"
-	"github.com/denseflow/densereward/engine/pixels"
-	"github.com/denseflow/densereward/engine/tokenizer"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/rewardtest"
 )
 
-var _ = png.Decode
-var _ = bytes.NewReader
-
-func loadNano(t testing.TB, o Options) *Evaluator {
-	e, err := Load(orttest.Open(t), "nano", o)
+// loadSmall is an evaluator of a test's own, with small pictures and files in place of
+// the checkpoint's.
+func loadSmall(t *testing.T, files map[string]string, o Options) *Evaluator {
+	t.Helper()
+	all := map[string]string{preprocessorFile: `{"max_pixels": 20000}`}
+	for name, content := range files {
+		all[name] = content
+	}
+	e, err := Load(orttest.Open(t), linked(t, all), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { e.Close() })
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Errorf("closing the evaluator: %v", err)
+		}
+	})
 	return e
 }
 
-func refSamples(t testing.TB) ([]refCase, []reward.Sample) {
-	cs := readCases(t)
-	var ss []reward.Sample
-	for _, c := range cs {
-		b, err := os.ReadFile(filepath.Join("testdata", "cases", c.Name+".png"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		img, err := pixels.Decode(b, pixels.Limits{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ss = append(ss, reward.Sample{Image: (*reward.Image)(img), Prompt: c.Prompt})
+func TestTheGenerationConfigurationsPenaltyHoldsUnlessAnOptionDoes(t *testing.T) {
+	_, samples := refSamples(t)
+	samples = samples[:3]
+	file := map[string]string{generationFile: `{"repetition_penalty": 1.3}`}
+	plain := generate(t, nanoEvaluator(t, form{small: true, prefixed: true}), reward.ModeAnswer, samples, 60)
+	penalised := generate(t, nanoEvaluator(t, form{small: true, prefixed: true, penalty: 1.3}), reward.ModeAnswer, samples, 60)
+	if slices.Equal(plain[0].Trace.GeneratedIDs, penalised[0].Trace.GeneratedIDs) {
+		t.Fatal("the penalty makes no difference to compare")
 	}
-	return cs, ss
-}
-
-func TestNanoBatch(t *testing.T) {
-	for _, one := range []bool{true, false} {
-		t.Run(fmt.Sprint(one), func(t *testing.T) { nanoBatch(t, one) })
+	for name, test := range map[string]struct {
+		penalty float64
+		want    []reward.Result
+	}{"the file's": {0, penalised}, "the option's": {1, plain}} {
+		e := loadSmall(t, file, Options{RepetitionPenalty: test.penalty, MaxNewTokens: 60})
+		for i, r := range evaluate(t, e, samples) {
+			sameResult(t, name, r, test.want[i])
+		}
 	}
 }
 
-func nanoBatch(t *testing.T, one bool) {
-	none := ""
-	e := loadNano(t, Options{Prefix: &none, OneByOne: one})
-	cs, ss := refSamples(t)
-	all, err := e.Evaluate(context.Background(), ss)
-	if err != nil {
-		t.Fatal(err)
+func TestAnyOfTheEndTokensEndsAnAnswer(t *testing.T) {
+	_, samples := refSamples(t)
+	samples = samples[:2]
+	whole := evaluate(t, nanoEvaluator(t, form{small: true}), samples)
+	const newline, colon = 198, 25
+	e := loadSmall(t, map[string]string{generationFile: `{"eos_token_id": [1458, 198, 25]}`}, Options{Prefix: new(string)})
+	for i, r := range evaluate(t, e, samples) {
+		want := whole[i].Trace.GeneratedIDs
+		end := slices.IndexFunc(want, func(id int32) bool { return id == newline || id == colon })
+		if end < 0 {
+			t.Fatalf("no end token in %v", want)
+		}
+		if !slices.Equal(r.Trace.GeneratedIDs, want[:end+1]) {
+			t.Errorf("row %d: %v, want %v", i, r.Trace.GeneratedIDs, want[:end+1])
+		}
 	}
-	for i := range ss {
-		one, err := e.Evaluate(context.Background(), ss[i:i+1])
+}
+
+func TestTheForcedStartIsPartOfTheTextAndNotOfTheAnswer(t *testing.T) {
+	_, samples := refSamples(t)
+	own := "<answer>Semantic"
+	for name, test := range map[string]struct {
+		prefix *string
+		want   string
+	}{"the published one": {nil, answerPrefix}, "one of one's own": {&own, own}, "none": {new(string), ""}} {
+		t.Run(name, func(t *testing.T) {
+			e := loadSmall(t, nil, Options{Prefix: test.prefix, MaxNewTokens: 3})
+			r := evaluate(t, e, samples[:1])[0]
+			if !strings.HasPrefix(r.Text, test.want) || len(r.Trace.GeneratedIDs) != 3 {
+				t.Errorf("text %q of %d tokens", r.Text, len(r.Trace.GeneratedIDs))
+			}
+			prompt := e.tokenizer.Decode(r.Trace.InputIDs, false)
+			if !strings.HasSuffix(prompt, promptTail+test.want) {
+				t.Errorf("the prompt ends with %q", prompt[len(prompt)-60:])
+			}
+			if got := e.tokenizer.Decode(r.Trace.GeneratedIDs, false); r.Text != test.want+got {
+				t.Errorf("text %q, generated %q", r.Text, got)
+			}
+		})
+	}
+}
+
+func TestThinkingHasNoForcedStartAndGivesBoxes(t *testing.T) {
+	e := nanoEvaluator(t, form{small: true, prefixed: true})
+	_, samples := refSamples(t)
+	for i := range samples {
+		samples[i].Mode = reward.ModeThink
+	}
+	for i, r := range generate(t, e, reward.ModeThink, samples, 30) {
+		if prompt := e.tokenizer.Decode(r.Trace.InputIDs, false); !strings.HasSuffix(prompt, promptTail) || !strings.Contains(prompt, "bounding box") {
+			t.Errorf("row %d: the prompt is %q", i, prompt)
+		}
+	}
+	p := &prepared{}
+	out := answerTensors(e, "<think>1.[0,0,256,512];</think><answer>Aesthetic score: 0.5")
+	if r := e.result(reward.ModeThink, p, out, 0); len(r.Boxes) != 1 || r.Boxes[0].Coords != [4]float64{0, 0, 500, 1000} {
+		t.Errorf("boxes %v", r.Boxes)
+	}
+	if r := e.result(reward.ModeAnswer, p, out, 0); r.Boxes != nil {
+		t.Errorf("boxes %v without thinking", r.Boxes)
+	}
+}
+
+func TestDescriptionsTellCheckpointsAndOptionsApart(t *testing.T) {
+	describe := func(files map[string]string, o Options) reward.Description {
+		t.Helper()
+		e, err := Load(orttest.Open(t), linked(t, files), o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, r := range []reward.Result{all[i], one[0]} {
-			if r.Err != nil {
-				t.Fatal(r.Err)
+		defer e.Close()
+		return e.Describe()
+	}
+	plain := describe(nil, Options{})
+	if plain.Name != "imagedoctor" || plain.HeatmapHeight != 288 || plain.HeatmapWidth != 288 || plain.Demonstration ||
+		!slices.Equal(plain.Modes, []reward.Mode{reward.ModeAnswer, reward.ModeThink}) {
+		t.Errorf("%+v", plain)
+	}
+	if again := describe(nil, Options{OneByOne: true, MaxBatch: 3, Threads: 1, Demonstration: true}); again.Fingerprint != plain.Fingerprint || !again.Demonstration {
+		t.Errorf("options without effect on answers: %+v, was %+v", again, plain)
+	}
+	small := map[string]string{preprocessorFile: `{"max_pixels": 20000}`}
+	seen := map[string]string{plain.Fingerprint: "the plain one"}
+	for name, d := range map[string]reward.Description{
+		"another picture size": describe(small, Options{}),
+		"a penalty":            describe(nil, Options{RepetitionPenalty: 1.05}),
+		"a limit":              describe(nil, Options{MaxNewTokens: 9}),
+		"another start":        describe(nil, Options{Prefix: new(string)}),
+		"a generation file":    describe(map[string]string{generationFile: `{"eos_token_id": 7}`}, Options{}),
+	} {
+		if other, taken := seen[d.Fingerprint]; taken {
+			t.Errorf("%s has the fingerprint of %s", name, other)
+		}
+		seen[d.Fingerprint] = name
+	}
+	if d := describe(small, Options{}); d.HeatmapHeight != 80 {
+		t.Errorf("a picture of 5x5 image tokens has heatmaps of %d", d.HeatmapHeight)
+	}
+}
+
+func TestABadSampleCostsItsNeighboursNothing(t *testing.T) {
+	e := nanoEvaluator(t, form{small: true, prefixed: true})
+	image := rewardtest.Picture(1, 64, 64)
+	good := reward.Sample{Image: image, Prompt: "a red circle"}
+	want := evaluate(t, e, []reward.Sample{good})[0]
+	for name, test := range map[string]struct {
+		bad  reward.Sample
+		want string
+	}{
+		"no picture":            {reward.Sample{Prompt: "a"}, "image"},
+		"a picture cut short":   {reward.Sample{Prompt: "a", Image: &reward.Image{Width: 8, Height: 8, Pix: make([]uint8, 191)}}, "image"},
+		"a prompt without end":  {reward.Sample{Prompt: strings.Repeat("a b ", maxPromptTokens), Image: image}, "the limit is 8192"},
+		"a mode of its own":     {reward.Sample{Prompt: "a", Image: image, Mode: "guess"}, `mode "guess"`},
+		"no picture in a think": {reward.Sample{Prompt: "a", Mode: reward.ModeThink}, "image"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			results, err := e.Evaluate(t.Context(), []reward.Sample{good, test.bad, good})
+			if err != nil || len(results) != 3 {
+				t.Fatalf("%d results, %v", len(results), err)
 			}
-			if !slices.Equal(r.Trace.InputIDs, cs[i].InputIDs) {
-				t.Errorf("%d input ids differ %v %v", i, r.Trace.InputIDs[:20], cs[i].InputIDs[:20])
+			if err := results[1].Err; err == nil || !strings.Contains(err.Error(), "imagedoctor: ") || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v does not say %q", err, test.want)
 			}
-			if !slices.Equal(r.Trace.GeneratedIDs, cs[i].GeneratedIDs) {
-				t.Errorf("%d gen ids differ\n%q\n%q", i, r.Text, cs[i].Text)
+			for _, i := range []int{0, 2} {
+				if results[i].Err != nil {
+					t.Fatal(results[i].Err)
+				}
+				sameResult(t, "a neighbour", results[i], want)
 			}
-			if r.Text != cs[i].Text {
-				t.Errorf("text %q %q", r.Text, cs[i].Text)
+		})
+	}
+}
+
+func TestABatchIsCutToItsLimitWithoutAnEffect(t *testing.T) {
+	e := loadSmall(t, nil, Options{MaxBatch: 2, MaxNewTokens: 30})
+	_, samples := refSamples(t)
+	samples[3].Mode = reward.ModeAnswer // the same as none
+	all := evaluate(t, e, samples[:5])
+	for i := range all {
+		sameResult(t, samples[i].Prompt, all[i], evaluate(t, e, samples[i:i+1])[0])
+	}
+}
+
+func TestHeatmapsOfOneAnswerDoNotReachIntoAnother(t *testing.T) {
+	e := nanoEvaluator(t, form{small: true, prefixed: true})
+	_, samples := refSamples(t)
+	results := generate(t, e, reward.ModeAnswer, samples[:2], 2)
+	for i := range results {
+		for name, h := range heatmaps(results[i]) {
+			if cap(h.Data) != len(h.Data) {
+				t.Errorf("row %d: the %s heatmap has %d values and room for %d", i, name, len(h.Data), cap(h.Data))
 			}
-			z := readNPZ(t, cs[i].Name+".npz")
-			for k, m := range map[string]reward.Heatmap{"misalignment": r.Misalignment, "artifact": r.Artifact} {
-				want, err := z[k].Float32s()
+		}
+	}
+}
+
+// The samples are prepared and make one batch, so that nothing but the run itself
+// is left to see that time is up.
+func TestAnEvaluationEndsWithItsContext(t *testing.T) {
+	e := nanoEvaluator(t, form{})
+	_, samples := refSamples(t)
+	for i := range samples {
+		if err := e.Prepare(t.Context(), &samples[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond) // of a second or more
+	defer cancel()
+	if _, err := e.Evaluate(ctx, samples); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Evaluate: %v, want the context's error", err)
+	}
+	fresh := reward.Sample{Image: samples[0].Image, Prompt: "a"}
+	if err := e.Prepare(ctx, &fresh); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Prepare: %v, want the context's error", err)
+	}
+	evaluate(t, e, samples[:1]) // the session is none the worse
+}
+
+func TestManyEvaluateAtOnce(t *testing.T) {
+	e := nanoEvaluator(t, form{small: true, prefixed: true})
+	_, samples := refSamples(t)
+	want := evaluate(t, e, samples)
+	var callers sync.WaitGroup
+	for caller := range 4 {
+		callers.Go(func() {
+			for round := range 2 {
+				i := (2*caller + round) % len(samples)
+				results, err := e.Evaluate(t.Context(), samples[i:min(i+2, len(samples))])
 				if err != nil {
-					t.Fatal(err)
+					t.Error(err)
+					return
 				}
-				var mx, sum float64
-				for i := range want {
-					d := math.Abs(float64(m.Data[i] - want[i]))
-					mx = max(mx, d)
-					sum += d
+				for j, r := range results {
+					sameResult(t, samples[i+j].Prompt, r, want[i+j])
 				}
-				t.Logf("%s %s: max %g mean %g", cs[i].Name, k, mx, sum/float64(len(want)))
 			}
-		}
+		})
 	}
+	callers.Wait()
 }
 
-func TestDraft(t *testing.T) {
-	tk, err := tokenizer.Load("nano/tokenizer.json")
-	if err != nil {
+func TestPreparingTwiceIsPreparingOnce(t *testing.T) {
+	e := nanoEvaluator(t, form{small: true})
+	s := reward.Sample{Image: rewardtest.Picture(1, 64, 64), Prompt: "a"}
+	if err := e.Prepare(t.Context(), &s); err != nil {
 		t.Fatal(err)
 	}
-	d := newDraft(tk, 1536)
-	w := places(tk)
-	for i, p := range w {
-		t.Logf("%d %q digit %d guesses %d next same %d", i, tk.Decode([]int32{p.id}, false), p.digit, d.lengths[i], d.next[i*d.width+int(d.classes[p.id])])
-	}
-	cs := readCases(t)
-	for _, c := range cs {
-		s, steps, at := int64(0), 0, 0
-		ids := c.GeneratedIDs
-		s = d.next[int(s)*d.width+int(d.classes[ids[0]])]
-		for at = 1; at < len(ids); {
-			n := 0
-			for n < int(d.lengths[s]) && at+n < len(ids) && d.guesses[int(s)*d.longest+n] == int64(ids[at+n]) {
-				n++
-			}
-			if at+n >= len(ids) {
-				n--
-			}
-			s = d.next[(int(s)+n)*d.width+int(d.classes[ids[at+n]])]
-			at += n + 1
-			steps++
-		}
-		t.Log(c.Name, len(ids), "steps", steps, "longest", d.longest)
+	first := s.Prepared
+	if err := e.Prepare(t.Context(), &s); err != nil || s.Prepared != first {
+		t.Errorf("prepared anew, %v", err)
 	}
 }

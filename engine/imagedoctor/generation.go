@@ -98,7 +98,7 @@ func (e *generation) first(hidden onnx.Value) carried {
 		logits = e.penalised(g, logits, c.seen)
 	}
 	rows := g.SizeOf(hidden, 0)
-	c.token = e.language.highest(g, logits)
+	c.token = highest(g, logits)
 	c.count = onnx.Full(g, int64(1), rows, e.batch)
 	if e.o.forced {
 		c.token = g.Squeeze(e.forcedAt(g, onnx.Full(g, int64(0), g.Concat(0, onnx.Dim{}, rows, onnx.Const(g, []int64{1}, 1)), e.batch, onnx.N(1))), 1)

@@ -90,6 +90,7 @@ func buildGraph(c Config, source initializers.Source, o graphOptions) (*onnx.Gra
 	}
 	e.inputs()
 	e.outputs()
+	e.surplus()
 	if err := errors.Join(w.Err(), g.Err()); err != nil {
 		return nil, err
 	}
@@ -144,6 +145,19 @@ func (e *evaluatorGraph) outputs() {
 		g.Output(outputFeatures, g.Cast(features, onnx.Float32))
 		g.Output(outputHidden, g.Cast(hidden, onnx.Float32))
 		g.Output(outputLogits, e.language.head(g, hidden))
+	}
+}
+
+// surplus finds blocks that the checkpoint has beyond the configuration's. Where a
+// configuration is silent and its default falls short, nothing else would tell.
+func (e *evaluatorGraph) surplus() {
+	for _, name := range []string{
+		fmt.Sprintf("visual.blocks.%d.norm1.weight", e.c.Vision.Depth),
+		fmt.Sprintf("model.layers.%d.input_layernorm.weight", e.c.NumLayers),
+	} {
+		if _, ok := e.w.Lookup(name); ok {
+			e.w.Fault(onnx.Float32, []int64{1}, "tensor %s is of a block that the configuration does not have", name)
+		}
 	}
 }
 

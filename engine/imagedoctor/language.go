@@ -102,15 +102,7 @@ func (l *language) rotation(g *onnx.Graph, imageStart int, rows onnx.Value) rota
 }
 
 // vocabulary is the number of rows of the embedding.
-func (l *language) vocabulary() int {
-	if l.c.VocabSize > 0 {
-		return l.c.VocabSize
-	}
-	if t, ok := l.w.Lookup(embeddingName); ok && len(t.Shape) == 2 {
-		return int(t.Shape[0])
-	}
-	return 0
-}
+func (l *language) vocabulary() int { return vocabulary(l.c, l.w.Lookup) }
 
 const embeddingName = "model.embed_tokens.weight"
 
@@ -130,8 +122,8 @@ func (l *language) head(g *onnx.Graph, hidden onnx.Value) onnx.Value {
 // highest is the index (R) of the largest of logits (R,vocabulary), the first
 // one where several are equal. Rows this long are slow to search in one go on a
 // GPU, so the largest of each piece is found first.
-func (l *language) highest(g *onnx.Graph, logits onnx.Value) onnx.Value {
-	vocabulary := int64(l.vocabulary())
+func highest(g *onnx.Graph, logits onnx.Value) onnx.Value {
+	vocabulary, _ := logits.Dim(1).Fixed()
 	piece := vocabulary & -vocabulary // the largest power of two that divides it
 	if piece < leastPiece || piece == vocabulary {
 		return g.ArgMax(logits, 1)

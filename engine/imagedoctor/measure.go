@@ -118,36 +118,19 @@ func newMeasuring(runtime *ort.Runtime, dir string, o MeasureOptions) (*measurin
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	config, err := LoadConfig(dir)
+	f, err := openFolder(dir)
 	if err != nil {
 		return nil, err
 	}
-	checkpoint, err := safetensors.Open(dir)
-	if err != nil {
-		return nil, fmt.Errorf("imagedoctor: %w", err)
-	}
-	t, err := readTokenizer(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := config.CheckTokens(t.TokenID); err != nil {
-		return nil, err
-	}
-	e := &Evaluator{
-		config: config, tokenizer: t, imageStart: len(t.Encode(promptHead)),
-		options: Options{Provider: o.Providers[0], RepetitionPenalty: 1, MaxNewTokens: o.NewTokens},
-	}
-	if !o.OneByOne {
-		e.draft = newDraft(t, (&language{w: newWeights(nil, checkpoint), c: config}).vocabulary())
-	}
-	if least := e.imageStart + config.imageTokens() + 1; o.PromptTokens < least {
+	e := f.evaluator(Options{Provider: o.Providers[0], RepetitionPenalty: 1, MaxNewTokens: o.NewTokens, OneByOne: o.OneByOne})
+	if least := e.imageStart + e.config.imageTokens() + 1; o.PromptTokens < least {
 		return nil, fmt.Errorf("imagedoctor: measuring: prompts of %d tokens, the least is %d", o.PromptTokens, least)
 	}
 	m := &measuring{
-		o: o, runtime: runtime, checkpoint: checkpoint, e: e, form: e.form(), rng: rand.New(rand.NewPCG(1, 2)),
+		o: o, runtime: runtime, checkpoint: f.checkpoint, e: e, form: e.form(), rng: rand.New(rand.NewPCG(1, 2)),
 	}
 	m.form.forced = true
-	if m.graph, err = buildGraph(config, checkpoint, m.form); err != nil {
+	if m.graph, err = buildGraph(e.config, f.checkpoint, m.form); err != nil {
 		return nil, err
 	}
 	return m, nil

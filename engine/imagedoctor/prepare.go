@@ -70,16 +70,16 @@ func (e *Evaluator) prefix(m reward.Mode) string {
 	return Prefix(m)
 }
 
-// batch joins prepared samples.
+// batch joins prepared samples of one mode.
 func (e *Evaluator) batch(mode reward.Mode, ready []*prepared) batch {
 	side := int64(e.config.ImageSide())
 	pictures := make([]uint8, 0, int64(len(ready))*side*side*3)
 	b := batch{maxTokens: e.options.MaxNewTokens, penalty: e.options.RepetitionPenalty}
 	if b.maxTokens == 0 {
-		b.maxTokens = DefaultMaxNewTokens(modeOr(mode))
+		b.maxTokens = DefaultMaxNewTokens(mode)
 	}
 	if e.draft != nil {
-		b.state = e.draft.start(e.tokenizer.Encode(e.prefix(modeOr(mode))))
+		b.state = e.draft.start(e.tokenizer.Encode(e.prefix(mode)))
 	}
 	for _, p := range ready {
 		b.prompts = append(b.prompts, p.prompt)
@@ -101,16 +101,18 @@ func (e *Evaluator) result(mode reward.Mode, p *prepared, out []ort.Tensor, r in
 	}
 	text := p.prefix + e.tokenizer.Decode(ids, false)
 	height, width := int(out[1].Shape[2]), int(out[1].Shape[3])
-	maps := out[1].Float32s()[r*kinds*height*width : (r+1)*kinds*height*width]
+	// Both maps end where they end: nobody's append may reach into the other's.
+	size := height * width
+	maps := out[1].Float32s()[r*kinds*size : (r+1)*kinds*size : (r+1)*kinds*size]
 	scores, missing := ParseAnswer(text)
 	result := reward.Result{
 		Scores: scores, Missing: missing,
-		Misalignment: reward.Heatmap{Height: height, Width: width, Data: maps[:height*width]},
-		Artifact:     reward.Heatmap{Height: height, Width: width, Data: maps[height*width:]},
+		Misalignment: reward.Heatmap{Height: height, Width: width, Data: maps[:size:size]},
+		Artifact:     reward.Heatmap{Height: height, Width: width, Data: maps[size:]},
 		Text:         text,
 		Trace:        reward.Trace{InputIDs: p.ids, GeneratedIDs: ids},
 	}
-	if modeOr(mode) == reward.ModeThink {
+	if mode == reward.ModeThink {
 		result.Boxes = ParseBoxes(text)
 	}
 	return result

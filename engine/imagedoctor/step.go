@@ -41,7 +41,7 @@ func (s *step) predict(hidden onnx.Value) {
 	if s.o.penalty {
 		logits = s.penalised(g, logits, s.seenInWindow())
 	}
-	s.predicted = s.perRow(s.language.highest(g, logits))
+	s.predicted = s.perRow(highest(g, logits))
 	if s.o.forced {
 		s.predicted = s.forcedAt(g, s.places)
 	}

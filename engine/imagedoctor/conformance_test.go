@@ -1,0 +1,13 @@
+package imagedoctor
+
+import (
+	"testing"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/rewardtest"
+)
+
+func TestImageDoctorIsAnEvaluator(t *testing.T) {
+	e := loadSmall(t, nil, Options{MaxNewTokens: 24}) // enough for scores
+	rewardtest.Run(t, func() reward.Evaluator { return e })
+}

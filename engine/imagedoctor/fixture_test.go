@@ -1,0 +1,241 @@
+package imagedoctor
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/ort/orttest"
+	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/internal/npy"
+	"github.com/denseflow/densereward/reward"
+)
+
+// refCase is what the reference computes for one picture with the nano weights,
+// in float32 on a CPU, without a forced start of the answer.
+type refCase struct {
+	Name         string  `json:"name"`
+	Prompt       string  `json:"prompt"`
+	InputIDs     []int32 `json:"input_ids"` // not in penalty.json
+	GeneratedIDs []int32 `json:"generated_ids"`
+	Text         string  `json:"text"`
+
+	// The positions of three prompt tokens: temporal, row, column.
+	PositionTail       [3]int `json:"position_ids_tail"`
+	PositionImageFirst [3]int `json:"position_ids_image_first"`
+	PositionImageLast  [3]int `json:"position_ids_image_last"`
+}
+
+const casesDir = "testdata/cases"
+
+func readCases(t testing.TB, file string) []refCase {
+	t.Helper()
+	var cases []refCase
+	loadJSON(t, filepath.Join(casesDir, file), &cases)
+	if len(cases) != 6 {
+		t.Fatalf("%s has %d cases, not 6", file, len(cases))
+	}
+	return cases
+}
+
+// readArrays reads an archive of the reference's arrays.
+func readArrays(t testing.TB, file string) map[string][]float32 {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(casesDir, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrays, err := npy.ReadZip(bytes.NewReader(data), int64(len(data)), 1<<26)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]float32{}
+	for name, a := range arrays {
+		if out[name], err = a.Float32s(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// refSamples are the reference's cases with their pictures.
+func refSamples(t testing.TB) ([]refCase, []reward.Sample) {
+	t.Helper()
+	cases := readCases(t, "cases.json")
+	samples := make([]reward.Sample, len(cases))
+	for i, c := range cases {
+		data, err := os.ReadFile(filepath.Join(casesDir, c.Name+".png"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		image, err := pixels.Decode(data, pixels.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		samples[i] = reward.Sample{Image: (*reward.Image)(image), Prompt: c.Prompt}
+	}
+	return cases, samples
+}
+
+// form is a way to run the nano checkpoint. The zero value guesses along the
+// wording of answers that begin as the model likes, like the reference's.
+type form struct {
+	prefixed bool    // with the published start of the answer
+	oneByOne bool    // without guessing
+	penalty  float64 // 0 for none
+	small    bool    // with pictures of 5x5 image tokens, which take little time
+}
+
+// loaded are the evaluators that tests share: loading one takes longer than most
+// tests. They stay open until the process ends.
+var loaded struct {
+	sync.Mutex
+	evaluators map[form]*Evaluator
+}
+
+// nanoEvaluator is the evaluator of a form on the CPU, shared by all tests.
+func nanoEvaluator(t testing.TB, f form) *Evaluator {
+	t.Helper()
+	loaded.Lock()
+	defer loaded.Unlock()
+	if e, ok := loaded.evaluators[f]; ok {
+		return e
+	}
+	e, err := Load(orttest.Open(t), f.folder(t), f.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if loaded.evaluators == nil {
+		loaded.evaluators = map[form]*Evaluator{}
+	}
+	loaded.evaluators[f] = e
+	return e
+}
+
+func (f form) options() Options {
+	o := Options{OneByOne: f.oneByOne, RepetitionPenalty: f.penalty}
+	if !f.prefixed {
+		o.Prefix = new(string)
+	}
+	return o
+}
+
+// folder is that of the checkpoint in this form.
+func (f form) folder(t testing.TB) string {
+	t.Helper()
+	if !f.small {
+		return "nano"
+	}
+	// The largest square below 20000 pixels that 28 divides has a side of 140.
+	return linked(t, map[string]string{preprocessorFile: `{"max_pixels": 20000}`})
+}
+
+// linked is a folder of links to the nano checkpoint's files, with the given
+// files in place of some of them. An empty content leaves the file out.
+func linked(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	names, err := filepath.Glob("nano/*.*s*o*") // .json and .safetensors
+	if err != nil || len(names) != 6 {
+		t.Fatalf("the nano checkpoint has the files %v, %v", names, err)
+	}
+	for _, name := range names {
+		target, err := filepath.Abs(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, replaced := files[filepath.Base(name)]; replaced {
+			continue
+		}
+		if err := os.Symlink(target, filepath.Join(dir, filepath.Base(name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, content := range files {
+		if content == "" {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// evaluate is Evaluate where no sample may fail.
+func evaluate(t testing.TB, e *Evaluator, samples []reward.Sample) []reward.Result {
+	t.Helper()
+	results, err := e.Evaluate(t.Context(), samples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return whole(t, results)
+}
+
+// generate is evaluate of one batch of a mode with at most most new tokens.
+func generate(t testing.TB, e *Evaluator, mode reward.Mode, samples []reward.Sample, most int) []reward.Result {
+	t.Helper()
+	ready := make([]*prepared, len(samples))
+	for i := range samples {
+		s := samples[i]
+		s.Mode = mode
+		if err := e.Prepare(t.Context(), &s); err != nil {
+			t.Fatal(err)
+		}
+		ready[i] = s.Prepared.(*prepared)
+	}
+	return answer(t, e, mode, ready, most)
+}
+
+// answer is generate of samples that are prepared.
+func answer(t testing.TB, e *Evaluator, mode reward.Mode, ready []*prepared, most int) []reward.Result {
+	t.Helper()
+	b := e.batch(mode, ready)
+	b.maxTokens = most
+	out, err := e.session.Run(t.Context(), b.inputs(e.inputs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := make([]reward.Result, len(ready))
+	for i, p := range ready {
+		results[i] = e.result(mode, p, out, i)
+	}
+	return whole(t, results)
+}
+
+// whole is results, none of which may be an error.
+func whole(t testing.TB, results []reward.Result) []reward.Result {
+	t.Helper()
+	for i, r := range results {
+		if r.Err != nil {
+			t.Fatalf("sample %d: %v", i, r.Err)
+		}
+	}
+	return results
+}
+
+// heatmaps are those of a result by the names that the reference gives them.
+func heatmaps(r reward.Result) map[string]reward.Heatmap {
+	return map[string]reward.Heatmap{"misalignment": r.Misalignment, "artifact": r.Artifact}
+}
+
+// String tells the form, for the names of tests.
+func (f form) String() string {
+	return fmt.Sprintf("prefixed %t, one by one %t, penalty %g, small %t", f.prefixed, f.oneByOne, f.penalty, f.small)
+}
+
+// answerTensors are outputs of the graph for one row that said text.
+func answerTensors(e *Evaluator, text string) []ort.Tensor {
+	var ids []int64
+	for _, id := range e.tokenizer.Encode(text) {
+		ids = append(ids, int64(id))
+	}
+	return []ort.Tensor{
+		ort.Int64s([]int64{1, int64(len(ids))}, ids),
+		ort.Float32s([]int64{1, kinds, 1, 1}, make([]float32, kinds)),
+	}
+}

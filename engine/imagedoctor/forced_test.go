@@ -1,0 +1,187 @@
+package imagedoctor
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/ort/orttest"
+	"github.com/denseflow/densereward/engine/safetensors"
+)
+
+// dictation is the evaluator with answers that are dictated to it: what the model
+// predicts is replaced, everything else is done.
+type dictation struct {
+	config  Config
+	draft   *draft
+	session *ort.Session
+	inputs  []string
+}
+
+func newDictation(t *testing.T, f form) *dictation {
+	t.Helper()
+	dir := f.folder(t)
+	config, err := LoadConfig(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkpoint, err := safetensors.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &dictation{config: config}
+	tokens := loadTokenizer(t)
+	o := graphOptions{
+		dtype: onnx.Float32, heads: onnx.Float32, forced: true, penalty: f.penalty != 0, imageStart: len(tokens.Encode(promptHead)),
+	}
+	if !f.oneByOne {
+		d.draft = newDraft(tokens, config.VocabSize)
+		o.draft = d.draft
+	}
+	g, err := buildGraph(config, checkpoint, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	model, err := g.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.inputs = g.InputNames()
+	d.session, err = orttest.Open(t).NewSession(model, d.inputs, g.OutputNames(), ort.SessionOptions{InitializersDir: checkpointFolder(t, checkpoint)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.session.Close() })
+	return d
+}
+
+// checkpointFolder is where the shards lie.
+func checkpointFolder(t *testing.T, c *safetensors.Checkpoint) string {
+	t.Helper()
+	dir, err := weightsFolder(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// take dictates answers to questions, from a state of the draft on. It returns
+// the tokens of each row and all heatmaps.
+func (d *dictation) take(t *testing.T, questions []*prepared, answers [][]int32, state int64, most int) (tokens [][]int32, maps []float32) {
+	t.Helper()
+	b := batch{maxTokens: most, penalty: 1.05, state: state}
+	side := int64(d.config.ImageSide())
+	var pictures []uint8
+	for _, q := range questions {
+		b.prompts = append(b.prompts, q.prompt)
+		pictures = append(pictures, q.picture...)
+	}
+	b.pictures = ort.Uint8s([]int64{int64(len(questions)), side, side, 3}, pictures)
+	var forced []int64
+	for _, answer := range answers {
+		for _, id := range answer {
+			forced = append(forced, int64(id))
+		}
+	}
+	b.forced = ort.Int64s([]int64{int64(len(answers)), int64(len(answers[0]))}, forced)
+	out, err := d.session.Run(t.Context(), b.inputs(d.inputs))
+	if err != nil {
+		t.Fatalf("answers %v from state %d, at most %d tokens: %v", answers, state, most, err)
+	}
+	length := int(out[0].Shape[1])
+	for r := range answers {
+		var row []int32
+		for _, id := range out[0].Int64s()[r*length : (r+1)*length] {
+			row = append(row, int32(id))
+		}
+		tokens = append(tokens, row)
+	}
+	return tokens, out[1].Float32s()
+}
+
+// heard is what must come of a dictated answer: its tokens up to its end or the
+// limit, then the end token for as long as other rows go on.
+func (d *dictation) heard(answer []int32, most, length int) []int32 {
+	var want []int32
+	for _, id := range answer[:min(most, len(answer))] {
+		want = append(want, id)
+		if d.config.IsEOS(id) {
+			break
+		}
+	}
+	for len(want) < length {
+		want = append(want, d.config.EOSTokenIDs[0])
+	}
+	return want
+}
+
+// randomAnswer is made of pieces of the wording, of single tokens that occur
+// again and again, and of anything.
+func (d *dictation) randomAnswer(rng *rand.Rand, wording []int32, length int) []int32 {
+	var answer []int32
+	for len(answer) < length {
+		switch rng.IntN(6) {
+		case 0, 1, 2:
+			from := rng.IntN(len(wording))
+			answer = append(answer, wording[from:from+rng.IntN(len(wording)-from)]...)
+		case 3: // token 0 is what fills up a row of guesses
+			answer = append(answer, slices.Repeat([]int32{[]int32{0, 15, d.config.MisalignmentTokenID}[rng.IntN(3)]}, 1+rng.IntN(40))...)
+		case 4:
+			answer = append(answer, int32(rng.IntN(d.config.VocabSize)))
+		case 5:
+			answer = append(answer, []int32{
+				d.config.MisalignmentTokenID, d.config.ArtifactTokenID, int32(d.config.VocabSize - 1),
+			}[rng.IntN(3)])
+		}
+	}
+	answer = answer[:length]
+	for i, id := range answer { // rows end rarely, or nothing would be left to see
+		if d.config.IsEOS(id) && rng.IntN(4) > 0 {
+			answer[i] = 0
+		}
+	}
+	return answer
+}
+
+// Whatever an answer says, steps of several tokens must give the tokens and
+// heatmaps of steps of one, whether guesses are right, wrong or right by chance.
+func TestGuessesChangeNoAnswer(t *testing.T) {
+	for name, penalty := range map[string]float64{"without a penalty": 0, "with a penalty": 1.05} {
+		t.Run(name, func(t *testing.T) {
+			guessing := newDictation(t, form{small: true, penalty: penalty})
+			slow := newDictation(t, form{small: true, penalty: penalty, oneByOne: true})
+			tokens := loadTokenizer(t)
+			wording := tokens.Encode(answerPrefix + answerForm)
+			rng := rand.New(rand.NewPCG(3, 9))
+			for round := range 12 {
+				rows, length := 1+rng.IntN(3), 1+rng.IntN(90)
+				most := 1 + rng.IntN(length)
+				var questions []*prepared
+				var answers [][]int32
+				for range rows {
+					questions = append(questions, randomQuestion(rng, guessing.config, tokens))
+					answers = append(answers, guessing.randomAnswer(rng, wording, length))
+				}
+				state := int64(rng.IntN(len(guessing.draft.lengths)))
+				got, gotMaps := guessing.take(t, questions, answers, state, most)
+				want, wantMaps := slow.take(t, questions, answers, 0, most)
+				for r := range answers {
+					heard := guessing.heard(answers[r], most, len(want[r]))
+					if !slices.Equal(want[r], heard) {
+						t.Errorf("round %d row %d: a token a step heard %v, dictated %v", round, r, want[r], heard)
+					}
+					if !slices.Equal(got[r], heard) {
+						t.Errorf("round %d row %d: guessing heard %v, dictated %v", round, r, got[r], heard)
+					}
+				}
+				bound{mean: sameHeatmaps, max: sameHeatmaps}.hold(t, fmt.Sprintf("round %d: heatmaps", round), gotMaps, wantMaps)
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}

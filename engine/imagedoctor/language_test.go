@@ -1,0 +1,130 @@
+package imagedoctor
+
+import (
+	"math"
+	"testing"
+
+	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/ort/orttest"
+	"github.com/denseflow/densereward/internal/numtest"
+)
+
+// rotationTable runs the graph's table of the language model's rotation.
+func rotationTable(t *testing.T, c Config, imageStart, rows int) (cos, sin []float32) {
+	t.Helper()
+	g := onnx.New("rotation")
+	count := g.Input("rows", onnx.Int64, onnx.Shape{})
+	l := &language{c: c, dtype: onnx.Float32}
+	r := l.rotation(g, imageStart, count)
+	g.Output("cos", r.cos)
+	g.Output("sin", r.sin)
+	model, err := g.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := orttest.Open(t).NewSession(model, g.InputNames(), g.OutputNames(), ort.SessionOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	out, err := s.Run(t.Context(), []ort.Tensor{ort.Int64s(nil, []int64{int64(rows)})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out[0].Float32s(), out[1].Float32s()
+}
+
+// turned checks that a row of the table turns by a position on three axes.
+func turned(t *testing.T, what string, c Config, cos, sin []float32, row int, position [3]int) {
+	t.Helper()
+	half := c.HeadDim / 2
+	at := 0
+	for axis, width := range c.MRopeSection {
+		for range width {
+			angle := float64(position[axis]) * math.Pow(c.RopeTheta, -float64(2*at)/float64(c.HeadDim))
+			// The reference's angles are float32, of up to 400 radians.
+			tolerance := numtest.Tolerance{Abs: 4e-5}
+			numtest.Value(t, what, cos[row*half+at], math.Cos(angle), tolerance)
+			numtest.Value(t, what, sin[row*half+at], math.Sin(angle), tolerance)
+			at++
+		}
+	}
+}
+
+// A token's index tells its positions: before the picture, in it and behind it.
+func TestPositionsAreTheReferences(t *testing.T) {
+	c, err := LoadConfig("nano")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const units = 18
+	for _, want := range readCases(t, "cases.json") {
+		first := want.PositionImageFirst[0]
+		last := first + units*units - 1
+		rows := len(want.InputIDs) + 100
+		cos, sin := rotationTable(t, c, first, rows)
+		if len(cos) != rows*c.HeadDim/2 {
+			t.Fatalf("%d cosines for %d tokens", len(cos), rows)
+		}
+		if want.InputIDs[first] != c.ImageTokenID || want.InputIDs[last] != c.ImageTokenID || want.InputIDs[last+1] == c.ImageTokenID {
+			t.Fatalf("%s: the picture does not stand at %d to %d", want.Name, first, last)
+		}
+		turned(t, want.Name+": first token", c, cos, sin, 0, [3]int{})
+		turned(t, want.Name+": before the picture", c, cos, sin, first-1, [3]int{first - 1, first - 1, first - 1})
+		turned(t, want.Name+": begin of the picture", c, cos, sin, first, want.PositionImageFirst)
+		turned(t, want.Name+": row 5 and column 7", c, cos, sin, first+5*units+7, [3]int{first, first + 5, first + 7})
+		turned(t, want.Name+": end of the picture", c, cos, sin, last, want.PositionImageLast)
+		turned(t, want.Name+": behind the picture", c, cos, sin, last+1, [3]int{first + units, first + units, first + units})
+		turned(t, want.Name+": last token", c, cos, sin, len(want.InputIDs)-1, want.PositionTail)
+		next := want.PositionTail[0] + 100
+		turned(t, want.Name+": hundredth token of the answer", c, cos, sin, rows-1, [3]int{next, next, next})
+	}
+}
+
+// The largest logit is searched for piece by piece; the first of several stands.
+func TestTheHighestLogitIsTheFirstOfTheLargest(t *testing.T) {
+	for name, test := range map[string]struct{ vocabulary, rows int }{
+		"a vocabulary of one piece":    {256, 3},
+		"a vocabulary of many pieces":  {1536, 3},
+		"the released vocabulary":      {151936, 2},
+		"one that no power divides":    {1537, 3},
+		"one of pieces that are small": {1536 + 8, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := onnx.New("highest")
+			in := g.Input("logits", onnx.Float32, onnx.Shape{onnx.Sym("rows"), onnx.N(int64(test.vocabulary))})
+			g.Output("index", highest(g, in))
+			model, err := g.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := orttest.Open(t).NewSession(model, g.InputNames(), g.OutputNames(), ort.SessionOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			v := test.vocabulary
+			logits := make([]float32, test.rows*v)
+			for i := range logits {
+				logits[i] = -float32(i%97) - 1
+			}
+			// Rows whose largest is last, first, and twice, in two pieces.
+			want := []int64{int64(v - 1), 0, int64(v / 3)}
+			logits[v-1] = 5
+			logits[v] = 5
+			if test.rows > 2 {
+				logits[2*v+v/3], logits[2*v+v/2] = 5, 5
+			}
+			out, err := s.Run(t.Context(), []ort.Tensor{ort.Float32s([]int64{int64(test.rows), int64(v)}, logits)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, got := range out[0].Int64s() {
+				if got != want[i] {
+					t.Errorf("row %d: %d, want %d", i, got, want[i])
+				}
+			}
+		})
+	}
+}
