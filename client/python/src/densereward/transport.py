@@ -164,6 +164,9 @@ class Transport:
             body = response.read(self._max_response + 1)
             if len(body) > self._max_response:
                 raise InvalidResponse(f"{self.address}: the answer exceeds {self._max_response} bytes")
+            if response.length_remaining:
+                # A server that died while it answered; urllib3 1.26 would not say.
+                raise http.client.IncompleteRead(body, response.length_remaining)
             response.release_conn()
         finally:
             if response.connection is not None:
