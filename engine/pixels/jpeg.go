@@ -21,7 +21,6 @@ type jpegDecoder struct {
 	mcusX, mcusY  int // MCUs of an interleaved scan
 
 	quant    [4]jpegQuant
-	dc, ac   [4]jpegHuffman
 	interval int // MCUs between restart markers, 0 for none
 	scans    int
 
@@ -75,6 +74,18 @@ type jpegMemory struct {
 	coefficients [4][]jpegCoefficients
 	rows         [4][]uint8 // upsampled
 	sums         [4][]int16
+	huffman      *jpegTables
+}
+
+// jpegTables are the Huffman tables, 37 KB, of a file.
+type jpegTables struct{ dc, ac [4]jpegHuffman }
+
+// huffman is the tables of the file, made when they are first needed.
+func (j *jpegDecoder) huffman() *jpegTables {
+	if j.memory.huffman == nil {
+		j.memory.huffman = new(jpegTables)
+	}
+	return j.memory.huffman
 }
 
 // corruptJPEG is an ErrCorrupt.
@@ -90,6 +101,11 @@ func unsupportedJPEG(format string, args ...any) error {
 // reset prepares j for a file and keeps its memory.
 func (j *jpegDecoder) reset(data []byte) {
 	*j = jpegDecoder{data: data, memory: j.memory, components: j.components[:0]}
+	if t := j.memory.huffman; t != nil {
+		for i := range t.dc {
+			t.dc[i].set, t.ac[i].set = false, false
+		}
+	}
 }
 
 // decode decodes the whole file.

@@ -116,9 +116,9 @@ func (j *jpegDecoder) readHuffman(body []byte) error {
 		if total > 256 || len(body) < 17+total {
 			return corruptJPEG("huffman table of %d codes in %d bytes", total, len(body)-17)
 		}
-		table := &j.ac[id]
+		table := &j.huffman().ac[id]
 		if class == 0 {
-			table = &j.dc[id]
+			table = &j.huffman().dc[id]
 			for _, symbol := range body[17 : 17+total] {
 				if symbol > 15 {
 					return corruptJPEG("huffman table %d: DC difference of %d bits", id, symbol)

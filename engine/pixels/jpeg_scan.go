@@ -98,7 +98,7 @@ func (j *jpegDecoder) selectComponent(id, tables uint8, band jpegBand) (*jpegCom
 		if tables>>4 > 3 || tables&15 > 3 {
 			return nil, corruptJPEG("component %d: huffman tables %d and %d", id, tables>>4, tables&15)
 		}
-		c.dc, c.ac, c.pred = &j.dc[tables>>4], &j.ac[tables&15], 0
+		c.dc, c.ac, c.pred = &j.huffman().dc[tables>>4], &j.huffman().ac[tables&15], 0
 		if band.first == 0 && band.high == 0 && !c.dc.set || band.last > 0 && !c.ac.set {
 			return nil, corruptJPEG("component %d: undefined huffman table", id)
 		}

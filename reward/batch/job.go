@@ -18,12 +18,17 @@ type Job struct {
 	// be nil if Sample.Image is set.
 	Load func(ctx context.Context) (*reward.Image, error)
 
+	// Source, if not nil, is the file that Load decodes. It then stands for the
+	// pixels in the cache, which is asked before the file is decoded: a hit
+	// costs no decoding, and a miss no hash of the pixels.
+	Source []byte
+
 	// Bytes is what the sample holds in memory until it is answered, encoded
 	// and decoded together.
 	Bytes int64
 
 	// Release, if not nil, is called exactly once, when the Scheduler has let
-	// go of Sample and Load, whatever became of them. After a deadline that may
+	// go of Sample, Source and Load, whatever became of them. After a deadline that may
 	// be later than Score's return: an evaluator may still be reading the
 	// picture. It must be quick and must not call the Scheduler.
 	Release func()
@@ -93,6 +98,7 @@ func newRequest(ctx context.Context, jobs []Job, now time.Time) (*request, []wor
 		*w = work{
 			sample:  jobs[i].Sample,
 			load:    jobs[i].Load,
+			source:  jobs[i].Source,
 			release: jobs[i].Release,
 			bytes:   jobs[i].Bytes,
 			samples: 1,

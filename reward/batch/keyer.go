@@ -14,7 +14,7 @@ import (
 // pictures apart.
 type key [sha256.Size]byte
 
-// keyer makes keys. Pixels are hashed by AES-256-GMAC under a secret of this
+// keyer makes keys. Pictures are hashed by AES-256-GMAC under a secret of this
 // process: whoever does not know it can make two pictures of n bytes collide
 // with a chance of n/16 in 2^128 and no better, and never sees a tag to learn it
 // from. It takes 0.07 ms for a picture of 512x512, BLAKE3 0.24 ms, SHA-256 with
@@ -39,17 +39,26 @@ func newKeyer(fingerprint string) *keyer {
 	return &keyer{mac, fingerprint}
 }
 
-// key hashes all that an answer depends on: checkpoint, mode, prompt and
-// pixels. Each part of unknown length is preceded by its length, so that no
-// two different samples feed the hash the same bytes.
-func (k *keyer) key(s *reward.Sample) key {
+// pixelKey hashes all that an answer depends on: checkpoint, mode, prompt and
+// pixels.
+func (k *keyer) pixelKey(s *reward.Sample) key {
+	return k.key(s, s.Image.Width, s.Image.Height, s.Image.Pix)
+}
+
+// fileKey is the same for a picture whose file gives the pixels.
+func (k *keyer) fileKey(s *reward.Sample, file []byte) key { return k.key(s, -1, -1, file) }
+
+// key hashes its arguments. Each part of unknown length is preceded by its
+// length, and no pixels have a width of -1, so that no two different samples feed
+// the hash the same bytes.
+func (k *keyer) key(s *reward.Sample, width, height int, picture []byte) key {
 	var head []byte
 	for _, part := range []string{k.fingerprint, string(s.Mode), s.Prompt} {
 		head = binary.LittleEndian.AppendUint64(head, uint64(len(part)))
 		head = append(head, part...)
 	}
-	head = binary.LittleEndian.AppendUint64(head, uint64(s.Image.Width))
-	head = binary.LittleEndian.AppendUint64(head, uint64(s.Image.Height))
+	head = binary.LittleEndian.AppendUint64(head, uint64(width))
+	head = binary.LittleEndian.AppendUint64(head, uint64(height))
 	var nonce [12]byte // one for all: tags stay here
-	return sha256.Sum256(k.mac.Seal(head, nonce[:], nil, s.Image.Pix))
+	return sha256.Sum256(k.mac.Seal(head, nonce[:], nil, picture))
 }

@@ -17,14 +17,15 @@ func (s *Scheduler) beginPreparing(w *work, now time.Time) {
 	go s.prepare(w)
 }
 
-// prepare is one worker's job: decode, ask the cache, do the host's share.
+// prepare is one worker's job: decode, ask the cache, do the host's share. The
+// cache is asked first if the file tells what the pixels are.
 func (s *Scheduler) prepare(w *work) {
+	if s.cache != nil && w.source != nil && s.settledByKey(w, s.keyer.fileKey(&w.sample, w.source)) {
+		return
+	}
 	err := contain("load", func() error { return load(w) })
-	if err == nil && s.cache != nil {
-		k := s.keyer.key(&w.sample)
-		if s.settledByKey(w, k) {
-			return
-		}
+	if err == nil && s.cache != nil && w.source == nil && s.settledByKey(w, s.keyer.pixelKey(&w.sample)) {
+		return
 	}
 	if err == nil && s.preparer != nil {
 		err = contain("prepare", func() error { return s.preparer.Prepare(w.ctx, &w.sample) })

@@ -284,7 +284,7 @@ func (s *Scheduler) finish(w *work) {
 	if w.release != nil {
 		w.release()
 	}
-	w.sample, w.load, w.release = reward.Sample{}, nil, nil
+	w.sample, w.source, w.load, w.release = reward.Sample{}, nil, nil, nil
 	s.samples -= w.samples
 	s.bytes -= w.bytes
 	s.checkDrained()

@@ -22,6 +22,7 @@ const (
 type work struct {
 	sample  reward.Sample
 	load    func(ctx context.Context) (*reward.Image, error)
+	source  []byte
 	release func()
 	bytes   int64
 	samples int // how much of the queue's limit it takes: its own and joined tickets

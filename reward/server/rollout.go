@@ -135,6 +135,7 @@ func (r *rollout) job(i int, b *body) batch.Job {
 			return image, err
 		}
 	case p.image == nil:
+		j.Source = p.sent.Encoded
 		var decoded *reward.Image
 		j.Load = func(context.Context) (_ *reward.Image, err error) {
 			decoded, err = r.decode(p)
