@@ -20,6 +20,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/denseflow/densereward/internal/loadgen"
@@ -36,6 +38,7 @@ type options struct {
 	workers  int
 	cache    int64
 	quiet    float64
+	only     string
 	serve    string
 }
 
@@ -50,6 +53,7 @@ func main() {
 	flag.IntVar(&o.workers, "workers", 2, "worker processes of gunicorn")
 	flag.Int64Var(&o.cache, "cache", 256<<20, "bytes of densereward's result cache, which no request here finds anything in; 0 turns it off")
 	flag.Float64Var(&o.quiet, "quiet", 1, "share of the machine that others may take: wait until they take no more, and measure again, up to 20 times, if they took more meanwhile")
+	flag.StringVar(&o.only, "only", "", "measure only where server and form, as in \"densereward jpeg\", hold this")
 	flag.StringVar(&o.serve, "serve", "", "be the densereward server, on this address (the program calls itself so)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -81,6 +85,12 @@ func compare(ctx context.Context, o options) error {
 	}
 	var rows []row
 	for _, c := range contestants(o, python) {
+		c.forms = slices.DeleteFunc(c.forms, func(f loadgen.Form) bool {
+			return !strings.Contains(c.name+" "+string(f), o.only)
+		})
+		if len(c.forms) == 0 {
+			continue
+		}
 		fmt.Fprintf(os.Stderr, "%s ...\n", c.name)
 		more, err := c.measure(ctx, o, photographs)
 		if err != nil {
