@@ -12,22 +12,18 @@ type LoopBody func(g *Graph, turn Value, carried []Value) (again Value, next, co
 // for which shapes gives a symbol may change from turn to turn. shapes may be
 // nil, or nil for a value whose shape stays. It returns the carried values after
 // the last turn, then the collected ones stacked along a new first dimension
-// called turns.
+// called turns. body is called once, also after a mistake, so that there are as
+// many results then, all invalid.
 func (g *Graph) Loop(limit, start Value, initial []Value, shapes []Shape, turns Dim, body LoopBody) []Value {
-	failed := make([]Value, len(initial))
-	if !g.need("Loop", initial...) || !g.scalar("Loop", limit, Int64) || !g.scalar("Loop", start, Bool) {
-		return failed
-	}
+	ok := g.need("Loop", initial...) && g.scalar("Loop", limit, Int64) && g.scalar("Loop", start, Bool)
 	b := newGraph(g.root, g, g.unique("loop"))
 	turn := b.input(g.unique(b.name+"/turn"), Int64, Shape{})
 	b.input(g.unique(b.name+"/again"), Bool, Shape{})
-	carried, ok := b.carry(initial, shapes)
-	if !ok {
-		return failed
-	}
+	carried := make([]Value, len(initial))
+	ok = ok && b.carry(carried, initial, shapes)
 	again, next, collected := body(b, turn, carried)
-	failed = append(failed, make([]Value, len(collected))...)
-	if !g.need("Loop", append(next[:len(next):len(next)], collected...)...) || !g.scalar("Loop", again, Bool) ||
+	failed := make([]Value, len(initial)+len(collected))
+	if !ok || !g.need("Loop", append(next[:len(next):len(next)], collected...)...) || !g.scalar("Loop", again, Bool) ||
 		!g.carriedOn(initial, carried, next) {
 		return failed
 	}
@@ -50,8 +46,7 @@ func (g *Graph) Loop(limit, start Value, initial []Value, shapes []Shape, turns 
 
 // carry makes the carried values inputs of the body g, with the shapes that they
 // have from the second turn on.
-func (g *Graph) carry(initial []Value, shapes []Shape) ([]Value, bool) {
-	carried := make([]Value, len(initial))
+func (g *Graph) carry(carried, initial []Value, shapes []Shape) bool {
 	for i, v := range initial {
 		shape := v.shape
 		if i < len(shapes) && shapes[i] != nil {
@@ -59,17 +54,17 @@ func (g *Graph) carry(initial []Value, shapes []Shape) ([]Value, bool) {
 		}
 		if len(shape) != len(v.shape) {
 			g.Fail("Loop: carried value %d has shape %v and then %v", i, v.shape, shape)
-			return nil, false
+			return false
 		}
 		for j, d := range shape {
 			if _, fixed := d.Fixed(); fixed && d != v.shape[j] {
 				g.Fail("Loop: dimension %d of carried value %d is %v and then %v", j, i, v.shape[j], d)
-				return nil, false
+				return false
 			}
 		}
 		carried[i] = g.input(g.unique(g.name+"/carried"), v.dtype, shape)
 	}
-	return carried, true
+	return true
 }
 
 // carriedOn reports whether next can take the place of carried: the same types,

@@ -16,9 +16,19 @@ func always(next func(g *onnx.Graph, turn onnx.Value, in []onnx.Value) (next, co
 	}
 }
 
-func loopMistakes() []mistake {
-	three := func(s *sketch) onnx.Value { return onnx.Scalar(s.Graph, int64(3)) }
-	yes := func(s *sketch) onnx.Value { return onnx.Scalar(s.Graph, true) }
+func three(s *sketch) onnx.Value { return onnx.Scalar(s.Graph, int64(3)) }
+
+func yes(s *sketch) onnx.Value { return onnx.Scalar(s.Graph, true) }
+
+// still carries everything on as it is.
+func still(g *onnx.Graph, _ onnx.Value, in []onnx.Value) (again onnx.Value, next, collected []onnx.Value) {
+	return onnx.Scalar(g, true), in, nil
+}
+
+func loopMistakes() []mistake { return append(carriedMistakes(), bodyMistakes()...) }
+
+// carriedMistakes are those of values that pass from turn to turn.
+func carriedMistakes() []mistake {
 	with := func(shape onnx.Shape, next func(g *onnx.Graph, x onnx.Value) []onnx.Value) func(*sketch) {
 		return func(s *sketch) {
 			var shapes []onnx.Shape
@@ -46,11 +56,19 @@ func loopMistakes() []mistake {
 		{"an announced size that is a number", with(onnx.Shape{batch, n(3)}, keep), []string{"Loop", "dimension 1", "2 and then 3"}},
 		{"fewer values out than in", with(nil, func(*onnx.Graph, onnx.Value) []onnx.Value { return nil }), []string{"Loop", "1 values carried in, 0 out"}},
 		{"nothing carried on", with(nil, func(*onnx.Graph, onnx.Value) []onnx.Value { return make([]onnx.Value, 1) }), []string{"Loop", "missing"}},
+		{"a mistake inside the body", with(nil, func(g *onnx.Graph, x onnx.Value) []onnx.Value { return one(g.MatMul(x, x)) }),
+			[]string{"MatMul", "inner dimensions 2 and batch differ"}},
+	}
+}
+
+// bodyMistakes are those of a loop's conditions and of what leaves its body.
+func bodyMistakes() []mistake {
+	return []mistake{
 		{"a limit that is no scalar", func(s *sketch) {
-			s.Loop(s.in(i64, n(1)), yes(s), one(s.in(f32, batch)), nil, onnx.Dim{}, nil)
+			s.Loop(s.in(i64, n(1)), yes(s), one(s.in(f32, batch)), nil, onnx.Dim{}, still)
 		}, []string{"Loop", "int64 (1)", "scalar"}},
-		{"a limit of another type", func(s *sketch) { s.Loop(s.in(i32), yes(s), nil, nil, onnx.Dim{}, nil) }, []string{"Loop", "int32", "int64"}},
-		{"a start of numbers", func(s *sketch) { s.Loop(three(s), three(s), nil, nil, onnx.Dim{}, nil) }, []string{"Loop", "int64", "bool"}},
+		{"a limit of another type", func(s *sketch) { s.Loop(s.in(i32), yes(s), nil, nil, onnx.Dim{}, still) }, []string{"Loop", "int32", "int64"}},
+		{"a start of numbers", func(s *sketch) { s.Loop(three(s), three(s), nil, nil, onnx.Dim{}, still) }, []string{"Loop", "int64", "bool"}},
 		{"a decision for each row", func(s *sketch) {
 			row := s.in(flag, batch)
 			s.Loop(three(s), yes(s), nil, nil, onnx.Dim{}, func(*onnx.Graph, onnx.Value, []onnx.Value) (onnx.Value, []onnx.Value, []onnx.Value) {
@@ -62,8 +80,6 @@ func loopMistakes() []mistake {
 				return nil, one(turn)
 			}))
 		}, []string{"Loop", "number of turns"}},
-		{"a mistake inside the body", with(nil, func(g *onnx.Graph, x onnx.Value) []onnx.Value { return one(g.MatMul(x, x)) }),
-			[]string{"MatMul", "inner dimensions 2 and batch differ"}},
 		{"a value that leaves the body by the wrong door", func(s *sketch) {
 			var inner onnx.Value
 			s.Loop(three(s), yes(s), one(s.in(f32, batch)), nil, onnx.Dim{}, always(func(g *onnx.Graph, _ onnx.Value, in []onnx.Value) ([]onnx.Value, []onnx.Value) {
@@ -78,6 +94,24 @@ func loopMistakes() []mistake {
 				return in, nil
 			}))
 		}, []string{`output "y"`, "belongs to another graph"}},
+	}
+}
+
+func TestALoopAfterAMistakeHasItsResultsAllTheSame(t *testing.T) {
+	s := newSketch()
+	bad := s.Add(s.in(f32, n(2)), s.in(f32, n(3)))
+	first := s.Err()
+	out := s.Loop(s.in(i64), s.in(flag), []onnx.Value{bad, bad}, nil, onnx.Sym("turns"),
+		func(b *onnx.Graph, turn onnx.Value, in []onnx.Value) (again onnx.Value, next, collected []onnx.Value) {
+			return b.Less(turn, turn), in, []onnx.Value{b.Relu(in[0]), turn, turn}
+		})
+	if len(out) != 5 || s.Err() != first {
+		t.Fatalf("%d results, error %v", len(out), s.Err())
+	}
+	for i, v := range out {
+		if v.Valid() {
+			t.Errorf("result %d is %v", i, v.Shape())
+		}
 	}
 }
 

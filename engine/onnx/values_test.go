@@ -1,6 +1,7 @@
 package onnx_test
 
 import (
+	"maps"
 	"math"
 	"testing"
 
@@ -33,23 +34,20 @@ func rms(eps float64, v ...float64) float64 {
 	return math.Sqrt(sum/float64(len(v)) + eps)
 }
 
-// The conventions of operators that can be had one way or another: what is
-// transposed, which element is first, how halves round.
-func TestOperatorsKeepTheirConventions(t *testing.T) {
-	sin, cos := math.Sincos(0.5)
-	for name, test := range map[string]struct {
-		build func(g *onnx.Graph) onnx.Value
-		want  []float64
-	}{
+// convention is what an operator must compute of given numbers.
+type convention struct {
+	build func(g *onnx.Graph) onnx.Value
+	want  []float64
+}
+
+func arithmeticConventions() map[string]convention {
+	return map[string]convention{
 		"MatMulT takes weights by rows of outputs": {func(g *onnx.Graph) onnx.Value {
 			return g.MatMulT(floats(g, dims(1, 2), 1, 2), floats(g, dims(3, 2), 1, 0, 0, 1, 1, 1), 0.5)
 		}, []float64{0.5, 1, 1.5}},
 		"Linear adds its bias to each row": {func(g *onnx.Graph) onnx.Value {
 			return g.Linear(floats(g, dims(2, 1), 1, 2), floats(g, dims(2, 1), 10, 20), floats(g, dims(2), 1, 2))
 		}, []float64{11, 22, 21, 42}},
-		"ArgMax takes the first of equals": {func(g *onnx.Graph) onnx.Value {
-			return g.Cast(g.ArgMax(floats(g, dims(2, 4), 1, 7, 7, 3, 5, 5, 5, 5), 1), f32)
-		}, []float64{1, 0}},
 		"Round sends halves to the even number": {func(g *onnx.Graph) onnx.Value {
 			return g.Round(floats(g, dims(4), 0.5, 1.5, 2.5, -0.5))
 		}, []float64{0, 2, 2, 0}},
@@ -62,6 +60,23 @@ func TestOperatorsKeepTheirConventions(t *testing.T) {
 		"an exclusive CumSum leaves it out": {func(g *onnx.Graph) onnx.Value {
 			return g.CumSum(floats(g, dims(1, 3), 1, 2, 4), 1, true)
 		}, []float64{0, 1, 3}},
+		"Gelu has the exact distribution function": {func(g *onnx.Graph) onnx.Value {
+			return g.Gelu(floats(g, dims(2), 1, -1))
+		}, []float64{0.8413447460685429, -0.15865525393145707}},
+		"Silu is x times its logistic": {func(g *onnx.Graph) onnx.Value {
+			return g.Silu(floats(g, dims(2), 1, -2))
+		}, []float64{1 / (1 + math.Exp(-1)), -2 / (1 + math.Exp(2))}},
+		"Clip has both bounds": {func(g *onnx.Graph) onnx.Value {
+			return g.Clip(floats(g, dims(3), -3, 0.5, 3), -1, 2)
+		}, []float64{-1, 0.5, 2}},
+	}
+}
+
+func indexConventions() map[string]convention {
+	return map[string]convention{
+		"ArgMax takes the first of equals": {func(g *onnx.Graph) onnx.Value {
+			return g.Cast(g.ArgMax(floats(g, dims(2, 4), 1, 7, 7, 3, 5, 5, 5, 5), 1), f32)
+		}, []float64{1, 0}},
 		"GatherElements picks along its axis": {func(g *onnx.Graph) onnx.Value {
 			return g.GatherElements(floats(g, dims(2, 2), 1, 2, 3, 4), ints(g, dims(2, 1), 1, 0), 1)
 		}, []float64{2, 3}},
@@ -89,15 +104,12 @@ func TestOperatorsKeepTheirConventions(t *testing.T) {
 		"Transpose gives dimension i what was at perm i": {func(g *onnx.Graph) onnx.Value {
 			return g.Transpose(floats(g, dims(1, 2, 3), 1, 2, 3, 4, 5, 6), 2, 0, 1)
 		}, []float64{1, 4, 2, 5, 3, 6}},
-		"Gelu has the exact distribution function": {func(g *onnx.Graph) onnx.Value {
-			return g.Gelu(floats(g, dims(2), 1, -1))
-		}, []float64{0.8413447460685429, -0.15865525393145707}},
-		"Silu is x times its logistic": {func(g *onnx.Graph) onnx.Value {
-			return g.Silu(floats(g, dims(2), 1, -2))
-		}, []float64{1 / (1 + math.Exp(-1)), -2 / (1 + math.Exp(2))}},
-		"Clip has both bounds": {func(g *onnx.Graph) onnx.Value {
-			return g.Clip(floats(g, dims(3), -3, 0.5, 3), -1, 2)
-		}, []float64{-1, 0.5, 2}},
+	}
+}
+
+func layerConventions() map[string]convention {
+	sin, cos := math.Sincos(0.5)
+	return map[string]convention{
 		"LayerNorm takes the population's variance": {func(g *onnx.Graph) onnx.Value {
 			return g.LayerNorm(floats(g, dims(1, 2), 1, 3), floats(g, dims(2), 2, 2), floats(g, dims(2), 0, 1), 0)
 		}, []float64{-2, 3}},
@@ -138,7 +150,16 @@ func TestOperatorsKeepTheirConventions(t *testing.T) {
 			x := floats(g, dims(1, 4, 1, 1), 1, 3, 10, 30)
 			return g.GroupNorm(x, floats(g, dims(4), 1, 1, 2, 2), floats(g, dims(4), 0, 1, 0, 1), 2, 0)
 		}, []float64{-1, 2, -2, 3}},
-	} {
+	}
+}
+
+// What can be had one way or another: what is transposed, which element is first,
+// how halves round.
+func TestOperatorsKeepTheirConventions(t *testing.T) {
+	all := arithmeticConventions()
+	maps.Copy(all, indexConventions())
+	maps.Copy(all, layerConventions())
+	for name, test := range all {
 		t.Run(name, func(t *testing.T) {
 			g := onnx.New("test")
 			g.Output("y", test.build(g))
