@@ -1,10 +1,36 @@
 package imagedoctor
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/denseflow/densereward/engine/ort"
 )
+
+// prompt is the tokens of one sample, ready for a batch.
+type prompt struct {
+	ids   []int32
+	slots []int // where the image tokens stand
+}
+
+// layOut finds the image tokens, which must stand together at imageStart: the
+// rotation of a token is known by its index only then.
+func (c Config) layOut(ids []int32, imageStart int) (prompt, error) {
+	p := prompt{ids: ids}
+	for i, id := range ids {
+		if id != c.ImageTokenID {
+			continue
+		}
+		if i != imageStart+len(p.slots) {
+			return prompt{}, fmt.Errorf("imagedoctor: prompt: image token at %d, outside the picture", i)
+		}
+		p.slots = append(p.slots, i)
+	}
+	if len(p.slots) != c.imageTokens() {
+		return prompt{}, fmt.Errorf("imagedoctor: prompt: %d image tokens, the picture has %d", len(p.slots), c.imageTokens())
+	}
+	return p, nil
+}
 
 // batch is the graph's inputs for some prompts with their pictures.
 type batch struct {

@@ -103,7 +103,8 @@ func TestThinkingHasNoForcedStartAndGivesBoxes(t *testing.T) {
 		samples[i].Mode = reward.ModeThink
 	}
 	for i, r := range generate(t, e, reward.ModeThink, samples, 30) {
-		if prompt := e.tokenizer.Decode(r.Trace.InputIDs, false); !strings.HasSuffix(prompt, promptTail) || !strings.Contains(prompt, "bounding box") {
+		prompt := e.tokenizer.Decode(r.Trace.InputIDs, false)
+		if !strings.HasSuffix(prompt, promptTail) || !strings.Contains(prompt, "bounding box") {
 			t.Errorf("row %d: the prompt is %q", i, prompt)
 		}
 	}
@@ -132,7 +133,8 @@ func TestDescriptionsTellCheckpointsAndOptionsApart(t *testing.T) {
 		!slices.Equal(plain.Modes, []reward.Mode{reward.ModeAnswer, reward.ModeThink}) {
 		t.Errorf("%+v", plain)
 	}
-	if again := describe(nil, Options{OneByOne: true, MaxBatch: 3, Threads: 1, Demonstration: true}); again.Fingerprint != plain.Fingerprint || !again.Demonstration {
+	again := describe(nil, Options{OneByOne: true, MaxBatch: 3, Threads: 1, Demonstration: true})
+	if again.Fingerprint != plain.Fingerprint || !again.Demonstration {
 		t.Errorf("options without effect on answers: %+v, was %+v", again, plain)
 	}
 	small := map[string]string{preprocessorFile: `{"max_pixels": 20000}`}

@@ -2,12 +2,12 @@ package imagedoctor
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 
+	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/engine/pixels"
@@ -134,6 +134,51 @@ func (f form) folder(t testing.TB) string {
 	return linked(t, map[string]string{preprocessorFile: `{"max_pixels": 20000}`})
 }
 
+// formed is an evaluator of a test's own on a provider, with the form of its graph
+// changed. It returns the names of the graph's outputs as well.
+func formed(t *testing.T, f form, p ort.Provider, change func(o *graphOptions)) (e *Evaluator, outputs []string) {
+	t.Helper()
+	opened, err := openFolder(f.folder(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := f.options()
+	o.RepetitionPenalty, o.MaxBatch = max(f.penalty, 1), defaultMaxBatch
+	e = opened.evaluator(o)
+	graph := e.form()
+	change(&graph)
+	g, err := buildGraph(opened.config, opened.checkpoint, graph)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := weightsFolder(opened.checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.inputs, outputs = g.InputNames(), g.OutputNames()
+	e.session = openSession(t, g, ort.SessionOptions{Provider: graph.provider(p), InitializersDir: dir})
+	return e, outputs
+}
+
+// openSession opens a session of a graph until the test ends.
+func openSession(t *testing.T, g *onnx.Graph, o ort.SessionOptions) *ort.Session {
+	t.Helper()
+	model, err := g.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := orttest.Open(t).NewSession(model, g.InputNames(), g.OutputNames(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("closing a session: %v", err)
+		}
+	})
+	return s
+}
+
 // linked is a folder of links to the nano checkpoint's files, with the given
 // files in place of some of them. An empty content leaves the file out.
 func linked(t testing.TB, files map[string]string) string {
@@ -221,11 +266,6 @@ func whole(t testing.TB, results []reward.Result) []reward.Result {
 // heatmaps are those of a result by the names that the reference gives them.
 func heatmaps(r reward.Result) map[string]reward.Heatmap {
 	return map[string]reward.Heatmap{"misalignment": r.Misalignment, "artifact": r.Artifact}
-}
-
-// String tells the form, for the names of tests.
-func (f form) String() string {
-	return fmt.Sprintf("prefixed %t, one by one %t, penalty %g, small %t", f.prefixed, f.oneByOne, f.penalty, f.small)
 }
 
 // answerTensors are outputs of the graph for one row that said text.

@@ -6,80 +6,26 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
-	"github.com/denseflow/densereward/engine/ort/orttest"
-	"github.com/denseflow/densereward/engine/safetensors"
+	"github.com/denseflow/densereward/reward"
 )
 
 // dictation is the evaluator with answers that are dictated to it: what the model
 // predicts is replaced, everything else is done.
-type dictation struct {
-	config  Config
-	draft   *draft
-	session *ort.Session
-	inputs  []string
-}
+type dictation struct{ *Evaluator }
 
-func newDictation(t *testing.T, f form) *dictation {
+func newDictation(t *testing.T, f form) dictation {
 	t.Helper()
-	dir := f.folder(t)
-	config, err := LoadConfig(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	checkpoint, err := safetensors.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &dictation{config: config}
-	tokens := loadTokenizer(t)
-	o := graphOptions{
-		dtype: onnx.Float32, heads: onnx.Float32, forced: true, penalty: f.penalty != 0, imageStart: len(tokens.Encode(promptHead)),
-	}
-	if !f.oneByOne {
-		d.draft = newDraft(tokens, config.VocabSize)
-		o.draft = d.draft
-	}
-	g, err := buildGraph(config, checkpoint, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	model, err := g.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.inputs = g.InputNames()
-	d.session, err = orttest.Open(t).NewSession(model, d.inputs, g.OutputNames(), ort.SessionOptions{InitializersDir: checkpointFolder(t, checkpoint)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.session.Close() })
-	return d
-}
-
-// checkpointFolder is where the shards lie.
-func checkpointFolder(t *testing.T, c *safetensors.Checkpoint) string {
-	t.Helper()
-	dir, err := weightsFolder(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	e, _ := formed(t, f, ort.Provider{}, func(o *graphOptions) { o.forced = true })
+	return dictation{e}
 }
 
 // take dictates answers to questions, from a state of the draft on. It returns
 // the tokens of each row and all heatmaps.
-func (d *dictation) take(t *testing.T, questions []*prepared, answers [][]int32, state int64, most int) (tokens [][]int32, maps []float32) {
+func (d dictation) take(t *testing.T, questions []*prepared, answers [][]int32, state int64, most int) (tokens [][]int32, maps []float32) {
 	t.Helper()
-	b := batch{maxTokens: most, penalty: 1.05, state: state}
-	side := int64(d.config.ImageSide())
-	var pictures []uint8
-	for _, q := range questions {
-		b.prompts = append(b.prompts, q.prompt)
-		pictures = append(pictures, q.picture...)
-	}
-	b.pictures = ort.Uint8s([]int64{int64(len(questions)), side, side, 3}, pictures)
+	b := d.batch(reward.ModeAnswer, questions)
+	b.maxTokens, b.state = most, state
 	var forced []int64
 	for _, answer := range answers {
 		for _, id := range answer {
@@ -104,7 +50,7 @@ func (d *dictation) take(t *testing.T, questions []*prepared, answers [][]int32,
 
 // heard is what must come of a dictated answer: its tokens up to its end or the
 // limit, then the end token for as long as other rows go on.
-func (d *dictation) heard(answer []int32, most, length int) []int32 {
+func (d dictation) heard(answer []int32, most, length int) []int32 {
 	var want []int32
 	for _, id := range answer[:min(most, len(answer))] {
 		want = append(want, id)
@@ -120,7 +66,7 @@ func (d *dictation) heard(answer []int32, most, length int) []int32 {
 
 // randomAnswer is made of pieces of the wording, of single tokens that occur
 // again and again, and of anything.
-func (d *dictation) randomAnswer(rng *rand.Rand, wording []int32, length int) []int32 {
+func (d dictation) randomAnswer(rng *rand.Rand, wording []int32, length int) []int32 {
 	var answer []int32
 	for len(answer) < length {
 		switch rng.IntN(6) {
@@ -153,7 +99,7 @@ func TestGuessesChangeNoAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			guessing := newDictation(t, form{small: true, penalty: penalty})
 			slow := newDictation(t, form{small: true, penalty: penalty, oneByOne: true})
-			tokens := loadTokenizer(t)
+			tokens := guessing.tokenizer
 			wording := tokens.Encode(answerPrefix + answerForm)
 			rng := rand.New(rand.NewPCG(3, 9))
 			for round := range 12 {
@@ -181,6 +127,42 @@ func TestGuessesChangeNoAnswer(t *testing.T) {
 				if t.Failed() {
 					return
 				}
+			}
+		})
+	}
+}
+
+// The first special token of a kind counts, but for one at the very beginning.
+func TestAHeatmapIsOfTheFirstSpecialTokenFromTheSecondTokenOn(t *testing.T) {
+	for name, oneByOne := range map[string]bool{"guessing": false, "a token a step": true} {
+		t.Run(name, func(t *testing.T) {
+			d := newDictation(t, form{small: true, oneByOne: oneByOne})
+			mis, art, end := d.config.MisalignmentTokenID, d.config.ArtifactTokenID, d.config.EOSTokenIDs[0]
+			question := randomQuestion(rand.New(rand.NewPCG(7, 7)), d.config, d.tokenizer)
+			maps := func(answer ...int32) (misalignment, artifact []float32) {
+				_, all := d.take(t, []*prepared{question}, [][]int32{append(answer, end)}, 0, 20)
+				return all[:len(all)/kinds], all[len(all)/kinds:]
+			}
+			zero := make([]float32, 80*80)
+			once, none := maps(15, 16, mis, 17)
+			if slices.Equal(once, zero) || !slices.Equal(none, zero) {
+				t.Error("one special token does not give its own map alone")
+			}
+			if again, _ := maps(15, 16, mis, 17, mis, mis); !slices.Equal(again, once) {
+				t.Error("a second one of its kind changes the map")
+			}
+			if first, _ := maps(mis, 16, 17); !slices.Equal(first, zero) {
+				t.Error("the first token of all gives a map")
+			}
+			later, _ := maps(mis, 16, mis)
+			if slices.Equal(later, zero) {
+				t.Error("the first token of all keeps a later one from giving its map")
+			}
+			if both, other := maps(mis, 16, mis, art); !slices.Equal(both, later) || slices.Equal(other, zero) {
+				t.Error("the kinds are not independent of each other")
+			}
+			if cut, _ := maps(15, 16, end, mis); !slices.Equal(cut, zero) {
+				t.Error("a token behind the end gives a map")
 			}
 		})
 	}

@@ -20,7 +20,6 @@ type carried struct {
 	done     onnx.Value // (B) bool: the row has ended
 	selected onnx.Value // (B,kinds,hidden): the states that predicted the special tokens
 	found    onnx.Value // (B,kinds) bool: selected holds something
-	passed   onnx.Value // (B,kinds) bool: the special token has occurred
 	seen     onnx.Value // (B,vocabulary) bool: tokens the penalty falls on; absent without one
 	state    onnx.Value // (B) int64: of the draft; absent without one
 	guess    onnx.Value // (B,window-1) int64: what is guessed to follow; absent without a draft
@@ -28,7 +27,7 @@ type carried struct {
 
 // fields lists the values in order; absent ones are left out.
 func (c *carried) fields(o graphOptions) []*onnx.Value {
-	l := []*onnx.Value{&c.token, &c.count, &c.answer, &c.done, &c.selected, &c.found, &c.passed}
+	l := []*onnx.Value{&c.token, &c.count, &c.answer, &c.done, &c.selected, &c.found}
 	if o.penalty {
 		l = append(l, &c.seen)
 	}
@@ -87,8 +86,8 @@ func (e *generation) written(c carried) onnx.Value {
 	return g.Where(g.Less(index, g.Unsqueeze(c.count, 1)), answer, onnx.Scalar(g, int64(e.c.EOSTokenIDs[0])))
 }
 
-// first predicts the first token, which selects no state: nothing generated
-// stands before it.
+// first predicts the first token, which selects no state: the reference looks for
+// the special tokens from the second on.
 func (e *generation) first(hidden onnx.Value) carried {
 	g := e.g
 	var c carried
@@ -108,7 +107,6 @@ func (e *generation) first(hidden onnx.Value) carried {
 	column := g.Unsqueeze(c.token, 1)
 	c.answer = g.ScatterElements(blank, g.Sub(column, column), column, 1)
 	c.done = g.Or(e.ends(g, c.token), g.Less(e.in[inputMaxNewTokens], onnx.Scalar(g, int64(2))))
-	c.passed = g.Equal(column, e.special(g))
 	perKind := g.Concat(0, onnx.Dim{}, rows, onnx.Const(g, []int64{kinds}, 1))
 	c.found = onnx.Full(g, false, perKind, e.batch, onnx.N(kinds))
 	states := g.Concat(0, onnx.Dim{}, perKind, onnx.Const(g, []int64{int64(e.c.HiddenSize)}, 1))
@@ -118,21 +116,21 @@ func (e *generation) first(hidden onnx.Value) carried {
 	}
 	if e.o.draft != nil {
 		start := g.Expand(e.in[inputDraftState], rows, e.batch)
-		e.guess(g, &c, start)
+		e.guessOn(g, &c, start)
 	}
 	return c
 }
 
 // turn runs the newest token, and what is guessed to follow, through the model
 // and takes over what it predicts.
-func (e *generation) turn(g *onnx.Graph, turn onnx.Value, in []onnx.Value) (again onnx.Value, next, collected []onnx.Value) {
+func (e *generation) turn(g *onnx.Graph, _ onnx.Value, in []onnx.Value) (again onnx.Value, next, collected []onnx.Value) {
 	var c carried
 	fields := c.fields(e.o)
 	for i, f := range fields {
 		*f = in[i]
 	}
 	s := &step{generation: e, g: g, carried: c}
-	s.open(turn)
+	s.open()
 	ids := g.ReshapeLike(s.tokens, onnx.Const(g, []int64{-1}, 1), e.batch.Times(s.window.dim))
 	x := g.Gather(e.language.embedding(), ids, 0)
 	sum, branch, keep := e.cache.step(g, s.window, in[len(fields):], func(a attention) (sum, branch onnx.Value) {
@@ -141,7 +139,7 @@ func (e *generation) turn(g *onnx.Graph, turn onnx.Value, in []onnx.Value) (agai
 	hidden := e.language.final(g, sum, branch)
 	s.predict(hidden)
 	s.accept()
-	s.sel(hidden)
+	s.keepStates(hidden)
 	n := s.close()
 	for _, f := range n.fields(e.o) {
 		next = append(next, *f)
@@ -178,9 +176,9 @@ func (e *generation) forcedAt(g *onnx.Graph, index onnx.Value) onnx.Value {
 	return g.GatherElements(e.in[inputForced], g.Min(index, last), 1)
 }
 
-// guess moves the draft on from the given states (B) by the newest tokens and
+// guessOn moves the draft on from the given states (B) by the newest tokens and
 // guesses as far as any row's state knows.
-func (e *generation) guess(g *onnx.Graph, c *carried, from onnx.Value) {
+func (e *generation) guessOn(g *onnx.Graph, c *carried, from onnx.Value) {
 	d := e.o.draft
 	states := int64(len(d.lengths))
 	class := g.Cast(g.Gather(onnx.Const(g, d.classes, int64(len(d.classes))), c.token, 0), onnx.Int64)

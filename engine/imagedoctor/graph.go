@@ -201,17 +201,3 @@ func (e *evaluatorGraph) prompt(features onnx.Value) (hidden onnx.Value) {
 	})
 	return hidden
 }
-
-// patchGrid is the number of patches a side of the resized picture.
-func (c Config) patchGrid() int { return c.ImageSide() / c.Vision.PatchSize }
-
-// imageTokens is the number of tokens that a picture becomes.
-func (c Config) imageTokens() int {
-	units := c.patchGrid() / c.Vision.SpatialMergeSize
-	return units * units
-}
-
-// String tells the form of the graph, for logs.
-func (o graphOptions) String() string {
-	return fmt.Sprintf("%v, heads %v, penalty %t", o.dtype, o.heads, o.penalty)
-}

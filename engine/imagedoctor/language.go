@@ -27,7 +27,6 @@ type attention interface {
 // window is the new tokens of one step: the same number in every row, the
 // newest token and what is guessed to follow.
 type window struct {
-	turn onnx.Value // () int64: the step's number
 	past onnx.Value // (B) int32: how many tokens of each row have been through
 	size onnx.Value // () int64: tokens a row
 	dim  onnx.Dim   // the same

@@ -6,7 +6,6 @@ import (
 
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
-	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/internal/numtest"
 )
 
@@ -19,15 +18,7 @@ func rotationTable(t *testing.T, c Config, imageStart, rows int) (cos, sin []flo
 	r := l.rotation(g, imageStart, count)
 	g.Output("cos", r.cos)
 	g.Output("sin", r.sin)
-	model, err := g.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := orttest.Open(t).NewSession(model, g.InputNames(), g.OutputNames(), ort.SessionOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := openSession(t, g, ort.SessionOptions{})
 	out, err := s.Run(t.Context(), []ort.Tensor{ort.Int64s(nil, []int64{int64(rows)})})
 	if err != nil {
 		t.Fatal(err)
@@ -95,15 +86,7 @@ func TestTheHighestLogitIsTheFirstOfTheLargest(t *testing.T) {
 			g := onnx.New("highest")
 			in := g.Input("logits", onnx.Float32, onnx.Shape{onnx.Sym("rows"), onnx.N(int64(test.vocabulary))})
 			g.Output("index", highest(g, in))
-			model, err := g.Marshal()
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := orttest.Open(t).NewSession(model, g.InputNames(), g.OutputNames(), ort.SessionOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
+			s := openSession(t, g, ort.SessionOptions{})
 			v := test.vocabulary
 			logits := make([]float32, test.rows*v)
 			for i := range logits {

@@ -14,6 +14,9 @@ func pageTokens(headSize int) int64 {
 	return 64
 }
 
+// distinctFills is how many whole numbers from 1 on bfloat16 tells apart.
+const distinctFills = 256
+
 // pagedCache keeps the keys and values of all rows in pages, which the attention
 // of each step fills in place: nothing is copied and nothing carried from turn
 // to turn. Rows need no padding. It runs on CUDA.
@@ -55,6 +58,9 @@ func (p *pagedCache) allocate(g *onnx.Graph) {
 
 	heads, size := onnx.N(int64(e.c.NumKVHeads)), onnx.N(int64(e.c.HeadDim))
 	sizes := g.Concat(0, onnx.Dim{}, total, onnx.Const(g, []int64{page, int64(e.c.NumKVHeads), int64(e.c.HeadDim)}, 3))
+	if 2*e.c.NumLayers > distinctFills {
+		g.Fail("%d layers, pages of at most %d can be told apart", e.c.NumLayers, distinctFills/2)
+	}
 	for i := range 2 * e.c.NumLayers {
 		// Every tensor has its own fill: equal nodes would be made one.
 		fill := g.Reshape(g.ScalarOf(e.o.dtype, float32(i+1)), onnx.N(1), onnx.N(1), onnx.N(1), onnx.N(1))

@@ -6,8 +6,6 @@ import (
 
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
-	"github.com/denseflow/densereward/engine/ort/orttest"
-	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/internal/numtest"
 	"github.com/denseflow/densereward/reward"
 )
@@ -18,35 +16,12 @@ type probe struct {
 	outputs []string
 }
 
-// newProbe makes a probe on a provider; patches tells whether it takes the
-// processor's patches in place of pictures.
-func newProbe(t *testing.T, p ort.Provider, patches bool) *probe {
+// newProbe makes a probe; patches tells whether it takes the processor's patches in
+// place of pictures.
+func newProbe(t *testing.T, patches bool) *probe {
 	t.Helper()
-	e := nanoEvaluator(t, form{})
-	checkpoint, err := safetensors.Open("nano")
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := e.form()
-	o.probes, o.patches = true, patches
-	g, err := buildGraph(e.config, checkpoint, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	model, err := g.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	inputs, outputs := g.InputNames(), g.OutputNames()
-	session, err := orttest.Open(t).NewSession(model, inputs, outputs, ort.SessionOptions{Provider: o.provider(p), InitializersDir: "nano"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { session.Close() })
-	return &probe{
-		Evaluator: &Evaluator{config: e.config, options: e.options, tokenizer: e.tokenizer, imageStart: e.imageStart, draft: e.draft, session: session, inputs: inputs},
-		outputs:   outputs,
-	}
+	e, outputs := formed(t, form{}, ort.Provider{}, func(o *graphOptions) { o.probes, o.patches = true, patches })
+	return &probe{e, outputs}
 }
 
 // run evaluates a batch. It returns the outputs by name.
@@ -66,7 +41,7 @@ func (p *probe) run(t *testing.T, b batch) map[string]ort.Tensor {
 // The reference's own patches are stored as float16, which its results were not
 // computed from: these bounds are wider than those from pictures.
 func TestTheGraphComputesWhatTheReferenceDoesFromItsPatches(t *testing.T) {
-	p := newProbe(t, ort.Provider{}, true)
+	p := newProbe(t, true)
 	want, arrays := readCases(t, "cases.json")[0], readArrays(t, "case00.npz")
 	laid, err := p.config.layOut(want.InputIDs, p.imageStart)
 	if err != nil {
@@ -96,7 +71,7 @@ func TestTheGraphComputesWhatTheReferenceDoesFromItsPatches(t *testing.T) {
 }
 
 func TestImageFeaturesAreTheReferences(t *testing.T) {
-	p := newProbe(t, ort.Provider{}, false)
+	p := newProbe(t, false)
 	cases, samples := refSamples(t)
 	var ready []*prepared
 	for _, s := range samples {
@@ -131,16 +106,7 @@ func patchesOf(t *testing.T, c Config, picture []uint8) []float32 {
 	in := g.Input(inputPictures, onnx.Uint8, onnx.Shape{onnx.Sym("batch"), onnx.N(side), onnx.N(side), onnx.N(3)})
 	v := &vision{c: c.Vision, grid: c.patchGrid()}
 	g.Output(inputPatches, v.patchify(g, in, c.Preprocessor))
-	model, err := g.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := orttest.Open(t).NewSession(model, g.InputNames(), g.OutputNames(), ort.SessionOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	out, err := s.Run(t.Context(), []ort.Tensor{ort.Uint8s([]int64{1, side, side, 3}, picture)})
+	out, err := openSession(t, g, ort.SessionOptions{}).Run(t.Context(), []ort.Tensor{ort.Uint8s([]int64{1, side, side, 3}, picture)})
 	if err != nil {
 		t.Fatal(err)
 	}

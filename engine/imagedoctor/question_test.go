@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"testing"
 
 	"github.com/denseflow/densereward/engine/tokenizer"
 	"github.com/denseflow/densereward/reward"
@@ -86,4 +87,17 @@ func randomCaption(rng *rand.Rand) string {
 		text = append(text, characters[rng.IntN(len(characters))])
 	}
 	return string(text)
+}
+
+// anyQuestion is a whole question or a short one, ready for e.
+func anyQuestion(t testing.TB, rng *rand.Rand, e *Evaluator) *prepared {
+	t.Helper()
+	if rng.IntN(2) == 0 {
+		return randomQuestion(rng, e.config, e.tokenizer)
+	}
+	s := randomSample(rng)
+	if err := e.Prepare(t.Context(), &s); err != nil {
+		t.Fatal(err)
+	}
+	return s.Prepared.(*prepared)
 }

@@ -104,7 +104,9 @@ func TestAWrongPlaceInTheWordingChangesNoAnswer(t *testing.T) {
 }
 
 func TestAnAnswerThatIsCutOffIsTheBeginningOfTheWhole(t *testing.T) {
-	for name, f := range map[string]form{"guessing": {small: true}, "a token a step": {small: true, oneByOne: true}, "with a penalty": {small: true, penalty: 1.05}} {
+	for name, f := range map[string]form{
+		"guessing": {small: true}, "a token a step": {small: true, oneByOne: true}, "with a penalty": {small: true, penalty: 1.05},
+	} {
 		t.Run(name, func(t *testing.T) {
 			e := nanoEvaluator(t, f)
 			rng := rand.New(rand.NewPCG(8, 1))

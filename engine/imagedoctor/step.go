@@ -18,10 +18,9 @@ type step struct {
 }
 
 // open lays the window out.
-func (s *step) open(turn onnx.Value) {
+func (s *step) open() {
 	g := s.g
 	s.tokens, s.window.dim = g.Unsqueeze(s.token, 1), onnx.N(1)
-	s.window.turn = turn
 	s.window.size = onnx.Scalar(g, int64(1))
 	if s.o.draft != nil {
 		s.window.dim = g.NewSym("window")
@@ -96,13 +95,13 @@ func (s *step) accept() {
 	s.gained = g.ReduceSum(g.Cast(s.kept, onnx.Int64), 1, false)
 }
 
-// sel keeps the hidden states (B*window,hidden) that predicted a special token
+// keepStates keeps the hidden states (B*window,hidden) that predicted a special token
 // for the first time.
-func (s *step) sel(hidden onnx.Value) {
+func (s *step) keepStates(hidden onnx.Value) {
 	g := s.g
 	is := g.Equal(g.Unsqueeze(s.predicted, 2), g.Unsqueeze(s.special(g), 0)) // (B,window,kinds)
 	is = g.And(is, g.Unsqueeze(s.kept, 2))
-	is = g.And(is, g.Unsqueeze(g.Not(s.passed), 1))
+	is = g.And(is, g.Unsqueeze(g.Not(s.found), 1))
 	hits := g.Cast(is, onnx.Int32)
 	hit := g.Cast(g.ReduceMax(hits, 1, false), onnx.Bool) // (B,kinds)
 	var states onnx.Value
@@ -113,7 +112,6 @@ func (s *step) sel(hidden onnx.Value) {
 	}
 	s.selected = g.Where(g.Unsqueeze(hit, 2), states, s.selected)
 	s.found = g.Or(s.found, hit)
-	s.passed = g.Or(s.passed, hit)
 }
 
 // rowStarts is where each row (B) begins among all tokens of the window.
@@ -138,7 +136,7 @@ func (s *step) close() carried {
 		n.seen = s.mark(g, s.seen, g.Where(s.kept, s.predicted, g.Unsqueeze(s.token, 1)))
 	}
 	if s.o.draft != nil {
-		s.generation.guess(g, &n, g.Add(s.state, last))
+		s.guessOn(g, &n, g.Add(s.state, last))
 	}
 	return n
 }

@@ -1,0 +1,201 @@
+package imagedoctor
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/ort/orttest"
+	"github.com/denseflow/densereward/internal/numtest"
+	"github.com/denseflow/densereward/reward"
+)
+
+// bfloat16Ties are the places in the reference's answers where the two highest
+// logits, both above 8, lie less than a step of bfloat16 apart, which is 1/16
+// there. Which of them is the highest is chance in bfloat16; from there on an
+// answer may be another.
+var bfloat16Ties = map[string]int{
+	"case03": 54, // 0.0102 apart
+	"case04": 34, // 0.0022
+	"case05": 59, // 0.0039
+}
+
+// The ties are what they are said to be, by the logits behind prompts that go on
+// with the answer up to there.
+func TestTheTiesOfBfloat16AreWithinOneOfItsSteps(t *testing.T) {
+	p := newProbe(t, false)
+	cases, samples := refSamples(t)
+	for i, c := range cases {
+		at, ok := bfloat16Ties[c.Name]
+		if !ok {
+			continue
+		}
+		if err := p.Prepare(t.Context(), &samples[i]); err != nil {
+			t.Fatal(err)
+		}
+		ready := samples[i].Prepared.(*prepared)
+		ready.ids = slices.Concat(c.InputIDs, c.GeneratedIDs[:at])
+		b := p.batch(reward.ModeAnswer, []*prepared{ready})
+		b.maxTokens = 1
+		logits := slices.Sorted(slices.Values(p.run(t, b)[outputLogits].Float32s()))
+		first, second := logits[len(logits)-1], logits[len(logits)-2]
+		if first < 8 || first >= 16 || first-second > 1.0/16 {
+			t.Errorf("%s: the two highest logits are %v and %v", c.Name, first, second)
+		}
+	}
+}
+
+// onGPU loads a form of the nano checkpoint on the first GPU.
+func onGPU(t *testing.T, f form, exact bool) *Evaluator {
+	t.Helper()
+	o := f.options()
+	o.Provider, o.Float32 = orttest.CUDA(t)[0], exact
+	e, err := Load(orttest.Open(t), f.folder(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+func TestAGPUInFloat32AnswersAsACPU(t *testing.T) {
+	orttest.CUDA(t)
+	_, samples := refSamples(t)
+	for name, f := range map[string]form{
+		"guessing": {}, "a token a step": {oneByOne: true}, "with a penalty": {penalty: 1.05}, "with the published start": {prefixed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := evaluate(t, nanoEvaluator(t, f), samples)
+			for i, r := range evaluate(t, onGPU(t, f, true), samples) {
+				if !slices.Equal(r.Trace.GeneratedIDs, want[i].Trace.GeneratedIDs) {
+					t.Errorf("case %d: generated %v\nwant %v", i, r.Trace.GeneratedIDs, want[i].Trace.GeneratedIDs)
+				}
+				for kind, h := range heatmaps(r) {
+					bound{mean: 1e-3, max: 1e-3}.hold(t, fmt.Sprintf("case %d %s", i, kind), h.Data, heatmaps(want[i])[kind].Data)
+				}
+			}
+		})
+	}
+}
+
+// asTheReferenceButForTies holds answers in bfloat16 against the reference's: the
+// same tokens, or the same up to a tie.
+func asTheReferenceButForTies(t *testing.T, what string, r reward.Result, want refCase) {
+	t.Helper()
+	got, ids := r.Trace.GeneratedIDs, want.GeneratedIDs
+	if at := parting(got, ids); at >= 0 {
+		if tie, ok := bfloat16Ties[want.Name]; !ok || at != tie {
+			t.Errorf("%s, %s: parts from the reference at %d: %v\nwant %v", what, want.Name, at, got, ids)
+		} else {
+			t.Logf("%s, %s: another answer from the tie at %d on", what, want.Name, at)
+		}
+		return
+	}
+	arrays := readArrays(t, want.Name+".npz")
+	for name, h := range heatmaps(r) {
+		d := numtest.Compare(h.Data, arrays[name])
+		t.Logf("%s, %s %s: %v", what, want.Name, name, d)
+		if d.Mean > 1e-2 {
+			t.Errorf("%s, %s: the %s heatmap differs: %v", what, want.Name, name, d)
+		}
+	}
+}
+
+// parting is the first index at which a and b differ, -1 if they are equal.
+func parting(a, b []int32) int {
+	for i := range max(len(a), len(b)) {
+		if i >= len(a) || i >= len(b) || a[i] != b[i] {
+			return i
+		}
+	}
+	return -1
+}
+
+func TestAGPUInBfloat16AnswersAsTheReferenceButForTies(t *testing.T) {
+	orttest.CUDA(t)
+	cases, samples := refSamples(t)
+	for name, f := range map[string]form{"guessing": {}, "a token a step": {oneByOne: true}} {
+		t.Run(name, func(t *testing.T) {
+			e := onGPU(t, f, false)
+			for i, r := range evaluate(t, e, samples) {
+				asTheReferenceButForTies(t, "as a batch", r, cases[i])
+			}
+			for i := range samples {
+				asTheReferenceButForTies(t, "one by one", evaluate(t, e, samples[i:i+1])[0], cases[i])
+			}
+		})
+	}
+}
+
+// The cache of pages is held against the one of padded rows, in one precision.
+func TestPagesOnAGPUAnswerAsPaddedRowsButForTies(t *testing.T) {
+	provider := orttest.CUDA(t)[0]
+	cases, samples := refSamples(t)
+	e, _ := formed(t, form{}, provider, func(o *graphOptions) { o.dtype, o.heads = onnx.BFloat16, onnx.Float16 })
+	for i, r := range evaluate(t, e, samples) {
+		asTheReferenceButForTies(t, "padded rows", r, cases[i])
+	}
+}
+
+// On a GPU steps of several tokens run other kernels than steps of one. The
+// answers must be the same all the same: -imagedoctor.prompts sets on how many.
+func TestGuessingOnAGPUAnswersAsATokenAStepDoes(t *testing.T) {
+	orttest.CUDA(t)
+	const rows, most = 16, 120
+	for name, f := range guessingForms() {
+		t.Run(name, func(t *testing.T) {
+			guessing := onGPU(t, f, false)
+			f.oneByOne = true
+			slow := onGPU(t, f, false)
+			rng := rand.New(rand.NewPCG(13, 6))
+			same, all := 0, prompts(64)
+			for n := all; n > 0; n -= rows {
+				var ready []*prepared
+				for range min(n, rows) {
+					ready = append(ready, anyQuestion(t, rng, guessing))
+				}
+				got, want := answer(t, guessing, reward.ModeAnswer, ready, most), answer(t, slow, reward.ModeAnswer, ready, most)
+				for i := range got {
+					if at := parting(got[i].Trace.GeneratedIDs, want[i].Trace.GeneratedIDs); at >= 0 {
+						t.Errorf("%d left, row %d: other tokens from %d on:\n%v\n%v", n, i, at, got[i].Trace.GeneratedIDs, want[i].Trace.GeneratedIDs)
+						continue
+					}
+					same++
+				}
+			}
+			t.Logf("%d of %d prompts had the same answers", same, all)
+		})
+	}
+}
+
+func TestAnAnswerIsTheSameInEveryBatchOnAGPU(t *testing.T) {
+	e := onGPU(t, form{small: true}, true)
+	rng := rand.New(rand.NewPCG(4, 4))
+	var ready []*prepared
+	for range 12 {
+		ready = append(ready, anyQuestion(t, rng, e))
+	}
+	all := answer(t, e, reward.ModeAnswer, ready, 60)
+	for i, p := range ready {
+		alone := answer(t, e, reward.ModeAnswer, []*prepared{p}, 60)[0]
+		if !slices.Equal(alone.Trace.GeneratedIDs, all[i].Trace.GeneratedIDs) {
+			t.Errorf("row %d: %v\nby itself %v", i, all[i].Trace.GeneratedIDs, alone.Trace.GeneratedIDs)
+		}
+	}
+}
+
+func BenchmarkEvaluateOnAGPU(b *testing.B) {
+	provider := orttest.CUDA(b)[0]
+	o := form{prefixed: true}.options()
+	o.Provider, o.MaxBatch = provider, 64
+	e, err := Load(orttest.Open(b), "nano", o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer e.Close()
+	for _, rows := range []int{1, 16, 64} {
+		b.Run(fmt.Sprintf("%d pictures", rows), func(b *testing.B) { benchmarkEvaluate(b, e, rows) })
+	}
+}

@@ -1,0 +1,84 @@
+package imagedoctor_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/denseflow/densereward/engine/imagedoctor"
+	"github.com/denseflow/densereward/engine/imagedoctor/nano"
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/reward"
+)
+
+// The miniature checkpoint judges a picture of a green circle.
+func Example() {
+	ctx := context.Background()
+	library, err := ort.Provision(ctx, ort.ProvisionOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	runtime, err := ort.Open(library)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer runtime.Close()
+	cache, err := os.MkdirTemp("", "nano")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(cache)
+	dir, err := nano.Open(cache)
+	if err != nil {
+		log.Fatal(err)
+	}
+	evaluator, err := imagedoctor.Load(runtime, dir, imagedoctor.Options{Demonstration: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer evaluator.Close()
+
+	file, err := os.ReadFile("testdata/cases/case00.png")
+	if err != nil {
+		log.Fatal(err)
+	}
+	picture, err := pixels.Decode(file, pixels.Limits{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	results, err := evaluator.Evaluate(ctx, []reward.Sample{
+		{Image: (*reward.Image)(picture), Prompt: "a green circle on a plain background"},
+		{Prompt: "a sample without a picture"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	good := results[0]
+	fmt.Printf("alignment %.2f, missing %v, reward %.3f\n",
+		good.Scores[reward.SemanticAlignment], good.Missing.Names(), reward.DefaultWeights().Reward(good.Scores))
+	fmt.Printf("heatmaps of %dx%d\n", good.Artifact.Height, good.Artifact.Width)
+	fmt.Println(results[1].Err)
+	// Output:
+	// alignment 0.25, missing [], reward 0.280
+	// heatmaps of 288x288
+	// imagedoctor: image: not a picture of three bytes a pixel
+}
+
+func ExampleParseAnswer() {
+	scores, missing := imagedoctor.ParseAnswer("<answer>Semantic Alignment score: 0.95\nPlausibility score: 1.4</answer>")
+	fmt.Println(scores, missing.Names())
+	// Output: [0.95 0 1 0] [aesthetics overall]
+}
+
+func ExampleParseThought() {
+	reasoning, boxes := imagedoctor.ParseThought("<think>The hand is wrong.\n1.[128,256,384,512];</think><answer></answer>")
+	fmt.Printf("%q %v\n", reasoning, boxes[0].Coords)
+	// Output: "The hand is wrong.\n1.[128,256,384,512];" [250 500 750 1000]
+}
+
+func ExampleCleanCaption() {
+	fmt.Printf("%q\n", imagedoctor.CleanCaption("  a cat, asleep...! "))
+	// Output: "a cat, asleep"
+}
