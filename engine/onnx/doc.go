@@ -4,7 +4,7 @@
 // element types of its inputs while the graph is being built, and infers those
 // of its outputs, so that a mistake names the node that made it instead of
 // failing somewhere inside a runtime. The first mistake sticks: operators after
-// it return invalid Values, and Graph.Err and Model.Marshal report it.
+// it return invalid Values, and Graph.Err and Graph.Marshal report it.
 //
 // Shapes. A Dim is a number, a symbol such as "batch", or a product of both, so
 // that reshapes of symbolic shapes are checked as well: the element counts on
@@ -17,11 +17,4 @@
 // Operators of the standard domain follow opset 21; those of the
 // com.microsoft domain are the fused operators that ONNX Runtime documents in
 // its ContribOperators.md. Each method names its operator.
-//
-//	g := onnx.New("linear")
-//	x := g.Input("x", onnx.Float32, onnx.Shape{onnx.Sym("batch"), onnx.N(4)})
-//	w := g.Initializer("weight", onnx.Float32, onnx.Shape{onnx.N(8), onnx.N(4)},
-//		onnx.Location{File: "model.safetensors", Offset: 1024, Length: 128})
-//	g.Output("y", g.Linear(x, w, onnx.Value{}))
-//	model, err := g.Marshal()
 package onnx
