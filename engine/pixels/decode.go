@@ -10,9 +10,10 @@ import (
 // files libjpeg-turbo shows a few that Go refuses.
 type JPEGEngine uint8
 
-// The engines.
+// The engines. With AVX2, Go is the faster one but for progressive files;
+// without, libjpeg-turbo is.
 const (
-	JPEGAuto  JPEGEngine = iota // libjpeg-turbo where it can be loaded, else Go
+	JPEGAuto  JPEGEngine = iota // the faster; Go where libjpeg-turbo cannot be loaded
 	JPEGGo                      // this package
 	JPEGTurbo                   // libjpeg-turbo, loaded at run time
 )
@@ -28,7 +29,9 @@ type DecoderConfig struct {
 // use and must not be copied.
 type Decoder struct {
 	limits Limits
-	turbo  *turbo    // nil for Go
+	turbo  *turbo // nil for Go
+	auto   bool   // turbo only where it is faster
+	scalar bool   // without vector instructions
 	jpegs  sync.Pool // *jpegDecoder
 	pngs   sync.Pool // *pngDecoder
 	spares sync.Pool // *RGB, given back
@@ -37,7 +40,7 @@ type Decoder struct {
 // NewDecoder returns a Decoder. It fails only if JPEGTurbo is asked for and the
 // library cannot be loaded.
 func NewDecoder(c DecoderConfig) (*Decoder, error) {
-	d := &Decoder{limits: c.Limits}
+	d := &Decoder{limits: c.Limits, auto: c.JPEG == JPEGAuto}
 	if c.JPEG == JPEGGo {
 		return d, nil
 	}
@@ -50,13 +53,20 @@ func NewDecoder(c DecoderConfig) (*Decoder, error) {
 }
 
 // JPEGEngine names what decodes JPEG files: "go", or "libjpeg-turbo" with the
-// name of the library's file.
+// name of the library's file, or "go and" that.
 func (d *Decoder) JPEGEngine() string {
 	if d.turbo == nil {
 		return "go"
 	}
-	return "libjpeg-turbo (" + d.turbo.name + ")"
+	name := "libjpeg-turbo (" + d.turbo.name + ")"
+	if d.auto && d.vectors() {
+		return "go and " + name
+	}
+	return name
 }
+
+// vectors reports whether the processor's vector instructions are used.
+func (d *Decoder) vectors() bool { return !d.scalar && jpegVectors() }
 
 // Decode decodes a PNG, JPEG or WebP file to RGB.
 func Decode(data []byte, limits Limits) (*RGB, error) {
@@ -137,6 +147,7 @@ func (d *Decoder) decodeJPEG(data []byte) (*RGB, error) {
 	if j == nil {
 		j = new(jpegDecoder)
 	}
+	j.vectors = d.vectors()
 	img, err := d.decodeJPEGWith(j, data)
 	j.data = nil
 	d.jpegs.Put(j)
@@ -144,16 +155,16 @@ func (d *Decoder) decodeJPEG(data []byte) (*RGB, error) {
 }
 
 // decodeJPEGWith has the library, if there is one, decode what it decodes as j
-// does. The rest is left to j: files that are broken or nearly so, where the
-// library would guess, and rare kinds. So the answer to a file that is not
-// broken does not depend on the machine.
+// does, if need be only what it decodes faster. The rest is left to j: files that
+// are broken or nearly so, where the library would guess, and rare kinds. So the
+// answer to a file that is not broken does not depend on the machine.
 func (d *Decoder) decodeJPEGWith(j *jpegDecoder, data []byte) (*RGB, error) {
 	if d.turbo != nil {
 		j.reset(data)
 		if err := j.survey(d.limits); err != nil {
 			return nil, err
 		}
-		if j.common() {
+		if j.common() && (j.progressive || !d.auto || !j.vectors) {
 			img := d.spare(j.width, j.height)
 			if d.turbo.decode(img, data[:j.pos]) {
 				return img, nil
@@ -162,7 +173,7 @@ func (d *Decoder) decodeJPEGWith(j *jpegDecoder, data []byte) (*RGB, error) {
 		}
 	}
 	j.reset(data)
-	return j.decode(d.limits)
+	return j.decode(d.limits, d.spare)
 }
 
 func (d *Decoder) decodePNG(data []byte) (*RGB, error) {

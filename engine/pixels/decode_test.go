@@ -78,6 +78,7 @@ func TestFilesDecodeAsPillowDecodesThem(t *testing.T) {
 		}
 	}
 	t.Run("in Go", func(t *testing.T) { check(t, new(Decoder), "*.*") })
+	t.Run("without vector instructions", func(t *testing.T) { check(t, &Decoder{scalar: true}, "*.jpg") })
 	t.Run("with libjpeg-turbo", func(t *testing.T) { check(t, turboDecoder(t, Limits{}), "*.jpg") })
 }
 
@@ -104,6 +105,12 @@ func TestJPEGEngineSaysWhatDecodes(t *testing.T) {
 	}
 	if got := turboDecoder(t, Limits{}).JPEGEngine(); !strings.Contains(got, "turbojpeg") {
 		t.Errorf("forced to libjpeg-turbo: %q", got)
+	}
+	if d, err = NewDecoder(DecoderConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.JPEGEngine(); strings.HasPrefix(got, "go and ") != jpegVectors() {
+		t.Errorf("chosen by the decoder: %q; vector instructions: %t", got, jpegVectors())
 	}
 }
 

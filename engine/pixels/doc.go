@@ -23,8 +23,10 @@
 // arithmetic coding. What libjpeg shows in part, with a warning, is an error:
 // a picture that is half noise must not be scored.
 //
-// JPEG files are decoded by libjpeg-turbo where a Decoder finds it at run time,
-// otherwise in Go, with the same bytes; see JPEGEngine.
+// JPEG files are decoded in Go, where the processor has AVX2 faster than by
+// libjpeg-turbo. That is used where it is faster and a Decoder finds it at run
+// time, for progressive files and on other processors, with the same bytes; see
+// JPEGEngine.
 //
 // Files come from strangers. Sizes are checked against Limits when the header
 // has been read, and a file too short for its declared size is refused, both

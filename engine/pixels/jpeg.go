@@ -13,6 +13,7 @@ type jpegDecoder struct {
 	data     []byte
 	pos      int  // of the next byte that is not part of a scan
 	sizeOnly bool // stop at the frame header
+	vectors  bool // use the processor's vector instructions
 
 	width, height int
 	progressive   bool
@@ -68,16 +69,21 @@ type jpegCoefficients [64]int16
 // a few bytes can make the decoder visit every block of a large picture.
 const maxJPEGScans = 100
 
+// jpegSlack is how far before and behind a row vector instructions may read, and
+// how far behind they may write.
+const jpegSlack = 32
+
 // jpegMemory is what is worth keeping between files.
 type jpegMemory struct {
 	samples      [4][]uint8
 	coefficients [4][]jpegCoefficients
 	rows         [4][]uint8 // upsampled
 	sums         [4][]int16
+	interval     []byte // entropy-coded data up to the next marker
 	huffman      *jpegTables
 }
 
-// jpegTables are the Huffman tables, 37 KB, of a file.
+// jpegTables are the Huffman tables, 102 KB, of a file.
 type jpegTables struct{ dc, ac [4]jpegHuffman }
 
 // huffman is the tables of the file, made when they are first needed.
@@ -100,7 +106,7 @@ func unsupportedJPEG(format string, args ...any) error {
 
 // reset prepares j for a file and keeps its memory.
 func (j *jpegDecoder) reset(data []byte) {
-	*j = jpegDecoder{data: data, memory: j.memory, components: j.components[:0]}
+	*j = jpegDecoder{data: data, vectors: j.vectors, memory: j.memory, components: j.components[:0]}
 	if t := j.memory.huffman; t != nil {
 		for i := range t.dc {
 			t.dc[i].set, t.ac[i].set = false, false
@@ -108,8 +114,9 @@ func (j *jpegDecoder) reset(data []byte) {
 	}
 }
 
-// decode decodes the whole file.
-func (j *jpegDecoder) decode(limits Limits) (*RGB, error) {
+// decode decodes the whole file to a picture that it takes from picture, and of
+// which it writes every pixel.
+func (j *jpegDecoder) decode(limits Limits, picture func(width, height int) *RGB) (*RGB, error) {
 	if err := j.read(limits, j.decodeScan); err != nil {
 		return nil, err
 	}
@@ -118,7 +125,7 @@ func (j *jpegDecoder) decode(limits Limits) (*RGB, error) {
 			j.reconstruct(&j.components[i])
 		}
 	}
-	img := NewRGB(j.width, j.height)
+	img := picture(j.width, j.height)
 	j.convert(img)
 	return img, nil
 }
@@ -339,7 +346,7 @@ func (j *jpegDecoder) complete() error {
 // plane returns the component's samples, allocated on first use.
 func (j *jpegDecoder) plane(c *jpegComponent) []uint8 {
 	if c.samples == nil {
-		c.samples = resized(&j.memory.samples[c.index], c.stride*c.rows)
+		c.samples = resized(&j.memory.samples[c.index], jpegSlack+c.stride*c.rows+jpegSlack)[jpegSlack:]
 	}
 	return c.samples
 }

@@ -1,70 +1,83 @@
 package pixels
 
+import "encoding/binary"
+
 // sequentialBlock decodes a block of a sequential scan to samples.
 func (j *jpegDecoder) sequentialBlock(c *jpegComponent, x, y int) bool {
-	last, ok := j.readBlock(c)
+	ac, ok := j.readBlock(c)
 	if !ok {
 		return false
 	}
-	j.emit(c, x, y, last)
+	j.emit(c, x, y, ac)
 	return true
 }
 
-// readBlock reads the coefficients of a block into j.block, dequantised. last
-// is the place of the last in zigzag order.
-func (j *jpegDecoder) readBlock(c *jpegComponent) (last int, ok bool) {
-	b := j.bits
-	b.fill()
-	size := c.dc.symbol(&b)
+// readBlock reads the coefficients of a block into j.block, dequantised. ac
+// reports whether there are any but the first.
+func (j *jpegDecoder) readBlock(c *jpegComponent) (ac, ok bool) {
+	j.bits.fill()
+	size := c.dc.symbol(&j.bits)
 	if size < 0 {
-		return 0, false
+		return false, false
 	}
-	c.pred += b.extend(size)
+	c.pred += j.bits.extend(size)
 	j.block[0] = c.pred * c.quant.value[0]
 
-	ac, quant := c.ac, &c.quant.value
-	for k := 1; k < 64; k++ {
-		if b.n < 32 { // a code and its bits
-			b.fill()
-		}
-		entry := ac.quick[b.acc>>(64-quickBits)]
-		if value := int32(entry) >> 16; value != 0 {
-			b.skip(int(entry & 0xff))
-			k += int(entry >> 12 & 15)
-			j.block[zigzag[k]&63] = value * quant[k&63]
-			last = k
+	// The state of the bits is in variables, where it is worked on fastest.
+	table, quant := c.ac, &c.quant.value
+	data, pos, acc, n := j.bits.data, j.bits.pos, j.bits.acc, j.bits.n
+	for k := 1; k < 64; {
+		acc |= binary.BigEndian.Uint64(data[pos:]) >> (n & 63) // as fill does it
+		pos += (63 - n) >> 3
+		n |= 56
+
+		pair := table.pairs[acc>>(64-quickBits)]
+		first := k + pair.run()
+		second := first + pair.step()
+		if pair != 0 && second < 64 {
+			acc <<= pair.bits() & 63
+			n -= pair.bits()
+			j.block[zigzag[first&127]&63] = pair.first() * quant[first&63]
+			// Where there is no second coefficient, 0 is what stands there.
+			j.block[zigzag[second&127]&63] = pair.second() * quant[second&63]
+			k = second + pair.more()
+			ac = true
 			continue
 		}
-		var symbol int
-		if entry&0xff != 0 {
-			b.skip(int(entry & 0xff))
-			symbol = int(entry >> 8 & 0xff)
-		} else if symbol = ac.symbol(&b); symbol < 0 {
-			j.bits = b
-			return 0, false
+
+		length, symbol := table.code(acc)
+		if length == 0 {
+			return false, false
 		}
+		acc <<= length & 63
+		n -= length
 		size := symbol & 15
-		if size == 0 {
-			if symbol != 0xf0 {
-				break
-			}
-			k += 15
-			continue
+		if size == 0 && symbol != 0xf0 {
+			break // the end of the block
 		}
 		k += symbol >> 4
-		j.block[zigzag[k]&63] = b.extend(size) * quant[k&63]
-		last = k
+		if size > 0 {
+			j.block[zigzag[k&127]&63] = extended(acc, size) * quant[k&63]
+			acc <<= size & 63
+			n -= size
+			ac = true
+		}
+		k++
 	}
-	j.bits = b
-	return last, true
+	j.bits.pos, j.bits.acc, j.bits.n = pos, acc, n
+	return ac, !j.bits.overrun()
 }
 
-// emit turns j.block into samples and clears it.
-func (j *jpegDecoder) emit(c *jpegComponent, x, y, last int) {
+// emit turns j.block into samples and clears it. ac says whether there are
+// coefficients but the first.
+func (j *jpegDecoder) emit(c *jpegComponent, x, y int, ac bool) {
 	dst := j.plane(c)[(y*c.stride+x)*8:]
-	if last == 0 {
+	if !ac {
 		fillBlock(dst, c.stride, j.block[0])
 		j.block[0] = 0
+		return
+	}
+	if j.vectors && inverseDCTVectors(dst, c.stride, &j.block) {
 		return
 	}
 	inverseDCT(dst, c.stride, &j.block)
@@ -196,15 +209,15 @@ func (j *jpegDecoder) reconstruct(c *jpegComponent) {
 	all := j.allCoefficients(c)
 	for y := range c.blocksY {
 		for x := range c.blocksX {
-			last := 0
+			ac := false
 			block := &all[y*(c.stride/8)+x]
 			for k := range 64 {
 				if v := block[zigzag[k]]; v != 0 {
 					j.block[zigzag[k]] = int32(v) * c.quant.value[k]
-					last = k
+					ac = ac || k > 0
 				}
 			}
-			j.emit(c, x, y, last)
+			j.emit(c, x, y, ac)
 		}
 	}
 }

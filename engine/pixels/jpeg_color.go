@@ -52,11 +52,11 @@ func (j *jpegDecoder) convert(img *RGB) {
 		out := img.Pix[y*j.width*3:][:j.width*3]
 		switch colors {
 		case jpegYCbCr:
-			yccRow(out, rows[0], rows[1], rows[2])
+			j.yccRow(out, rows[0], rows[1], rows[2])
 		case jpegRGB:
 			planarRow(out, rows[0], rows[1], rows[2])
 		case jpegYCCK:
-			yccRow(out, rows[0], rows[1], rows[2])
+			j.yccRow(out, rows[0], rows[1], rows[2])
 			for i, v := range out {
 				out[i] = ^v // libjpeg takes RGB for what ink leaves
 			}
@@ -96,6 +96,15 @@ const (
 )
 
 // yccRow converts a row of full-range YCbCr.
+func (j *jpegDecoder) yccRow(out, luma, cb, cr []uint8) {
+	done := 0
+	if j.vectors {
+		done = yccRowVectors(out, luma, cb, cr)
+	}
+	yccRow(out[done*3:], luma[done:], cb[done:], cr[done:])
+}
+
+// yccRow converts a row sample by sample.
 func yccRow(out, luma, cb, cr []uint8) {
 	cb, cr = cb[:len(luma)], cr[:len(luma)]
 	const half = 1 << 15

@@ -1,103 +1,29 @@
 package pixels
 
-import "encoding/binary"
-
-// jpegBits reads the bits of entropy-coded data, where the byte ff is followed
-// by a stuffed 00 and a marker ends the data. Past the end it gives zeros and
-// counts them.
-type jpegBits struct {
-	data    []byte
-	pos     int
-	acc     uint64 // the next bits, from the top
-	n       int    // how many of them are valid
-	padding int    // how many of those, the last, are made up
-}
-
-// fill makes at least 57 bits valid.
-func (b *jpegBits) fill() {
-	if b.pos+8 <= len(b.data) {
-		v := binary.BigEndian.Uint64(b.data[b.pos:])
-		// Without a byte ff, whole bytes can be taken. Of a byte that fits in
-		// part, the bits that fit are there already when it comes next.
-		if inverse := ^v; (inverse-0x01010101_01010101)&v&0x80808080_80808080 == 0 {
-			b.acc |= v >> b.n
-			taken := (63 - b.n) >> 3
-			b.pos += taken
-			b.n += taken * 8
-			return
-		}
-	}
-	for b.n <= 56 {
-		b.acc |= uint64(b.nextByte()) << (56 - b.n)
-		b.n += 8
-	}
-}
-
-// nextByte returns the next data byte, or 0 past the end.
-func (b *jpegBits) nextByte() byte {
-	if b.pos < len(b.data) {
-		if b.data[b.pos] != 0xff {
-			b.pos++
-			return b.data[b.pos-1]
-		}
-		// Any number of fill bytes may stand before a 00 or a marker.
-		for i := b.pos + 1; i < len(b.data); i++ {
-			if b.data[i] == 0 {
-				b.pos = i + 1
-				return 0xff
-			}
-			if b.data[i] != 0xff {
-				break
-			}
-		}
-	}
-	b.padding += 8
-	return 0
-}
-
-// overrun reports whether bits past the end of the data were taken.
-func (b *jpegBits) overrun() bool { return b.n < b.padding }
-
-// skip drops n bits; n is at most b.n.
-func (b *jpegBits) skip(n int) {
-	b.acc <<= n
-	b.n -= n
-}
-
-// take returns the next n bits, at most 16; fill must have been called.
-func (b *jpegBits) take(n int) int32 {
-	v := int32(b.acc >> 1 >> (63 - n))
-	b.skip(n)
-	return v
-}
-
-// extend is T.81's RECEIVE and EXTEND: n bits that stand for a number of that
-// many bits, negative if the first bit is 0. n is at most 16.
-func (b *jpegBits) extend(n int) int32 {
-	v := b.take(n)
-	if n > 0 && v>>(n-1) == 0 {
-		v += -1<<n + 1
-	}
-	return v
-}
+import "bytes"
 
 // jpegHuffman is a Huffman table made for decoding.
 type jpegHuffman struct {
-	set bool
+	set   bool // by the file
+	built bool // for counts and symbols; kept for the next file
+	// counts[n] is the number of codes of n+1 bits; symbols are in their order.
+	counts  [16]uint8
+	symbols [256]uint8
+
 	// quick is indexed by the next quickBits bits. An entry's low byte is the
-	// number of bits to drop, 0 if the code is longer than quickBits; the next
-	// byte is the symbol. The upper half is the coefficient that follows, if
-	// it fits within quickBits as well and is not 0: its bits are among those
-	// to drop.
-	quick [1 << quickBits]uint32
+	// length of the code, 0 if it is longer than quickBits; the next byte is
+	// the symbol.
+	quick [1 << quickBits]uint16
 	// limit[n] is one more than the largest code of n bits, with 16-n zeros
 	// behind it, and offset[n]+code is the place in symbols of code.
-	limit   [17]uint32
-	offset  [17]int32
-	symbols [256]uint8
+	limit  [17]uint32
+	offset [17]int32
+
+	paired bool
+	pairs  [1 << quickBits]jpegPair // indexed as quick is, once paired
 }
 
-const quickBits = 10
+const quickBits = 11
 
 // readHuffman reads a DHT segment.
 func (j *jpegDecoder) readHuffman(body []byte) error {
@@ -134,9 +60,14 @@ func (j *jpegDecoder) readHuffman(body []byte) error {
 }
 
 // build makes the table for counts[n] codes of n+1 bits. It returns false if
-// there is no such code.
+// there is no such code. Most files have the same tables, so that there is
+// nothing to do.
 func (h *jpegHuffman) build(counts [16]uint8, symbols []uint8) bool {
-	*h = jpegHuffman{set: true}
+	if h.built && h.counts == counts && bytes.Equal(h.symbols[:len(symbols)], symbols) {
+		h.set = true
+		return true
+	}
+	*h = jpegHuffman{counts: counts}
 	copy(h.symbols[:], symbols)
 	code, at := uint32(0), 0
 	for n := 1; n <= 16; n++ {
@@ -146,7 +77,10 @@ func (h *jpegHuffman) build(counts [16]uint8, symbols []uint8) bool {
 				return false
 			}
 			if n <= quickBits {
-				h.fillQuick(code, n, symbols[at])
+				free := quickBits - n
+				for rest := range uint32(1) << free {
+					h.quick[code<<free|rest] = uint16(n) | uint16(symbols[at])<<8
+				}
 			}
 			code++
 			at++
@@ -154,34 +88,94 @@ func (h *jpegHuffman) build(counts [16]uint8, symbols []uint8) bool {
 		h.limit[n] = code << (16 - n)
 		code <<= 1
 	}
+	h.set, h.built = true, true
 	return true
 }
 
-// fillQuick enters a code of n bits into the quick table.
-func (h *jpegHuffman) fillQuick(code uint32, n int, symbol uint8) {
-	free := quickBits - n
-	size := int(symbol & 15)
-	first := code << free
-	for rest := range uint32(1) << free {
-		entry := uint32(n) | uint32(symbol)<<8
-		if size > 0 && size <= free {
-			bits := jpegBits{acc: uint64(rest) << (64 - free), n: free}
-			value := bits.extend(size)
-			entry = uint32(n+size) | uint32(symbol)<<8 | uint32(uint16(value))<<16
-		}
-		h.quick[first+rest] = entry
+// code finds the code that bits begin with. n is its length, 0 if there is none.
+func (h *jpegHuffman) code(bits uint64) (n, symbol int) {
+	if entry := h.quick[bits>>(64-quickBits)]; entry != 0 {
+		return int(entry & 0xff), int(entry >> 8)
 	}
+	return h.longCode(bits)
+}
+
+// longCode finds codes longer than quickBits.
+func (h *jpegHuffman) longCode(bits uint64) (n, symbol int) {
+	next := uint32(bits >> 48)
+	for n := quickBits + 1; n <= 16; n++ {
+		if next < h.limit[n] {
+			return n, int(h.symbols[uint8(h.offset[n]+int32(next>>(16-n)))])
+		}
+	}
+	return 0, 0
 }
 
 // symbol decodes a symbol; fill must have been called. It returns -1 if the
 // bits are no code.
 func (h *jpegHuffman) symbol(b *jpegBits) int {
-	next := uint32(b.acc >> 48)
-	for n := 1; n <= 16; n++ {
-		if next < h.limit[n] {
-			b.skip(n)
-			return int(h.symbols[uint8(h.offset[n]+int32(next>>(16-n)))])
-		}
+	n, symbol := h.code(b.acc)
+	if n == 0 {
+		return -1
 	}
-	return -1
+	b.skip(n)
+	return symbol
+}
+
+// jpegPair is the one or two AC coefficients that the next quickBits bits hold
+// as a whole, with their codes, and that are between -128 and 127; 0 if they hold
+// none.
+type jpegPair uint32
+
+// bits is how many bits the coefficients take.
+func (p jpegPair) bits() int { return int(p & 63) }
+
+// run is the number of zeros before the first coefficient.
+func (p jpegPair) run() int { return int(p >> 6 & 15) }
+
+// step is the way from the first coefficient to the second, and 1 if there is no
+// second.
+func (p jpegPair) step() int { return int(p >> 10 & 31) }
+
+// more is 1 if there is a second coefficient.
+func (p jpegPair) more() int { return int(p >> 15 & 1) }
+
+func (p jpegPair) first() int32 { return int32(int8(p >> 16)) }
+
+// second is 0 if there is no second coefficient.
+func (p jpegPair) second() int32 { return int32(p) >> 24 }
+
+// pair makes the table of pairs, of a table of AC coefficients.
+func (h *jpegHuffman) pair() {
+	if h.paired {
+		return
+	}
+	h.paired = true
+	const mask = 1<<quickBits - 1
+	for i := range h.pairs {
+		n, run, first := h.short(i)
+		if n == 0 {
+			continue
+		}
+		step, second := 1, int32(0)
+		if m, zeros, value := h.short(i << n & mask); m != 0 && n+m <= quickBits {
+			n, step, second = n+m, 1<<5|zeros+1, value
+		}
+		h.pairs[i] = jpegPair(n | run<<6 | step<<10 | int(uint8(first))<<16 | int(uint8(second))<<24)
+	}
+}
+
+// short is the coefficient that quickBits bits begin with, the zeros before it,
+// and how many bits it takes: 0 if it takes more, is none or does not fit a byte.
+func (h *jpegHuffman) short(bits int) (n, run int, value int32) {
+	entry := int(h.quick[bits])
+	n, size := entry&0xff, entry>>8&15
+	if size == 0 || n+size > quickBits {
+		return 0, 0, 0
+	}
+	value = extended(uint64(bits)<<(64-quickBits)<<n, size)
+	if value != int32(int8(value)) {
+		return 0, 0, 0
+	}
+	return n + size, entry >> 12, value
 }

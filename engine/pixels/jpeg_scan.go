@@ -15,8 +15,8 @@ type jpegBand struct {
 }
 
 // zigzag gives the place of each coefficient in its block. The entries past 63
-// take what a broken file puts there.
-var zigzag = [80]uint8{
+// take what a broken file puts there; 79 is the last such place.
+var zigzag = [128]uint8{
 	0, 1, 8, 16, 9, 2, 3, 10,
 	17, 24, 32, 25, 18, 11, 4, 5,
 	12, 19, 26, 33, 40, 48, 41, 34,
@@ -102,6 +102,9 @@ func (j *jpegDecoder) selectComponent(id, tables uint8, band jpegBand) (*jpegCom
 		if band.first == 0 && band.high == 0 && !c.dc.set || band.last > 0 && !c.ac.set {
 			return nil, corruptJPEG("component %d: undefined huffman table", id)
 		}
+		if !j.progressive {
+			c.ac.pair()
+		}
 		if c.quant == nil {
 			// Later scans may follow another table under the same number.
 			if !j.quant[c.tq].set {
@@ -162,20 +165,23 @@ func (j *jpegDecoder) skipScan() {
 // samples, since a scan holds all of its components, of progressive ones to
 // coefficients.
 func (j *jpegDecoder) decodeScan(selected []*jpegComponent, band jpegBand) error {
-	j.bits, j.endOfBand = jpegBits{data: j.data, pos: j.pos}, 0
+	j.beginInterval()
 	decode := j.sequentialBlock
 	if j.progressive {
 		decode = j.progressiveBlock(band)
 	}
-	var err error
 	if len(selected) == 1 {
-		err = j.decodeSingle(selected[0], decode)
-	} else {
-		err = j.decodeInterleaved(selected, decode)
+		return j.decodeSingle(selected[0], decode)
 	}
-	// Bytes that are read ahead do not matter: a marker stops the reading.
-	j.pos = j.bits.pos
-	return err
+	return j.decodeInterleaved(selected, decode)
+}
+
+// beginInterval begins to read the entropy-coded data at pos, and steps over it
+// up to the next marker.
+func (j *jpegDecoder) beginInterval() {
+	j.memory.interval, j.pos = unstuff(j.memory.interval[:0], j.data, j.pos)
+	j.bits.reset(j.memory.interval)
+	j.endOfBand = 0
 }
 
 // blockDecoder decodes the next block of c, which stands at (x, y) in blocks.
@@ -238,7 +244,6 @@ func (j *jpegDecoder) restart(r *jpegRestart) error {
 		r.left--
 		return nil
 	}
-	j.pos = j.bits.pos
 	marker, err := j.nextMarker()
 	if err != nil {
 		return err
@@ -248,8 +253,7 @@ func (j *jpegDecoder) restart(r *jpegRestart) error {
 	}
 	r.next = (r.next + 1) & 7
 	r.left = j.interval - 1
-	j.bits = jpegBits{data: j.data, pos: j.pos}
-	j.endOfBand = 0
+	j.beginInterval()
 	for i := range j.components {
 		j.components[i].pred = 0
 	}

@@ -7,12 +7,13 @@ type upsampler struct {
 	c          *jpegComponent
 	h, v       int // picture samples per component sample
 	triangular bool
+	vectors    bool
 	out        []uint8
 	sums       []int16
 }
 
 func (j *jpegDecoder) upsampler(c *jpegComponent) upsampler {
-	u := upsampler{c: c, h: j.maxH / c.h, v: j.maxV / c.v}
+	u := upsampler{c: c, h: j.maxH / c.h, v: j.maxV / c.v, vectors: j.vectors}
 	switch {
 	case u.h == 2 && u.v <= 2:
 		u.triangular = c.width > 2 // narrower ones libjpeg repeats
@@ -20,7 +21,7 @@ func (j *jpegDecoder) upsampler(c *jpegComponent) upsampler {
 		u.triangular = true
 	}
 	if u.h != 1 || u.v != 1 {
-		u.out = resized(&j.memory.rows[c.index], c.stride*u.h)
+		u.out = resized(&j.memory.rows[c.index], c.stride*u.h+jpegSlack)
 		u.sums = resized(&j.memory.sums[c.index], c.stride)
 	}
 	return u
@@ -35,12 +36,19 @@ func (u *upsampler) row(y int) []uint8 {
 	case !u.triangular:
 		repeatRow(u.out, u.samples(y/u.v), u.h)
 	case u.v == 1:
-		doubleRow(u.out, u.samples(y))
+		row := u.samples(y)
+		if u.vectors && doubleRowsVectors(u.out, row, row, 4, 8) {
+			break
+		}
+		doubleRow(u.out, row)
 	default:
 		near, far := u.neighbours(y)
 		if u.h == 1 {
 			// The upper of two rows rounds down on a tie, the lower up.
 			blendRows(u.out, near, far, 1+y&1)
+			break
+		}
+		if u.vectors && doubleRowsVectors(u.out, near, far, 8, 7) {
 			break
 		}
 		sumRows(u.sums, near, far)

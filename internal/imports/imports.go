@@ -66,7 +66,7 @@ func Rules() []Rule {
 		{Room: "engine/safetensors"},
 		{Room: "engine/initializers", Rooms: []string{"engine/onnx", "engine/safetensors"}}, // one's tensors in the other's graphs
 		{Room: "engine/tokenizer", Libs: []string{"golang.org/x/text"}},
-		{Room: "engine/pixels", Libs: []string{"golang.org/x/image", "github.com/ebitengine/purego"}}, // libjpeg-turbo, without cgo
+		{Room: "engine/pixels", Libs: []string{"golang.org/x/image", "golang.org/x/sys/cpu", "github.com/ebitengine/purego"}}, // purego: libjpeg-turbo, without cgo
 		{Room: "engine/imagedoctor", Rooms: append([]string{"reward"}, engine...)},
 		{Room: "engine/vae", Rooms: append([]string{"reward", "internal/npy"}, engine...)}, // latents come in .npy files
 		{Room: "flowgrpo", Libs: []string{"gonum.org/v1/gonum"}},

@@ -1,0 +1,13 @@
+//go:build !amd64
+
+package pixels
+
+// jpegVectors reports whether there are kernels for the processor's vector
+// instructions.
+func jpegVectors() bool { return false }
+
+func inverseDCTVectors([]uint8, int, *[64]int32) bool { return false }
+
+func doubleRowsVectors([]uint8, []uint8, []uint8, uint16, uint16) bool { return false }
+
+func yccRowVectors([]uint8, []uint8, []uint8, []uint8) int { return 0 }
