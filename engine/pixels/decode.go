@@ -29,9 +29,9 @@ type DecoderConfig struct {
 // use and must not be copied.
 type Decoder struct {
 	limits Limits
-	turbo  *turbo // nil for Go
-	auto   bool   // turbo only where it is faster
-	scalar bool   // without vector instructions
+	turbo  *turbo    // nil for Go
+	auto   bool      // turbo only where it is faster
+	scalar bool      // without vector instructions
 	jpegs  sync.Pool // *jpegDecoder
 	pngs   sync.Pool // *pngDecoder
 	spares sync.Pool // *RGB, given back
