@@ -234,7 +234,8 @@ func gpu() []operator {
 			return one(s.GroupNormLast(half(s, s.in(f32, batch, n(4), n(4), n(320))), s.in(f32, n(320)), s.in(f32, n(320)), 32, 1e-5, true))
 		}, []string{"float16 (batch,4,4,320)"}},
 		{"ConvLast", func(s *sketch) []onnx.Value {
-			return one(s.ConvLast(half(s, s.in(f32, batch, n(5), n(6), n(8))), half(s, s.in(f32, n(16), n(3), n(3), n(8))), half(s, s.in(f32, n(16)))))
+			weight := half(s, onnx.Const(s.Graph, make([]float32, 16*3*3*8), 16, 3, 3, 8))
+			return one(s.ConvLast(half(s, s.in(f32, batch, n(5), n(6), n(8))), weight, half(s, s.in(f32, n(16)))))
 		}, []string{"float16 (batch,5,6,16)"}},
 		{"PagedAttention", paged, []string{"bfloat16 (6,128)"}},
 	}

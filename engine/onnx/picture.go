@@ -92,7 +92,8 @@ func (g *Graph) fill(dtype DType, v float32, n int64) Value {
 
 // ConvLast is the convolution of x (N,H,W,C) with weight (M,kh,kw,C) and bias
 // (M), stride 1 and padding that keeps the size: com.microsoft NhwcConv, for
-// which CUDA alone has a kernel.
+// which CUDA alone has a kernel, and only where weight is constant: an
+// initializer, or computed from initializers alone.
 func (g *Graph) ConvLast(x, weight, bias Value) Value {
 	const op = "NhwcConv"
 	if !g.sameType(op, x, weight) {
