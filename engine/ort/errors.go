@@ -27,6 +27,8 @@ var outOfMemory = []string{
 	"is smaller than requested bytes",
 	"out of memory",
 	"ALLOC_FAILED",
+	"the resource allocation failed", // cuBLAS 13's words for CUBLAS_STATUS_ALLOC_FAILED
+	"DEVICE_ALLOCATION_FAILED",       // cuDNN 9's, beside the former
 	"std::bad_alloc",
 	"bad allocation",
 }

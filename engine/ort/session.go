@@ -16,10 +16,14 @@ type Session struct {
 	inputs, outputs []string
 	signature       signature
 	live            atomic.Int64 // the runtime's values at hand; 0 between runs
+	threads         *threads     // those that run it; nil where any may
+	load            func() (*onnx.DynamicAdvancedSession, error)
 
-	// mu is held for reading by every run, so that Close waits for them.
+	// mu is held for reading by every run, so that Close and Reload wait for
+	// them.
 	mu      sync.RWMutex
 	session *onnx.DynamicAdvancedSession
+	gone    error // why session is nil
 }
 
 // NewSession loads an ONNX model, the bytes of a ModelProto. Inputs and outputs
@@ -40,11 +44,26 @@ func (r *Runtime) NewSession(model []byte, inputs, outputs []string, o SessionOp
 	if r.closed.Load() {
 		return nil, fmt.Errorf("runtime: %w", ErrClosed)
 	}
-	session, err := r.newSession(model, inputs, outputs, o)
-	if err != nil {
-		return nil, fmt.Errorf("creating session: %w", classify(err))
+	s := &Session{inputs: inputs, outputs: outputs, signature: declares}
+	s.load = func() (*onnx.DynamicAdvancedSession, error) { return r.newSession(model, inputs, outputs, o) }
+	if o.Provider.Kind == CUDA {
+		s.threads = &threads{}
 	}
-	return &Session{inputs: inputs, outputs: outputs, signature: declares, session: session}, nil
+	if err := s.open(); err != nil {
+		s.threads.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// open loads the graph; mu is held, or nobody has s yet.
+func (s *Session) open() (err error) {
+	s.threads.do(func() { s.session, err = s.load() })
+	if err != nil {
+		s.session, s.gone = nil, fmt.Errorf("creating session: %w", classify(err))
+		return s.gone
+	}
+	return nil
 }
 
 func (r *Runtime) newSession(model []byte, inputs, outputs []string, o SessionOptions) (*onnx.DynamicAdvancedSession, error) {
@@ -143,10 +162,13 @@ func (s *Session) run(ctx context.Context, inputs, outputs []Tensor) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := s.revive(); err != nil {
+		return err
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.session == nil {
-		return fmt.Errorf("session: %w", ErrClosed)
+		return s.gone
 	}
 	owned := values{live: &s.live}
 	defer owned.release()
@@ -196,7 +218,7 @@ func (s *Session) runCancellable(ctx context.Context, in, out []onnx.Value) erro
 		defer close(raised)
 		_ = options.Terminate()
 	})
-	err = s.session.RunWithOptions(in, out, options)
+	s.threads.do(func() { err = s.session.RunWithOptions(in, out, options) })
 	if !stop() {
 		<-raised // options must outlive the call that sets their flag
 	}
@@ -209,15 +231,57 @@ func (s *Session) runCancellable(ctx context.Context, in, out []onnx.Value) erro
 	return classify(err)
 }
 
-// Close waits for the runs at hand and frees the graph and its weights. Closing
-// twice is harmless.
-func (s *Session) Close() error {
+// Reload waits for the runs at hand, frees the session and loads the graph again.
+// That takes as long as NewSession, and is the one way to give a device all
+// memory back that the session's arena has gathered: a run that ran out of memory
+// leaves the device full, which fails whatever else needs memory there, be it a
+// handle of cuBLAS's for this very session. A session that cannot be loaded is
+// loaded by the next run that can.
+func (s *Session) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if errors.Is(s.gone, ErrClosed) {
+		return s.gone
+	}
+	return errors.Join(s.free(), s.open())
+}
+
+// revive loads a session that Reload could not load.
+func (s *Session) revive() error {
+	s.mu.RLock()
+	lost := s.lost()
+	s.mu.RUnlock()
+	if !lost {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.lost() { // another run was faster
+		return nil
+	}
+	return s.open()
+}
+
+// lost tells whether there is nothing to run although nobody closed s.
+func (s *Session) lost() bool { return s.session == nil && !errors.Is(s.gone, ErrClosed) }
+
+// free destroys the runtime's session, if there is one; mu is held.
+func (s *Session) free() error {
 	if s.session == nil {
 		return nil
 	}
 	err := s.session.Destroy()
 	s.session = nil
+	return err
+}
+
+// Close waits for the runs at hand and frees the graph and its weights. Closing
+// twice is harmless.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.free()
+	s.gone = fmt.Errorf("session: %w", ErrClosed)
+	s.threads.close()
 	return err
 }
