@@ -1,6 +1,7 @@
 package imagedoctor
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -183,6 +184,27 @@ func TestAnAnswerIsTheSameInEveryBatchOnAGPU(t *testing.T) {
 		if !slices.Equal(alone.Trace.GeneratedIDs, all[i].Trace.GeneratedIDs) {
 			t.Errorf("row %d: %v\nby itself %v", i, all[i].Trace.GeneratedIDs, alone.Trace.GeneratedIDs)
 		}
+	}
+}
+
+// As the scheduler has it: half of a batch that was too large is answered, and
+// the device is not left full.
+func TestABatchTooLargeForAGPUIsToldAndALesserOneAnswered(t *testing.T) {
+	o := form{}.options()
+	o.Provider, o.MaxBatch = orttest.CUDA(t)[0], 64
+	o.Provider.MemoryLimit = 1 << 30
+	e, err := Load(orttest.Open(t), "nano", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	cases, samples := refSamples(t)
+	many := slices.Repeat(samples, 64/len(samples))
+	if _, err := e.Evaluate(t.Context(), many); !errors.Is(err, reward.ErrOutOfMemory) {
+		t.Fatalf("%d pictures within 1 GiB: %v", len(many), err)
+	}
+	for i, r := range evaluate(t, e, samples[:1]) {
+		asTheReferenceButForTies(t, "after the want of memory", r, cases[i])
 	}
 }
 

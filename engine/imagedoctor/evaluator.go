@@ -233,7 +233,7 @@ func (e *Evaluator) evaluate(ctx context.Context, mode reward.Mode, samples []re
 	if len(rows) == 0 {
 		return nil
 	}
-	out, err := e.session.Run(ctx, e.batch(mode, ready).inputs(e.inputs))
+	out, err := e.run(ctx, e.batch(mode, ready).inputs(e.inputs))
 	if err != nil {
 		return fmt.Errorf("imagedoctor: %d pictures: %w", len(rows), memoryError(err))
 	}
@@ -241,4 +241,15 @@ func (e *Evaluator) evaluate(ctx context.Context, mode reward.Mode, samples []re
 		results[i] = e.result(mode, ready[r], out, r)
 	}
 	return nil
+}
+
+// run runs the graph. A GPU that ran out of memory is full of what the batch left
+// behind, in pieces of its sizes: the session is loaded again, in seconds, to
+// have room for smaller batches and for the decoders of latents beside it.
+func (e *Evaluator) run(ctx context.Context, inputs []ort.Tensor) ([]ort.Tensor, error) {
+	out, err := e.session.Run(ctx, inputs)
+	if errors.Is(err, ort.ErrOutOfMemory) && e.options.Provider.Kind == ort.CUDA {
+		err = errors.Join(err, e.session.Reload())
+	}
+	return out, err
 }
