@@ -49,9 +49,24 @@ func normals(n int) *reward.Tensor {
 	return latents
 }
 
+// held is how much of a GPU's memory is in use; 0 for a CPU, of which nobody keeps
+// account.
+func held(b *testing.B, p ort.Provider) int64 {
+	b.Helper()
+	if p.Kind != ort.CUDA {
+		return 0
+	}
+	free, total, err := ort.FreeMemory(p.Device)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return total - free
+}
+
 // benchmarkDecode decodes batches of pictures of 512x512.
 func benchmarkDecode(b *testing.B, dir string, batch int, o vae.Options) {
 	o.Runtime = orttest.Open(b)
+	before := held(b, o.Provider)
 	d, err := vae.Load(context.Background(), dir, o)
 	if err != nil {
 		b.Fatal(err)
@@ -74,6 +89,7 @@ func benchmarkDecode(b *testing.B, dir string, batch int, o vae.Options) {
 	b.ReportMetric(images*tera(b), "TFLOP/s")
 	if o.Provider.Kind == ort.CUDA {
 		b.ReportMetric(peakTFLOP/(images*tera(b)), "times-floor")
+		b.ReportMetric(float64(held(b, o.Provider)-before)/1e9, "GB")
 	}
 	b.ReportMetric(first.Seconds(), "first-s")
 }
