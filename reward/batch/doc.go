@@ -22,7 +22,8 @@
 //
 // Failure stays where it arose. A sample that cannot be decoded costs its
 // neighbours nothing; an evaluator's error or panic fails the batch it had;
-// running out of memory is answered by halving the batch; an evaluator that
+// running out of memory is answered by halving the batch, for a minute, and for
+// twice as long each time that the double is tried in vain; an evaluator that
 // never returns keeps its place and nothing else, since every caller is answered
 // when its context ends. Work whose callers have all gone is not evaluated.
 //

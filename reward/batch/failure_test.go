@@ -203,7 +203,7 @@ func TestWantOfMemoryHalvesTheBatchForAWhile(t *testing.T) {
 		}
 		all := sequence(0, 16)
 		wantIdentities(t, <-score(t.Context(), s, jobs(all...)), all...)
-		if got, want := sizes(), []int{16, 8, 4, 4, 8, 4, 4}; !reflect.DeepEqual(got, want) {
+		if got, want := sizes(), []int{16, 8, 4, 4, 4, 4}; !reflect.DeepEqual(got, want) {
 			t.Errorf("first batches %v, want %v", got, want)
 		}
 		wantIdentities(t, <-score(t.Context(), s, jobs(all...)), all...)
@@ -218,7 +218,45 @@ func TestWantOfMemoryHalvesTheBatchForAWhile(t *testing.T) {
 			time.Sleep(61 * time.Second)
 			wantIdentities(t, <-score(t.Context(), s, jobs(1)), 1)
 		}
-		wantCounts(t, o, map[batch.Event]int{batch.OutOfMemory: 3, batch.EvaluatorFailed: 0})
+		wantCounts(t, o, map[batch.Event]int{batch.OutOfMemory: 2, batch.EvaluatorFailed: 0})
+		shutdown(t, s)
+	})
+}
+
+// A try costs a GPU seconds, so that tries that fail become rare.
+func TestTriesOfABatchThatIsTooLargeGrowRare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := plain()
+		cfg.MaxBatch, cfg.MaxDelay = 8, time.Millisecond
+		fits := 4
+		e := &fake{evaluate: func(_ context.Context, samples []reward.Sample) ([]reward.Result, error) {
+			if len(samples) > fits {
+				return nil, reward.ErrOutOfMemory
+			}
+			return judge(samples), nil
+		}}
+		s := start(t, cfg, e)
+		all := sequence(0, 8)
+		began := time.Now()
+		var tried []int // minutes after the beginning, in steps of 20 s
+		for time.Since(began) < 4*time.Hour {
+			wantIdentities(t, <-score(t.Context(), s, jobs(all...)), all...)
+			if s.Stats().BatchLimit == 8 {
+				tried = append(tried, int(time.Since(began).Minutes()))
+			}
+			time.Sleep(20 * time.Second)
+		}
+		if want := []int{1, 3, 7, 16, 32, 64, 129, 193}; !reflect.DeepEqual(tried, want) {
+			t.Errorf("tried after %v minutes, want %v", tried, want)
+		}
+		fits = 8
+		time.Sleep(65 * time.Minute)
+		for range 2 {
+			wantIdentities(t, <-score(t.Context(), s, jobs(all...)), all...)
+		}
+		if got := s.Stats().BatchLimit; got != 8 {
+			t.Errorf("limit %d although there is memory again", got)
+		}
 		shutdown(t, s)
 	})
 }
