@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/denseflow/densereward/reward"
 )
@@ -66,7 +67,10 @@ func (c *Client) scoreOne(ctx context.Context, q *reward.Request) (*reward.Respo
 	}
 	attempts := c.servers.attempts(q.Groups.Step)
 	for {
-		s := attempts.next(c.opts.now())
+		s, pause := attempts.next(c.opts.now())
+		if err := c.pause(ctx, pause); err != nil {
+			return nil, fmt.Errorf("client: %w; %s rests", err, s.base)
+		}
 		response, err := c.exchange(ctx, s, message)
 		if err == nil {
 			s.succeeded()
@@ -79,11 +83,16 @@ func (c *Client) scoreOne(ctx context.Context, q *reward.Request) (*reward.Respo
 		if !again {
 			return nil, fmt.Errorf("client: tried %d times: %w", attempts.made, err)
 		}
-		if pause == 0 {
-			continue
-		}
-		if interrupted := c.opts.sleep(ctx, pause); interrupted != nil {
+		if interrupted := c.pause(ctx, pause); interrupted != nil {
 			return nil, fmt.Errorf("client: %w; the last of %d tries: %w", interrupted, attempts.made, err)
 		}
 	}
+}
+
+// pause waits unless there is nothing to wait for.
+func (c *Client) pause(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	return c.opts.sleep(ctx, d)
 }

@@ -91,7 +91,7 @@ func (o *options) partSize() int {
 // WithServers adds servers of the same evaluators. Requests take turns on all,
 // and one that fails on one server goes to the next. Requests with a step in
 // their groups all go to one server, the same for every client with the same
-// addresses, so that their groups meet.
+// addresses, so that their groups meet; they wait for it while its queue is full.
 func WithServers(addresses ...string) Option {
 	return func(o *options) { o.addresses = append(o.addresses, addresses...) }
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -106,6 +107,55 @@ func TestRequestsOfAStepMeetOnOneServer(t *testing.T) {
 	}
 	if len(used) < 2 {
 		t.Error("every step went to the same server")
+	}
+}
+
+// Else the members of a group would be parted.
+func TestRequestsOfAStepWaitForAFullServerAndLeaveALostOne(t *testing.T) {
+	request := func(member string) *reward.Request {
+		q := rollout(1)
+		q.Groups = reward.Groups{Step: "step", Size: 1, Members: []int{0}}
+		q.Prompts[0] = member
+		q.Advantage = &reward.Advantage{Method: reward.AdvantageFlowGRPO}
+		return q
+	}
+	clock := newClock()
+	scripts, c := three(t, clock)
+	mustScore(t, c, request("a"))
+	found := counts(scripts)
+	first := slices.Index(found[:], 1)
+	want := [3]int{}
+
+	scripts[first].steps = []http.HandlerFunc{fails(reward.ErrOverloaded, "Retry-After", "7")}
+	mustScore(t, c, request("b"))
+	want[first] = 3
+	if counts(scripts) != want || len(clock.pauses) != 1 || clock.pauses[0] < 7*time.Second {
+		t.Errorf("with a full queue: requests went %v with pauses %v, want %v", counts(scripts), clock.pauses, want)
+	}
+
+	clock.pauses = nil
+	scripts[first].steps = []http.HandlerFunc{breaks}
+	mustScore(t, c, request("c"))
+	mustScore(t, c, request("d"))
+	n := counts(scripts)
+	if n[first] != 4 || slices.Max(slices.Delete(n[:], first, first+1)) != 2 || len(clock.pauses) != 0 {
+		t.Errorf("with a lost server: requests went %v with pauses %v; the server was %d", counts(scripts), clock.pauses, first)
+	}
+}
+
+func TestARequestOfAStepLeavesAServerAloneThatIsKnownToBeFull(t *testing.T) {
+	clock := newClock()
+	s := &script{next: newServer(t, &rewardtest.Fake{}), steps: []http.HandlerFunc{fails(reward.ErrOverloaded, "Retry-After", "7")}}
+	c := newClient(t, listen(t, s), clock.option(), client.WithTries(1))
+	if _, err := c.Score(t.Context(), rollout(1)); !errors.Is(err, reward.ErrOverloaded) {
+		t.Fatal(err)
+	}
+	q := rollout(1)
+	q.Groups = reward.Groups{Step: "step", Size: 1, Members: []int{0}}
+	q.Advantage = &reward.Advantage{Method: reward.AdvantageFlowGRPO}
+	mustScore(t, c, q)
+	if len(clock.pauses) != 1 || clock.pauses[0] < 7*time.Second || s.requests() != 2 {
+		t.Errorf("%d requests with pauses %v", s.requests(), clock.pauses)
 	}
 }
 
