@@ -11,11 +11,20 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-// cache holds the results used last, up to a number of bytes. It does no
-// locking.
+// cache holds the results used last, up to a number of bytes, by the pixels they
+// are of, and which files have those pixels. It does no locking.
 type cache struct {
-	entries      *simplelru.LRU[key, reward.Result]
+	entries      *simplelru.LRU[key, entry]
+	results      int
 	bytes, limit int64
+}
+
+// entry is a result by its pixelKey, or, by a fileKey, the pixelKey of the file's
+// picture.
+type entry struct {
+	result reward.Result
+	isFile bool
+	pixels key
 }
 
 // newCache makes a cache of limit bytes; nil, which is an empty cache that
@@ -25,7 +34,7 @@ func newCache(limit int64) *cache {
 		return nil
 	}
 	c := &cache{limit: limit}
-	entries, err := simplelru.NewLRU(math.MaxInt, func(_ key, r reward.Result) { c.bytes -= resultBytes(&r) })
+	entries, err := simplelru.NewLRU(math.MaxInt, func(_ key, e entry) { c.count(&e, -1) })
 	if err != nil {
 		panic("batch: " + err.Error()) // only a size below 1 is refused
 	}
@@ -33,33 +42,50 @@ func newCache(limit int64) *cache {
 	return c
 }
 
+// get finds the result of a picture by its pixels or by its file.
 func (c *cache) get(k key) (reward.Result, bool) {
 	if c == nil {
 		return reward.Result{}, false
 	}
-	return c.entries.Get(k)
+	e, ok := c.entries.Get(k)
+	if ok && e.isFile {
+		e, ok = c.entries.Get(e.pixels)
+	}
+	return e.result, ok
 }
 
-// add keeps r and lets go of the results used longest ago. A result larger
-// than the whole cache is not kept.
-func (c *cache) add(k key, r reward.Result) {
-	size := resultBytes(&r)
-	if c == nil || size > c.limit || c.entries.Contains(k) {
+// add keeps r and lets go of what was used longest ago. A result larger than the
+// whole cache is not kept.
+func (c *cache) add(pixels key, r reward.Result) { c.put(pixels, entry{result: r}) }
+
+// addFile keeps which pixels a file has.
+func (c *cache) addFile(file, pixels key) { c.put(file, entry{isFile: true, pixels: pixels}) }
+
+func (c *cache) put(k key, e entry) {
+	if c == nil || e.bytes() > c.limit || c.entries.Contains(k) {
 		return
 	}
-	c.entries.Add(k, r)
-	c.bytes += size
+	c.entries.Add(k, e)
+	c.count(&e, 1)
 	for c.bytes > c.limit {
 		c.entries.RemoveOldest()
 	}
 }
 
-// size is the number of results and bytes held.
-func (c *cache) size() (entries int, bytes int64) {
+// count counts an entry that came, with 1, or went, with -1.
+func (c *cache) count(e *entry, sign int) {
+	c.bytes += int64(sign) * e.bytes()
+	if !e.isFile {
+		c.results += sign
+	}
+}
+
+// size is the number of results and the bytes held.
+func (c *cache) size() (results int, bytes int64) {
 	if c == nil {
 		return 0, 0
 	}
-	return c.entries.Len(), c.bytes
+	return c.results, c.bytes
 }
 
 // entryOverhead is about what the map, the list and the key take for an entry.
@@ -81,9 +107,10 @@ func cloneResults(results []reward.Result) []reward.Result {
 	return clones
 }
 
-// resultBytes is the memory that r holds.
-func resultBytes(r *reward.Result) int64 {
-	n := entryOverhead + int(unsafe.Sizeof(*r)) + len(r.Text)
+// bytes is the memory that e holds.
+func (e *entry) bytes() int64 {
+	r := &e.result
+	n := entryOverhead + int(unsafe.Sizeof(*e)) + len(r.Text)
 	n += 4 * (len(r.Misalignment.Data) + len(r.Artifact.Data))
 	n += 4 * (len(r.Trace.InputIDs) + len(r.Trace.GeneratedIDs))
 	n += len(r.Boxes) * int(unsafe.Sizeof(reward.Box{}))

@@ -164,8 +164,8 @@ func (s *Scheduler) endEvaluating(r *run, works []*work, results []reward.Result
 	s.rate.add(len(works), d)
 	now := time.Now()
 	for i, w := range works {
-		if w.keyed && results[i].Err == nil {
-			s.cache.add(w.key, kept[i])
+		if w.hasPixels && results[i].Err == nil {
+			s.cache.add(w.pixels, kept[i])
 		}
 		for _, t := range w.tickets {
 			if t.joined.IsZero() {

@@ -18,9 +18,8 @@ type Job struct {
 	// be nil if Sample.Image is set.
 	Load func(ctx context.Context) (*reward.Image, error)
 
-	// Source, if not nil, is the file that Load decodes. It then stands for the
-	// pixels in the cache, which is asked before the file is decoded: a hit
-	// costs no decoding, and a miss no hash of the pixels.
+	// Source, if not nil, is the file that Load decodes. The cache remembers
+	// which pixels a file has, so that one it knows is not decoded again.
 	Source []byte
 
 	// Bytes is what the sample holds in memory until it is answered, encoded

@@ -20,11 +20,11 @@ func (s *Scheduler) beginPreparing(w *work, now time.Time) {
 // prepare is one worker's job: decode, ask the cache, do the host's share. The
 // cache is asked first if the file tells what the pixels are.
 func (s *Scheduler) prepare(w *work) {
-	if s.cache != nil && w.source != nil && s.settledByKey(w, s.keyer.fileKey(&w.sample, w.source)) {
+	if s.cache != nil && w.source != nil && s.settledByFile(w, s.keyer.fileKey(&w.sample, w.source)) {
 		return
 	}
 	err := contain("load", func() error { return load(w) })
-	if err == nil && s.cache != nil && w.source == nil && s.settledByKey(w, s.keyer.pixelKey(&w.sample)) {
+	if err == nil && s.cache != nil && s.settledByPixels(w, s.keyer.pixelKey(&w.sample)) {
 		return
 	}
 	if err == nil && s.preparer != nil {
@@ -48,22 +48,49 @@ func load(w *work) error {
 	return nil
 }
 
-// settledByKey reports that w need not go on: its answer is in the cache,
-// identical work is in flight, or nobody waits any more. Otherwise identical
-// work that comes later will find w.
-func (s *Scheduler) settledByKey(w *work, k key) bool {
+// settledByFile reports that w need not be decoded; see settledBy.
+func (s *Scheduler) settledByFile(w *work, k key) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.settledBy(w, k) {
+		return true
+	}
+	s.flight[k] = w
+	w.file, w.hasFile = k, true
+	return false
+}
+
+// settledByPixels reports that w need not go on; see settledBy.
+func (s *Scheduler) settledByPixels(w *work, k key) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w.hasFile {
+		s.cache.addFile(w.file, k)
+	}
+	if s.settledBy(w, k) {
+		return true
+	}
+	s.cfg.Observer.Count(CacheMiss, 1)
+	s.flight[k] = w
+	w.pixels, w.hasPixels = k, true
+	return false
+}
+
+// settledBy reports that w is done with: its answer is in the cache, identical
+// work is in flight, or nobody waits any more. Otherwise identical work that
+// comes later is to find w. s.mu is held.
+func (s *Scheduler) settledBy(w *work, k key) bool {
 	if len(w.tickets) == 0 {
 		s.endWorker(w)
 		return true
 	}
 	now := time.Now()
 	if result, ok := s.cache.get(k); ok {
-		t := w.tickets[0]
-		t.timing.Prepare, t.cached = now.Sub(w.since), true
 		s.cfg.Observer.Count(CacheHit, 1)
-		s.scored(t, result)
+		for _, t := range w.tickets {
+			t.prepared(w, now)
+			s.scored(t, result)
+		}
 		s.endWorker(w)
 		return true
 	}
@@ -73,21 +100,34 @@ func (s *Scheduler) settledByKey(w *work, k key) bool {
 		s.endWorker(w)
 		return true
 	}
-	s.cfg.Observer.Count(CacheMiss, 1)
-	s.flight[k] = w
-	w.key, w.keyed = k, true
 	return false
 }
 
-// join moves the ticket of w to other, which does the same work. The ticket
-// still counts as a sample of the queue; the picture of w does not.
+// prepared notes that the work of a ticket, w, ends at now without having been
+// evaluated.
+func (t *ticket) prepared(w *work, now time.Time) {
+	t.cached = true
+	if t.joined.IsZero() {
+		t.timing.Prepare = now.Sub(w.since)
+	} else {
+		t.timing.Wait = now.Sub(t.joined)
+	}
+}
+
+// join moves the tickets of w to other, which does the same work. They still
+// count as samples of the queue; the picture of w does not.
 func (s *Scheduler) join(w, other *work, now time.Time) {
-	t := w.tickets[0]
-	t.timing.Prepare, t.cached, t.joined = now.Sub(w.since), true, now
-	t.work = other
-	other.tickets = append(other.tickets, t)
-	other.samples++
-	w.tickets, w.samples = nil, w.samples-1
+	for _, t := range w.tickets {
+		if t.joined.IsZero() {
+			t.prepared(w, now)
+			t.joined = now
+		}
+		t.work = other
+		other.tickets = append(other.tickets, t)
+		other.samples++
+		w.samples--
+	}
+	w.tickets = nil
 }
 
 // endWorker frees the worker that had w, which goes no further.

@@ -130,12 +130,17 @@ func (st *storm) request() ([]int, []batch.Job) {
 		if st.rng.IntN(4) == 0 {
 			js[i].Sample.Mode = reward.ModeThink
 		}
+		if st.rng.IntN(2) == 0 { // two files have the same picture
+			js[i].Source = fmt.Appendf(nil, "file %d of picture %d", st.rng.IntN(2), ids[i])
+		}
 		switch st.rng.IntN(30) {
 		case 0, 1, 2, 3, 4, 5, 6, 7, 8, 9:
 			js[i] = slow(js[i], time.Duration(st.rng.IntN(8))*time.Millisecond)
 		case 10:
+			js[i].Source = nil
 			js[i].Load = func(context.Context) (*reward.Image, error) { return nil, reward.ErrImageCorrupt }
 		case 11:
+			js[i].Source = nil
 			js[i].Load = func(context.Context) (*reward.Image, error) { panic(errTest) }
 		}
 	}

@@ -265,10 +265,13 @@ func (s *Scheduler) leave(w *work, t *ticket) {
 
 // forget makes w unknown to identical work that comes later.
 func (s *Scheduler) forget(w *work) {
-	if w.keyed {
-		delete(s.flight, w.key)
-		w.keyed = false
+	if w.hasFile {
+		delete(s.flight, w.file)
 	}
+	if w.hasPixels {
+		delete(s.flight, w.pixels)
+	}
+	w.hasFile, w.hasPixels = false, false
 }
 
 // finish lets go of a work that is on no list any more.

@@ -50,6 +50,51 @@ func TestAFileThatIsKnownIsNotDecodedAgain(t *testing.T) {
 	})
 }
 
+func TestPixelsAreKnownWhateverTheyCameIn(t *testing.T) {
+	const files = 2
+	for _, tt := range []struct {
+		name  string
+		first func(*atomic.Int64) batch.Job
+		then  func(*atomic.Int64) batch.Job
+	}{
+		{"a file, then the pixels", func(n *atomic.Int64) batch.Job { return file("a", 1, n) }, func(*atomic.Int64) batch.Job { return jobs(1)[0] }},
+		{"the pixels, then a file", func(*atomic.Int64) batch.Job { return jobs(1)[0] }, func(n *atomic.Int64) batch.Job { return file("a", 1, n) }},
+		{"two files", func(n *atomic.Int64) batch.Job { return file("a", 1, n) }, func(n *atomic.Int64) batch.Job { return file("b", 1, n) }},
+	} {
+		for name, flight := range map[string]time.Duration{"one after the other": time.Hour, "in flight": 10 * time.Second} {
+			t.Run(tt.name+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var decoded atomic.Int64
+					o := &tally{}
+					cfg := cached()
+					cfg.Observer = o
+					s := start(t, cfg, &fake{takes: time.Minute})
+					first := score(t.Context(), s, []batch.Job{tt.first(&decoded)})
+					time.Sleep(flight)
+					then := score(t.Context(), s, []batch.Job{tt.then(&decoded), tt.then(&decoded)})
+					wantIdentities(t, <-first, 1)
+					a := <-then
+					wantIdentities(t, a, 1, 1)
+					if !a.outcomes[0].Cached || !a.outcomes[1].Cached {
+						t.Error("evaluated twice")
+					}
+					before := decoded.Load()
+					again := <-score(t.Context(), s, []batch.Job{tt.first(&decoded), tt.then(&decoded)})
+					wantIdentities(t, again, 1, 1)
+					if after := decoded.Load(); before > files || after != before {
+						t.Errorf("decoded %d files and then %d more", before, after-before)
+					}
+					if st := s.Stats(); st.CacheEntries != 1 || st.Samples != 0 || st.Bytes != 0 {
+						t.Errorf("%+v: want one result and nothing else", st)
+					}
+					shutdown(t, s)
+					wantCounts(t, o, map[batch.Event]int{batch.CacheMiss: 1, batch.Scored: 5})
+				})
+			})
+		}
+	}
+}
+
 func TestAFileIsNotTakenForPixels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var decoded atomic.Int64

@@ -35,9 +35,11 @@ type work struct {
 	since  time.Time // when state began
 	ctx    context.Context
 	cancel context.CancelFunc // set from preparing on
-	key    key
-	keyed  bool // key is set and the work is known by it
-	run    *run // while evaluating
+	run    *run               // while evaluating
+
+	// What identical work in flight finds it by.
+	file, pixels       key
+	hasFile, hasPixels bool
 
 	list       *fifo // that it is on, and its neighbours there
 	prev, next *work
