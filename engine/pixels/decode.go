@@ -154,17 +154,22 @@ func (d *Decoder) decodeJPEG(data []byte) (*RGB, error) {
 	return img, err
 }
 
-// decodeJPEGWith has the library, if there is one, decode what it decodes as j
-// does, if need be only what it decodes faster. The rest is left to j: files that
-// are broken or nearly so, where the library would guess, and rare kinds. So the
-// answer to a file that is not broken does not depend on the machine.
+// decodeJPEGWith has the library decode what it decodes as j does, where it is to.
+// The rest is left to j: files that are broken or nearly so, where the library
+// would guess, and rare kinds. So the answer to a file that is not broken does not
+// depend on the machine.
 func (d *Decoder) decodeJPEGWith(j *jpegDecoder, data []byte) (*RGB, error) {
-	if d.turbo != nil {
+	j.reset(data)
+	wanted, err := d.wantsTurbo(j)
+	if err != nil {
+		return nil, err
+	}
+	if wanted {
 		j.reset(data)
 		if err := j.survey(d.limits); err != nil {
 			return nil, err
 		}
-		if j.common() && (j.progressive || !d.auto || !j.vectors) {
+		if j.common() {
 			img := d.spare(j.width, j.height)
 			if d.turbo.decode(img, data[:j.pos]) {
 				return img, nil
@@ -174,6 +179,16 @@ func (d *Decoder) decodeJPEGWith(j *jpegDecoder, data []byte) (*RGB, error) {
 	}
 	j.reset(data)
 	return j.decode(d.limits, d.spare)
+}
+
+// wantsTurbo reports whether the library is to decode a file, for which it may
+// read the file's header.
+func (d *Decoder) wantsTurbo(j *jpegDecoder) (bool, error) {
+	if d.turbo == nil || !d.auto || !j.vectors {
+		return d.turbo != nil, nil
+	}
+	_, _, err := j.size(d.limits)
+	return j.progressive, err
 }
 
 func (d *Decoder) decodePNG(data []byte) (*RGB, error) {

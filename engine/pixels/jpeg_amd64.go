@@ -34,16 +34,15 @@ func inverseDCTVectors(dst []uint8, stride int, block *[64]int32) bool {
 }
 
 // doubleRowsVectors makes a row twice as wide as two of the component's, the
-// second of which counts a quarter. Before and behind all of them are jpegSlack
-// bytes that may be read, and behind out that may be written.
-func doubleRowsVectors(out, near, far []uint8, first, second uint16) bool {
+// second of which counts a quarter. Before and behind those are jpegSlack bytes
+// that may be read, and as many behind out that may be written.
+func doubleRowsVectors(out, near, far []uint8, first, second uint16) {
 	n := len(near)
 	_, _, _ = out[:2*n+jpegSlack], near[:n+jpegSlack], far[:n+jpegSlack]
 	doubleRowsAVX2(&out[0], &near[0], &far[0], n, first, second)
 	// At the ends the sums are their own neighbours.
 	left, right := 3*uint16(near[0])+uint16(far[0]), 3*uint16(near[n-1])+uint16(far[n-1])
 	out[0], out[2*n-1] = uint8((4*left+first)>>4), uint8((4*right+second)>>4)
-	return true
 }
 
 // yccRowVectors is yccRow of as many pixels as it says.

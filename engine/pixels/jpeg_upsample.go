@@ -35,22 +35,20 @@ func (u *upsampler) row(y int) []uint8 {
 		return u.samples(y)
 	case !u.triangular:
 		repeatRow(u.out, u.samples(y/u.v), u.h)
-	case u.v == 1:
+	case u.v == 1 && u.vectors:
 		row := u.samples(y)
-		if u.vectors && doubleRowsVectors(u.out, row, row, 4, 8) {
-			break
-		}
-		doubleRow(u.out, row)
+		doubleRowsVectors(u.out, row, row, 4, 8) // as its own neighbour, four times the sample
+	case u.v == 1:
+		doubleRow(u.out, u.samples(y))
+	case u.h == 1:
+		near, far := u.neighbours(y)
+		// The upper of two rows rounds down on a tie, the lower up.
+		blendRows(u.out, near, far, 1+y&1)
+	case u.vectors:
+		near, far := u.neighbours(y)
+		doubleRowsVectors(u.out, near, far, 8, 7)
 	default:
 		near, far := u.neighbours(y)
-		if u.h == 1 {
-			// The upper of two rows rounds down on a tie, the lower up.
-			blendRows(u.out, near, far, 1+y&1)
-			break
-		}
-		if u.vectors && doubleRowsVectors(u.out, near, far, 8, 7) {
-			break
-		}
 		sumRows(u.sums, near, far)
 		doubleSums(u.out, u.sums[:u.c.width])
 	}
