@@ -61,101 +61,111 @@ func TestServeDecodesLatents(t *testing.T) {
 		"-vae", filepath.Join(vaeDir, "vae-tiny-nano"))
 	c := dial(t, s.address)
 
-	t.Run("and lists its decoders", func(t *testing.T) {
-		models, err := c.Models(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []client.Decoder
-		for _, d := range models.Decoders {
-			if len(d.Fingerprint) != 64 {
-				t.Errorf("decoder %s has the fingerprint %q", d.Name, d.Fingerprint)
-			}
-			d.Fingerprint = ""
-			got = append(got, d)
-		}
-		want := []client.Decoder{
-			{Name: "sd3", Channels: 16, Packed: true, PixelScale: 8},
-			{Name: "vae-tiny-nano", Channels: 16, Packed: true, PixelScale: 8},
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("decoders %+v, want %+v", got, want)
-		}
-	})
-	t.Run("to the reference's pictures", func(t *testing.T) {
-		for vae, reference := range map[string]string{"sd3": "vae-sd3-nano", "vae-tiny-nano": "vae-tiny-nano"} {
-			r := mustScore(t, c, latentRequest(vae, caseLatents(t, reference+".6x10.latents")))
-			if r.Dense.Height != 6 || r.Dense.Width != 10 {
-				t.Errorf("%s: the dense grid is %dx%d, the latents' is 6x10", vae, r.Dense.Height, r.Dense.Width)
-			}
-			want := vaeArray(t, reference+".6x10.image") // (N,h,w,3)
-			size := len(want.Data) / want.Shape[0]
-			for i, file := range r.Images {
-				picture, err := pixels.Decode(file, pixels.Limits{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if picture.Height != want.Shape[1] || picture.Width != want.Shape[2] || !withinALevel(picture.Pix, want.Data[i*size:(i+1)*size]) {
-					t.Errorf("%s: picture %d of %dx%d is not the reference's", vae, i, picture.Width, picture.Height)
-				}
-			}
-		}
-	})
-	t.Run("and scores their pictures as those sent as PNG", func(t *testing.T) {
-		q := latentRequest("sd3", caseLatents(t, "vae-sd3-nano.8x8.latents"))
-		decoded := mustScore(t, c, q)
-		q.Grid = reward.GridSpec{Height: 8, Width: 8}
-		q.Latents, q.VAE, q.Return = nil, "", q.Return[:3]
-		for _, file := range decoded.Images {
-			q.Images = append(q.Images, reward.Picture{Encoded: file})
-		}
-		sent := mustScore(t, c, q)
-		if slices.Contains(append(decoded.Cached, sent.Cached...), true) {
-			t.Fatal("an answer came from the cache, so that nothing was compared")
-		}
-		if !slices.Equal(decoded.Rewards, sent.Rewards) || !slices.Equal(decoded.Texts, sent.Texts) || decoded.Texts[0] == "" {
-			t.Errorf("decoded %v %q\nsent    %v %q", decoded.Rewards, decoded.Texts, sent.Rewards, sent.Texts)
-		}
-		for what, of := range map[string]func(*reward.Response) *reward.Tensor{
-			"dense weights": func(r *reward.Response) *reward.Tensor { return r.Dense.Weight },
-			"dense rewards": func(r *reward.Response) *reward.Tensor { return r.Dense.Reward },
-			"misalignment":  func(r *reward.Response) *reward.Tensor { return r.Heatmaps.Misalignment },
-			"artifacts":     func(r *reward.Response) *reward.Tensor { return r.Heatmaps.Artifact },
-		} {
-			if !bytes.Equal(of(decoded).Data, of(sent).Data) {
-				t.Errorf("%s differ", what)
-			}
-		}
-	})
-	t.Run("and refuses those that no decoder takes", func(t *testing.T) {
-		latents := caseLatents(t, "vae-sd3-nano.8x8.latents")
-		for name, ask := range map[string]struct {
-			q    *reward.Request
-			want *reward.Error
-		}{
-			"of an unknown decoder":          {latentRequest("flux", latents), reward.ErrUnknownVAE},
-			"of other channels":              {latentRequest("sd3", caseLatents(t, "vae-sd-nano.8x8.latents")), reward.ErrInvalidValue},
-			"packed tokens without a square": {latentRequest("sd3", caseLatents(t, "pack.tokens")), reward.ErrInvalidValue},
-		} {
-			if _, err := c.Score(context.Background(), ask.q); !errors.Is(err, ask.want) {
-				t.Errorf("%s: %v, want %s", name, err, ask.want.Code())
-			}
-		}
-	})
-	t.Run("and packed tokens on the grid that the request names", func(t *testing.T) {
-		q := latentRequest("sd3", caseLatents(t, "pack.tokens"))
-		q.Grid = reward.GridSpec{Height: 4, Width: 6}
-		tokens := mustScore(t, c, q)
-		unpacked := mustScore(t, c, latentRequest("sd3", caseLatents(t, "pack.latents")))
-		if !slices.EqualFunc(tokens.Images, unpacked.Images, bytes.Equal) || !slices.Equal(tokens.Texts, unpacked.Texts) {
-			t.Error("tokens and latents make different pictures")
-		}
-		if tokens.Dense.Height != 4 || unpacked.Dense.Height != 8 {
-			t.Errorf("grids of %d and %d rows", tokens.Dense.Height, unpacked.Dense.Height)
-		}
-	})
+	t.Run("and lists its decoders", func(t *testing.T) { checkDecodersAreListed(t, c) })
+	t.Run("to the reference's pictures", func(t *testing.T) { checkReferencePictures(t, c) })
+	t.Run("and scores their pictures as those sent as PNG", func(t *testing.T) { checkLatentsScoreAsTheirPNG(t, c) })
+	t.Run("and refuses those that no decoder takes", func(t *testing.T) { checkStrangeLatentsAreRefused(t, c) })
+	t.Run("and packed tokens on the grid that the request names", func(t *testing.T) { checkTokensOnTheNamedGrid(t, c) })
 	if code := s.stop(); code != exitOK || !strings.Contains(s.log.String(), "vae=sd3") {
 		t.Errorf("exit code %d, log\n%s", code, s.log)
+	}
+}
+
+func checkDecodersAreListed(t *testing.T, c *client.Client) {
+	models, err := c.Models(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []client.Decoder
+	for _, d := range models.Decoders {
+		if len(d.Fingerprint) != 64 {
+			t.Errorf("decoder %s has the fingerprint %q", d.Name, d.Fingerprint)
+		}
+		d.Fingerprint = ""
+		got = append(got, d)
+	}
+	want := []client.Decoder{
+		{Name: "sd3", Channels: 16, Packed: true, PixelScale: 8},
+		{Name: "vae-tiny-nano", Channels: 16, Packed: true, PixelScale: 8},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("decoders %+v, want %+v", got, want)
+	}
+}
+
+func checkReferencePictures(t *testing.T, c *client.Client) {
+	for vae, reference := range map[string]string{"sd3": "vae-sd3-nano", "vae-tiny-nano": "vae-tiny-nano"} {
+		r := mustScore(t, c, latentRequest(vae, caseLatents(t, reference+".6x10.latents")))
+		if r.Dense.Height != 6 || r.Dense.Width != 10 {
+			t.Errorf("%s: the dense grid is %dx%d, the latents' is 6x10", vae, r.Dense.Height, r.Dense.Width)
+		}
+		want := vaeArray(t, reference+".6x10.image") // (N,h,w,3)
+		size := len(want.Data) / want.Shape[0]
+		for i, file := range r.Images {
+			picture, err := pixels.Decode(file, pixels.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if picture.Height != want.Shape[1] || picture.Width != want.Shape[2] || !withinALevel(picture.Pix, want.Data[i*size:(i+1)*size]) {
+				t.Errorf("%s: picture %d of %dx%d is not the reference's", vae, i, picture.Width, picture.Height)
+			}
+		}
+	}
+}
+
+func checkLatentsScoreAsTheirPNG(t *testing.T, c *client.Client) {
+	q := latentRequest("sd3", caseLatents(t, "vae-sd3-nano.8x8.latents"))
+	decoded := mustScore(t, c, q)
+	q.Grid = reward.GridSpec{Height: 8, Width: 8}
+	q.Latents, q.VAE, q.Return = nil, "", q.Return[:3]
+	for _, file := range decoded.Images {
+		q.Images = append(q.Images, reward.Picture{Encoded: file})
+	}
+	sent := mustScore(t, c, q)
+	if slices.Contains(append(decoded.Cached, sent.Cached...), true) {
+		t.Fatal("an answer came from the cache, so that nothing was compared")
+	}
+	if !slices.Equal(decoded.Rewards, sent.Rewards) || !slices.Equal(decoded.Texts, sent.Texts) || decoded.Texts[0] == "" {
+		t.Errorf("decoded %v %q\nsent    %v %q", decoded.Rewards, decoded.Texts, sent.Rewards, sent.Texts)
+	}
+	for what, of := range map[string]func(*reward.Response) *reward.Tensor{
+		"dense weights": func(r *reward.Response) *reward.Tensor { return r.Dense.Weight },
+		"dense rewards": func(r *reward.Response) *reward.Tensor { return r.Dense.Reward },
+		"misalignment":  func(r *reward.Response) *reward.Tensor { return r.Heatmaps.Misalignment },
+		"artifacts":     func(r *reward.Response) *reward.Tensor { return r.Heatmaps.Artifact },
+	} {
+		if !bytes.Equal(of(decoded).Data, of(sent).Data) {
+			t.Errorf("%s differ", what)
+		}
+	}
+}
+
+func checkStrangeLatentsAreRefused(t *testing.T, c *client.Client) {
+	latents := caseLatents(t, "vae-sd3-nano.8x8.latents")
+	for name, ask := range map[string]struct {
+		q    *reward.Request
+		want *reward.Error
+	}{
+		"of an unknown decoder":          {latentRequest("flux", latents), reward.ErrUnknownVAE},
+		"of other channels":              {latentRequest("sd3", caseLatents(t, "vae-sd-nano.8x8.latents")), reward.ErrInvalidValue},
+		"packed tokens without a square": {latentRequest("sd3", caseLatents(t, "pack.tokens")), reward.ErrInvalidValue},
+	} {
+		if _, err := c.Score(context.Background(), ask.q); !errors.Is(err, ask.want) {
+			t.Errorf("%s: %v, want %s", name, err, ask.want.Code())
+		}
+	}
+}
+
+func checkTokensOnTheNamedGrid(t *testing.T, c *client.Client) {
+	q := latentRequest("sd3", caseLatents(t, "pack.tokens"))
+	q.Grid = reward.GridSpec{Height: 4, Width: 6}
+	tokens := mustScore(t, c, q)
+	unpacked := mustScore(t, c, latentRequest("sd3", caseLatents(t, "pack.latents")))
+	if !slices.EqualFunc(tokens.Images, unpacked.Images, bytes.Equal) || !slices.Equal(tokens.Texts, unpacked.Texts) {
+		t.Error("tokens and latents make different pictures")
+	}
+	if tokens.Dense.Height != 4 || unpacked.Dense.Height != 8 {
+		t.Errorf("grids of %d and %d rows", tokens.Dense.Height, unpacked.Dense.Height)
 	}
 }
 
