@@ -27,9 +27,9 @@ type Job struct {
 	Bytes int64
 
 	// Release, if not nil, is called exactly once, when the Scheduler has let
-	// go of Sample, Source and Load, whatever became of them. After a deadline that may
-	// be later than Score's return: an evaluator may still be reading the
-	// picture. It must be quick and must not call the Scheduler.
+	// go of Sample, Source and Load, whatever became of them. After a deadline
+	// that may be later than Score's return: an evaluator may still be reading
+	// the picture. It must be quick and must not call the Scheduler.
 	Release func()
 }
 
