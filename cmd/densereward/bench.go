@@ -81,10 +81,7 @@ func (c *benchCommand) complete() error {
 	if c.Batch == nil {
 		c.Batch = &usual
 	}
-	if *c.Batch < 1 {
-		return &usageError{"batch", errors.New("want at least 1")}
-	}
-	return nil
+	return atLeast("batch", *c.Batch, 1)
 }
 
 // runLoad runs the load and prints what it came to.

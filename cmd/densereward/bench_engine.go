@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,48 +10,25 @@ import (
 	"text/tabwriter"
 
 	"github.com/denseflow/densereward/engine/imagedoctor"
-	"github.com/denseflow/densereward/engine/imagedoctor/nano"
-	"github.com/denseflow/densereward/engine/ort"
 )
 
 // engineBenchFlags measure the engine by itself, without a server.
 type engineBenchFlags struct {
-	Engine       bool     `help:"Measure the engine by itself, without a server."`
-	Model        string   `placeholder:"DIR" help:"Checkpoint folder; \"densereward model random\" makes one. [the embedded demonstration checkpoint]"`
-	Device       []string `placeholder:"DEVICE" default:"cpu" help:"Where to run: cpu, cuda, cuda:N, or several with commas between them, which share the load. [${default}]"`
-	PromptTokens int      `default:"671" placeholder:"N" help:"Tokens of every prompt, the picture's included. [${default}]"`
-	NewTokens    int      `default:"60" placeholder:"N" help:"Tokens of every answer. [${default}]"`
-	OneByOne     bool     `help:"Decode a token a step, without guessing along the answer's wording."`
-	InFlight     int      `default:"1" placeholder:"N" help:"Batches at once on a device. [${default}]"`
-	Rounds       int      `default:"4" placeholder:"N" help:"Batches that are timed, for each in flight on each device. [${default}]"`
-	Onnxruntime  string   `placeholder:"FILE" help:"ONNX Runtime's shared library. [$$${library_env}, else the cache, else a download]"`
-	Offline      bool     `help:"Never download ONNX Runtime."`
+	Engine       bool `help:"Measure the engine by itself, without a server. \"densereward model random\" makes checkpoints for it."`
+	PromptTokens int  `default:"671" placeholder:"N" help:"Tokens of every prompt, the picture's included. [${default}]"`
+	NewTokens    int  `default:"60" placeholder:"N" help:"Tokens of every answer. [${default}]"`
+	InFlight     int  `default:"1" placeholder:"N" help:"Batches at once on a device. [${default}]"`
+	Rounds       int  `default:"4" placeholder:"N" help:"Batches that are timed, for each in flight on each device. [${default}]"`
+
+	engineFlags
 }
 
 // check finds what imagedoctor.Measure would take for "the default".
 func (f *engineBenchFlags) check() error {
-	for _, flag := range []struct {
-		name  string
-		value int
-	}{{"prompt-tokens", f.PromptTokens}, {"new-tokens", f.NewTokens}, {"in-flight", f.InFlight}, {"rounds", f.Rounds}} {
-		if flag.value < 1 {
-			return &usageError{flag.name, errors.New("want at least 1")}
-		}
-	}
-	return nil
-}
-
-// providers are the devices to run on.
-func (f *engineBenchFlags) providers() ([]ort.Provider, error) {
-	var providers []ort.Provider
-	for _, name := range f.Device {
-		p, err := parseDevice(name)
-		if err != nil {
-			return nil, &usageError{"device", err}
-		}
-		providers = append(providers, p)
-	}
-	return providers, nil
+	return cmp.Or(
+		atLeast("prompt-tokens", f.PromptTokens, 1), atLeast("new-tokens", f.NewTokens, 1),
+		atLeast("in-flight", f.InFlight, 1), atLeast("rounds", f.Rounds, 1),
+	)
 }
 
 // measure runs the measurement with batches of so many pictures.
@@ -62,20 +40,7 @@ func (f *engineBenchFlags) measure(ctx context.Context, t terminal, batch int) (
 	if err != nil {
 		return m, err
 	}
-	dir := f.Model
-	if dir == "" {
-		t.say("no --model: the embedded miniature checkpoint is measured, which is thousands of times smaller than the real one")
-		if dir, err = nano.Open(""); err != nil {
-			return m, err
-		}
-	}
-	library, err := ort.Provision(ctx, ort.ProvisionOptions{
-		Path: f.Onnxruntime, Offline: f.Offline, CUDA: usesCUDA(providers), Progress: t.err,
-	})
-	if err != nil {
-		return m, err
-	}
-	runtime, err := ort.Open(library)
+	dir, runtime, err := f.openRuntime(ctx, t, providers, "is measured, which is thousands of times smaller than the real one")
 	if err != nil {
 		return m, err
 	}

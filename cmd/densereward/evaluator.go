@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,19 +16,57 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
+// engineFlags choose a checkpoint and where it runs.
+type engineFlags struct {
+	Model       string   `placeholder:"DIR" help:"Checkpoint folder: config.json, *.safetensors, tokenizer.json. Without it, the embedded demonstration checkpoint."`
+	Device      []string `placeholder:"DEVICE" default:"cpu" help:"Where to run: cpu, cuda, cuda:N, or several with commas between them, which share the load. [${default}]"`
+	OneByOne    bool     `help:"Decode a token a step, without guessing along the answer's wording; the answers are the same."`
+	Onnxruntime string   `placeholder:"FILE" help:"ONNX Runtime's shared library. [$$${library_env}, else the cache, else a download]"`
+	Offline     bool     `help:"Never download ONNX Runtime."`
+}
+
+// providers are the devices to run on.
+func (f *engineFlags) providers() ([]ort.Provider, error) {
+	var providers []ort.Provider
+	for _, name := range f.Device {
+		p, err := parseDevice(name)
+		if err != nil {
+			return nil, &usageError{"device", err}
+		}
+		providers = append(providers, p)
+	}
+	return providers, nil
+}
+
+// openRuntime loads ONNX Runtime and names the checkpoint's folder. Without one
+// that is the demonstration's, of which it says what becomes of it.
+func (f *engineFlags) openRuntime(ctx context.Context, t terminal, providers []ort.Provider, demonstration string) (dir string, runtime *ort.Runtime, err error) {
+	if dir = f.Model; dir == "" {
+		t.say("no --model: the embedded miniature checkpoint %s", demonstration)
+		if dir, err = nano.Open(""); err != nil {
+			return "", nil, err
+		}
+	}
+	library, err := ort.Provision(ctx, ort.ProvisionOptions{
+		Path: f.Onnxruntime, Offline: f.Offline, CUDA: usesCUDA(providers), Progress: t.err,
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	runtime, err = ort.Open(library)
+	return dir, runtime, err
+}
+
 // evaluatorFlags choose an evaluator and how it runs.
 type evaluatorFlags struct {
-	Model             string   `placeholder:"DIR" help:"Checkpoint folder: config.json, *.safetensors, tokenizer.json. Without it, the embedded demonstration checkpoint."`
-	Device            []string `placeholder:"DEVICE" default:"cpu" help:"Where to run: cpu, cuda, cuda:N, or several with commas between them. [${default}]"`
+	engineFlags
+
 	Threads           int      `placeholder:"N" help:"Threads of the CPU; 0 is one a core."`
 	Batch             int      `placeholder:"N" default:"16" help:"Most pictures in one batch. [${default}]"`
 	Prefix            *string  `placeholder:"TEXT" help:"What answers are forced to begin with in mode answer; \"\" forces nothing. [the published text]"`
 	RepetitionPenalty *float64 `placeholder:"X" help:"Penalty on tokens that have occurred; 1 is none. [generation_config.json's]"`
 	MaxNewTokens      int      `placeholder:"N" help:"Most tokens of an answer; 0 is 256, or 2048 in mode think."`
 	Float32           bool     `name:"float32" help:"Compute in float32 on a GPU as well, to compare; many times slower."`
-	OneByOne          bool     `help:"Decode a token a step, without guessing along the answer's wording; the answers are the same."`
-	Onnxruntime       string   `placeholder:"FILE" help:"ONNX Runtime's shared library. [$$${library_env}, else the cache, else a download]"`
-	Offline           bool     `help:"Never download ONNX Runtime."`
 }
 
 // engine is what judges pictures: one checkpoint and the decoders of latents,
@@ -43,30 +82,18 @@ type engine struct {
 func (f *evaluatorFlags) open(ctx context.Context, t terminal, decoders ...decoderFlag) (*engine, error) {
 	providers, err := f.providers()
 	if err != nil {
-		return nil, &usageError{"device", err}
+		return nil, err
 	}
 	options, err := f.options()
 	if err != nil {
 		return nil, err
 	}
-	dir := f.Model
-	if dir == "" {
-		t.say("no --model: the embedded miniature checkpoint answers, a demonstration that is not fit for training")
-		options.Demonstration = true
-		if dir, err = nano.Open(""); err != nil {
-			return nil, err
-		}
-	}
-	library, err := ort.Provision(ctx, ort.ProvisionOptions{
-		Path: f.Onnxruntime, Offline: f.Offline, CUDA: usesCUDA(providers), Progress: t.err,
-	})
+	options.Demonstration = f.Model == ""
+	dir, runtime, err := f.openRuntime(ctx, t, providers, "answers, a demonstration that is not fit for training")
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{}
-	if e.runtime, err = ort.Open(library); err != nil {
-		return nil, err
-	}
+	e := &engine{runtime: runtime}
 	if err := e.load(ctx, dir, options, providers, decoders); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
@@ -118,10 +145,8 @@ func (f *evaluatorFlags) options() (imagedoctor.Options, error) {
 		Threads: f.Threads, Prefix: f.Prefix, MaxNewTokens: f.MaxNewTokens, MaxBatch: f.Batch,
 		Float32: f.Float32, OneByOne: f.OneByOne,
 	}
-	for name, n := range map[string]int{"threads": f.Threads, "max-new-tokens": f.MaxNewTokens, "batch": f.Batch - 1} {
-		if n < 0 {
-			return o, &usageError{name, errors.New("too small")}
-		}
+	if err := cmp.Or(atLeast("threads", f.Threads, 0), atLeast("max-new-tokens", f.MaxNewTokens, 0), atLeast("batch", f.Batch, 1)); err != nil {
+		return o, err
 	}
 	if p := f.RepetitionPenalty; p != nil {
 		if !(*p > 0) || math.IsInf(*p, 1) {
@@ -130,18 +155,6 @@ func (f *evaluatorFlags) options() (imagedoctor.Options, error) {
 		o.RepetitionPenalty = *p
 	}
 	return o, nil
-}
-
-func (f *evaluatorFlags) providers() ([]ort.Provider, error) {
-	var providers []ort.Provider
-	for _, name := range f.Device {
-		p, err := parseDevice(name)
-		if err != nil {
-			return nil, err
-		}
-		providers = append(providers, p)
-	}
-	return providers, nil
 }
 
 // parseDevice reads cpu, cuda or cuda:N.

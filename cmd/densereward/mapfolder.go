@@ -1,15 +1,20 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/denseflow/densereward/dense"
 	"github.com/denseflow/densereward/internal/npy"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
 )
 
 // mapFolder is where the maps of pictures go. Its zero value writes nothing.
@@ -62,11 +67,30 @@ func distinct(wanted []string) []string {
 	return names
 }
 
-// write writes the maps of picture i.
-func (f mapFolder) write(i int, image *reward.Image, r reward.Result) error {
+// writeAll writes the maps of the pictures from first on that were scored, on
+// all cores.
+func (f mapFolder) writeAll(first int, pictures []*reward.Image, outcomes []batch.Outcome) error {
 	if f.dir == "" {
 		return nil
 	}
+	errs := make([]error, len(pictures))
+	var next atomic.Int64
+	var writers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		writers.Go(func() {
+			for k := next.Add(1) - 1; k < int64(len(pictures)); k = next.Add(1) - 1 {
+				if outcomes[k].Err == nil {
+					errs[k] = f.write(first+int(k), pictures[k], outcomes[k].Result)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	return errors.Join(errs...)
+}
+
+// write writes the maps of picture i.
+func (f mapFolder) write(i int, image *reward.Image, r reward.Result) error {
 	grid, err := f.sources[i].grid(image)
 	if err != nil {
 		return err

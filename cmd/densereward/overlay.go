@@ -57,7 +57,8 @@ func overlayPNG(picture *reward.Image, misalignment, artifact reward.Heatmap) ([
 		paste(canvas, p.img, left, head)
 	}
 	var file bytes.Buffer
-	if err := png.Encode(&file, canvas); err != nil {
+	fast := png.Encoder{CompressionLevel: png.BestSpeed} // a fifth of the time
+	if err := fast.Encode(&file, canvas); err != nil {
 		return nil, fmt.Errorf("overlay: %w", err)
 	}
 	return file.Bytes(), nil

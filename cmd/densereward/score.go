@@ -128,15 +128,12 @@ func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
 	lines := json.NewEncoder(t.out)
 	lines.SetEscapeHTML(false)
 	failures := 0
-	err = c.score(ctx, scheduler, func(i int, image *reward.Image, r reward.Result) error {
+	err = c.score(ctx, scheduler, maps, func(i int, r reward.Result) error {
 		name := c.sources[i].name
 		if r.Err != nil {
 			failures++
 			t.say("%s: %v", name, explain(r.Err))
 			return lines.Encode(failure{name, explain(r.Err).Error()})
-		}
-		if err := maps.write(i, image, r); err != nil {
-			return err
 		}
 		return lines.Encode(c.record(name, r))
 	})
@@ -175,31 +172,30 @@ func (c *scoreCommand) batching() batch.Config {
 	return cfg
 }
 
-// portion is some consecutive images on their way.
+// portion is some consecutive images that were judged, their maps written.
 type portion struct {
 	first    int
-	pictures []*reward.Image // as they were decoded
 	outcomes []batch.Outcome
 	err      error
 }
 
-// score has a batch of images judged at a time, reading the next one meanwhile,
-// and emits the results in order.
-func (c *scoreCommand) score(ctx context.Context, s *batch.Scheduler, emit func(i int, image *reward.Image, r reward.Result) error) error {
+// score has a batch of images judged at a time on each device, reading the next
+// ones meanwhile, and emits the results in order.
+func (c *scoreCommand) score(ctx context.Context, s *batch.Scheduler, maps mapFolder, emit func(i int, r reward.Result) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	portions := make(chan chan portion, 1)
 	go func() {
 		defer close(portions)
 		first := 0
-		for part := range slices.Chunk(c.sources, c.Batch) {
+		for part := range slices.Chunk(c.sources, c.Batch*len(c.Device)) {
 			answer := make(chan portion, 1)
 			select {
 			case portions <- answer:
 			case <-ctx.Done():
 				return
 			}
-			go func(first int) { answer <- c.scorePortion(ctx, s, first, part) }(first)
+			go func(first int) { answer <- c.scorePortion(ctx, s, maps, first, part) }(first)
 			first += len(part)
 		}
 	}()
@@ -209,7 +205,7 @@ func (c *scoreCommand) score(ctx context.Context, s *batch.Scheduler, emit func(
 			return err
 		}
 		for k, o := range p.outcomes {
-			if err := emit(p.first+k, p.pictures[k], o.Result); err != nil {
+			if err := emit(p.first+k, o.Result); err != nil {
 				return err
 			}
 		}
@@ -217,8 +213,9 @@ func (c *scoreCommand) score(ctx context.Context, s *batch.Scheduler, emit func(
 	return ctx.Err()
 }
 
-func (c *scoreCommand) scorePortion(ctx context.Context, s *batch.Scheduler, first int, part []source) portion {
-	p := portion{first: first, pictures: make([]*reward.Image, len(part))}
+func (c *scoreCommand) scorePortion(ctx context.Context, s *batch.Scheduler, maps mapFolder, first int, part []source) portion {
+	p := portion{first: first}
+	pictures := make([]*reward.Image, len(part))
 	jobs := make([]batch.Job, len(part))
 	for k, source := range part {
 		jobs[k] = batch.Job{
@@ -227,7 +224,7 @@ func (c *scoreCommand) scorePortion(ctx context.Context, s *batch.Scheduler, fir
 				if image, err = source.load(ctx); err != nil {
 					return nil, err
 				}
-				p.pictures[k] = image
+				pictures[k] = image
 				if c.Out != "" { // the maps' grid must fit
 					_, err = source.grid(image)
 				}
@@ -235,7 +232,9 @@ func (c *scoreCommand) scorePortion(ctx context.Context, s *batch.Scheduler, fir
 			},
 		}
 	}
-	p.outcomes, p.err = s.Score(ctx, jobs)
+	if p.outcomes, p.err = s.Score(ctx, jobs); p.err == nil {
+		p.err = maps.writeAll(first, pictures, p.outcomes)
+	}
 	return p
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,9 +117,12 @@ type deployment struct {
 	closers  []func() error
 }
 
-// deployment opens all that the flags name, so that a mistake shows before the
-// model is loaded.
+// deployment checks the flags and opens all that they name, so that a mistake
+// shows before the model is loaded.
 func (c *serveCommand) deployment(ctx context.Context, logger *slog.Logger) (*deployment, error) {
+	if err := cmp.Or(c.queueFlags.check(), c.limitFlags.check(), c.operationFlags.check()); err != nil {
+		return nil, err
+	}
 	d := &deployment{config: c.limits(), front: server.DefaultFront()}
 	d.config.Logger, d.front.Logger = logger, logger
 	d.front.DrainDelay, d.front.DrainLimit = c.DrainDelay, c.DrainLimit

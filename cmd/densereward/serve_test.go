@@ -157,6 +157,17 @@ func TestServeChecksAndStops(t *testing.T) {
 		"in JSON":                  {[]string{"-model", nanoDir, "-log-format", "json"}, exitOK, `"msg":"loaded"`},
 		"the demonstration":        {nil, exitOK, "not fit for training"},
 		"no checkpoint":            {[]string{"-model", t.TempDir()}, exitFailure, "config.json"},
+		"a time that has passed":   {[]string{"-timeout", "-1s"}, exitUsage, "--timeout"},
+		"no time":                  {[]string{"-timeout", "0"}, exitUsage, "--timeout"},
+		"no images":                {[]string{"-max-images", "0"}, exitUsage, "--max-images"},
+		"no pixels":                {[]string{"-max-pixels", "0"}, exitUsage, "--max-pixels"},
+		"no bodies":                {[]string{"-max-body", "0"}, exitUsage, "--max-body"},
+		"no memory for bodies":     {[]string{"-body-memory", "0"}, exitUsage, "--body-memory"},
+		"no connections":           {[]string{"-connections", "0"}, exitUsage, "--connections"},
+		"no queue":                 {[]string{"-queue-samples", "0"}, exitUsage, "--queue-samples"},
+		"no memory for the queue":  {[]string{"-queue-bytes", "0"}, exitUsage, "--queue-bytes"},
+		"a delay before its cause": {[]string{"-batch-delay", "-1s"}, exitUsage, "--batch-delay"},
+		"a drain that is over":     {[]string{"-drain-limit", "-1s"}, exitUsage, "--drain-limit"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, _, said := densereward(t, append([]string{"serve", "-check", "-listen", "127.0.0.1:0"}, c.flags...)...)

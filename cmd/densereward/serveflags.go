@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,12 @@ type queueFlags struct {
 	Cache        byteSize      `default:"256MiB" placeholder:"SIZE" help:"Memory of the result cache; 0 turns it off. [${default}]"`
 }
 
+func (f *queueFlags) check() error {
+	return cmp.Or(
+		atLeast("batch-delay", f.BatchDelay, 0), atLeast("queue-samples", f.QueueSamples, 1), atLeast("queue-bytes", f.QueueBytes, 1),
+	)
+}
+
 func (f *queueFlags) scheduling(most int) batch.Config {
 	cfg := batch.DefaultConfig()
 	cfg.MaxBatch = most
@@ -61,6 +68,13 @@ type limitFlags struct {
 	BodyMemory  byteSize      `default:"4GiB" placeholder:"SIZE" help:"Memory of all bodies together. [${default}]"`
 	Timeout     time.Duration `default:"10m" placeholder:"TIME" help:"Time of a request that names none. [${default}]"`
 	Connections int           `default:"1024" placeholder:"N" help:"Most connections at a time. [${default}]"`
+}
+
+func (f *limitFlags) check() error {
+	return cmp.Or(
+		atLeast("max-body", f.MaxBody, 1), atLeast("max-images", f.MaxImages, 1), atLeast("max-pixels", f.MaxPixels, 1),
+		atLeast("body-memory", f.BodyMemory, 1), atLeast("timeout", f.Timeout, time.Millisecond), atLeast("connections", f.Connections, 1),
+	)
 }
 
 func (f *limitFlags) limits() server.Config {
@@ -113,6 +127,10 @@ type operationFlags struct {
 	AccessLog   bool          `default:"true" negatable:"" help:"Log a line for each request."`
 	LogLevel    slog.Level    `default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. [${default}]"`
 	LogFormat   string        `enum:"text,json" default:"text" placeholder:"FORMAT" help:"text or json. [${default}]"`
+}
+
+func (f *operationFlags) check() error {
+	return cmp.Or(atLeast("drain-delay", f.DrainDelay, 0), atLeast("drain-limit", f.DrainLimit, 0))
 }
 
 func (f *operationFlags) logger(t terminal) *slog.Logger {
