@@ -138,26 +138,28 @@
 //     adds a small constant instead; a single image has NaN there and 0 here.
 //  13. The global deviation of a dense reward is over prompts and locations alike
 //     [ImageDoctor].
-//  14. The mask puts dropped samples back until the count divides, but only if
+//  14. [SmoothMaps] takes advantages that are normalised already, and they are not
+//     normalised again [SDG, dense_advantage_processor.py].
+//  15. The mask puts dropped samples back until the count divides, but only if
 //     enough were dropped; otherwise the count is left as it is.
 //
 // Losses [flow_grpo, train_sd3.py; ImageDoctor; SDG].
 //
-//  15. The published DenseFlow-GRPO multiplies a scalar advantage by 1-H. Its
+//  16. The published DenseFlow-GRPO multiplies a scalar advantage by 1-H. Its
 //     advantage therefore sums to zero over a group only where H is 0.
-//  16. The detached ratio divides by sg(p) + 1e-10, not sg(p): it is short of r by
+//  17. The detached ratio divides by sg(p) + 1e-10, not sg(p): it is short of r by
 //     1e-10/p, and vanishes with its gradient where log p(l) is below about -23.
 //     It is r everywhere else, so a location is clipped when its image is.
-//  17. approx_kl and the clip fractions of DenseFlow-GRPO are those of the image's
+//  18. approx_kl and the clip fractions of DenseFlow-GRPO are those of the image's
 //     ratio, BoxFlow-GRPO's those of the locations.
-//  18. Advantages are clamped to 5 by default, before the weight; BoxFlow-GRPO
+//  19. Advantages are clamped to 5 by default, before the weight; BoxFlow-GRPO
 //     clamps none.
-//  19. KL is the mean square of mean - mean_ref over 2 StdDev^2 for SDE steps and
+//  20. KL is the mean square of mean - mean_ref over 2 StdDev^2 for SDE steps and
 //     undivided for CPS [FlowCPS]. [SDG] offers the mean square of the means or of
 //     the velocities, undivided: scale KLBeta for those. Because the mean is linear
 //     in the model output, the difference of two means is OutputCoef (v - v_ref),
 //     which is exact where subtracting two rounded means is not.
-//  20. The derivative of every form of ratio with respect to its own log p is the
+//  21. The derivative of every form of ratio with respect to its own log p is the
 //     ratio itself. Inside the clip range both arms of the maximum carry the
 //     gradient; outside, only the unclipped one does, where it is the larger.
 //

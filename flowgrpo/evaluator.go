@@ -62,6 +62,7 @@ type blockSums struct {
 type imageSums struct {
 	logProb, oldLogProb float64
 	ratio               float64 // r
+	rho                 float64 // mean over the locations; 0 for an ImageRatio
 	kl, policy          float64
 }
 
@@ -212,14 +213,15 @@ func (e *Evaluator[T]) closeScores(image int) {
 func (e *Evaluator[T]) summarize() (Diagnostics, error) {
 	var d Diagnostics
 	var overImages, overLocations ratioStatistics
-	images := float64(len(e.images))
+	images, locations := float64(len(e.images)), float64(e.batch.Shape.Locations)
 	for i := range e.images {
 		image := &e.images[i]
 		for _, block := range e.sums[i*e.blocks : (i+1)*e.blocks] {
 			image.policy += block.policy
+			image.rho += block.ratio.mean * (block.ratio.n / locations)
 			overLocations.join(block.ratio)
 		}
-		image.policy /= float64(e.batch.Shape.Locations)
+		image.policy /= locations
 		if err := image.check(i); err != nil {
 			return Diagnostics{}, err
 		}
@@ -238,9 +240,6 @@ func (e *Evaluator[T]) summarize() (Diagnostics, error) {
 	if e.loss.Ratio == DirectRatio {
 		clipped = overLocations
 	}
-	if !finite(ratios.mean) {
-		return Diagnostics{}, fmt.Errorf("flowgrpo: the largest ratio of a location is %v", ratios.max)
-	}
 	d.ClipFracGtOne, d.ClipFracLtOne = clipped.gtOne/clipped.n, clipped.ltOne/clipped.n
 	d.ClipFrac = d.ClipFracGtOne + d.ClipFracLtOne
 	d.RatioMean, d.RatioStd = ratios.mean, ratios.std()
@@ -257,6 +256,8 @@ func (s *imageSums) check(image int) error {
 		return fmt.Errorf("flowgrpo: old log-probability of image %d is %v", image, s.oldLogProb)
 	case !finite(s.ratio):
 		return fmt.Errorf("flowgrpo: ratio of image %d is %v: its log-probability rose by %v", image, s.ratio, s.logProb-s.oldLogProb)
+	case !finite(s.rho): // the clipped loss may well be finite
+		return fmt.Errorf("flowgrpo: mean ratio of the locations of image %d is %v", image, s.rho)
 	case !finite(s.kl):
 		return fmt.Errorf("flowgrpo: KL term of image %d is %v", image, s.kl)
 	case !finite(s.policy):

@@ -3,6 +3,7 @@ package flowgrpo
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -113,16 +114,33 @@ func TestIncompleteBatchesPanic(t *testing.T) {
 }
 
 func TestEvaluateRefusesRatiosThatOverflow(t *testing.T) {
-	for _, ratio := range []Ratio{ImageRatio, DetachedRatio, DirectRatio} {
-		for _, advantage := range []float64{1, -1, 0} {
-			batch := fullBatch(Latents(1, 1, 2, 2))
-			batch.Advantages, batch.AdvantageMap, batch.Weight = []float64{advantage}, nil, nil
-			for l := range batch.OldLogProbMap {
-				batch.OldLogProbMap[l] = -1000
-			}
-			d, err := NewEvaluator[float64](Loss{Ratio: ratio, ClipRange: 0.1}, 1).Evaluate(batch, &Results[float64]{})
-			if err == nil {
-				t.Errorf("%v ratio, advantage %v: %+v", ratio, advantage, d)
+	const (
+		ofImage     = "flowgrpo: ratio of image 1 is +Inf: its log-probability rose by "
+		ofLocations = "flowgrpo: mean ratio of the locations of image 1 is "
+	)
+	nan := math.NaN()
+	tests := []struct {
+		name   string
+		ratios []Ratio
+		oldMap []float64 // of image 1
+		old    []float64 // of both images; nil takes the means of the map
+		want   string
+	}{
+		{"infinite everywhere", []Ratio{ImageRatio, DetachedRatio, DirectRatio}, []float64{-1000, -1000, -1000, -1000}, nil, ofImage},
+		{"infinite at one location", []Ratio{DirectRatio}, []float64{0, 0, 0, -1000}, nil, ofLocations + "+Inf"},
+		{"NaN at one location", []Ratio{DirectRatio}, []float64{0, 0, 0, nan}, []float64{0, 0}, ofLocations + "NaN"},
+	}
+	for _, test := range tests {
+		for _, ratio := range test.ratios {
+			for _, advantage := range []float64{1, -1, 0} {
+				batch := fullBatch(Latents(2, 1, 2, 2))
+				batch.Advantages, batch.AdvantageMap, batch.Weight = []float64{1, advantage}, nil, nil
+				batch.OldLogProb = test.old
+				copy(batch.OldLogProbMap[4:], test.oldMap)
+				d, err := NewEvaluator[float64](Loss{Ratio: ratio, ClipRange: 0.1}, 1).Evaluate(batch, &Results[float64]{})
+				if err == nil || !strings.HasPrefix(err.Error(), test.want) {
+					t.Errorf("%s, %v ratio, advantage %v: %+v, error %v, want %q", test.name, ratio, advantage, d, err, test.want)
+				}
 			}
 		}
 	}

@@ -11,6 +11,10 @@ import (
 // deviation is a third of the width, and maps are continued beyond their border by
 // reflection. It panics on wrong lengths and where half the kernel does not fit
 // into the map.
+//
+// It follows smooth_kernel of [SDG], dense_advantage_processor.py, which smooths
+// the advantages of BoxFlow-GRPO once they are normalised. There are no reference
+// numbers for it: the tests hold it to the plain two-dimensional convolution.
 func SmoothMaps[T Float](maps []T, height, width, kernel int) {
 	if height < 1 || width < 1 || len(maps)%(height*width) != 0 {
 		panic(fmt.Sprintf("flowgrpo: %d values do not divide into maps of %dx%d", len(maps), height, width))

@@ -48,7 +48,7 @@ func (s *ratioStatistics) join(other ratioStatistics) {
 	}
 	n := s.n + other.n
 	apart := other.mean - s.mean
-	s.mean += apart * other.n / n
+	s.mean += apart * (other.n / n) // which no finite mean overflows
 	s.squares += other.squares + apart*apart*s.n*other.n/n
 	s.n = n
 	s.min, s.max = math.Min(s.min, other.min), math.Max(s.max, other.max)
