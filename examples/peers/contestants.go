@@ -96,7 +96,7 @@ func prompts(batch int) []string {
 func posts(address string, concurrency, batch int, contentType string, body []byte) loadgen.Target {
 	return &loadgen.Poster{
 		URL: "http://" + address + "/", ContentType: contentType, Client: loadgen.NewClient(concurrency),
-		Make: func(int64) (loadgen.Shot, error) {
+		Make: func() (loadgen.Shot, error) {
 			read := func() io.ReadCloser { return io.NopCloser(bytes.NewReader(body)) }
 			return loadgen.Shot{Body: read, Length: int64(len(body)), Images: batch}, nil
 		},

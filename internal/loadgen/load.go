@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// A Target is what load is put on. Ask sends the request of that number and
-// waits for its answer. It is called from many goroutines.
+// A Target is what load is put on. Ask sends its next request and waits for the
+// answer. It is called from many goroutines.
 type Target interface {
-	Ask(ctx context.Context, number int64) Answer
+	Ask(ctx context.Context) Answer
 }
 
 // An Answer is what became of one request.
@@ -47,7 +46,8 @@ type Load struct {
 	// Timeout bounds each request.
 	Timeout time.Duration
 	// ServerCPU, if not nil, gives the processor time that the server has used
-	// so far. It is called when the measurement begins and when it is over.
+	// so far, 0 if that cannot be told. It is called when the measurement begins
+	// and when it is over.
 	ServerCPU func() time.Duration
 }
 
@@ -69,7 +69,6 @@ func (l *Load) validate() error {
 type run struct {
 	load   Load
 	target Target
-	next   atomic.Int64
 	began  time.Time // of the measurement
 
 	mu     sync.Mutex
@@ -108,7 +107,7 @@ func Run(ctx context.Context, l Load, target Target) (*Report, error) {
 		return nil, errors.New("loadgen: no request was due within the measurement")
 	}
 	start, now := <-before, r.meters()
-	return r.report(now.client-start.client, now.server-start.server), nil
+	return r.report(used(start.client, now.client), used(start.server, now.server)), nil
 }
 
 // meters are the processor times so far.
@@ -120,6 +119,15 @@ func (r *run) meters() meters {
 		m.server = r.load.ServerCPU()
 	}
 	return m
+}
+
+// used is the processor time between two readings, and 0, which stands for
+// unknown, where one of them is missing or the process was another one.
+func used(before, after time.Duration) time.Duration {
+	if before == 0 {
+		return 0
+	}
+	return max(after-before, 0)
 }
 
 // closedLoop keeps Concurrency requests in flight until issue ends.
@@ -184,7 +192,7 @@ func sleepUntil(ctx context.Context, t time.Time) bool {
 func (r *run) fire(ctx context.Context, due time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, r.load.Timeout)
 	defer cancel()
-	answer := r.target.Ask(ctx, r.next.Add(1)-1)
+	answer := r.target.Ask(ctx)
 	now := time.Now()
 	if due.Before(r.began) {
 		return

@@ -26,8 +26,8 @@ type Poster struct {
 	// seconds; "" sends none.
 	Deadline string
 	Client   *http.Client
-	// Make makes the shot of a number.
-	Make func(number int64) (Shot, error)
+	// Make makes the next shot. It is called from many goroutines.
+	Make func() (Shot, error)
 	// Read checks an answer, which it must not keep: scored images and those
 	// that failed if status is 200, else a word for what went wrong.
 	Read func(s Shot, status int, body []byte) Answer
@@ -55,8 +55,8 @@ func NewClient(concurrency int) *http.Client {
 }
 
 // Ask sends one shot.
-func (p *Poster) Ask(ctx context.Context, number int64) Answer {
-	s, err := p.Make(number)
+func (p *Poster) Ask(ctx context.Context) Answer {
+	s, err := p.Make()
 	if err != nil {
 		return Answer{Code: CodeRequest}
 	}

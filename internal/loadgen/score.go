@@ -10,13 +10,13 @@ import (
 
 // Score makes a Poster of POST /v1/score at base ("http://host:port"). Requests
 // hold batch pictures each, taken round and round from the list, and prompts
-// that never repeat; with a label that no other run has, no answer comes from
-// the server's cache. ask, if not nil, may set the rest of a request.
+// that never repeat, however many runs the Poster serves; with a label that no
+// other Poster has, no answer comes from the server's cache. ask, if not nil, may set the rest of a request.
 func Score(base string, client *http.Client, label string, batch int, pictures []reward.Picture, ask func(*reward.Request)) *Poster {
 	var next atomic.Int64
 	return &Poster{
 		URL: base + reward.ScorePath, ContentType: reward.MediaType, Deadline: reward.HeaderTimeout, Client: client,
-		Make: func(int64) (Shot, error) {
+		Make: func() (Shot, error) {
 			first := next.Add(int64(batch)) - int64(batch)
 			q := &reward.Request{Prompts: make([]string, batch), Images: make([]reward.Picture, batch)}
 			for i := range batch {

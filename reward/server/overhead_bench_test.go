@@ -44,19 +44,19 @@ func BenchmarkOverhead(b *testing.B) {
 func overhead(b *testing.B, target loadgen.Target) {
 	const concurrency = 4
 	cpu := loadgen.CPU()
-	work := make(chan int64)
+	work := make(chan struct{})
 	ended := make(chan loadgen.Answer)
 	for range concurrency {
 		go func() {
-			for n := range work {
-				ended <- target.Ask(context.Background(), n)
+			for range work {
+				ended <- target.Ask(context.Background())
 			}
 		}()
 	}
 	b.ResetTimer()
 	go func() {
-		for n := range b.N {
-			work <- int64(n)
+		for range b.N {
+			work <- struct{}{}
 		}
 		close(work)
 	}()
