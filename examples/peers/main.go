@@ -10,8 +10,11 @@
 // took and the processor time of an image, with the ratios to the peer of the
 // same image form, and what share of the machine other programs took meanwhile:
 // rates say little when that is not near 0. With -quiet 0.05 it waits for moments
-// in which it is. It needs python3 with flask, gunicorn, fastapi,
-// uvicorn, numpy and Pillow.
+// in which it is. It needs python3 with flask, gunicorn, fastapi, uvicorn, numpy
+// and Pillow.
+//
+// transformers_loop.py beside it runs by itself, on a GPU: it measures the
+// generate loop of transformers at the shapes of ImageDoctor.
 package main
 
 import (

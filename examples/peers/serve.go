@@ -11,19 +11,19 @@ import (
 )
 
 // serve is the densereward server with a stand-in for the evaluator and all
-// else as it is in service: metrics, pacing, limits, cache.
+// else as it is in service: metrics, logs, pacing, limits, cache.
 func serve(ctx context.Context, o options) error {
 	fake := &rewardtest.Fake{}
 	metrics := server.NewMetrics("peers")
 	queue := batch.DefaultConfig()
-	queue.CacheBytes, queue.Observer = o.cache, metrics.Observer("fake")
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	queue.CacheBytes, queue.Observer, queue.Logger = o.cache, metrics.Observer("fake"), logger
 	scheduler, err := batch.New(queue, fake)
 	if err != nil {
 		return err
 	}
 	metrics.Watch("fake", scheduler.Stats)
 	readiness := &server.Readiness{}
-	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	h, err := server.New(server.Config{
 		Models:  []server.Model{{Description: fake.Describe(), Scorer: scheduler}},
 		Ready:   readiness.Err,
