@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync/atomic"
+	"time"
 
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
@@ -43,7 +43,9 @@ type Options struct {
 	// them the memory, which is about 4 KB a pixel at SD3's and FLUX's widths
 	// in float32 and 2 KB in float16. Larger pictures are decoded in
 	// overlapping tiles. 0 is 2^20 on a CPU and 2^22, sixteen pictures of
-	// 512x512, on a GPU. When memory runs out the decoder halves it for good.
+	// 512x512, on a GPU. When memory runs out the decoder halves it until there
+	// is enough; after a minute it tries the double, and twice as long after
+	// each try in vain, up to 64 minutes.
 	RunPixels int
 	// MaxPixels bounds one picture; 0 is 64 megapixels.
 	MaxPixels int
@@ -65,7 +67,7 @@ type Decoder struct {
 	maxPixels   int
 	turn        chan struct{} // holds a token while nobody runs
 
-	runPixels atomic.Int64 // halved when memory runs out
+	runPixels *limit
 
 	// Whoever has the turn has these.
 	open     func(part) (runner, error)
@@ -105,10 +107,10 @@ func Load(ctx context.Context, dir string, o Options) (*Decoder, error) {
 	d := &Decoder{
 		name: cmp.Or(o.Name, filepath.Base(dir)), config: config, fingerprint: hex.EncodeToString(sum[:]),
 		maxPixels: cmp.Or(o.MaxPixels, defaultMaxPixels), turn: make(chan struct{}, 1),
-		sessions: map[part]runner{},
-		open:     func(p part) (runner, error) { return newSession(config, checkpoint, o, p, false) },
+		runPixels: newLimit(o.runPixels()),
+		sessions:  map[part]runner{},
+		open:      func(p part) (runner, error) { return newSession(config, checkpoint, o, p, false) },
 	}
-	d.runPixels.Store(int64(o.runPixels()))
 	if _, err := d.session(whole); err != nil {
 		return nil, err
 	}
@@ -189,7 +191,7 @@ func (d *Decoder) Layout(shape []int, height, width int) (reward.LatentLayout, e
 	of := reward.LatentLayout{
 		GridHeight: l.height, GridWidth: l.width,
 		PictureHeight: l.height * scale, PictureWidth: l.width * scale,
-		Together: d.together(l),
+		Together: d.together(l, int(d.runPixels.Load())),
 	}
 	if l.packed {
 		of.GridHeight, of.GridWidth = l.height/patch, l.width/patch
@@ -197,10 +199,10 @@ func (d *Decoder) Layout(shape []int, height, width int) (reward.LatentLayout, e
 	return of, nil
 }
 
-// together is how many pictures are decoded at once.
-func (d *Decoder) together(l layout) int {
+// together is how many pictures are decoded at once with at most so many pixels.
+func (d *Decoder) together(l layout, pixels int) int {
 	scale := d.config.PixelScale()
-	return max(1, int(d.runPixels.Load())/(l.height*l.width*scale*scale))
+	return max(1, pixels/(l.height*l.width*scale*scale))
 }
 
 // Decode turns latents (N,C,h,w), or packed tokens (N,L,4C) as Layout has them,
@@ -235,42 +237,55 @@ func (d *Decoder) decode(ctx context.Context, latents *reward.Tensor, l layout) 
 	if d.closed {
 		return nil, nil, fmt.Errorf("vae %s: %w", d.name, ort.ErrClosed)
 	}
+	pixels, lowered := d.runPixels.raised(time.Now()), false
 	for {
-		images, errs, err := d.attempt(ctx, latents, l)
-		switch {
-		case err == nil:
+		images, errs, err := d.attempt(ctx, latents, l, pixels)
+		if err == nil {
+			if lowered {
+				d.runPixels.lower(pixels, time.Now())
+			}
 			return images, errs, nil
-		case !errors.Is(err, ort.ErrOutOfMemory) || !d.shrink(l):
+		}
+		if pixels, lowered = d.fewer(pixels, l, err); !lowered {
 			return nil, nil, fmt.Errorf("vae %s: %w", d.name, err)
 		}
 	}
 }
 
-// shrink halves what is decoded at once, down to tiles of the smallest size. It
-// closes the sessions, which keep all memory that they have ever used.
-func (d *Decoder) shrink(l layout) bool {
+// fewer is how many pixels to decode at once after an attempt with so many has
+// failed: half, down to tiles of the smallest size, where a run took more memory
+// than there was. It closes the sessions, which keep all memory that they have
+// ever used.
+func (d *Decoder) fewer(pixels int, l layout, err error) (int, bool) {
+	var opening openError
+	if !errors.Is(err, ort.ErrOutOfMemory) || errors.As(err, &opening) {
+		return 0, false // a session's weights are no smaller for smaller runs
+	}
 	scale := d.config.PixelScale()
 	least := minTile * minTile * scale * scale
-	pixels := min(int(d.runPixels.Load()), l.count*l.height*l.width*scale*scale) / 2
-	if pixels < least || d.closeSessions() != nil {
-		return false
+	half := min(pixels, l.count*l.height*l.width*scale*scale) / 2
+	if half < least || d.closeSessions() != nil {
+		return 0, false
 	}
-	d.runPixels.Store(int64(pixels))
-	return true
+	return half, true
 }
 
-// attempt decodes all pictures with at most runPixels at once.
-func (d *Decoder) attempt(ctx context.Context, latents *reward.Tensor, l layout) ([]*reward.Image, []*reward.Error, error) {
+// attempt decodes all pictures with at most so many pixels at once.
+func (d *Decoder) attempt(ctx context.Context, latents *reward.Tensor, l layout, pixels int) ([]*reward.Image, []*reward.Error, error) {
 	images := make([]*reward.Image, l.count)
 	var errs []*reward.Error
-	together := min(d.together(l), max(1, l.count))
+	together := min(d.together(l, pixels), max(1, l.count))
 	buf := make([]float32, together*l.cells())
+	var tokens []float32 // of one picture
+	if l.packed {
+		tokens = make([]float32, l.cells())
+	}
 	var at []int // the pictures in buf
 	flush := func() error {
 		if len(at) == 0 {
 			return nil
 		}
-		decoded, err := d.run(ctx, buf[:len(at)*l.cells()], l)
+		decoded, err := d.run(ctx, buf[:len(at)*l.cells()], l, pixels)
 		for k, i := range at {
 			if err == nil {
 				images[i] = &decoded[k]
@@ -280,7 +295,7 @@ func (d *Decoder) attempt(ctx context.Context, latents *reward.Tensor, l layout)
 		return err
 	}
 	for i := range l.count {
-		if err := l.elements(buf[len(at)*l.cells():(len(at)+1)*l.cells()], latents, i); err != nil {
+		if err := l.elements(buf[len(at)*l.cells():(len(at)+1)*l.cells()], tokens, latents, i); err != nil {
 			if errs == nil {
 				errs = make([]*reward.Error, l.count)
 			}
@@ -299,10 +314,10 @@ func (d *Decoder) attempt(ctx context.Context, latents *reward.Tensor, l layout)
 	return images, errs, nil
 }
 
-// run decodes latents (n,C,h,w), whole or in tiles.
-func (d *Decoder) run(ctx context.Context, latents []float32, l layout) ([]reward.Image, error) {
+// run decodes latents (n,C,h,w), whole or in tiles of at most so many pixels.
+func (d *Decoder) run(ctx context.Context, latents []float32, l layout, pixels int) ([]reward.Image, error) {
 	scale := d.config.PixelScale()
-	if t := tilingOf(l.height, l.width, int(d.runPixels.Load())/(scale*scale)); t.several() {
+	if t := tilingOf(l.height, l.width, pixels/(scale*scale)); t.several() {
 		img, err := d.runTiles(ctx, latents, l, t)
 		return []reward.Image{img}, err
 	}
@@ -333,14 +348,24 @@ func (d *Decoder) runWhole(ctx context.Context, latents []float32, n, height, wi
 	return out[0].Uint8s(), nil
 }
 
-// session is the session of a part, opened where it is not open yet.
+// openError says that a session could not be opened.
+type openError struct{ error }
+
+func (e openError) Unwrap() error { return e.error }
+
+// session is the session of a part, opened where it is not open yet. Where there
+// is no memory for it, it takes that of the others: a call has no more use for
+// the ones that it opened before.
 func (d *Decoder) session(p part) (runner, error) {
 	if s, ok := d.sessions[p]; ok {
 		return s, nil
 	}
 	s, err := d.open(p)
+	if errors.Is(err, ort.ErrOutOfMemory) && len(d.sessions) > 0 && d.closeSessions() == nil {
+		s, err = d.open(p)
+	}
 	if err != nil {
-		return nil, err
+		return nil, openError{err}
 	}
 	d.sessions[p] = s
 	return s, nil

@@ -30,8 +30,8 @@
 // quarter and are blended. An AutoencoderKL's tiles are normalised by the
 // statistics of the whole picture, and its attention sees the whole picture, so
 // that tiles give nearly what the whole gives, at twice the work; see
-// tileDecoder. When memory runs out the decoder halves RunPixels, frees what its
-// sessions hold and starts the call over.
+// tileDecoder. When memory runs out the decoder frees what its sessions hold and
+// starts the call over with half of RunPixels. After a minute the double is tried.
 //
 // # Precision
 //

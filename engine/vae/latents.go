@@ -63,14 +63,15 @@ func (d *Decoder) layoutOf(shape []int, tokenHeight, tokenWidth int) (layout, er
 	return l, nil
 }
 
-// elements converts and unpacks the latents of picture i into dst (C,h,w). It
-// fails for numbers that are not finite.
-func (l layout) elements(dst []float32, t *reward.Tensor, i int) *reward.Error {
+// elements converts and unpacks the latents of picture i into dst (C,h,w), by
+// way of tokens, as long as dst, if they are packed. It fails for numbers that
+// are not finite.
+func (l layout) elements(dst, tokens []float32, t *reward.Tensor, i int) *reward.Error {
 	size := l.cells() * t.Type.Size()
 	src := t.Data[i*size : (i+1)*size]
 	into := dst
 	if l.packed {
-		into = make([]float32, len(dst))
+		into = tokens
 	}
 	switch t.Type {
 	case reward.Float16:

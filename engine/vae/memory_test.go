@@ -13,10 +13,15 @@ import (
 // device is a decoder's session on a device with room for so many pixels. Its
 // pictures are grey; it knows neither tensors nor weights.
 type device struct {
-	room, opened, runs int
+	room, opened, runs, failures int
+
+	refuses func() bool // whether there is no room for a session; nil is never
 }
 
 func (d *device) open(part) (runner, error) {
+	if d.refuses != nil && d.refuses() {
+		return nil, fmt.Errorf("%w (weights)", ort.ErrOutOfMemory)
+	}
 	d.opened++
 	return &deviceSession{d}, nil
 }
@@ -32,6 +37,7 @@ func (s *deviceSession) Run(_ context.Context, inputs []ort.Tensor) ([]ort.Tenso
 	shape := inputs[0].Shape
 	pixels := int(shape[0] * shape[2] * shape[3] * 64)
 	if pixels > s.room {
+		s.failures++
 		return nil, fmt.Errorf("%w (%d pixels)", ort.ErrOutOfMemory, pixels)
 	}
 	s.runs++
@@ -47,9 +53,8 @@ func decoderOn(d *device) *Decoder {
 	decoder := &Decoder{
 		name: "fake", config: Config{Class: classTiny, LatentChannels: 4, Widths: []int{8, 8, 8, 8}, Upsampling: 2},
 		maxPixels: defaultMaxPixels, turn: make(chan struct{}, 1),
-		sessions: map[part]runner{}, open: d.open,
+		runPixels: newLimit(defaultRunPixelsCUDA), sessions: map[part]runner{}, open: d.open,
 	}
-	decoder.runPixels.Store(defaultRunPixelsCUDA)
 	decoder.turn <- struct{}{}
 	return decoder
 }
@@ -89,9 +94,51 @@ func TestADecoderThatRunsOutOfMemoryTakesLessAtOnce(t *testing.T) {
 	}
 }
 
-func TestADeviceWithNoRoomAtAllIsAnError(t *testing.T) {
-	d := decoderOn(&device{room: 100})
-	if _, _, err := d.Decode(context.Background(), zeros(2, 64, 64), 0, 0); !errors.Is(err, ort.ErrOutOfMemory) {
+func TestADeviceWithNoRoomAtAllIsAnErrorAndLowersNothing(t *testing.T) {
+	device := &device{room: 100}
+	d := decoderOn(device)
+	if _, _, err := d.Decode(context.Background(), zeros(16, 64, 64), 0, 0); !errors.Is(err, ort.ErrOutOfMemory) {
 		t.Errorf("error %v", err)
+	}
+	if device.failures != 7 { // 16 pictures at once, 8, 4, 2, 1, and tiles of half and a quarter
+		t.Errorf("%d attempts, want 7", device.failures)
+	}
+	device.room = defaultRunPixelsCUDA
+	if _, _, err := d.Decode(context.Background(), zeros(16, 64, 64), 0, 0); err != nil || device.runs != 1 {
+		t.Errorf("with room again: %d runs, want 1, %v", device.runs, err)
+	}
+}
+
+func TestASessionThatHasNoRoomIsAnErrorAtOnceAndLowersNothing(t *testing.T) {
+	for name, test := range map[string]struct{ room, sessions, failures int }{
+		"the first": {room: defaultRunPixelsCUDA},
+		"one loaded anew after a run that failed": {room: 5 * 512 * 512, sessions: 1, failures: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			device := &device{room: test.room, refuses: func() bool { asked++; return asked > test.sessions }}
+			d := decoderOn(device)
+			if _, _, err := d.Decode(context.Background(), zeros(16, 64, 64), 0, 0); !errors.Is(err, ort.ErrOutOfMemory) {
+				t.Errorf("error %v", err)
+			}
+			if asked != test.sessions+1 || device.failures != test.failures || device.opened != 0 {
+				t.Errorf("%d sessions asked for, %d failed runs, %d sessions left open", asked, device.failures, device.opened)
+			}
+			device.refuses, device.room = nil, defaultRunPixelsCUDA
+			if _, _, err := d.Decode(context.Background(), zeros(16, 64, 64), 0, 0); err != nil || device.runs != 1 {
+				t.Errorf("with room again: %d runs, want 1, %v", device.runs, err)
+			}
+		})
+	}
+}
+
+func TestASessionTakesTheMemoryOfTheOthers(t *testing.T) {
+	device := &device{}
+	device.refuses = func() bool { return device.opened > 0 }
+	d := decoderOn(device)
+	for _, p := range []part{whole, upToMid, fromMid} {
+		if _, err := d.session(p); err != nil || device.opened != 1 || d.sessions[p] == nil {
+			t.Errorf("part %v: %d sessions, %v", p, device.opened, err)
+		}
 	}
 }

@@ -43,9 +43,20 @@ func (p *Pool) release() {
 // Describe says what the decoder is.
 func (p *Pool) Describe() reward.DecoderDescription { return p.all[0].Describe() }
 
-// Layout is that of Decoder.
+// Layout is that of Decoder. Together is what the device with the least memory
+// decodes at once: any of them may get the call.
 func (p *Pool) Layout(shape []int, height, width int) (reward.LatentLayout, error) {
-	return p.all[0].Layout(shape, height, width)
+	var least reward.LatentLayout
+	for i, d := range p.all {
+		of, err := d.Layout(shape, height, width)
+		if err != nil {
+			return reward.LatentLayout{}, err
+		}
+		if i == 0 || of.Together < least.Together {
+			least = of
+		}
+	}
+	return least, nil
 }
 
 // Decode is that of Decoder, on the first device that is free.

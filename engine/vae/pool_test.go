@@ -81,6 +81,18 @@ func TestAPoolWarmsAndClosesAllItsDecoders(t *testing.T) {
 	}
 }
 
+func TestAPoolDecodesTogetherWhatEachOfItsDevicesHasRoomFor(t *testing.T) {
+	small := decoderOn(&device{})
+	small.runPixels = newLimit(4 * 512 * 512)
+	p := poolOn(decoderOn(&device{}), small, decoderOn(&device{}))
+	if of, err := p.Layout([]int{16, 4, 64, 64}, 0, 0); err != nil || of.Together != 4 || of.PictureWidth != 512 {
+		t.Errorf("%+v, %v: want 4 pictures of 512x512 together", of, err)
+	}
+	if _, err := p.Layout([]int{16, 5, 64, 64}, 0, 0); err == nil {
+		t.Error("latents of five channels have a layout")
+	}
+}
+
 func TestACallWaitsForAFreeDeviceNoLongerThanItsContext(t *testing.T) {
 	p := poolOn(decoderOn(&device{room: 1 << 20}))
 	busy := <-p.free
