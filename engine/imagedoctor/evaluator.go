@@ -244,12 +244,13 @@ func (e *Evaluator) evaluate(ctx context.Context, mode reward.Mode, samples []re
 }
 
 // run runs the graph. A GPU that ran out of memory is full of what the batch left
-// behind, in pieces of its sizes: the session is loaded again, in seconds, to
-// have room for smaller batches and for the decoders of latents beside it.
+// behind, in pieces of its sizes: the session is unloaded, and loaded again in
+// seconds by the next run, to have room for smaller batches and for the decoders
+// of latents beside it.
 func (e *Evaluator) run(ctx context.Context, inputs []ort.Tensor) ([]ort.Tensor, error) {
 	out, err := e.session.Run(ctx, inputs)
 	if errors.Is(err, ort.ErrOutOfMemory) && e.options.Provider.Kind == ort.CUDA {
-		err = errors.Join(err, e.session.Reload())
+		err = errors.Join(err, e.session.Unload())
 	}
 	return out, err
 }

@@ -60,7 +60,7 @@ func held(t *testing.T, device int) int64 {
 	return total - free
 }
 
-func TestReloadingGivesAGPUsMemoryBack(t *testing.T) {
+func TestUnloadingGivesAGPUsMemoryBack(t *testing.T) {
 	p := orttest.CUDA(t)[0]
 	m := model(node("Expand", []string{"x", "n"}, []string{"big"}), node("ReduceMax", []string{"big"}, []string{"y"}),
 		input("x", ort.Float32, 1, 1), input("n", ort.Int64, 2), output("y", ort.Float32, 1, 1))
@@ -79,12 +79,12 @@ func TestReloadingGivesAGPUsMemoryBack(t *testing.T) {
 	if grown := held(t, p.Device) - before; grown < 1<<30 {
 		t.Errorf("a run of 1 GiB left %d MiB in the arena", grown>>20)
 	}
-	if err := s.Reload(); err != nil {
+	if err := s.Unload(); err != nil {
 		t.Fatal(err)
 	}
 	run(64)
 	if grown := held(t, p.Device) - before; grown > most {
-		t.Errorf("after reloading %d MiB more are held than before", grown>>20)
+		t.Errorf("after unloading %d MiB more are held than before", grown>>20)
 	}
 }
 

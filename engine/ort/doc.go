@@ -16,9 +16,9 @@
 // A Session is safe for concurrent use. Each has its own threads and, on a GPU,
 // its own arena and stream; sessions on several devices live side by side. A
 // GPU's memory outlives a run within the session's arena: MemoryLimit bounds
-// it, Reload gives it back. Runs end early with their context. Running out of
+// it, Unload gives it back. Runs end early with their context. Running out of
 // memory is an ErrOutOfMemory and leaves the session usable, as every failed run
-// does; on a GPU that it has filled, Reload makes room again.
+// does; on a GPU that it has filled, Unload makes room again.
 //
 // # Tensors
 //

@@ -19,11 +19,11 @@ type Session struct {
 	threads         *threads     // those that run it; nil where any may
 	load            func() (*onnx.DynamicAdvancedSession, error)
 
-	// mu is held for reading by every run, so that Close and Reload wait for
+	// mu is held for reading by every run, so that Close and Unload wait for
 	// them.
 	mu      sync.RWMutex
-	session *onnx.DynamicAdvancedSession
-	gone    error // why session is nil
+	session *onnx.DynamicAdvancedSession // nil while unloaded
+	closed  bool
 }
 
 // NewSession loads an ONNX model, the bytes of a ModelProto. Inputs and outputs
@@ -60,8 +60,8 @@ func (r *Runtime) NewSession(model []byte, inputs, outputs []string, o SessionOp
 func (s *Session) open() (err error) {
 	s.threads.do(func() { s.session, err = s.load() })
 	if err != nil {
-		s.session, s.gone = nil, fmt.Errorf("creating session: %w", classify(err))
-		return s.gone
+		s.session = nil
+		return fmt.Errorf("creating session: %w", classify(err))
 	}
 	return nil
 }
@@ -159,17 +159,10 @@ func (s *Session) allocate(inputs []Tensor) ([]Tensor, error) {
 
 // run evaluates the graph into outputs and fills in those that are undefined.
 func (s *Session) run(ctx context.Context, inputs, outputs []Tensor) error {
-	if err := ctx.Err(); err != nil {
+	if err := s.acquire(ctx); err != nil {
 		return err
 	}
-	if err := s.revive(); err != nil {
-		return err
-	}
-	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.session == nil {
-		return s.gone
-	}
 	owned := values{live: &s.live}
 	defer owned.release()
 	in := make([]onnx.Value, len(inputs))
@@ -231,39 +224,48 @@ func (s *Session) runCancellable(ctx context.Context, in, out []onnx.Value) erro
 	return classify(err)
 }
 
-// Reload waits for the runs at hand, frees the session and loads the graph again.
-// That takes as long as NewSession, and is the one way to give a device all
-// memory back that the session's arena has gathered: a run that ran out of memory
-// leaves the device full, which fails whatever else needs memory there, be it a
-// handle of cuBLAS's for this very session. A session that cannot be loaded is
-// loaded by the next run that can.
-func (s *Session) Reload() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if errors.Is(s.gone, ErrClosed) {
-		return s.gone
+// acquire holds mu for reading, with the graph loaded, unless it fails.
+func (s *Session) acquire(ctx context.Context) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s.mu.RLock()
+		switch {
+		case s.closed:
+			s.mu.RUnlock()
+			return fmt.Errorf("session: %w", ErrClosed)
+		case s.session != nil:
+			return nil
+		}
+		s.mu.RUnlock()
+		if err := s.reopen(); err != nil {
+			return err
+		}
 	}
-	return errors.Join(s.free(), s.open())
 }
 
-// revive loads a session that Reload could not load.
-func (s *Session) revive() error {
-	s.mu.RLock()
-	lost := s.lost()
-	s.mu.RUnlock()
-	if !lost {
-		return nil
-	}
+// reopen loads the graph of a session that was unloaded.
+func (s *Session) reopen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.lost() { // another run was faster
+	if s.closed || s.session != nil { // somebody was faster
 		return nil
 	}
 	return s.open()
 }
 
-// lost tells whether there is nothing to run although nobody closed s.
-func (s *Session) lost() bool { return s.session == nil && !errors.Is(s.gone, ErrClosed) }
+// Unload waits for the runs at hand and frees the graph and its weights. The next
+// run loads them again, which takes as long as NewSession; files of weights must
+// be what they were. It is the one way to give a device all memory back that the
+// session's arena has gathered: a run that ran out of memory leaves the device
+// full, which fails whatever else needs memory there, be it a handle of cuBLAS's
+// for this very session.
+func (s *Session) Unload() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.free()
+}
 
 // free destroys the runtime's session, if there is one; mu is held.
 func (s *Session) free() error {
@@ -281,7 +283,7 @@ func (s *Session) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.free()
-	s.gone = fmt.Errorf("session: %w", ErrClosed)
+	s.closed = true
 	s.threads.close()
 	return err
 }

@@ -7,7 +7,7 @@ import (
 
 // threads are the operating system threads that run a session on a GPU, as many
 // as there are runs at a time. ONNX Runtime keeps handles of cuBLAS and cuDNN for
-// each thread that it meets, tens of megabytes of the device each, and goroutines
+// each thread that it meets, megabytes of the device each, and goroutines
 // wander between threads: without this, a server would make new handles long
 // after its start, and fail where others have the memory by then. nil threads
 // leave the work to the caller's.
@@ -58,7 +58,7 @@ func (t *threads) take() chan func() {
 	return thread
 }
 
-// close ends the threads, all of which are idle. A later do starts new ones.
+// close ends the threads, all of which are idle.
 func (t *threads) close() {
 	if t == nil {
 		return

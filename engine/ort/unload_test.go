@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/denseflow/densereward/engine/ort"
@@ -38,44 +39,56 @@ func three(s *ort.Session) (float32, error) {
 	return out[0].Float32s()[0], nil
 }
 
-func TestAReloadedSessionRunsAsBefore(t *testing.T) {
+func TestAnUnloadedSessionIsLoadedByTheNextRun(t *testing.T) {
 	s, file := weighted(t)
-	if err := os.Remove(file); err != nil { // a new file, should the old one still be mapped
-		t.Fatal(err)
+	for range 2 { // unloading twice is harmless
+		if err := s.Unload(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	writeWeight(t, file, 20)
-	if err := s.Reload(); err != nil {
-		t.Fatal(err)
-	}
-	if y, err := three(s); err != nil || y != 60 {
-		t.Errorf("3 times 20 is %v, %v", y, err)
-	}
-}
-
-func TestASessionThatCannotBeReloadedIsLoadedByALaterRun(t *testing.T) {
-	s, file := weighted(t)
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
-	}
-	if err := s.Reload(); err == nil || !strings.Contains(err.Error(), "weights.bin") {
-		t.Errorf("reloading without weights: %v", err)
 	}
 	if _, err := three(s); err == nil || !strings.Contains(err.Error(), "weights.bin") {
 		t.Errorf("running without weights: %v", err)
 	}
 	writeWeight(t, file, 10)
-	if y, err := three(s); err != nil || y != 30 {
-		t.Errorf("3 times 10 is %v, %v", y, err)
+	for range 2 {
+		if y, err := three(s); err != nil || y != 30 {
+			t.Errorf("3 times 10 is %v, %v", y, err)
+		}
 	}
 }
 
-func TestAClosedSessionIsNotReloaded(t *testing.T) {
+func TestRunsAndUnloadingMayComeTogether(t *testing.T) {
+	s, _ := weighted(t)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for range 50 {
+				if y, err := three(s); err != nil || y != 30 {
+					t.Errorf("3 times 10 is %v, %v", y, err)
+				}
+			}
+		})
+		group.Go(func() {
+			for range 10 {
+				if err := s.Unload(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+func TestAClosedSessionIsNotLoadedAgain(t *testing.T) {
 	s, _ := weighted(t)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Reload(); !errors.Is(err, ort.ErrClosed) {
-		t.Errorf("reloading: %v", err)
+	if err := s.Unload(); err != nil {
+		t.Errorf("unloading: %v", err)
 	}
 	if _, err := three(s); !errors.Is(err, ort.ErrClosed) {
 		t.Errorf("running: %v", err)
