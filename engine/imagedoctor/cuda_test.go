@@ -187,8 +187,7 @@ func TestAnAnswerIsTheSameInEveryBatchOnAGPU(t *testing.T) {
 	}
 }
 
-// As the scheduler has it: half of a batch that was too large is answered, and
-// the device is not left full.
+// As the scheduler has it: part of a batch that was too large is answered.
 func TestABatchTooLargeForAGPUIsToldAndALesserOneAnswered(t *testing.T) {
 	o := form{}.options()
 	o.Provider, o.MaxBatch = orttest.CUDA(t)[0], 64

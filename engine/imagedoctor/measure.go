@@ -122,7 +122,7 @@ func newMeasuring(runtime *ort.Runtime, dir string, o MeasureOptions) (*measurin
 	if err != nil {
 		return nil, err
 	}
-	e := f.evaluator(Options{Provider: o.Providers[0], RepetitionPenalty: 1, MaxNewTokens: o.NewTokens, OneByOne: o.OneByOne})
+	e := f.evaluator(Options{Provider: o.Providers[0], MaxNewTokens: o.NewTokens, OneByOne: o.OneByOne})
 	if least := e.imageStart + e.config.imageTokens() + 1; o.PromptTokens < least {
 		return nil, fmt.Errorf("imagedoctor: measuring: prompts of %d tokens, the least is %d", o.PromptTokens, least)
 	}
