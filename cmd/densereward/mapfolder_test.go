@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"image/png"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/denseflow/densereward/dense"
 	"github.com/denseflow/densereward/internal/npy"
+	"github.com/denseflow/densereward/internal/numtest"
 )
 
 // readArray reads a float32 array of a shape.
@@ -60,32 +60,17 @@ func TestMapsAreThoseOfTheReference(t *testing.T) {
 		return values
 	}
 	// The reference's own noise, with its processor's patches instead of ours.
-	const tolerance = 2e-2
+	tolerance := numtest.Tolerance{Abs: 2e-2}
 	for _, kind := range []string{"misalignment", "artifact"} {
 		got := readArray(t, filepath.Join(dir, want.Name+"."+kind+".npy"), 288, 288)
-		near(t, kind, got, reference(kind), tolerance)
+		numtest.Slice(t, kind, got, reference(kind), tolerance)
 	}
 	// sd3 is the default grid: 64x64 for a picture of 512x512.
 	weight := readArray(t, filepath.Join(dir, want.Name+".dense.npy"), 64, 64)
 	pooled := make([]float32, len(weight))
 	dense.Combine(pooled, reference("misalignment_64"), reference("artifact_64"), 0.5, 0.5)
 	dense.Weight(pooled, pooled)
-	near(t, "dense", weight, pooled, tolerance)
-}
-
-// near fails if a value is further than tolerance from the reference's.
-func near(t *testing.T, what string, got, want []float32, tolerance float64) {
-	t.Helper()
-	if len(got) != len(want) {
-		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
-	}
-	var worst float64
-	for i := range want {
-		worst = max(worst, math.Abs(float64(got[i]-want[i])))
-	}
-	if !(worst <= tolerance) {
-		t.Errorf("%s: %v away from the reference", what, worst)
-	}
+	numtest.Slice(t, "dense", weight, pooled, tolerance)
 }
 
 func TestTheDenseMapFollowsTheGridFlag(t *testing.T) {

@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/rewardtest"
 )
 
 // refCase is what the reference computes for one picture.
@@ -122,15 +127,67 @@ func TestWithoutAModelItSaysThatItDemonstrates(t *testing.T) {
 	}
 }
 
-func TestThinkingIsNotForcedAndMayGiveBoxes(t *testing.T) {
-	code, out, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-mode", "think", "-max-new-tokens", "40",
-		"-prompt", demoPrompts()[0], "-trace", demoImages()[0])
-	if code != exitOK {
-		t.Fatalf("exit code %d, said %q", code, said)
+func TestThinkingHasItsOwnPromptAndIsNotForced(t *testing.T) {
+	ask := func(mode string) record {
+		code, out, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-mode", mode, "-max-new-tokens", "40",
+			"-prompt", demoPrompts()[0], "-trace", demoImages()[0])
+		if code != exitOK {
+			t.Fatalf("exit code %d, said %q", code, said)
+		}
+		return lines[record](t, out)[0]
 	}
-	if got := lines[record](t, out)[0]; len(got.Trace.GeneratedIDs) > 40 || got.Boxes == nil {
-		t.Errorf("%d new tokens, boxes %v", len(got.Trace.GeneratedIDs), got.Boxes)
+	answered, thought := ask("answer"), ask("think")
+	const forced = "<think>\n...</think>\n<answer>"
+	if !strings.HasPrefix(answered.Text, forced) || strings.HasPrefix(thought.Text, forced) {
+		t.Errorf("answered %q, thought %q", answered.Text, thought.Text)
 	}
+	if slices.Equal(answered.Trace.InputIDs, thought.Trace.InputIDs) || len(thought.Trace.GeneratedIDs) > 40 {
+		t.Errorf("%d tokens generated from %v; answered from %v", len(thought.Trace.GeneratedIDs), thought.Trace.InputIDs, answered.Trace.InputIDs)
+	}
+}
+
+// The scheduler shares what there is among idle evaluators, so that there must be
+// a batch for each.
+func TestEveryDeviceHasBatchesThatAreWorthIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const devices, most, images = 4, 8, 128
+		c := &scoreCommand{Prompt: "x", Mode: reward.ModeAnswer}
+		c.Batch, c.Device = most, make([]string, devices)
+		for range images {
+			c.sources = append(c.sources, source{load: func(context.Context) (*reward.Image, error) {
+				return &reward.Image{Width: 1, Height: 1, Pix: make([]uint8, 3)}, nil
+			}})
+		}
+		fakes, judges := make([]rewardtest.Fake, devices), make([]reward.Evaluator, devices)
+		for i := range fakes {
+			fakes[i].Delay, judges[i] = time.Second, &fakes[i]
+		}
+		s, err := batch.New(c.batching(), judges...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scored := 0
+		err = c.score(t.Context(), s, mapFolder{}, func(i int, r reward.Result) error {
+			if i != scored || r.Err != nil {
+				t.Errorf("result %d after %d: %v", i, scored, r.Err)
+			}
+			scored++
+			return nil
+		})
+		if err != nil || scored != images {
+			t.Errorf("%d scored: %v", scored, err)
+		}
+		batches := int64(0)
+		for i := range fakes {
+			batches += fakes[i].Batches()
+		}
+		if batches > images/most*3/2 {
+			t.Errorf("%d batches of up to %d for %d images", batches, most, images)
+		}
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestOneBadImageCostsTheOthersNothing(t *testing.T) {
