@@ -65,11 +65,18 @@ func (c *Client) scoreOne(ctx context.Context, q *reward.Request) (*reward.Respo
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	attempts := c.servers.attempts(q.Groups.Step)
+	attempts := c.servers.attempts(q.Groups.Step, c.opts.tries)
+	var last error // of the tries so far
 	for {
 		s, pause := attempts.next(c.opts.now())
-		if err := c.pause(ctx, pause); err != nil {
-			return nil, fmt.Errorf("client: %w; %s rests", err, s.base)
+		if s == nil {
+			return nil, fmt.Errorf("client: tried %d times: %w", attempts.failed, last)
+		}
+		if interrupted := c.pause(ctx, pause); interrupted != nil {
+			if last == nil {
+				return nil, fmt.Errorf("client: %w; %s rests", interrupted, s.base)
+			}
+			return nil, fmt.Errorf("client: %w; the last of %d tries: %w", interrupted, attempts.failed, last)
 		}
 		response, err := c.exchange(ctx, s, message)
 		if err == nil {
@@ -79,13 +86,8 @@ func (c *Client) scoreOne(ctx context.Context, q *reward.Request) (*reward.Respo
 		if !retryable(err) || ctx.Err() != nil {
 			return nil, fmt.Errorf("client: %w", err)
 		}
-		pause, again := attempts.failed(s, err, &c.opts)
-		if !again {
-			return nil, fmt.Errorf("client: tried %d times: %w", attempts.made, err)
-		}
-		if interrupted := c.pause(ctx, pause); interrupted != nil {
-			return nil, fmt.Errorf("client: %w; the last of %d tries: %w", interrupted, attempts.made, err)
-		}
+		attempts.fail(s, err, &c.opts)
+		last = err
 	}
 }
 

@@ -2,9 +2,9 @@
 //
 // A Client is safe for concurrent use and keeps its connections alive. It
 // sends pictures and latents from the caller's memory, without a copy of its
-// own. A request that met a full queue, a server that is not ready, or a
-// connection that broke is sent again, to another server if there is one, else
-// after a growing pause: by default for about half a minute, long enough for a
+// own. A request that met a full queue, a server that is not ready or that a
+// proxy cannot reach, or a connection that broke is sent again, to another
+// server if there is one, else after a growing pause: by default for about half a minute, long enough for a
 // server to be restarted. Scoring has no side effects, so a repeated request
 // is never wrong.
 //

@@ -40,8 +40,21 @@ func retryable(err error) bool {
 	if errors.As(err, &failed) && failed.broken {
 		return true
 	}
+	switch status(err) {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable,
+		http.StatusBadGateway: // a proxy's, of a server that is being restarted
+		return true
+	}
+	return false
+}
+
+// status is that of the answer that err stands for, 0 if there was none.
+func status(err error) int {
 	var e *reward.Error
-	return errors.As(err, &e) && (e.Status() == http.StatusTooManyRequests || e.Status() == http.StatusServiceUnavailable)
+	if !errors.As(err, &e) {
+		return 0
+	}
+	return e.Status()
 }
 
 // exchange sends the message to s once.

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"time"
 
@@ -42,19 +43,20 @@ func defaultOptions() options {
 	}
 }
 
-// transport keeps a connection for each request in flight and writes bodies in
-// pieces that suit pictures.
+// transport keeps a connection for each request in flight: over HTTP/2 one
+// connection would carry all uploads to a server.
 func transport() *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		MaxIdleConnsPerHost:   64,
-		IdleConnTimeout:       90 * time.Second,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ExpectContinueTimeout: time.Second,
-		WriteBufferSize:       256 << 10,
-		ReadBufferSize:        64 << 10,
-		DisableCompression:    true,
-		ForceAttemptHTTP2:     false, // one connection would carry all uploads
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		Protocols:           protocols,
+		MaxIdleConnsPerHost: 64,
+		IdleConnTimeout:     90 * time.Second,
+		TLSHandshakeTimeout: 10 * time.Second,
+		ReadBufferSize:      64 << 10,
+		DisableCompression:  true,
 	}
 }
 
@@ -97,7 +99,8 @@ func WithServers(addresses ...string) Option {
 }
 
 // WithHTTPClient sends through another HTTP client, for TLS or a proxy of its
-// own. The default one keeps up to 64 idle connections to each server.
+// own. The default one speaks HTTP/1.1, gives up on a connection that is not made
+// within 10 s and keeps up to 64 idle ones to each server.
 func WithHTTPClient(c *http.Client) Option { return func(o *options) { o.http = c } }
 
 // WithToken sends a bearer token.

@@ -20,8 +20,8 @@ func (c *Client) scoreParts(ctx context.Context, q *reward.Request) (*reward.Res
 	if q.Advantage != nil && q.Advantage.Method != reward.AdvantageNone && (q.Groups.Step == "" || q.Groups.Members == nil) {
 		return nil, errTorn
 	}
-	if q.Images != nil && len(q.Images) != len(q.Prompts) {
-		return nil, fmt.Errorf("client: %w", reward.ErrImageCountMismatch.With("images: %d for %d prompts", len(q.Images), len(q.Prompts)))
+	if err := checkWhole(q, c.opts.limits); err != nil {
+		return nil, fmt.Errorf("client: %w", err)
 	}
 	size := c.opts.partSize()
 	n := (len(q.Prompts) + size - 1) / size
@@ -30,10 +30,7 @@ func (c *Client) scoreParts(ctx context.Context, q *reward.Request) (*reward.Res
 	defer cancel(nil)
 	var sending sync.WaitGroup
 	for i := range n {
-		part, err := part(q, i*size, min((i+1)*size, len(q.Prompts)))
-		if err != nil {
-			return nil, err
-		}
+		part := part(q, i*size, min((i+1)*size, len(q.Prompts)))
 		sending.Go(func() {
 			responses[i], failures[i] = c.scoreOne(ctx, part)
 			if failures[i] != nil {
@@ -48,20 +45,23 @@ func (c *Client) scoreParts(ctx context.Context, q *reward.Request) (*reward.Res
 	return join(responses)
 }
 
-// part is samples [from,to) of q.
-func part(q *reward.Request, from, to int) (*reward.Request, error) {
+// checkWhole refuses what would be refused in one piece too, but for its size:
+// a list that is not as long as the prompts cannot be cut beside them. Encoding
+// borrows the pictures, so it costs little to do so for the check alone.
+func checkWhole(q *reward.Request, limits reward.Limits) error {
+	limits.Samples, limits.BodyBytes = len(q.Prompts), math.MaxInt64
+	_, err := q.Encode(limits)
+	return err
+}
+
+// part is samples [from,to) of q, which has passed checkWhole.
+func part(q *reward.Request, from, to int) *reward.Request {
 	p := *q
 	p.Prompts = q.Prompts[from:to]
 	if q.Images != nil {
 		p.Images = q.Images[from:to]
 	}
 	if q.Latents != nil {
-		if err := q.Latents.Check(); err != nil {
-			return nil, fmt.Errorf("client: latents: %w", err)
-		}
-		if len(q.Latents.Shape) == 0 || q.Latents.Shape[0] != len(q.Prompts) {
-			return nil, fmt.Errorf("client: %w", reward.ErrImageCountMismatch.With("latents: shape %v for %d prompts", q.Latents.Shape, len(q.Prompts)))
-		}
 		p.Latents = q.Latents.Part(from, to)
 	}
 	if q.Groups.Names != nil {
@@ -70,7 +70,7 @@ func part(q *reward.Request, from, to int) (*reward.Request, error) {
 	if q.Groups.Members != nil {
 		p.Groups.Members = q.Groups.Members[from:to]
 	}
-	return &p, nil
+	return &p
 }
 
 // join makes one response of those of a request's parts. Timings are the

@@ -97,3 +97,36 @@ func TestLatentsAreCutBetweenSamples(t *testing.T) {
 		t.Errorf("four latents for three prompts: got %v", err)
 	}
 }
+
+func TestListsOfAnotherLengthThanThePromptsAreRefusedUncut(t *testing.T) {
+	for name, change := range map[string]func(*reward.Request){
+		"three names for ten prompts":   func(q *reward.Request) { q.Groups.Names = make([]string, 3) },
+		"twelve names for ten prompts":  func(q *reward.Request) { q.Groups.Names = make([]string, 12) },
+		"three members for ten prompts": func(q *reward.Request) { q.Groups = step(3) },
+		"twelve members":                func(q *reward.Request) { q.Groups = step(12) },
+		"three pictures":                func(q *reward.Request) { q.Images = q.Images[:3] },
+		"twelve pictures":               func(q *reward.Request) { q.Images = append(q.Images, q.Images[:2]...) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &script{}
+			address := listen(t, s)
+			q := rollout(10)
+			q.Advantage = &reward.Advantage{Method: reward.AdvantageNone}
+			change(q)
+			_, whole := newClient(t, address).Score(t.Context(), q)
+			_, parts := newClient(t, address, client.WithPartSize(4)).Score(t.Context(), q)
+			if !errors.Is(parts, reward.ErrImageCountMismatch) || parts.Error() != whole.Error() || s.requests() != 0 {
+				t.Errorf("got %v after %d requests, want %v", parts, s.requests(), whole)
+			}
+		})
+	}
+}
+
+// step is a group that spans requests, of which these are the first n members.
+func step(n int) reward.Groups {
+	g := reward.Groups{Step: "1", Size: n}
+	for i := range n {
+		g.Members = append(g.Members, i)
+	}
+	return g
+}

@@ -37,6 +37,7 @@ func TestWhatMayPassIsTriedAgainAfterGrowingPauses(t *testing.T) {
 		"a connection that breaks":          {[]http.HandlerFunc{breaks}, []time.Duration{100 * ms}},
 		"an answer that is cut short":       {[]http.HandlerFunc{cutShort}, []time.Duration{100 * ms}},
 		"a proxy that is overloaded":        {[]http.HandlerFunc{func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusServiceUnavailable) }}, []time.Duration{100 * ms}},
+		"a proxy whose server restarts":     {[]http.HandlerFunc{func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }}, []time.Duration{100 * ms}},
 		"nine failures of all kinds": {
 			[]http.HandlerFunc{breaks, fails(reward.ErrOverloaded), breaks, breaks, fails(reward.ErrNotReady), breaks, breaks, breaks, breaks},
 			[]time.Duration{100 * ms, 200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 6400 * ms, 10 * time.Second, 10 * time.Second},
@@ -70,7 +71,7 @@ func TestHalfOfAPauseIsJitter(t *testing.T) {
 }
 
 func TestWhatCannotPassIsNotTriedAgain(t *testing.T) {
-	html := func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }
+	html := func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusGatewayTimeout) }
 	nonsense := func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("nonsense")) }
 	for name, c := range map[string]struct {
 		step http.HandlerFunc
@@ -80,7 +81,7 @@ func TestWhatCannotPassIsNotTriedAgain(t *testing.T) {
 		"a fault of the server":               {fails(reward.ErrInternal), "internal"},
 		"a deadline":                          {fails(reward.ErrDeadlineExceeded), "deadline_exceeded"},
 		"an incomplete group":                 {fails(reward.ErrGroupIncomplete), "group_incomplete"},
-		"a page of HTML":                      {html, "http_502"},
+		"a page of HTML":                      {html, "http_504"},
 		"an answer that is not a response":    {nonsense, "response: "},
 		"a code that this client has not met": {fails(reward.ErrorByCode("brand_new", 418, "m")), "brand_new: m"},
 	} {

@@ -1,14 +1,14 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"hash/fnv"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/denseflow/densereward/reward"
 )
 
 // servers are the servers of a client. Requests take turns on them, but for
@@ -22,50 +22,59 @@ type servers struct {
 type server struct {
 	base string
 
-	mu    sync.Mutex
-	rests time.Time // until when others are preferred
-	full  bool      // why it rests: it is up, but its queue is full
+	mu   sync.Mutex
+	full time.Time // until when it answers 429: it is up, but takes no more
+	lost time.Time // until when it is taken to be down, or not ready
 }
 
-func (s *server) succeeded() { s.rest(time.Time{}, false) }
-
-func (s *server) rest(until time.Time, full bool) {
+// succeeded notes that s is up. It may still be full: of what it told other
+// requests nothing is forgotten.
+func (s *server) succeeded() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rests, s.full = until, full
+	s.lost = time.Time{}
 }
 
-func (s *server) resting() time.Time {
+// failed notes that s is full, or else lost, until then or longer.
+func (s *server) failed(full bool, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.rests
+	why := &s.lost
+	if full {
+		why = &s.full
+	}
+	if until.After(*why) {
+		*why = until
+	}
 }
 
-// down reports whether s rests for another reason than a full queue.
-func (s *server) down(now time.Time) bool {
+// rest is how long s is still to be left alone, 0 if it is not, and whether it
+// is lost.
+func (s *server) rest(now time.Time) (rest time.Duration, lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.rests.After(now) && !s.full
+	return max(s.full.Sub(now), s.lost.Sub(now), 0), s.lost.After(now)
 }
 
 // attempts are the tries of one request.
 type attempts struct {
 	order  []*server       // in order of preference
-	count  map[*server]int // tries so far
-	made   int
-	ofStep bool // the order is the step's
+	count  map[*server]int // failed tries so far
+	failed int             // their sum
+	most   int             // tries of each server
+	ofStep bool            // the order is the step's
 }
 
 // attempts begins a request. Requests of one step go to one server, whichever
 // client sends them, since that server brings their groups together: to the first
 // in the step's own order that is up, and they wait for it while it is full. The
 // rest take turns.
-func (s *servers) attempts(step string) *attempts {
-	a := &attempts{order: slices.Clone(s.all), count: map[*server]int{}}
+func (s *servers) attempts(step string, most int) *attempts {
+	a := &attempts{order: slices.Clone(s.all), count: map[*server]int{}, most: most}
 	if step != "" {
 		a.ofStep = true
 		slices.SortFunc(a.order, func(x, y *server) int {
-			return compare(rank(step, x.base), rank(step, y.base))
+			return cmp.Compare(rank(step, x.base), rank(step, y.base))
 		})
 		return a
 	}
@@ -81,84 +90,37 @@ func rank(step, base string) uint64 {
 	return h.Sum64()
 }
 
-func compare(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
+// next is the server to try and the pause before that, or nil once the tries
+// are used up. A request of a step goes to the first server that is not lost,
+// however long it rests, and to no other when its tries of that one are used
+// up. Else it is the server that rests shortest, if at all: of several the one
+// tried least, of these the first in order.
+func (a *attempts) next(now time.Time) (next *server, pause time.Duration) {
+	for _, s := range a.order {
+		rest, lost := s.rest(now)
+		left := a.count[s] < a.most
+		switch {
+		case a.ofStep && !lost && left:
+			return s, rest
+		case a.ofStep && !lost:
+			return nil, 0
+		case !left:
+		case next == nil || rest < pause || rest == pause && a.count[s] < a.count[next]:
+			next, pause = s, rest
+		}
 	}
-	return 0
+	return next, pause
 }
 
-// next is the server to try and after what pause.
-func (a *attempts) next(now time.Time) (*server, time.Duration) {
-	var s *server
-	pause := time.Duration(0)
-	if a.ofStep {
-		s = a.nextOfStep(now)
-		pause = max(0, s.resting().Sub(now))
-	} else {
-		s = a.nextInTurn(now)
-	}
+// fail notes that a try of s ended in err: s is to rest for as long as it asks
+// for, and no less than the backoff.
+func (a *attempts) fail(s *server, err error, o *options) {
 	a.count[s]++
-	a.made++
-	return s, pause
-}
-
-// nextOfStep is the first server that is not down, or the one that rests
-// shortest.
-func (a *attempts) nextOfStep(now time.Time) *server {
-	for _, s := range a.order {
-		if !s.down(now) {
-			return s
-		}
-	}
-	return slices.MinFunc(a.order, func(x, y *server) int { return x.resting().Compare(y.resting()) })
-}
-
-// nextInTurn is, of the servers tried least, the first that is not resting, or
-// the one that rests shortest.
-func (a *attempts) nextInTurn(now time.Time) *server {
-	least := a.count[slices.MinFunc(a.order, func(x, y *server) int { return a.count[x] - a.count[y] })]
-	var best *server
-	for _, s := range a.order {
-		if a.count[s] > least {
-			continue
-		}
-		if !s.resting().After(now) {
-			best = s
-			break
-		}
-		if best == nil || s.resting().Before(best.resting()) {
-			best = s
-		}
-	}
-	return best
-}
-
-// failed notes that s failed. It reports whether there is to be another try
-// and after what pause: none while a server is left that was tried less often,
-// or, in a step, that is not down.
-func (a *attempts) failed(s *server, err error, o *options) (pause time.Duration, again bool) {
+	a.failed++
+	pause := o.backoff(a.count[s])
 	var failure *exchangeError
 	if errors.As(err, &failure) {
-		pause = failure.pause
+		pause = max(pause, failure.pause)
 	}
-	round := a.count[s]
-	pause = max(pause, o.backoff(round))
-	now, full := o.now(), errors.Is(err, reward.ErrOverloaded)
-	s.rest(now.Add(pause), full)
-	if a.ofStep {
-		if next := a.nextOfStep(now); !full && !next.down(now) {
-			return 0, a.count[next] < o.tries
-		}
-		return pause, round < o.tries
-	}
-	for _, other := range a.order {
-		if a.count[other] < round {
-			return 0, true
-		}
-	}
-	return pause, round < o.tries
+	s.failed(status(err) == http.StatusTooManyRequests, o.now().Add(pause))
 }
