@@ -2,6 +2,7 @@
 
 import logging
 import socket
+from datetime import datetime, timezone
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from stub import ok, refusal, scripted
 
 import densereward
 from densereward.call import Call
+from densereward.sender import _retry_after as retry_after
 from densereward.servers import Backoff, Servers, rank
+from densereward.transport import Answer
 
 PICTURES = np.zeros((2, 8, 8, 3), np.uint8)
 PROMPTS = ["a", "b"]
@@ -35,8 +38,7 @@ PASSING = {
 
 @pytest.mark.parametrize("kind", PASSING)
 def test_what_passes_is_tried_again(kind, stub):
-    server = stub(scripted(PASSING[kind] if PASSING[kind] else lambda request: None, ok))
-    server.script = scripted(lambda request: PASSING[kind], lambda request: PASSING[kind], ok)
+    server = stub(scripted(lambda request: PASSING[kind], lambda request: PASSING[kind], ok))
     with fast(server.url) as client:
         assert client.score(PICTURES, PROMPTS).ok.all()
     assert len(server.requests) == 3
@@ -127,6 +129,56 @@ def test_a_call_that_is_over_says_so():
         call.sleep(60)
 
 
+RETRY_AFTER = {
+    "seconds": ("1.5", 1.5),
+    "a date": ("Mon, 01 Jan 2080 00:00:00 GMT", ...),
+    "a date without a zone": ("Mon, 01 Jan 2080 00:00:00", ...),
+    "a date whose zone is unknown": ("Mon, 01 Jan 2080 00:00:00 -0000", ...),
+    "a date of the past": ("Thu, 01 Jan 1970 00:00:00", 0.0),
+    "a date beyond any pause": ("Fri, 01 Jan 9999 00:00:00 GMT", 0.0),
+    "a date that is none": ("Fri, 01 Jan 99999999999999999999 00:00:00 GMT", 0.0),
+    "nothing": ("", 0.0),
+    "words": ("soon", 0.0),
+    "less than nothing": ("-1", 0.0),
+    "infinity": ("inf", 0.0),
+    "not a number": ("nan", 0.0),
+    "2^31 seconds": ("2147483648", 0.0),
+    "less than 2^31 seconds": ("2147483647", 2147483647.0),
+}
+
+
+@pytest.mark.parametrize("kind", RETRY_AFTER)
+def test_retry_after_is_seconds_or_a_date_or_nothing(kind):
+    text, want = RETRY_AFTER[kind]
+    got = retry_after(Answer(429, {"retry-after": text}, b""))
+    if want is ...:
+        want = (datetime(2080, 1, 1, tzinfo=timezone.utc) - datetime.now(timezone.utc)).total_seconds()
+    assert got == pytest.approx(want, abs=60)  # seconds between the two looks at the clock
+
+
+def test_a_closed_client_says_so_at_once(stub):
+    server = stub(ok)
+    client = fast(server.url, batch_size=1)
+    client.close()
+    calls = [client.health, client.wait_ready, client.models]
+    for call in [*calls, lambda: client.score(PICTURES, PROMPTS), lambda: client.score(PICTURES[:1], ["a"])]:
+        with pytest.raises(densereward.Canceled, match="the client is closed"):
+            call()
+    assert not server.requests
+
+
+def test_a_client_that_is_closed_between_tries_ends_the_call(stub):
+    def close(request):
+        client.close()
+        return busy("0")
+
+    server = stub(close)
+    client = fast(server.url)
+    with pytest.raises(densereward.Canceled, match="the client is closed"):
+        client.score(PICTURES, PROMPTS)
+    assert len(server.requests) == 1
+
+
 class FakeTransport:
     def __init__(self, address):
         self.address = address
@@ -202,6 +254,13 @@ class TestLeavingServersAlone:
         servers.failed(first, now[0], densereward.Overloaded("full"), 30.0)
         assert servers.choose("7") == (first, 30.0)
         servers.failed(first, now[0], densereward.ConnectionFailed("gone"), None)
+        assert servers.choose("7") == (second, 0.0)
+
+    @pytest.mark.parametrize("status", [502, 503])
+    def test_a_step_leaves_a_server_of_which_a_proxy_says_that_it_is_down(self, status, servers, now):
+        first, second, _ = sorted(servers.all, key=lambda s: rank("7", s.address))
+        page = densereward.ServerError("<h1>Bad Gateway</h1>", code=f"http_{status}", status=status)
+        servers.failed(first, now[0], page, 0.0)
         assert servers.choose("7") == (second, 0.0)
 
     def test_the_order_of_servers_is_the_one_that_all_clients_share(self):

@@ -1,7 +1,9 @@
 """Several servers as one."""
 
 import os
+import socket
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -120,6 +122,14 @@ def test_wait_ready_waits_for_the_model(fake_server):
         assert client.health() == {server.url: True}
     with fast(f"http://127.0.0.1:{closed_port()}") as client, pytest.raises(densereward.DeadlineExceeded):
         client.wait_ready(timeout=0.05)
+
+
+def test_wait_ready_keeps_its_time_where_a_server_says_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as mute, fast(f"http://127.0.0.1:{mute.getsockname()[1]}") as client:
+        began = time.monotonic()
+        with pytest.raises(densereward.DeadlineExceeded):
+            client.wait_ready(timeout=0.2)
+        assert time.monotonic() - began < 4  # a look without that limit takes 5 s
 
 
 def test_models_lists_what_a_request_may_name(fake_server):

@@ -1,9 +1,11 @@
 """Large batches in several requests, with the answer of one."""
 
+import threading
+
 import numpy as np
 import pytest
 from judge import pictures, rewards
-from stub import scripted, tensor
+from stub import ok, refusal, response, scripted, tensor
 from test_retry import MSGPACK, fast
 
 import densereward
@@ -87,8 +89,6 @@ def test_latents_are_split_along_their_first_dimension(stub):
         sent = request[1]["latents"]
         values = np.frombuffer(sent[b"data"], sent[b"type"]).reshape(sent[b"shape"])
         seen.append(values.shape)
-        from stub import response
-
         return 200, MSGPACK, response(len(values), rewards=tensor(values[:, 0, 0, 0].astype(np.float64)))
 
     server = stub(script)
@@ -119,9 +119,32 @@ def test_pieces_with_maps_of_different_sizes_are_refused_as_one_request_would_be
             client.score(given, ["a", "b"])
 
 
-def test_the_first_refusal_ends_the_other_requests(shared_server):
-    with fast(shared_server.url, batch_size=1) as client, pytest.raises(densereward.UnknownEvaluator):
-        client.score(pictures(10), PROMPTS, evaluator="nobody")
+def test_the_first_refusal_ends_the_other_requests(stub):
+    """Both threads are free while the server still holds the other request."""
+    held, done, both = threading.Event(), threading.Event(), threading.Barrier(2, timeout=10)
+
+    def script(request):
+        if request[1]["prompts"] == ["refused"]:
+            assert held.wait(20)
+            return 404, MSGPACK, refusal("unknown_evaluator")
+        held.set()
+        assert done.wait(20)
+        return ok(request)
+
+    def together(request):
+        both.wait()
+        return ok(request)
+
+    server = stub(script)
+    try:
+        with fast(server.url, batch_size=1, concurrency=2) as client:
+            with pytest.raises(densereward.UnknownEvaluator):
+                client.score(pictures(2), ["held", "refused"])
+            server.script = together
+            assert client.score(pictures(2), ["a", "b"]).ok.all()
+            assert not done.is_set()
+    finally:
+        done.set()
 
 
 def test_pixels_are_not_copied_on_their_way_out():
@@ -139,3 +162,24 @@ def test_a_broken_piece_is_named(stub):
     server = stub(scripted((200, MSGPACK, b"\xc1")))
     with fast(server.url, batch_size=4) as client, pytest.raises(densereward.InvalidResponse):
         client.score(pictures(10), PROMPTS)
+
+
+MAPS = tensor(np.zeros((1, 2, 2), np.float32))
+PARTIAL = {
+    "dense": {"grid": [2, 2], "weight": MAPS, "reward": MAPS},
+    "heatmaps": {"misalignment": MAPS, "artifact": MAPS},
+    "advantages": MAPS,
+    "texts": ["said"],
+    "cached": [True],
+}
+
+
+@pytest.mark.parametrize("without", ["first", "second"])
+@pytest.mark.parametrize("field", PARTIAL)
+def test_a_piece_that_lacks_what_the_others_have_is_no_answer(field, without, stub):
+    def script(request):
+        fields = {} if request[1]["prompts"] == [without] else {field: PARTIAL[field]}
+        return 200, MSGPACK, response(1, **fields)
+
+    with fast(stub(script).url, batch_size=1) as client, pytest.raises(densereward.InvalidResponse, match=field):
+        client.score(pictures(2), ["first", "second"])

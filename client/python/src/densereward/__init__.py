@@ -9,8 +9,9 @@ text-to-image flow models.
     result.dense.reward  # float32 (N,h,w), on the latent grid
     result.advantages    # float64 (N)
 
-Arrays go out from the caller's memory, without a copy where it is row major, and
-no pickle is ever written or read.
+Arrays that are row major go out from the caller's memory; copied are float64, and
+the samples of a split batch whose groups are interleaved. No pickle is ever
+written or read.
 """
 
 from .asynchronous import AsyncClient

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, TypeVar, Union
 
@@ -21,12 +23,28 @@ class AsyncClient:
     Takes what `Client` takes, and ``in_flight``, the most calls at a time; further
     ones queue. Calls run in threads, which spend their time in the network and
     copying tensors to the host, neither of which holds up the loop. A cancelled
-    task ends its requests at once, and the server drops their work.
+    task ends its requests at once, and the server drops their work. After a fork
+    the child opens its own connections and threads.
     """
 
     def __init__(self, servers: Union[str, Sequence[str]], *, in_flight: int = 32, **options: Any) -> None:
         self._client = Client(servers, **options)
-        self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="densereward-async")
+        self._in_flight = in_flight
+        self._lock = threading.Lock()
+        self._open()
+
+    def _open(self) -> None:
+        """Threads, which belong to one process."""
+        self._threads = ThreadPoolExecutor(self._in_flight, thread_name_prefix="densereward-async")
+        self._pid = os.getpid()
+
+    def _check_open(self) -> None:
+        """As `Client` does it."""
+        self._client._check_open()
+        if self._pid != os.getpid():
+            with self._lock:
+                if self._pid != os.getpid():
+                    self._open()
 
     async def score(
         self,
@@ -46,28 +64,31 @@ class AsyncClient:
         timeout: Optional[float] = None,
     ) -> Result:
         """`Client.score`, awaited."""
-        call = Call(self._client.timeout if timeout is None else timeout)
         options = Options(vae, mode, grid, groups, advantage, weights, returns, evaluator)
-        try:
-            return await self._run(self._client._score, call, images, prompts, latents, options, output)
-        except asyncio.CancelledError:
-            call.cancel()
-            raise
+        call = self._client._call(timeout)
+        return await self._run(self._client._score, call, images, prompts, latents, options, output)
 
     async def health(self, timeout: float = 5.0) -> Dict[str, bool]:
         """`Client.health`, awaited."""
-        return await self._run(self._client.health, timeout)
+        return await self._run(self._client._health, Call(timeout))
 
     async def wait_ready(self, timeout: Optional[float] = None) -> None:
         """`Client.wait_ready`, awaited."""
-        await self._run(self._client.wait_ready, timeout)
+        await self._run(self._client._wait_ready, self._client._call(timeout))
 
     async def models(self, timeout: Optional[float] = None) -> Dict[str, Any]:
         """`Client.models`, awaited."""
-        return await self._run(self._client.models, timeout)
+        return await self._run(self._client._models, self._client._call(timeout))
 
-    async def _run(self, function: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(function, *args))
+    async def _run(self, function: Callable[..., T], call: Call, *args: Any) -> T:
+        """What function(call, ...) gives, in a thread; a cancelled task gives the
+        call up."""
+        self._check_open()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(function, call, *args))
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
 
     async def close(self) -> None:
         """Closes idle connections and ends the threads."""

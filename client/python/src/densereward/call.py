@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import socket
 import threading
 import time
@@ -19,6 +20,14 @@ class Call:
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._sockets: Set[socket.socket] = set()
+
+    def within(self, seconds: float) -> "Call":
+        """A part of this call, which may take so many seconds at most and is given
+        up with the whole."""
+        part = copy.copy(self)  # with the same event, lock and sockets
+        deadline = time.monotonic() + seconds
+        part._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
+        return part
 
     def left(self) -> Optional[float]:
         """Seconds until the deadline, None without one. Raises `Canceled` or

@@ -10,12 +10,13 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import request
 from .call import Call
+from .errors import Canceled
 from .merge import Part, merge
 from .request import Grid, Groups, Options
 from .response import Result
 from .samples import Samples, from_images, from_latents
 from .sender import Sender
-from .servers import Backoff, Server, Servers, addresses
+from .servers import PROBE_SECONDS, Backoff, Server, Servers, addresses
 from .transport import Transport
 
 
@@ -83,7 +84,10 @@ class Client:
         self._close = weakref.finalize(self, _close, self._servers, self._threads)
         self._pid = os.getpid()
 
-    def _after_fork(self) -> None:
+    def _check_open(self) -> None:
+        """Raises `Canceled` for a closed client; opens one that came by a fork."""
+        if not self._close.alive:
+            raise Canceled("the client is closed")
         if self._pid != os.getpid():
             with self._lock:
                 if self._pid != os.getpid():
@@ -127,12 +131,11 @@ class Client:
 
         A failed sample has its reason in the result's ``errors``. Raises a
         `ServerError` of the code's class where the whole request failed,
-        `ConnectionFailed`, `UntrustedServer` or `DeadlineExceeded` where no answer
-        came, and TypeError or ValueError for arguments that cannot be sent.
+        `ConnectionFailed`, `UntrustedServer`, `DeadlineExceeded` or `Canceled` where no
+        answer came, and TypeError or ValueError for arguments that cannot be sent.
         """
-        call = Call(self.timeout if timeout is None else timeout)
         options = Options(vae, mode, grid, groups, advantage, weights, returns, evaluator)
-        return self._score(call, images, prompts, latents, options, output)
+        return self._score(self._call(timeout), images, prompts, latents, options, output)
 
     def _score(self, call: Call, images: Any, prompts: Any, latents: Any, options: Options, output: str) -> Result:
         """`score` with a call that another thread can cancel."""
@@ -141,7 +144,7 @@ class Client:
         listed = request.check_prompts(() if prompts is None else prompts)
         samples = _samples(images, latents, options.vae)
         request.check_counts(samples, listed, options)
-        self._after_fork()
+        self._check_open()
         plan = request.plan(samples.sizes(), listed, options, self._batch_size, self._request_bytes)
         result = merge(self._send_all(call, [(p, request.body(samples, listed, options, p)) for p in plan]))
         for place, error in samples.failed.items():
@@ -167,11 +170,15 @@ class Client:
                     f.cancel()
 
     def health(self, timeout: float = 5.0) -> Dict[str, bool]:
-        """Whether each server says it is ready, by address."""
-        self._after_fork()
+        """Whether each server says it is ready within ``timeout`` seconds, by
+        address."""
+        return self._health(Call(timeout))
+
+    def _health(self, call: Call) -> Dict[str, bool]:
+        self._check_open()
 
         def ready(server: Server) -> bool:
-            return server.ready(timeout)
+            return server.ready(call)
 
         servers = self._servers.all
         with ThreadPoolExecutor(len(servers)) as threads:
@@ -180,23 +187,30 @@ class Client:
     def wait_ready(self, timeout: Optional[float] = None) -> None:
         """Waits until a server is ready; a model takes a while to load. Raises
         `DeadlineExceeded` after ``timeout`` seconds, the client's own by default."""
-        call = Call(self.timeout if timeout is None else timeout)
+        self._wait_ready(self._call(timeout))
+
+    def _wait_ready(self, call: Call) -> None:
         backoff = Backoff(*self._backoff)
         looks = 0
-        while not any(self.health().values()):
+        while not any(self._health(call.within(PROBE_SECONDS)).values()):
             looks += 1
             call.sleep(backoff.pause(looks))
 
     def models(self, timeout: Optional[float] = None) -> Dict[str, Any]:
         """What requests may name: {"protocol", "evaluators": [...], "decoders":
         [...]}, as the first server that answers has it."""
-        call = Call(self.timeout if timeout is None else timeout)
-        self._after_fork()
+        return self._models(self._call(timeout))
+
+    def _models(self, call: Call) -> Dict[str, Any]:
+        self._check_open()
         return self._sender.models(call)
 
+    def _call(self, timeout: Optional[float]) -> Call:
+        return Call(self.timeout if timeout is None else timeout)
+
     def close(self) -> None:
-        """Closes idle connections and ends the threads. A client that nothing
-        refers to any more is closed by itself."""
+        """Closes idle connections and ends the threads; further calls raise
+        `Canceled`. A client that nothing refers to any more is closed by itself."""
         self._close()
 
     def __enter__(self) -> "Client":

@@ -18,6 +18,9 @@ from .transport import Answer
 
 MEDIA_TYPE = "application/msgpack"
 
+#: Seconds of a Retry-After from which it is no pause but a mistake.
+TOO_LONG = 2.0**31
+
 #: Statuses that another try, later or elsewhere, can better: too many requests,
 #: not ready, and what a proxy says of a server that is being restarted.
 RETRYABLE = frozenset({429, 502, 503})
@@ -115,14 +118,23 @@ def _refusal(answer: Answer) -> ServerError:
 
 
 def _retry_after(answer: Answer) -> float:
-    """The header's seconds, or those until its date; 0 without one."""
+    """The header's seconds, or those until its date; 0 without one and for what is
+    no pause: of the past, not a number, or `TOO_LONG`."""
     text = answer.headers.get("retry-after", "")
     try:
-        return max(0.0, float(text))
+        seconds = float(text)
     except ValueError:
-        pass
+        seconds = _seconds_until(text)
+    return seconds if 0 < seconds < TOO_LONG else 0.0
+
+
+def _seconds_until(text: str) -> float:
+    """The seconds until a date of HTTP, which is UTC where it names no zone; 0 for
+    anything else."""
     try:
         date = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
-    return max(0.0, (date - datetime.now(timezone.utc)).total_seconds())
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=timezone.utc)
+    return (date - datetime.now(timezone.utc)).total_seconds()

@@ -9,7 +9,7 @@ import time
 from typing import Callable, List, Optional, Sequence, Tuple, Union
 
 from .call import Call
-from .errors import ConnectionFailed, DeadlineExceeded, DenseRewardError, NotReady
+from .errors import ConnectionFailed, DeadlineExceeded, DenseRewardError, NotReady, ServerError
 from .transport import Transport
 
 log = logging.getLogger("densereward")
@@ -69,23 +69,22 @@ class Server:
         it is not, and as ``call.left`` does."""
         if not self.suspect:
             return
-        left = call.left()
         try:
-            self._probe(PROBE_SECONDS if left is None else min(left, PROBE_SECONDS))
+            self._probe(call.within(PROBE_SECONDS))
         finally:
             call.left()
 
-    def ready(self, timeout: float) -> bool:
-        """Whether the server says, within a number of seconds, that it is ready."""
+    def ready(self, call: Call) -> bool:
+        """Whether the server says, before the call is over, that it is ready."""
         try:
-            self._probe(timeout)
+            self._probe(call)
         except DenseRewardError:
             return False
         return True
 
-    def _probe(self, timeout: float) -> None:
+    def _probe(self, call: Call) -> None:
         try:
-            answer = self.transport.get("/readyz", Call(timeout))
+            answer = self.transport.get("/readyz", call)
         except DeadlineExceeded as e:
             raise ConnectionFailed(f"{self.address} does not say whether it is ready") from e
         if answer.status != 200:
@@ -162,7 +161,9 @@ class Servers:
                 server.failed_at = now
             pause = max(self._backoff.pause(server.failures), retry_after or 0.0)
             server.resumes_at = max(server.resumes_at, now + pause)
-            server.suspect = isinstance(why, (ConnectionFailed, NotReady))
+            # A server that says too much is asked of it is up; anything else, such as
+            # what a proxy says of it, leaves that open.
+            server.suspect = not (isinstance(why, ServerError) and why.status == 429)
         if news and server.failures & (server.failures - 1) == 0:  # the first, second, fourth, ... in a row
             log.warning("%s; leaving %s alone for %.1f s", why, server.address, pause)
 

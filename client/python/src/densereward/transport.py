@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ClosedPoolError, HTTPError
 
 from .call import Call
-from .errors import ConnectionFailed, InvalidResponse, UntrustedServer
+from .errors import Canceled, ConnectionFailed, InvalidResponse, UntrustedServer
 from .message import Message, Run
 
 #: Seconds for a connection to come about; a server behind a network that drops
@@ -36,16 +36,17 @@ class Answer(NamedTuple):
 
 
 class Flight:
-    """One message on its way, as the body that urllib3 iterates over. The
-    connection that takes it says which socket the call then waits on."""
+    """One request on its way, as the body that urllib3 iterates over; without a
+    message it has none. The connection that takes it says which socket the call
+    then waits on."""
 
-    def __init__(self, message: Message, call: Call) -> None:
-        self._message = message
+    def __init__(self, message: Optional[Message], call: Call) -> None:
+        self.message = message
         self._call = call
         self._socket: Any = None
 
     def __iter__(self) -> Iterator[Run]:
-        return iter(self._message)
+        return iter(self.message or ())
 
     def board(self, sock: Any) -> None:
         """Is called with the connected socket before the first byte. The timeout
@@ -68,6 +69,7 @@ class _Boarding:
             if self.sock is None:
                 self.connect()
             body.board(self.sock)
+            body = None if body.message is None else body
         try:
             super().request(method, url, body=body, headers=headers, **kwargs)  # type: ignore[misc]
         except (BrokenPipeError, ConnectionResetError):
@@ -119,23 +121,23 @@ class Transport:
 
     def post(self, path: str, message: Message, headers: Mapping[str, str], call: Call) -> Answer:
         """Sends a message. Raises `ConnectionFailed` or `UntrustedServer` where no
-        answer came, and as ``call.left`` does when the call is over."""
-        flight = Flight(message, call)
-        try:
-            sized = {**headers, "Content-Length": str(message.size)}
-            return self._exchange("POST", path, flight, sized, call)
-        finally:
-            flight.land()
+        answer came, `Canceled` after `close`, and as ``call.left`` does when the
+        call is over."""
+        sized = {**headers, "Content-Length": str(message.size)}
+        return self._exchange("POST", path, message, sized, call, GRACE_SECONDS)
 
     def get(self, path: str, call: Call) -> Answer:
         """Asks for a path. Raises as `post` does."""
-        return self._exchange("GET", path, None, {}, call)
+        return self._exchange("GET", path, None, {}, call, 0.0)
 
-    def _exchange(self, method: str, path: str, flight: Optional[Flight], headers: Mapping[str, str], call: Call) -> Answer:
+    def _exchange(
+        self, method: str, path: str, message: Optional[Message], headers: Mapping[str, str], call: Call, grace: float
+    ) -> Answer:
         left = call.left()
+        flight = Flight(message, call)
         timeout = urllib3.Timeout(
             connect=CONNECT_SECONDS if left is None else min(left, CONNECT_SECONDS),
-            read=None if left is None else left + GRACE_SECONDS,
+            read=None if left is None else left + grace,
         )
         try:
             response = self._pool.urlopen(
@@ -150,6 +152,8 @@ class Transport:
                 enforce_content_length=True,
             )
             return self._read(response)
+        except ClosedPoolError as e:
+            raise Canceled("the client is closed") from e
         except (HTTPError, http.client.HTTPException, OSError) as e:
             call.left()  # a call that is over is why
             cause = _cause(e)
@@ -157,6 +161,8 @@ class Transport:
             if isinstance(cause, ssl.SSLCertVerificationError) or type(cause).__name__ == "CertificateError":
                 raise UntrustedServer(f"{self.address}: {cause}") from e
             raise ConnectionFailed(f"{self.address}: {str(cause) or type(cause).__name__}") from e
+        finally:
+            flight.land()
 
     def _read(self, response: Any) -> Answer:
         """The whole answer, unless it is longer than the limit."""
