@@ -53,9 +53,9 @@ func TestEachTryInVainIsFollowedByTwiceTheWait(t *testing.T) {
 		d := decoderOn(on)
 		decodeSixteen(t, d, on, 4, 2, 4)
 		for _, minutes := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 64} {
-			time.Sleep(minutes*time.Minute - 1)
+			time.Sleep(minutes*time.Minute - time.Nanosecond)
 			decodeSixteen(t, d, on, 4, 0, 4)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			decodeSixteen(t, d, on, 4, 1, 4)
 		}
 
