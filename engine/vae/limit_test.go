@@ -36,9 +36,9 @@ func TestADeviceThatWasFullForOneCallIsSoonBackToOneRun(t *testing.T) {
 		d := decoderOn(on)
 		decodeSixteen(t, d, on, 4, 2, 4)
 		on.room = roomForAll
-		time.Sleep(limitRecovery - 1)
+		time.Sleep(limitRecovery - time.Nanosecond)
 		decodeSixteen(t, d, on, 4, 0, 4)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		decodeSixteen(t, d, on, 2, 0, 8)
 		time.Sleep(limitRecovery)
 		decodeSixteen(t, d, on, 1, 0, 16)
