@@ -152,9 +152,9 @@ func (e *Evaluator) open(runtime *ort.Runtime, checkpoint *safetensors.Checkpoin
 	if err != nil {
 		return err
 	}
-	dir, err := weightsFolder(checkpoint)
+	dir, err := checkpoint.Folder()
 	if err != nil {
-		return err
+		return fmt.Errorf("imagedoctor: %w", err)
 	}
 	e.inputs = graph.InputNames()
 	e.session, err = runtime.NewSession(model, e.inputs, graph.OutputNames(), ort.SessionOptions{

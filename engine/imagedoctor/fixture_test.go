@@ -151,7 +151,7 @@ func formed(t *testing.T, f form, p ort.Provider, change func(o *graphOptions)) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := weightsFolder(opened.checkpoint)
+	dir, err := opened.checkpoint.Folder()
 	if err != nil {
 		t.Fatal(err)
 	}

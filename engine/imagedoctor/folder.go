@@ -73,22 +73,6 @@ func (f *folder) evaluator(o Options) *Evaluator {
 	return e
 }
 
-// weightsFolder is the folder that holds the shards: another than the
-// checkpoint's where that has links, as a hub's cache has.
-func weightsFolder(checkpoint *safetensors.Checkpoint) (string, error) {
-	folder := ""
-	for _, name := range checkpoint.Names() {
-		t, _ := checkpoint.Tensor(name)
-		switch dir := filepath.Dir(t.Path); {
-		case folder == "":
-			folder = dir
-		case folder != dir:
-			return "", fmt.Errorf("imagedoctor: tensor %s lies in %s, other tensors in %s", name, dir, folder)
-		}
-	}
-	return folder, nil
-}
-
 // fingerprint hashes everything that answers depend on.
 func (f *folder) fingerprint(o Options) (string, error) {
 	weights, err := f.checkpoint.Fingerprint()

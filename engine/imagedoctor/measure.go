@@ -190,9 +190,9 @@ func (m *measuring) session(g *onnx.Graph, p ort.Provider) (*ort.Session, error)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := weightsFolder(m.checkpoint)
+	dir, err := m.checkpoint.Folder()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("imagedoctor: %w", err)
 	}
 	s, err := m.runtime.NewSession(model, g.InputNames(), g.OutputNames(), ort.SessionOptions{
 		Provider: m.form.provider(p), InitializersDir: dir,

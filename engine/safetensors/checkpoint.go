@@ -266,6 +266,21 @@ func (c *Checkpoint) Tensor(name string) (Tensor, bool) {
 // Names lists the tensors, sorted. The slice is the caller's.
 func (c *Checkpoint) Names() []string { return slices.Clone(c.names) }
 
+// Folder is where all files lie: another folder than the checkpoint's where that
+// has links, as a hub's cache has. It fails if they lie in several.
+func (c *Checkpoint) Folder() (string, error) {
+	var folder string
+	for _, name := range c.names {
+		switch dir := filepath.Dir(c.tensors[name].Path); {
+		case folder == "":
+			folder = dir
+		case folder != dir:
+			return "", fmt.Errorf("safetensors: tensor %s lies in %s, others in %s", name, dir, folder)
+		}
+	}
+	return folder, nil
+}
+
 // Metadata is the free text that the writer left in the (first) file, such as
 // format: pt. It may be nil.
 func (c *Checkpoint) Metadata() map[string]string { return maps.Clone(c.metadata) }

@@ -240,6 +240,9 @@ func TestSymbolicLinksAreResolved(t *testing.T) {
 	if data, err := c.Read("one"); err != nil || len(data) != 1 || data[0] != 7 {
 		t.Errorf("read %v, %v", data, err)
 	}
+	if at, err := c.Folder(); err != nil || at != resolve(t, blobs) {
+		t.Errorf("the files lie in %s, %v", at, err)
+	}
 }
 
 func resolve(t *testing.T, path string) string {

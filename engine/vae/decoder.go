@@ -142,9 +142,9 @@ func newSession(config Config, checkpoint *safetensors.Checkpoint, o Options, p 
 	if err != nil {
 		return nil, err
 	}
-	dir, err := folder(checkpoint)
+	dir, err := checkpoint.Folder()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("vae: %w", err)
 	}
 	session, err := o.Runtime.NewSession(model, graph.InputNames(), graph.OutputNames(), ort.SessionOptions{
 		Provider: o.Provider, Threads: o.Threads, InitializersDir: dir,
@@ -156,20 +156,6 @@ func newSession(config Config, checkpoint *safetensors.Checkpoint, o Options, p 
 		return nil, fmt.Errorf("loading the decoder: %w", err)
 	}
 	return session, nil
-}
-
-// folder is where the checkpoint's files lie, all of them.
-func folder(checkpoint *safetensors.Checkpoint) (string, error) {
-	var dir string
-	for _, name := range checkpoint.Names() {
-		t, _ := checkpoint.Tensor(name)
-		if at := filepath.Dir(t.Path); dir == "" {
-			dir = at
-		} else if at != dir {
-			return "", fmt.Errorf("vae: the shards lie in two folders, %s and %s", dir, at)
-		}
-	}
-	return dir, nil
 }
 
 // Describe says what the decoder is.
