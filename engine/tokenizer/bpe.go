@@ -44,6 +44,7 @@ func (t *Tokenizer) mergeShort(ids []int32, word string, work *mergeWork) []int3
 	for i := range n {
 		symbols[i] = t.bytes[word[i]]
 	}
+	symbols[n-1] = t.ends[word[n-1]]
 	for i := range n - 1 {
 		merges[i] = t.lookup(symbols[i], symbols[i+1])
 	}
@@ -92,6 +93,7 @@ func (t *Tokenizer) mergeLong(ids []int32, word string, work *mergeWork) []int32
 		list = append(list, node{t.bytes[word[i]], int32(i - 1), int32(i + 1)})
 	}
 	end := int32(len(word))
+	list[end-1].id = t.ends[word[end-1]]
 	propose := func(at int32) {
 		next := list[at].next
 		if next == end {

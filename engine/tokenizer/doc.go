@@ -11,6 +11,11 @@
 //  5. The pair of neighbours with the lowest rank in the merge list is joined,
 //     the leftmost first, until no pair is in the list.
 //
+// CLIP's form makes one space of any white space and lower case of letters in
+// step 2, splits by a pattern of its own that drops the spaces, and has tokens of
+// their own for the end of a word. The tokens around a text (<|startoftext|> and
+// <|endoftext|>) are the model's to add.
+//
 // A tokenizer.json that asks for anything else is refused with an error that
 // names the part: ids that are almost right are worse than none.
 //

@@ -46,6 +46,8 @@ type addedToken struct {
 type component struct {
 	Type           string      `json:"type"`
 	PreTokenizers  []component `json:"pretokenizers"`
+	Normalizers    []component `json:"normalizers"`
+	Content        string      `json:"content"`
 	Pattern        pattern     `json:"pattern"`
 	Behavior       string      `json:"behavior"`
 	Invert         bool        `json:"invert"`
@@ -105,11 +107,12 @@ func parse(data []byte) (*Tokenizer, error) {
 	if err := json.Unmarshal(data, &file); err != nil {
 		return nil, err
 	}
-	if err := file.checkSteps(); err != nil {
+	form, err := file.form()
+	if err != nil {
 		return nil, err
 	}
-	t := &Tokenizer{}
-	if err := t.setVocabulary(file.Model.Vocab, file.AddedTokens); err != nil {
+	t := &Tokenizer{form: form}
+	if err := t.setVocabulary(file.Model, file.AddedTokens); err != nil {
 		return nil, err
 	}
 	merges, err := parseMerges(file.Model.Merges)
@@ -122,8 +125,26 @@ func parse(data []byte) (*Tokenizer, error) {
 	return t, nil
 }
 
-// checkSteps refuses whatever this package does not do.
-func (f *tokenizerFile) checkSteps() error {
+// form is the family whose steps the file asks for. It refuses whatever this
+// package does not do.
+func (f *tokenizerFile) form() (form, error) {
+	if f.Model == nil {
+		return form{}, errors.New("model is absent")
+	}
+	if f.Normalizer != nil && f.Normalizer.Type == "Sequence" {
+		if err := f.checkCLIP(); err != nil {
+			return form{}, err
+		}
+		if f.PreTokenizer.PreTokenizers[0].Pattern.Regex == clipPatternAdded {
+			return clipFormAdded, nil
+		}
+		return clipForm, nil
+	}
+	return qwenForm, f.checkQwen()
+}
+
+// checkQwen checks for the steps of qwenForm.
+func (f *tokenizerFile) checkQwen() error {
 	if f.Normalizer == nil || f.Normalizer.Type != "NFC" {
 		return fmt.Errorf("normalizer is %s, only NFC is supported", f.Normalizer.name())
 	}
@@ -135,6 +156,12 @@ func (f *tokenizerFile) checkSteps() error {
 	}
 	if f.Decoder == nil || f.Decoder.Type != "ByteLevel" {
 		return fmt.Errorf("decoder is %s, only ByteLevel is supported", f.Decoder.name())
+	}
+	if f.Model.UnkToken != "" {
+		return errors.New("model: unk_token is not supported")
+	}
+	if f.Model.EndOfWordSuffix != "" {
+		return errors.New("model: end_of_word_suffix is not supported")
 	}
 	return f.Model.check()
 }
@@ -172,18 +199,12 @@ func (c *component) checkPreTokenizer() error {
 
 func (m *modelComponent) check() error {
 	switch {
-	case m == nil:
-		return errors.New("model is absent")
 	case m.Type != "BPE":
 		return fmt.Errorf("model is %q, only BPE is supported", m.Type)
 	case m.Dropout != 0:
 		return errors.New("model: dropout is not supported")
-	case m.UnkToken != "":
-		return errors.New("model: unk_token is not supported")
 	case m.ContinuingSubwordPrefix != "":
 		return errors.New("model: continuing_subword_prefix is not supported")
-	case m.EndOfWordSuffix != "":
-		return errors.New("model: end_of_word_suffix is not supported")
 	case m.ByteFallback:
 		return errors.New("model: byte_fallback is not supported")
 	case m.IgnoreMerges:
@@ -193,7 +214,8 @@ func (m *modelComponent) check() error {
 }
 
 // setVocabulary fills in everything but the merges.
-func (t *Tokenizer) setVocabulary(vocab map[string]int32, added []addedToken) error {
+func (t *Tokenizer) setVocabulary(model *modelComponent, added []addedToken) error {
+	vocab := model.Vocab
 	if len(vocab)+len(added) > maxTokens {
 		return fmt.Errorf("vocabulary of %d tokens exceeds the limit of %d", len(vocab)+len(added), maxTokens)
 	}
@@ -211,6 +233,7 @@ func (t *Tokenizer) setVocabulary(vocab map[string]int32, added []addedToken) er
 	t.whole = make([]atomic.Uint32, largest+1)
 	t.words = make(map[string]int32, len(vocab))
 	t.foreign = map[string]int32{}
+	t.inner = map[string]int32{}
 	for token, id := range vocab {
 		if id < 0 {
 			return fmt.Errorf("token %q has the negative id %d", token, id)
@@ -218,23 +241,62 @@ func (t *Tokenizer) setVocabulary(vocab map[string]int32, added []addedToken) er
 		if t.pieces[id] != nil {
 			return fmt.Errorf("token %q shares the id %d with another", token, id)
 		}
-		data, ok := alphabetBytes(token)
-		if ok {
-			t.words[string(data)] = id
-			t.pieces[id] = data
-		} else {
-			t.foreign[token] = id
-			t.pieces[id] = []byte(token)
-		}
+		t.setToken(token, id)
 	}
-	for b := range 256 {
-		id, ok := t.words[string([]byte{byte(b)})]
-		if !ok {
-			return fmt.Errorf("vocabulary has no token for the byte 0x%02X", b)
-		}
-		t.bytes[b] = id
+	if err := t.setBytes(model); err != nil {
+		return err
 	}
 	return t.setAdded(added, vocab)
+}
+
+// setToken registers a token of the vocabulary.
+func (t *Tokenizer) setToken(token string, id int32) {
+	spelt, ends := token, true
+	if t.form.suffix != "" {
+		spelt, ends = strings.CutSuffix(token, t.form.suffix)
+	}
+	data, ok := alphabetBytes(spelt)
+	switch {
+	case !ok:
+		t.foreign[token] = id
+		t.pieces[id] = []byte(token)
+	case t.form.suffix == "":
+		t.words[string(data)] = id
+		t.pieces[id] = data
+	case ends:
+		t.words[string(data)] = id
+		t.pieces[id] = append(data, ' ')
+	default:
+		t.inner[string(data)] = id
+		t.pieces[id] = data
+	}
+}
+
+// setBytes finds the token of each single byte, within a word and at its end. A
+// byte without one is the model's unknown token.
+func (t *Tokenizer) setBytes(model *modelComponent) error {
+	unknown, known := model.Vocab[model.UnkToken]
+	for b := range 256 {
+		one := string([]byte{byte(b)})
+		last, ok := t.words[one]
+		within := last
+		if t.form.suffix != "" {
+			var found bool
+			within, found = t.inner[one]
+			if !found {
+				within = unknown
+			}
+			if !ok {
+				last = unknown
+			}
+			ok = found && ok
+		}
+		if !ok && !known {
+			return fmt.Errorf("vocabulary has no token for the byte 0x%02X", b)
+		}
+		t.bytes[b], t.ends[b] = within, last
+	}
+	return nil
 }
 
 // setAdded registers the added tokens. One that is in the vocabulary too must
@@ -269,7 +331,7 @@ func (t *Tokenizer) setAdded(added []addedToken, vocab map[string]int32) error {
 		}
 		t.pieces[a.ID] = data
 		if a.Normalized {
-			t.normalized.insert(nfc(a.Content), a.ID)
+			t.normalized.insert(t.form.normalize(a.Content), a.ID)
 		} else {
 			t.raw.insert(a.Content, a.ID)
 		}

@@ -68,6 +68,15 @@ func run(text string, c class) int {
 	return length
 }
 
+// splitQwen cuts text into the words of qwenPattern.
+func splitQwen(text string, word func(word string)) {
+	for len(text) > 0 {
+		n := wordLength(text)
+		word(text[:n])
+		text = text[n:]
+	}
+}
+
 // wordLength is the length in bytes of what qwenPattern matches at the start of
 // text, which is not empty. The pattern matches at every character, so the
 // words cover the text.

@@ -8,8 +8,13 @@ import (
 
 // Tokenizer encodes and decodes text. Make it with Load or Parse.
 type Tokenizer struct {
+	form form
+
 	// words maps the bytes of every token that bytes can form to its id.
 	words map[string]int32
+	// inner maps the bytes of tokens that do not end a word to their ids, in the
+	// forms that tell them apart.
+	inner map[string]int32
 	// added maps the text of every added token to its id.
 	added map[string]int32
 	// foreign maps tokens that are not spelt in the byte alphabet to their
@@ -22,6 +27,7 @@ type Tokenizer struct {
 	special map[int32]bool
 
 	bytes  [256]int32 // the id of each single byte
+	ends   [256]int32 // the same for the last byte of a word
 	merges map[pair]merge
 
 	// whole caches for each id whether its own bytes merge into that one
@@ -53,11 +59,20 @@ func (t *Tokenizer) TokenID(token string) (int32, bool) {
 	if id, ok := t.foreign[token]; ok {
 		return id, true
 	}
-	if data, ok := alphabetBytes(token); ok {
-		id, ok := t.words[string(data)]
-		return id, ok
+	spelt, ends := token, true
+	if t.form.suffix != "" {
+		spelt, ends = strings.CutSuffix(token, t.form.suffix)
 	}
-	return 0, false
+	data, ok := alphabetBytes(spelt)
+	if !ok {
+		return 0, false
+	}
+	tokens := t.words
+	if !ends {
+		tokens = t.inner
+	}
+	id, ok := tokens[string(data)]
+	return id, ok
 }
 
 // Encode returns the ids of text. Added tokens that occur in text become their
@@ -66,7 +81,7 @@ func (t *Tokenizer) TokenID(token string) (int32, bool) {
 func (t *Tokenizer) Encode(text string) []int32 {
 	e := newEncoder(t, text)
 	splitAdded(&t.raw, validUTF8(text), e.add, func(part string) {
-		splitAdded(&t.normalized, nfc(part), e.add, e.ordinary)
+		splitAdded(&t.normalized, t.form.normalize(part), e.add, e.ordinary)
 	})
 	return e.ids
 }
@@ -76,7 +91,7 @@ func (t *Tokenizer) Encode(text string) []int32 {
 // outside that must not speak to the model in control tokens.
 func (t *Tokenizer) EncodeOrdinary(text string) []int32 {
 	e := newEncoder(t, text)
-	e.ordinary(nfc(validUTF8(text)))
+	e.ordinary(t.form.normalize(validUTF8(text)))
 	return e.ids
 }
 
@@ -118,11 +133,7 @@ func (e *encoder) add(id int32) { e.ids = append(e.ids, id) }
 
 // ordinary appends the ids of normalized text without added tokens.
 func (e *encoder) ordinary(text string) {
-	for len(text) > 0 {
-		n := wordLength(text)
-		e.word(text[:n])
-		text = text[n:]
-	}
+	e.t.form.split(text, e.word)
 }
 
 // word appends the ids of one word.
