@@ -52,6 +52,7 @@ func Rules() []Rule {
 			Libs:  []string{"github.com/hashicorp/golang-lru/v2", "golang.org/x/sync", "lukechampine.com/blake3"},
 		},
 		{Room: "reward/rewardtest", Rooms: []string{"reward"}},
+		{Room: "reward/rft", Rooms: []string{"reward", "flowgrpo"}},
 		{Room: "dense", Libs: []string{"gonum.org/v1/gonum"}},
 		{
 			Room: "engine/ort",

@@ -1,0 +1,15 @@
+package rft
+
+import "github.com/denseflow/densereward/flowgrpo"
+
+// Advantages fills dst (N) with the group-relative advantages of summed rewards
+// (N) as the published run's trainer takes them,
+//
+//	A = (R - mean) / (std + 1e-4),
+//
+// with the sample standard deviation (n-1) of each group of completions to one
+// prompt (trainer/grpo_trainer.py, lines 771-777). A group of one has advantage
+// 0, where torch has NaN. It fails as [flowgrpo.GroupAdvantages] does.
+func Advantages(dst, sums []float64, groups flowgrpo.Groups) error {
+	return flowgrpo.GroupAdvantages(dst, sums, groups, flowgrpo.Normalization{SampleStd: true, Epsilon: 1e-4})
+}
