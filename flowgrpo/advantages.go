@@ -3,6 +3,9 @@ package flowgrpo
 import (
 	"fmt"
 	"math"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat"
 )
 
 // Normalization says how rewards become group-relative advantages,
@@ -63,10 +66,14 @@ func MapAdvantages[T Float](dst, rewards []T, locations int, groups Groups, norm
 	if norm.GlobalStd {
 		global = globalStd(rewards, locations, groups, norm)
 	}
+	var group []float64
 	for _, members := range groups {
 		for at := range locations {
-			value := func(i int) float64 { return float64(rewards[members[i]*locations+at]) }
-			mean, std := moments(len(members), value, norm.SampleStd)
+			group = group[:0]
+			for _, sample := range members {
+				group = append(group, float64(rewards[sample*locations+at]))
+			}
+			mean, std := moments(group, norm.SampleStd)
 			if norm.GlobalStd {
 				std = global
 			}
@@ -75,7 +82,7 @@ func MapAdvantages[T Float](dst, rewards []T, locations int, groups Groups, norm
 			}
 			sigma := math.Max(std+norm.Epsilon, norm.Floor)
 			for i, sample := range members {
-				dst[sample*locations+at] = T(advantage(value(i), mean, sigma))
+				dst[sample*locations+at] = T(advantage(group[i], mean, sigma))
 			}
 		}
 	}
@@ -91,52 +98,30 @@ func advantage(reward, mean, sigma float64) float64 {
 	return (reward - mean) / sigma
 }
 
-// moments returns the mean and standard deviation of n values. When all are
-// equal the mean is that value and the deviation 0, without rounding.
-func moments(n int, value func(i int) float64, sample bool) (mean, std float64) {
-	first, equal := value(0), true
-	var sum float64
-	for i := range n {
-		v := value(i)
-		sum += v
-		equal = equal && v == first
-	}
-	if equal {
-		return first, 0
-	}
-	mean = sum / float64(n)
-	var squares float64
-	for i := range n {
-		d := value(i) - mean
-		squares += d * d
+// moments returns the mean and standard deviation of values. When all are equal
+// the mean is that value and the deviation 0, without rounding.
+func moments(values []float64, sample bool) (mean, std float64) {
+	if floats.Min(values) == floats.Max(values) {
+		return values[0], 0
 	}
 	if sample {
-		n--
+		return stat.MeanStdDev(values, nil)
 	}
-	return mean, math.Sqrt(squares / float64(n))
+	return stat.PopMeanStdDev(values, nil)
 }
 
 // globalStd is the standard deviation over all grouped rewards and locations.
 func globalStd[T Float](rewards []T, locations int, groups Groups, norm Normalization) float64 {
-	var sum float64
-	n := groups.size() * locations
-	each := func(visit func(v float64)) {
-		for _, members := range groups {
-			for _, sample := range members {
-				for _, r := range rewards[sample*locations : (sample+1)*locations] {
-					visit(float64(r))
-				}
+	values := make([]float64, 0, groups.size()*locations)
+	for _, members := range groups {
+		for _, sample := range members {
+			for _, r := range rewards[sample*locations : (sample+1)*locations] {
+				values = append(values, float64(r))
 			}
 		}
 	}
-	each(func(v float64) { sum += v })
-	mean := sum / float64(n)
-	var squares float64
-	each(func(v float64) { squares += (v - mean) * (v - mean) })
-	if norm.SampleStd {
-		n = max(n-1, 1)
-	}
-	return math.Sqrt(squares / float64(n))
+	_, std := moments(values, norm.SampleStd)
+	return std
 }
 
 // checkRewards fails where there is nothing to normalise or a grouped reward is
@@ -171,14 +156,10 @@ func ZeroStd(rewards []float64, groups Groups) (ratio, meanStd float64, err erro
 	if err := checkRewards(rewards, 1, groups); err != nil {
 		return 0, 0, err
 	}
-	var zeros, sum float64
-	for _, members := range groups {
-		_, std := moments(len(members), func(i int) float64 { return rewards[members[i]] }, false)
-		if std == 0 {
-			zeros++
-		}
-		sum += std
+	stds := make([]float64, len(groups))
+	for i, members := range groups {
+		_, stds[i] = moments(Gather(rewards, members), false)
 	}
-	n := float64(len(groups))
-	return zeros / n, sum / n, nil
+	zeros := floats.Count(func(std float64) bool { return std == 0 }, stds)
+	return float64(zeros) / float64(len(stds)), stat.Mean(stds, nil), nil
 }

@@ -60,10 +60,10 @@ func benchResults(shape Shape) *Results[float32] {
 
 func benchmarkLoss(b *testing.B, loss Loss, shape Shape, workers int) {
 	batch, results := benchBatch(loss, shape), benchResults(shape)
-	evaluator := NewEvaluator[float32](loss, workers)
+	fused := NewFusedLoss[float32](loss, workers)
 	b.SetBytes(bytesOf(buffersOf(batch, results)))
 	measure(b, func() {
-		if _, err := evaluator.Evaluate(batch, results); err != nil {
+		if _, err := fused.Evaluate(batch, results); err != nil {
 			b.Fatal(err)
 		}
 	})

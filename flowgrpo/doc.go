@@ -13,7 +13,7 @@
 //     dense ones; [StatTracker] keeps a prompt's rewards over several batches.
 //     Package dense makes weights and dense rewards from heatmaps and boxes.
 //     [TrainingMask] drops what teaches nothing.
-//  4. An [Evaluator] of [FlowGRPO], [DenseFlowGRPO] or [BoxFlowGRPO] returns the
+//  4. A [FusedLoss] of [FlowGRPO], [DenseFlowGRPO] or [BoxFlowGRPO] returns the
 //     loss with its diagnostics and the gradient by the model output, which goes
 //     back into the network.
 //
@@ -165,7 +165,7 @@
 //
 // # Performance
 //
-// An [Evaluator] goes over the latents once: it scores an image, keeping the
+// A [FusedLoss] goes over the latents once: it scores an image, keeping the
 // distances from the mean, and differentiates it while they are in the core's
 // cache. It allocates nothing after its first call. PERFORMANCE.md has figures.
 package flowgrpo

@@ -39,8 +39,8 @@ func Example() {
 
 	// Training: the loss of the policy, which has not moved yet.
 	gradient := make([]float64, shape.Len())
-	evaluator := flowgrpo.NewEvaluator[float64](flowgrpo.DenseFlowGRPO(1e-4, 0), 0)
-	diagnostics, err := evaluator.Evaluate(
+	fused := flowgrpo.NewFusedLoss[float64](flowgrpo.DenseFlowGRPO(1e-4, 0), 0)
+	diagnostics, err := fused.Evaluate(
 		&flowgrpo.Batch[float64]{
 			Shape: shape, Steps: steps, Sample: sample, PrevSample: next, ModelOutput: velocity,
 			OldLogProb: oldLogProb, Advantages: advantages, Weight: weight,
@@ -120,7 +120,7 @@ func ExampleBoxFlowGRPO() {
 		AdvantageMap:  advantages,
 	}
 	results := &flowgrpo.Results[float64]{RatioMap: make([]float64, 6), GradModelOutput: make([]float64, 6)}
-	diagnostics, err := flowgrpo.NewEvaluator[float64](flowgrpo.BoxFlowGRPO(0.2, 0), 1).Evaluate(batch, results)
+	diagnostics, err := flowgrpo.NewFusedLoss[float64](flowgrpo.BoxFlowGRPO(0.2, 0), 1).Evaluate(batch, results)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/stat"
 )
 
 // UpdateGARDO is [StatTracker.Update] for advantages of type GARDO,
@@ -28,13 +30,13 @@ func (t *StatTracker) UpdateGARDO(dst []float64, prompts []string, rewards, embe
 	if len(embeddings) == 0 || len(embeddings)%len(prompts) != 0 {
 		panic(fmt.Sprintf("flowgrpo: %d embedding values for %d prompts", len(embeddings), len(prompts)))
 	}
-	units, err := unitRows(embeddings, len(prompts))
+	similarity, err := cosines(embeddings, len(prompts))
 	if err != nil {
 		return err
 	}
 	t.record(prompts, rewards, columns)
 	for _, members := range GroupBy(prompts) {
-		factors := diversity(units, members)
+		factors := diversity(similarity, members)
 		for column := range columns {
 			mean, std := t.moments(prompts[members[0]], column)
 			if !finite(std) {
@@ -52,20 +54,20 @@ func (t *StatTracker) UpdateGARDO(dst []float64, prompts []string, rewards, embe
 	return nil
 }
 
-// unitRows normalises n rows to length 1.
-func unitRows(embeddings []float64, n int) ([][]float64, error) {
-	width := len(embeddings) / n
-	rows := make([][]float64, n)
-	for i := range rows {
-		row := embeddings[i*width : (i+1)*width]
+// cosines is the matrix of cosines between n rows.
+func cosines(embeddings []float64, n int) (mat.Symmetric, error) {
+	units := mat.NewDense(n, len(embeddings)/n, nil)
+	for i := range n {
+		row := embeddings[i*len(embeddings)/n : (i+1)*len(embeddings)/n]
 		norm := floats.Norm(row, 2)
 		if norm == 0 || !finite(norm) {
 			return nil, fmt.Errorf("flowgrpo: embedding of sample %d has length %v", i, norm)
 		}
-		rows[i] = make([]float64, width)
-		floats.ScaleTo(rows[i], 1/norm, row)
+		floats.ScaleTo(units.RawRowView(i), 1/norm, row)
 	}
-	return rows, nil
+	var cosines mat.SymDense
+	cosines.SymOuterK(1, units)
+	return &cosines, nil
 }
 
 // sameEmbedding is a mean cosine distance below which embeddings are one: what
@@ -73,7 +75,7 @@ func unitRows(embeddings []float64, n int) ([][]float64, error) {
 const sameEmbedding = 1e-12
 
 // diversity returns d/mean(d) of a group's members.
-func diversity(units [][]float64, members []int) []float64 {
+func diversity(cosines mat.Symmetric, members []int) []float64 {
 	nearest := make([]float64, len(members))
 	for i, a := range members {
 		nearest[i] = math.Inf(1)
@@ -81,11 +83,10 @@ func diversity(units [][]float64, members []int) []float64 {
 			if i == j {
 				continue
 			}
-			similarity := min(max(floats.Dot(units[a], units[b]), -1), 1)
-			nearest[i] = min(nearest[i], 1-similarity)
+			nearest[i] = min(nearest[i], 1-min(max(cosines.At(a, b), -1), 1))
 		}
 	}
-	mean := floats.Sum(nearest) / float64(len(nearest))
+	mean := stat.Mean(nearest, nil)
 	for i := range nearest {
 		if mean < sameEmbedding || math.IsInf(mean, 1) {
 			nearest[i] = 1

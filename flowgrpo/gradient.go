@@ -8,17 +8,21 @@ import (
 
 // scoreBlock computes the log-probabilities of a block and what the ratio of its
 // image needs, and keeps the distances from the mean for its gradient.
-func (e *Evaluator[T]) scoreBlock(task int, distances []float64) {
-	image, lo, hi := e.block(task)
-	b, step := e.batch, &e.batch.Steps[image]
+func (f *FusedLoss[T]) scoreBlock(task int, distances []float64) {
+	image, lo, hi := f.block(task)
+	b, step := f.batch, &f.batch.Steps[image]
 	at := image * b.Shape.Locations
-	logProb := e.logProb[at+lo : at+hi]
+	logProb := f.logProb[at+lo : at+hi]
 	squareDistances(logProb, distances, b.Shape, step, image, lo, b.ModelOutput, b.Sample, b.PrevSample)
 
+	var sums blockSums
+	if distances != nil {
+		sums.farthest = math.Sqrt(floats.Sum(logProb))
+	}
 	step.logProbs(logProb, b.Shape.Channels)
-	sums := blockSums{logProb: total(logProb)}
-	if len(e.results.LogProbMap) != 0 {
-		store(e.results.LogProbMap[at+lo:], logProb)
+	sums.logProb = floats.Sum(logProb)
+	if len(f.results.LogProbMap) != 0 && !store(f.results.LogProbMap[at+lo:], logProb) {
+		sums.overflow = "log-prob map"
 	}
 	if len(b.OldLogProb) == 0 { // the mean of the map stands in for it
 		for _, v := range b.OldLogProbMap[at+lo : at+hi] {
@@ -31,7 +35,7 @@ func (e *Evaluator[T]) scoreBlock(task int, distances []float64) {
 			sums.square += squareDifference(b.ModelOutput[from:to], b.RefModelOutput[from:to])
 		}
 	}
-	e.sums[task] = sums
+	f.sums[task] = sums
 }
 
 // squareDifference is the sum of (v - v_ref)^2.
@@ -47,31 +51,31 @@ func squareDifference[T Float](modelOutput, ref []T) float64 {
 
 // gradientBlock computes the ratios, the policy loss and the gradients of a block
 // whose image has been scored.
-func (e *Evaluator[T]) gradientBlock(task int, distances []float64) {
-	image, lo, hi := e.block(task)
-	at := image * e.batch.Shape.Locations
-	block := e.logProb[at+lo : at+hi]
-	e.ratios(block, image, at+lo)
-	if e.loss.Ratio != ImageRatio {
-		e.sums[task].ratio = statisticsOf(block, e.loss.ClipRange)
+func (f *FusedLoss[T]) gradientBlock(task int, distances []float64) {
+	image, lo, hi := f.block(task)
+	at := image * f.batch.Shape.Locations
+	block, sums := f.logProb[at+lo:at+hi], &f.sums[task]
+	f.ratios(block, image, at+lo)
+	if f.loss.Ratio != ImageRatio {
+		sums.ratio = statisticsOf(block, f.loss.ClipRange)
 	}
-	if len(e.results.RatioMap) != 0 {
-		store(e.results.RatioMap[at+lo:], block)
+	if len(f.results.RatioMap) != 0 && !store(f.results.RatioMap[at+lo:], block) {
+		sums.overflow = "ratio map"
 	}
-	e.sums[task].policy = e.policy(block, image, at+lo)
-	if len(e.results.GradLogProbMap) != 0 {
-		store(e.results.GradLogProbMap[at+lo:], block)
+	sums.policy = f.policy(block, image, at+lo)
+	if len(f.results.GradLogProbMap) != 0 && !store(f.results.GradLogProbMap[at+lo:], block) {
+		sums.overflow = "gradient of the log-prob map"
 	}
-	if distances != nil {
-		e.chain(block, distances, image, lo)
+	if distances != nil && !f.chain(block, distances, image, lo, sums) {
+		sums.overflow = "gradient of the model output"
 	}
 }
 
 // ratios replaces the log-probabilities of a block, which begins at location l
 // counted through the batch, by rho.
-func (e *Evaluator[T]) ratios(block []float64, image, l int) {
-	r := e.images[image].ratio
-	switch e.loss.Ratio {
+func (f *FusedLoss[T]) ratios(block []float64, image, l int) {
+	r := f.images[image].ratio
+	switch f.loss.Ratio {
 	case ImageRatio:
 		for i := range block {
 			block[i] = r
@@ -82,7 +86,7 @@ func (e *Evaluator[T]) ratios(block []float64, image, l int) {
 			block[i] = r / (1 + detachedEpsilon*math.Exp(-logProb))
 		}
 	case DirectRatio:
-		old := e.batch.OldLogProbMap[l : l+len(block)]
+		old := f.batch.OldLogProbMap[l : l+len(block)]
 		for i, logProb := range block {
 			block[i] = math.Exp(logProb - float64(old[i]))
 		}
@@ -92,9 +96,9 @@ func (e *Evaluator[T]) ratios(block []float64, image, l int) {
 // policy returns the sum of the policy loss over a block of ratios that begins at
 // location l counted through the batch, and replaces each ratio by the derivative
 // of the policy loss with respect to the location's log-probability.
-func (e *Evaluator[T]) policy(block []float64, image, l int) float64 {
-	b, n := e.batch, len(block)
-	low, high, bound := 1-e.loss.ClipRange, 1+e.loss.ClipRange, e.loss.AdvantageClip
+func (f *FusedLoss[T]) policy(block []float64, image, l int) float64 {
+	b, n := f.batch, len(block)
+	low, high, bound := 1-f.loss.ClipRange, 1+f.loss.ClipRange, f.loss.AdvantageClip
 	share := 1 / (float64(b.Shape.Batch) * float64(b.Shape.Locations))
 	var advantage float64
 	var advantages, weight []T
@@ -138,13 +142,16 @@ func clamp(v, bound float64) float64 {
 
 // chain turns the distances of an image from its mean, in a block, into the
 // derivative of the loss by the model output, given the derivative of the policy
-// loss by the block's log-probabilities.
-func (e *Evaluator[T]) chain(slopes, distances []float64, image, lo int) {
-	b, step, grad := e.batch, &e.batch.Steps[image], e.results.GradModelOutput
+// loss by the block's log-probabilities. It reports whether all of it is finite.
+func (f *FusedLoss[T]) chain(slopes, distances []float64, image, lo int, sums *blockSums) bool {
+	b, step, grad := f.batch, &f.batch.Steps[image], f.results.GradModelOutput
 	// log p is logNorm - precision mean(d^2), and d falls by OutputCoef as v rises.
 	byOutput := 2 * step.precision * step.OutputCoef / float64(b.Shape.Channels)
 	floats.Scale(byOutput, slopes)
-	kl := 2 * e.loss.KLBeta * step.klScale * step.OutputCoef * step.OutputCoef / float64(b.Shape.Len())
+	kl := 2 * f.loss.KLBeta * step.klScale * step.OutputCoef * step.OutputCoef / float64(b.Shape.Len())
+	// No element is larger than this, so that most blocks need no second look.
+	bound := math.Sqrt(floats.Dot(slopes, slopes))*sums.farthest + math.Abs(kl)*math.Sqrt(sums.square)
+	within := bound <= maxFloat[T]()/2
 	base := image * b.Shape.Channels * b.Shape.Locations
 	if b.Shape.Packed {
 		for i := range slopes {
@@ -155,8 +162,10 @@ func (e *Evaluator[T]) chain(slopes, distances []float64, image, lo int) {
 				scaleTokenAndAdd(grad[from:to], distances[from-base:to-base], slopes[i], kl, b.ModelOutput[from:to], b.RefModelOutput[from:to])
 			}
 		}
-		return
+		from, to := b.Shape.row(image, 0, lo, lo+len(slopes))
+		return within || allFinite(grad[from:to])
 	}
+	all := true
 	for channel := range b.Shape.Channels {
 		from, to := b.Shape.row(image, channel, lo, lo+len(slopes))
 		if kl == 0 {
@@ -164,7 +173,9 @@ func (e *Evaluator[T]) chain(slopes, distances []float64, image, lo int) {
 		} else {
 			scaleRowAndAdd(grad[from:to], distances[from-base:to-base], slopes, kl, b.ModelOutput[from:to], b.RefModelOutput[from:to])
 		}
+		all = all && (within || allFinite(grad[from:to]))
 	}
+	return all
 }
 
 // scaleRow multiplies the distances of one channel by their locations' factors.

@@ -82,4 +82,22 @@ func (g Groups) size() int {
 	return n
 }
 
+// allFinite reports whether no value is NaN or infinite.
+func allFinite[T Float](values []T) bool {
+	for _, v := range values {
+		if v-v != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// maxFloat is the largest finite value of T.
+func maxFloat[T Float]() float64 {
+	if _, single := any(T(0)).(float32); single {
+		return math.MaxFloat32
+	}
+	return math.MaxFloat64
+}
+
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

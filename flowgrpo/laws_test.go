@@ -13,7 +13,7 @@ import (
 func evaluate(t *testing.T, loss Loss, batch *Batch[float64]) (Diagnostics, *Results[float64]) {
 	t.Helper()
 	results := allResults[float64](batch.Shape)
-	d, err := NewEvaluator[float64](loss, 0).Evaluate(batch, results)
+	d, err := NewFusedLoss[float64](loss, 0).Evaluate(batch, results)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,7 +99,7 @@ type Batch[T Float] struct {
 	Weight []T // (B,L), 1-H; nil for 1 everywhere, as ImageRatio needs it
 }
 
-// Results are the caller's buffers for what [Evaluator.Evaluate] is to give beside
+// Results are the caller's buffers for what [FusedLoss.Evaluate] is to give beside
 // its diagnostics. A nil buffer is not filled. None may overlap another or the
 // batch.
 type Results[T Float] struct {

@@ -115,7 +115,7 @@ func checkLoss[T Float](t *testing.T, c lossCase, name string, tol lossTolerance
 	want := c.Variants[name]
 	loss, batch := variant[T](t, c, name)
 	got := allResults[T](batch.Shape)
-	d, err := NewEvaluator[T](loss, 0).Evaluate(batch, got)
+	d, err := NewFusedLoss[T](loss, 0).Evaluate(batch, got)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func checkLoss[T Float](t *testing.T, c lossCase, name string, tol lossTolerance
 
 	p := packedBatch(batch)
 	got = allResults[T](p.Shape)
-	d, err = NewEvaluator[T](loss, 0).Evaluate(p, got)
+	d, err = NewFusedLoss[T](loss, 0).Evaluate(p, got)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,11 +172,11 @@ func TestFloat32LossesEqualFloat64OnTheSameInputs(t *testing.T) {
 				loss, single := variant[float32](t, c, name)
 				double := widen(single)
 				got, want := allResults[float32](single.Shape), allResults[float64](single.Shape)
-				d, err := NewEvaluator[float32](loss, 0).Evaluate(single, got)
+				d, err := NewFusedLoss[float32](loss, 0).Evaluate(single, got)
 				if err != nil {
 					t.Fatal(err)
 				}
-				wantD, err := NewEvaluator[float64](loss, 0).Evaluate(double, want)
+				wantD, err := NewFusedLoss[float64](loss, 0).Evaluate(double, want)
 				if err != nil {
 					t.Fatal(err)
 				}

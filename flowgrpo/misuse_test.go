@@ -105,9 +105,9 @@ func TestIncompleteBatchesPanic(t *testing.T) {
 			expectPanic(t, test.want, func() {
 				batch := fullBatch(Latents(2, 2, 2, 2))
 				results := allResults[float64](batch.Shape)
-				evaluator := NewEvaluator[float64](test.loss, 1)
+				fused := NewFusedLoss[float64](test.loss, 1)
 				test.spoil(batch, results)
-				_, _ = evaluator.Evaluate(batch, results)
+				_, _ = fused.Evaluate(batch, results)
 			})
 		})
 	}
@@ -137,7 +137,7 @@ func TestEvaluateRefusesRatiosThatOverflow(t *testing.T) {
 				batch.Advantages, batch.AdvantageMap, batch.Weight = []float64{1, advantage}, nil, nil
 				batch.OldLogProb = test.old
 				copy(batch.OldLogProbMap[4:], test.oldMap)
-				d, err := NewEvaluator[float64](Loss{Ratio: ratio, ClipRange: 0.1}, 1).Evaluate(batch, &Results[float64]{})
+				d, err := NewFusedLoss[float64](Loss{Ratio: ratio, ClipRange: 0.1}, 1).Evaluate(batch, &Results[float64]{})
 				if err == nil || !strings.HasPrefix(err.Error(), test.want) {
 					t.Errorf("%s, %v ratio, advantage %v: %+v, error %v, want %q", test.name, ratio, advantage, d, err, test.want)
 				}

@@ -3,8 +3,8 @@ package flowgrpo
 import "math"
 
 // naive is the loss as one would write it down: a tensor for every intermediate
-// value, one thing at a time, on one core. It stays as the oracle of the fused
-// evaluator.
+// value, one thing at a time, on one core. It stays as the oracle of
+// [FusedLoss].
 //
 // frozen stands for what the reference detaches: the log-probability maps from
 // which DetachedRatio takes r and sg(p). It is nil for those of the batch itself;
@@ -176,7 +176,7 @@ func naiveStatistics(d *Diagnostics, loss Loss, imageRatio, ratio, logProb, oldL
 		}
 	}
 	d.ClipFrac = d.ClipFracGtOne + d.ClipFracLtOne
-	d.RatioMean, d.RatioStd = moments(len(ratios), func(i int) float64 { return ratios[i] }, true)
+	d.RatioMean, d.RatioStd = moments(ratios, true)
 	d.RatioMin, d.RatioMax = math.Inf(1), math.Inf(-1)
 	for _, r := range ratios {
 		d.RatioMin, d.RatioMax = math.Min(d.RatioMin, r), math.Max(d.RatioMax, r)

@@ -2,7 +2,10 @@ package flowgrpo
 
 import (
 	"fmt"
-	"math"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // SmoothMaps convolves advantage maps (N,H,W) in place with a Gaussian, which
@@ -26,53 +29,40 @@ func SmoothMaps[T Float](maps []T, height, width, kernel int) {
 	if kernel == 0 {
 		return
 	}
-	weights := gaussian(half)
-	across := make([]float64, height*width)
+	down, across := gaussianBand(half, height), gaussianBand(half, width)
+	in, out := mat.NewDense(height, width, nil), mat.NewDense(height, width, nil)
 	for ; len(maps) > 0; maps = maps[height*width:] {
-		for y := range height {
-			for x := range width {
-				at := func(x int) float64 { return float64(maps[y*width+x]) }
-				across[y*width+x] = convolve(weights, x, width, at)
-			}
+		values := in.RawMatrix().Data
+		for i := range values {
+			values[i] = float64(maps[i])
 		}
-		for y := range height {
-			for x := range width {
-				at := func(y int) float64 { return across[y*width+x] }
-				maps[y*width+x] = T(convolve(weights, y, height, at))
-			}
-		}
+		out.Product(down, in, across.T())
+		store(maps, out.RawMatrix().Data)
 	}
 }
 
-// gaussian has 2 half + 1 weights that add up to 1. The two-dimensional kernel is
-// the product of two of them.
-func gaussian(half int) []float64 {
+// gaussianBand is the n by n matrix that convolves a column of n values with 2 half
+// + 1 Gaussian weights that add up to 1, reflected at the ends. The
+// two-dimensional kernel is the product of two of them.
+func gaussianBand(half, n int) *mat.Dense {
 	weights := make([]float64, 2*half+1)
-	sigma := float64(len(weights)) / 3
-	var sum float64
+	gauss := distuv.Normal{Sigma: float64(len(weights)) / 3}
 	for i := range weights {
-		d := float64(i-half) / sigma
-		weights[i] = math.Exp(-0.5 * d * d)
-		sum += weights[i]
+		weights[i] = gauss.Prob(float64(i - half))
 	}
-	for i := range weights {
-		weights[i] /= sum
-	}
-	return weights
-}
-
-// convolve is the weighted sum around position i of n, reflected at the ends.
-func convolve(weights []float64, i, n int, at func(i int) float64) float64 {
-	var sum float64
-	for k, w := range weights {
-		j := i + k - len(weights)/2
-		if j < 0 {
-			j = -j
+	floats.Scale(1/floats.Sum(weights), weights)
+	band := mat.NewDense(n, n, nil)
+	for i := range n {
+		for k, w := range weights {
+			j := i + k - half
+			if j < 0 {
+				j = -j
+			}
+			if j >= n {
+				j = 2*(n-1) - j
+			}
+			band.Set(i, j, band.At(i, j)+w)
 		}
-		if j >= n {
-			j = 2*(n-1) - j
-		}
-		sum += w * at(j)
 	}
-	return sum
+	return band
 }

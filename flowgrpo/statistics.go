@@ -1,6 +1,11 @@
 package flowgrpo
 
-import "math"
+import (
+	"math"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat"
+)
 
 // ratioStatistics describe some ratios; the zero value describes none.
 type ratioStatistics struct {
@@ -13,18 +18,9 @@ type ratioStatistics struct {
 
 // statisticsOf describes at least one ratio.
 func statisticsOf(ratios []float64, clipRange float64) ratioStatistics {
-	s := ratioStatistics{n: float64(len(ratios)), min: ratios[0], max: ratios[0]}
-	s.mean = total(ratios) / s.n
-	for _, ratio := range ratios {
-		d := ratio - s.mean
-		s.squares += d * d
-		if ratio < s.min {
-			s.min = ratio
-		}
-		if ratio > s.max {
-			s.max = ratio
-		}
-	}
+	s := ratioStatistics{n: float64(len(ratios)), min: floats.Min(ratios), max: floats.Max(ratios)}
+	s.mean, s.squares = stat.PopMeanVariance(ratios, nil)
+	s.squares *= s.n
 	if s.max-1 > clipRange || 1-s.min > clipRange {
 		for _, ratio := range ratios {
 			if ratio-1 > clipRange {

@@ -2,7 +2,9 @@ package flowgrpo
 
 import (
 	"fmt"
-	"math"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/mat"
 )
 
 // AdvantageType is a way to turn the rewards of a prompt's images into
@@ -137,15 +139,20 @@ func (t *StatTracker) record(prompts []string, rewards []float64, columns int) {
 	}
 }
 
+// columnOf gathers one column of a row-major matrix.
+func columnOf(values []float64, columns, column int) []float64 {
+	matrix := mat.NewDense(len(values)/columns, columns, values)
+	return mat.Col(nil, column, matrix)
+}
+
 // moments returns mean and deviation of one column of a prompt's record.
 func (t *StatTracker) moments(prompt string, column int) (mean, std float64) {
-	values := t.rewards[prompt]
-	return moments(len(values)/t.columns, func(i int) float64 { return values[i*t.columns+column] }, false)
+	return moments(columnOf(t.rewards[prompt], t.columns, column), false)
 }
 
 func (t *StatTracker) fillGRPO(dst []float64, prompts []string, rewards []float64, groups Groups) error {
 	for column := range t.columns {
-		_, global := moments(len(prompts), func(i int) float64 { return rewards[i*t.columns+column] }, false)
+		_, global := moments(columnOf(rewards, t.columns, column), false)
 		for _, members := range groups {
 			mean, std := t.moments(prompts[members[0]], column)
 			if t.globalStd {
@@ -165,10 +172,7 @@ func (t *StatTracker) fillGRPO(dst []float64, prompts []string, rewards []float6
 
 func fillSFT(dst, rewards []float64, groups Groups) {
 	for _, members := range groups {
-		best := math.Inf(-1)
-		for _, sample := range members {
-			best = max(best, rewards[sample])
-		}
+		best := floats.Max(Gather(rewards, members))
 		for _, sample := range members {
 			if rewards[sample] == best {
 				dst[sample] = 1
@@ -181,15 +185,8 @@ func fillSFT(dst, rewards []float64, groups Groups) {
 
 func fillDPO(dst, rewards []float64, groups Groups) {
 	for _, members := range groups {
-		best, worst := 0, 0
-		for i, sample := range members {
-			if rewards[sample] > rewards[members[best]] {
-				best = i
-			}
-			if rewards[sample] < rewards[members[worst]] {
-				worst = i
-			}
-		}
+		group := Gather(rewards, members)
+		best, worst := floats.MaxIdx(group), floats.MinIdx(group)
 		if best == worst && len(members) > 1 {
 			best, worst = 1, 0
 		}

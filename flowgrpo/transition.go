@@ -87,12 +87,14 @@ func (s *Step) logProbs(squares []float64, channels int) {
 	}
 }
 
-// store fills the beginning of a map.
-func store[T Float](into []T, values []float64) {
+// store fills the beginning of a map and reports whether every value is finite
+// in its type.
+func store[T Float](into []T, values []float64) bool {
 	into = into[:len(values)]
 	for i, v := range values {
 		into[i] = T(v)
 	}
+	return allFinite(into)
 }
 
 // checkTransition panics unless steps and inputs fit the shape.

@@ -3,7 +3,7 @@
     PYTHONPATH=client/python/src python3 examples/denseflow_step/step.py
 
 A toy policy (a velocity of one learned latent a prompt) draws latents with the SDE
-sampler of Flow-GRPO; a server judges the pictures; its dense rewards R(1-H) become
+sampler of Flow-GRPO; a server scores the images; its dense rewards R(1-H) become
 advantages for each latent pixel, and the clipped loss its gradient with respect to
 the model output, which goes into the policy. Without --server a server with the
 demonstration checkpoint is started for the occasion.
@@ -22,7 +22,7 @@ import densereward
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROMPTS = ["a green circle on a plain background", "a purple square on a plain background"]
 IMAGES = 4  # for each prompt
-CHANNELS, SIDE = 3, 24  # of the latents; a picture is 8 times as large
+CHANNELS, SIDE = 3, 24  # of the latents; an image is 8 times as large
 STEPS, TRAINED = 10, 6  # of the sampler; the one that is trained here
 NOISE, RATE = 0.7, 50.0
 
@@ -59,7 +59,7 @@ def rollout(policy, which, rng):
 
 
 def decode(latents):
-    """Pictures (N,3,8h,8w) of floats in [0,1]: each latent pixel a square."""
+    """Images (N,3,8h,8w) of floats in [0,1]: each latent pixel a square."""
     return np.clip(latents * 0.5 + 0.5, 0, 1).repeat(8, axis=2).repeat(8, axis=3).astype(np.float32)
 
 

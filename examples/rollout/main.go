@@ -84,8 +84,8 @@ func (r *rollout) train(response *reward.Response) (flowgrpo.Diagnostics, []floa
 		return flowgrpo.Diagnostics{}, nil, errors.New("the server's grid is not that of the latents")
 	}
 	gradient := make([]float64, r.shape.Len())
-	evaluator := flowgrpo.NewEvaluator[float64](flowgrpo.DenseFlowGRPO(1e-4, 0.01), 0)
-	diagnostics, err := evaluator.Evaluate(
+	fused := flowgrpo.NewFusedLoss[float64](flowgrpo.DenseFlowGRPO(1e-4, 0.01), 0)
+	diagnostics, err := fused.Evaluate(
 		&flowgrpo.Batch[float64]{
 			Shape: r.shape, Steps: r.steps,
 			Sample: r.before, PrevSample: r.after, ModelOutput: r.output, RefModelOutput: r.output,

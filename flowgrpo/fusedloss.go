@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 )
 
-// Evaluator computes a loss with its diagnostics and gradients in one pass over
+// FusedLoss computes a loss with its diagnostics and gradients in one pass over
 // the latents, on several cores. It keeps its working memory between calls: once
 // it has seen a batch as large, a call allocates nothing. It is not safe for
 // concurrent use.
@@ -17,7 +17,7 @@ import (
 // that core's cache. A batch with fewer images than cores is cut into blocks of
 // locations instead, all of which are scored before the first is differentiated.
 // The results are the same to the last bit either way.
-type Evaluator[T Float] struct {
+type FusedLoss[T Float] struct {
 	loss    Loss
 	workers int
 
@@ -27,6 +27,7 @@ type Evaluator[T Float] struct {
 	images  []imageSums // (B)
 	sums    []blockSums // (B, blocks)
 	logProb []float64   // (B,L): log p, then rho, then the gradient's factor
+	single  [1]float64  // an image's ratio, for its statistics
 
 	// distances has room for the distances from the mean of as many images as are
 	// worked on at once. They are float64 because that is faster than converting
@@ -56,6 +57,8 @@ type blockSums struct {
 	square              float64 // of v - v_ref, over channels too
 	policy              float64
 	ratio               ratioStatistics
+	farthest            float64 // no distance from the mean is larger
+	overflow            string  // the buffer whose type is too small for a value
 }
 
 // imageSums are what is known of an image.
@@ -66,51 +69,52 @@ type imageSums struct {
 	kl, policy          float64
 }
 
-// NewEvaluator returns an evaluator of a loss that uses the given number of
+// NewFusedLoss returns a loss fused into one pass, on the given number of
 // cores, all of GOMAXPROCS for 0. It panics if the loss holds a negative number or
 // one that is not finite.
-func NewEvaluator[T Float](loss Loss, workers int) *Evaluator[T] {
+func NewFusedLoss[T Float](loss Loss, workers int) *FusedLoss[T] {
 	loss.check()
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	e := &Evaluator[T]{loss: loss, workers: max(workers, 1)}
-	e.work = func() {
-		e.runTasks()
-		e.done.Done()
+	f := &FusedLoss[T]{loss: loss, workers: max(workers, 1)}
+	f.work = func() {
+		f.runTasks()
+		f.done.Done()
 	}
-	return e
+	return f
 }
 
 // Evaluate computes the loss of a batch and fills the buffers that results holds.
 //
 // It fails, naming the image, when a log-probability, ratio, KL term or loss comes
 // out as NaN or infinite, as it does for NaN or infinity in the latents, advantages
-// or weights; the buffers are unspecified then. It panics on wrong lengths and when
+// or weights, and when a buffer of float32 cannot hold its value; the buffers are
+// unspecified then. It panics on wrong lengths and when
 // the batch lacks what the loss needs.
-func (e *Evaluator[T]) Evaluate(batch *Batch[T], results *Results[T]) (Diagnostics, error) {
-	batch.check(e.loss)
+func (f *FusedLoss[T]) Evaluate(batch *Batch[T], results *Results[T]) (Diagnostics, error) {
+	batch.check(f.loss)
 	results.check(batch.Shape)
-	e.batch, e.results = batch, results
-	e.blocks = (batch.Shape.Locations + blockLocations - 1) / blockLocations
-	e.images = resize(e.images, batch.Shape.Batch)
-	e.sums = resize(e.sums, batch.Shape.Batch*e.blocks)
-	e.logProb = resize(e.logProb, batch.Shape.MapLen())
+	f.batch, f.results = batch, results
+	f.blocks = (batch.Shape.Locations + blockLocations - 1) / blockLocations
+	f.images = resize(f.images, batch.Shape.Batch)
+	f.sums = resize(f.sums, batch.Shape.Batch*f.blocks)
+	f.logProb = resize(f.logProb, batch.Shape.MapLen())
 	if len(results.GradModelOutput) != 0 {
-		e.distances = resize(e.distances, min(e.workers, batch.Shape.Batch)*batch.Shape.Channels*batch.Shape.Locations)
+		f.distances = resize(f.distances, min(f.workers, batch.Shape.Batch)*batch.Shape.Channels*batch.Shape.Locations)
 	}
 
-	if batch.Shape.Batch >= e.workers {
-		e.spread(wholeImages, len(e.images))
+	if batch.Shape.Batch >= f.workers {
+		f.spread(wholeImages, len(f.images))
 	} else {
-		e.spread(scoring, len(e.sums))
-		for image := range e.images {
-			e.closeScores(image)
+		f.spread(scoring, len(f.sums))
+		for image := range f.images {
+			f.closeScores(image)
 		}
-		e.spread(differentiating, len(e.sums))
+		f.spread(differentiating, len(f.sums))
 	}
-	diagnostics, err := e.summarize()
-	e.batch, e.results = nil, nil // the caller's memory is not kept
+	diagnostics, err := f.summarize()
+	f.batch, f.results = nil, nil // the caller's memory is not kept
 	return diagnostics, err
 }
 
@@ -122,74 +126,74 @@ func resize[S any](s []S, n int) []S {
 	return s[:n]
 }
 
-// spread does the n tasks of a phase on the evaluator's cores.
-func (e *Evaluator[T]) spread(phase phase, n int) {
-	e.phase, e.tasks = phase, n
-	e.next.Store(0)
-	e.places.Store(0)
-	helpers := min(e.workers, n) - 1
-	e.done.Add(helpers)
+// spread does the n tasks of a phase on the cores.
+func (f *FusedLoss[T]) spread(phase phase, n int) {
+	f.phase, f.tasks = phase, n
+	f.next.Store(0)
+	f.places.Store(0)
+	helpers := min(f.workers, n) - 1
+	f.done.Add(helpers)
 	for range helpers {
-		go e.work()
+		go f.work()
 	}
-	e.runTasks()
-	e.done.Wait()
+	f.runTasks()
+	f.done.Wait()
 }
 
-func (e *Evaluator[T]) runTasks() {
-	place := int(e.places.Add(1)) - 1
+func (f *FusedLoss[T]) runTasks() {
+	place := int(f.places.Add(1)) - 1
 	for {
-		task := int(e.next.Add(1)) - 1
-		if task >= e.tasks {
+		task := int(f.next.Add(1)) - 1
+		if task >= f.tasks {
 			return
 		}
-		switch e.phase {
+		switch f.phase {
 		case wholeImages:
-			e.evaluateImage(task, e.room(place))
+			f.evaluateImage(task, f.room(place))
 		case scoring:
-			e.scoreBlock(task, e.room(task/e.blocks))
+			f.scoreBlock(task, f.room(task/f.blocks))
 		case differentiating:
-			e.gradientBlock(task, e.room(task/e.blocks))
+			f.gradientBlock(task, f.room(task/f.blocks))
 		}
 	}
 }
 
 // room is the n-th of the rooms for an image's distances, nil if none are wanted.
-func (e *Evaluator[T]) room(n int) []float64 {
-	if len(e.results.GradModelOutput) == 0 {
+func (f *FusedLoss[T]) room(n int) []float64 {
+	if len(f.results.GradModelOutput) == 0 {
 		return nil
 	}
-	size := e.batch.Shape.Channels * e.batch.Shape.Locations
-	return e.distances[n*size : (n+1)*size]
+	size := f.batch.Shape.Channels * f.batch.Shape.Locations
+	return f.distances[n*size : (n+1)*size]
 }
 
 // evaluateImage does all the work on an image.
-func (e *Evaluator[T]) evaluateImage(image int, distances []float64) {
-	first := image * e.blocks
-	for block := range e.blocks {
-		e.scoreBlock(first+block, distances)
+func (f *FusedLoss[T]) evaluateImage(image int, distances []float64) {
+	first := image * f.blocks
+	for block := range f.blocks {
+		f.scoreBlock(first+block, distances)
 	}
-	e.closeScores(image)
-	for block := range e.blocks {
-		e.gradientBlock(first+block, distances)
+	f.closeScores(image)
+	for block := range f.blocks {
+		f.gradientBlock(first+block, distances)
 	}
 }
 
 // block returns the image and the locations of a task's block.
-func (e *Evaluator[T]) block(task int) (image, lo, hi int) {
-	lo = task % e.blocks * blockLocations
-	return task / e.blocks, lo, min(lo+blockLocations, e.batch.Shape.Locations)
+func (f *FusedLoss[T]) block(task int) (image, lo, hi int) {
+	lo = task % f.blocks * blockLocations
+	return task / f.blocks, lo, min(lo+blockLocations, f.batch.Shape.Locations)
 }
 
 // closeScores joins the scores of an image's blocks into its ratio.
-func (e *Evaluator[T]) closeScores(image int) {
+func (f *FusedLoss[T]) closeScores(image int) {
 	var sum blockSums
-	for _, block := range e.sums[image*e.blocks : (image+1)*e.blocks] {
+	for _, block := range f.sums[image*f.blocks : (image+1)*f.blocks] {
 		sum.logProb += block.logProb
 		sum.oldLogProb += block.oldLogProb
 		sum.square += block.square
 	}
-	b, step := e.batch, &e.batch.Steps[image]
+	b, step := f.batch, &f.batch.Steps[image]
 	locations := float64(b.Shape.Locations)
 	s := imageSums{
 		logProb:    sum.logProb / locations,
@@ -200,23 +204,23 @@ func (e *Evaluator[T]) closeScores(image int) {
 		s.oldLogProb = b.OldLogProb[image]
 	}
 	s.ratio = math.Exp(s.logProb - s.oldLogProb)
-	e.images[image] = s
-	if len(e.results.LogProb) != 0 {
-		e.results.LogProb[image] = s.logProb
+	f.images[image] = s
+	if len(f.results.LogProb) != 0 {
+		f.results.LogProb[image] = s.logProb
 	}
-	if len(e.results.ImageRatio) != 0 {
-		e.results.ImageRatio[image] = s.ratio
+	if len(f.results.ImageRatio) != 0 {
+		f.results.ImageRatio[image] = s.ratio
 	}
 }
 
 // summarize joins everything into the diagnostics.
-func (e *Evaluator[T]) summarize() (Diagnostics, error) {
+func (f *FusedLoss[T]) summarize() (Diagnostics, error) {
 	var d Diagnostics
 	var overImages, overLocations ratioStatistics
-	images, locations := float64(len(e.images)), float64(e.batch.Shape.Locations)
-	for i := range e.images {
-		image := &e.images[i]
-		for _, block := range e.sums[i*e.blocks : (i+1)*e.blocks] {
+	images, locations := float64(len(f.images)), float64(f.batch.Shape.Locations)
+	for i := range f.images {
+		image := &f.images[i]
+		for _, block := range f.sums[i*f.blocks : (i+1)*f.blocks] {
 			image.policy += block.policy
 			image.rho += block.ratio.mean * (block.ratio.n / locations)
 			overLocations.join(block.ratio)
@@ -225,19 +229,23 @@ func (e *Evaluator[T]) summarize() (Diagnostics, error) {
 		if err := image.check(i); err != nil {
 			return Diagnostics{}, err
 		}
-		overImages.join(statisticsOf([]float64{image.ratio}, e.loss.ClipRange))
+		if err := f.checkOverflow(i); err != nil {
+			return Diagnostics{}, err
+		}
+		f.single[0] = image.ratio
+		overImages.join(statisticsOf(f.single[:], f.loss.ClipRange))
 		d.PolicyLoss += image.policy / images
 		d.KL += image.kl / images
 		change := image.logProb - image.oldLogProb
 		d.ApproxKL += change * change / (2 * images)
 	}
-	d.Loss = d.PolicyLoss + e.loss.KLBeta*d.KL
+	d.Loss = d.PolicyLoss + f.loss.KLBeta*d.KL
 
 	clipped, ratios := overImages, overLocations
-	if e.loss.Ratio == ImageRatio {
+	if f.loss.Ratio == ImageRatio {
 		ratios = overImages
 	}
-	if e.loss.Ratio == DirectRatio {
+	if f.loss.Ratio == DirectRatio {
 		clipped = overLocations
 	}
 	d.ClipFracGtOne, d.ClipFracLtOne = clipped.gtOne/clipped.n, clipped.ltOne/clipped.n
@@ -245,6 +253,25 @@ func (e *Evaluator[T]) summarize() (Diagnostics, error) {
 	d.RatioMean, d.RatioStd = ratios.mean, ratios.std()
 	d.RatioMin, d.RatioMax = ratios.min, ratios.max
 	return d, nil
+}
+
+// checkOverflow fails when a number that is finite in float64 is not so in a
+// buffer of the caller's type. It names the ratio where that is the cause.
+func (f *FusedLoss[T]) checkOverflow(image int) error {
+	s := &f.images[image]
+	for _, block := range f.sums[image*f.blocks : (image+1)*f.blocks] {
+		switch {
+		case block.overflow == "":
+		case s.ratio > maxFloat[T]() && f.loss.Ratio != DirectRatio:
+			return fmt.Errorf("flowgrpo: ratio of image %d is %v: its log-probability rose by %v, and the %s overflows %T",
+				image, s.ratio, s.logProb-s.oldLogProb, block.overflow, T(0))
+		case s.rho > maxFloat[T]():
+			return fmt.Errorf("flowgrpo: mean ratio of the locations of image %d is %v, and the %s overflows %T", image, s.rho, block.overflow, T(0))
+		default:
+			return fmt.Errorf("flowgrpo: %s of image %d overflows %T", block.overflow, image, T(0))
+		}
+	}
+	return nil
 }
 
 // check fails when the image's share of the loss is not a number.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/denseflow/densereward/internal/numtest"
@@ -71,10 +72,10 @@ func eachLoss(t *testing.T, test func(t *testing.T, rng *rand.Rand, loss Loss, m
 	}
 }
 
-func TestEvaluatorEqualsTheNaiveLoss(t *testing.T) {
+func TestFusedLossEqualsTheNaiveLoss(t *testing.T) {
 	tol := numtest.Tolerance{Abs: 1e-12, Rel: 1e-10}
 	eachLoss(t, func(t *testing.T, rng *rand.Rand, loss Loss, method Method) {
-		evaluators := []*Evaluator[float64]{NewEvaluator[float64](loss, 1), NewEvaluator[float64](loss, 4)}
+		fusedLosses := []*FusedLoss[float64]{NewFusedLoss[float64](loss, 1), NewFusedLoss[float64](loss, 4)}
 		for round := range 12 {
 			shape := randomShape(rng)
 			if round == 0 { // more than one block
@@ -82,9 +83,9 @@ func TestEvaluatorEqualsTheNaiveLoss(t *testing.T) {
 			}
 			batch := randomBatch(rng, shape, loss, method)
 			wantD, want := naive(loss, batch, nil)
-			for _, evaluator := range evaluators {
+			for _, fused := range fusedLosses {
 				got := allResults[float64](shape)
-				d, err := evaluator.Evaluate(batch, got)
+				d, err := fused.Evaluate(batch, got)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -126,7 +127,7 @@ func TestResultsDoNotDependOnTheNumberOfWorkers(t *testing.T) {
 		var results *Results[float64]
 		for _, workers := range []int{1, 2, 3, 8, 100} {
 			got := allResults[float64](shape)
-			d, err := NewEvaluator[float64](loss, workers).Evaluate(batch, got)
+			d, err := NewFusedLoss[float64](loss, workers).Evaluate(batch, got)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,12 +146,12 @@ func TestAbsentBuffersChangeNothing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(12, 2))
 	eachLoss(t, func(t *testing.T, _ *rand.Rand, loss Loss, method Method) {
 		batch := randomBatch(rng, Latents(2, 3, 4, 5), loss, method)
-		evaluator := NewEvaluator[float64](loss, 2)
-		want, err := evaluator.Evaluate(batch, allResults[float64](batch.Shape))
+		fused := NewFusedLoss[float64](loss, 2)
+		want, err := fused.Evaluate(batch, allResults[float64](batch.Shape))
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := evaluator.Evaluate(batch, &Results[float64]{})
+		got, err := fused.Evaluate(batch, &Results[float64]{})
 		if err != nil || got != want {
 			t.Errorf("without buffers %+v, %v, want %+v", got, err, want)
 		}
@@ -161,9 +162,9 @@ func TestEvaluateAllocatesNothing(t *testing.T) {
 	loss := DenseFlowGRPO(0.1, 0.04)
 	for _, batchSize := range []int{1, 4} { // by blocks, by images
 		batch := randomBatch(rand.New(rand.NewPCG(12, 3)), Latents(batchSize, 4, 80, 80), loss, SDE)
-		results, evaluator := allResults[float64](batch.Shape), NewEvaluator[float64](loss, 3)
+		results, fused := allResults[float64](batch.Shape), NewFusedLoss[float64](loss, 3)
 		allocs := testing.AllocsPerRun(20, func() {
-			if _, err := evaluator.Evaluate(batch, results); err != nil {
+			if _, err := fused.Evaluate(batch, results); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -194,7 +195,7 @@ func TestGradientsEqualCentralDifferences(t *testing.T) {
 			shape := randomShape(rng)
 			batch := randomBatch(rng, shape, loss, method)
 			got := allResults[float64](shape)
-			if _, err := NewEvaluator[float64](loss, 2).Evaluate(batch, got); err != nil {
+			if _, err := NewFusedLoss[float64](loss, 2).Evaluate(batch, got); err != nil {
 				t.Fatal(err)
 			}
 			frozen := naiveLogProbMap(batch)
@@ -245,7 +246,7 @@ func TestEvaluateRefusesWhatIsNotFinite(t *testing.T) {
 					loss := Loss{Ratio: ratio, ClipRange: 0.1, KLBeta: 0.1}
 					batch := fullBatch(Latents(2, 2, 3, 3))
 					test.spoil(batch)
-					_, err := NewEvaluator[float64](loss, workers).Evaluate(batch, allResults[float64](batch.Shape))
+					_, err := NewFusedLoss[float64](loss, workers).Evaluate(batch, allResults[float64](batch.Shape))
 					if err == nil || len(err.Error()) < len(test.want) || err.Error()[:len(test.want)] != test.want {
 						t.Errorf("error %v, want %q", err, test.want)
 					}
@@ -262,4 +263,65 @@ func fullBatch(shape Shape) *Batch[float64] {
 	batch.Advantages, batch.AdvantageMap = nil, normals(rng, shape.MapLen())
 	batch.Weight = normals(rng, shape.MapLen())
 	return batch
+}
+
+// Ratios that float64 holds and float32 does not: the loss is finite, its
+// gradient is not.
+func TestFloat32BuffersRefuseWhatTheyCannotHold(t *testing.T) {
+	tests := []struct {
+		name   string
+		ratio  Ratio
+		spoil  func(b *Batch[float32])
+		only   func(r *Results[float32]) // the buffers that are left
+		result string
+	}{
+		{"a direct ratio of exp(95)", DirectRatio, func(b *Batch[float32]) { b.OldLogProbMap[0] -= 95 }, func(*Results[float32]) {},
+			"flowgrpo: mean ratio of the locations of image 0 is "},
+		{"a direct ratio of exp(95), for its gradient alone", DirectRatio, func(b *Batch[float32]) { b.OldLogProbMap[0] -= 95 },
+			func(r *Results[float32]) { *r = Results[float32]{GradModelOutput: r.GradModelOutput} }, "flowgrpo: mean ratio of the locations of image 0 is "},
+		{"an image's ratio of exp(95)", ImageRatio, func(b *Batch[float32]) { b.OldLogProb[1] -= 95 }, func(*Results[float32]) {},
+			"flowgrpo: ratio of image 1 is "},
+		{"a detached ratio of exp(95)", DetachedRatio, func(b *Batch[float32]) { b.OldLogProb[1] -= 95 }, func(*Results[float32]) {},
+			"flowgrpo: ratio of image 1 is "},
+		{"a gradient above its ratio", DirectRatio, func(b *Batch[float32]) { b.Advantages[1] = -1e43 },
+			func(r *Results[float32]) { *r = Results[float32]{GradModelOutput: r.GradModelOutput} },
+			"flowgrpo: gradient of the model output of image 1 overflows float32"},
+		{"a log-probability of a distance of 1e20", DirectRatio, func(b *Batch[float32]) { b.PrevSample[0] = 1e20 },
+			func(*Results[float32]) {}, "flowgrpo: log-prob map of image 0 overflows float32"},
+	}
+	for _, test := range tests {
+		for _, shape := range []Shape{Latents(2, 2, 3, 3), PackedLatents(2, 9, 2)} {
+			for _, workers := range []int{1, 5} {
+				t.Run(fmt.Sprintf("%s, %v, %d workers", test.name, shape, workers), func(t *testing.T) {
+					rng := rand.New(rand.NewPCG(14, 1))
+					loss := Loss{Ratio: test.ratio, ClipRange: 0.1}
+					wide := randomBatch(rng, shape, loss, SDE)
+					wide.AdvantageMap, wide.Weight = nil, nil
+					wide.OldLogProbMap = naiveLogProbMap(wide)
+					wide.OldLogProb = naiveMeans(wide.OldLogProbMap, shape)
+					wide.Advantages = []float64{-1, -1}
+					batch := narrow(wide)
+					test.spoil(batch)
+					results := allResults[float32](shape)
+					test.only(results)
+					_, err := NewFusedLoss[float32](loss, workers).Evaluate(batch, results)
+					if err == nil || !strings.HasPrefix(err.Error(), test.result) {
+						t.Errorf("error %v, want one that begins with %q", err, test.result)
+					}
+					if _, err := NewFusedLoss[float32](loss, workers).Evaluate(batch, &Results[float32]{}); err != nil {
+						t.Errorf("without buffers: %v", err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// narrow is the batch in float32.
+func narrow(b *Batch[float64]) *Batch[float32] {
+	return &Batch[float32]{
+		Shape: b.Shape, Steps: b.Steps, Advantages: b.Advantages, OldLogProb: b.OldLogProb,
+		Sample: convert[float32](b.Sample), PrevSample: convert[float32](b.PrevSample),
+		ModelOutput: convert[float32](b.ModelOutput), OldLogProbMap: convert[float32](b.OldLogProbMap),
+	}
 }
