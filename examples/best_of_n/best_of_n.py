@@ -1,10 +1,10 @@
-"""The best of N pictures of one prompt:
+"""The best of N images of one prompt:
 
     PYTHONPATH=client/python/src python3 examples/best_of_n/best_of_n.py
     PYTHONPATH=client/python/src python3 examples/best_of_n/best_of_n.py --prompt "a cat" *.png
 
 Prints the files, best first, with their rewards, and marks the one to keep. Files
-that cannot be judged come last, with the reason. Without files it takes those of
+that cannot be scored come last, with the reason. Without files it takes those of
 the server's demonstration, and without --server a server with the demonstration
 checkpoint is started for the occasion.
 """
@@ -24,8 +24,8 @@ def ranked(client, files, prompt):
     """(reward, file, error) of each file, best first; failed ones last, with a
     reward of NaN."""
     result = client.score([f.read_bytes() for f in files], [prompt] * len(files), returns=[])
-    judged = list(zip(result.rewards, files, result.errors))
-    return sorted(judged, key=lambda entry: (entry[2] is not None, -entry[0] if entry[2] is None else 0))
+    scored = list(zip(result.rewards, files, result.errors))
+    return sorted(scored, key=lambda entry: (entry[2] is not None, -entry[0] if entry[2] is None else 0))
 
 
 def main():
@@ -44,7 +44,7 @@ def main():
         mark = "*" if place == 0 and error is None else " "
         print(f"{mark} {file.name:24} {error if error is not None else f'{reward:.3f}'}")
     if entries[0][2] is not None:
-        sys.exit("none of the files could be judged")
+        sys.exit("none of the files could be scored")
 
 
 if __name__ == "__main__":

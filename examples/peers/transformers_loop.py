@@ -1,7 +1,7 @@
 """Images a second of the transformers generate loop at ImageDoctor's shapes.
 
 Qwen2.5-VL-3B with random bfloat16 weights in the published shapes, 671-token
-prompts with one picture of 504x504 (324 of the tokens), greedy, exactly 60 new
+prompts with one image of 504x504 (324 of the tokens), greedy, exactly 60 new
 tokens, on one GPU. One JSON object a line for each batch size:
 
     python3 examples/peers/transformers_loop.py [--batches 1,16,64]
@@ -27,7 +27,7 @@ RELEASED = pathlib.Path(__file__).resolve().parents[2] / "engine/imagedoctor/rel
 VOCABULARY = 151936  # config.json is silent on it
 IMAGE, VISION_START, VISION_END = 151655, 151652, 151653
 GRID, MERGE, PATCH = 36, 2, 3 * 2 * 14 * 14  # 504 / 14 patches a side; values of a patch
-BEFORE = 15  # tokens before the picture, as in the published prompt
+BEFORE = 15  # tokens before the image, as in the published prompt
 
 
 def configuration():
@@ -61,7 +61,7 @@ def random_model(device):
 
 
 def made_up(model, batch, tokens, device):
-    """Inputs as the processor would make them: text, a picture, text."""
+    """Inputs as the processor would make them: text, an image, text."""
     units = (GRID // MERGE) ** 2
     ids = torch.randint(0, 1000, (batch, tokens), device=device)
     ids[:, BEFORE - 1], ids[:, BEFORE + units] = VISION_START, VISION_END
@@ -69,7 +69,7 @@ def made_up(model, batch, tokens, device):
     patches = torch.randn(batch * GRID * GRID, PATCH, device=device, dtype=torch.bfloat16)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": patches,
               "image_grid_thw": torch.tensor([[1, GRID, GRID]] * batch, device=device)}
-    if "mm_token_type_ids" in inspect.signature(model.forward).parameters:  # since 5.3: 1 for tokens of pictures
+    if "mm_token_type_ids" in inspect.signature(model.forward).parameters:  # since 5.3: 1 for tokens of images
         inputs["mm_token_type_ids"] = (ids == IMAGE).int()
     return inputs
 
@@ -103,7 +103,7 @@ def main():
     about = {"device": torch.cuda.get_device_name(device), "torch": torch.__version__,
              "transformers": transformers.__version__, "attention": model.config._attn_implementation,
              "parameters": sum(p.numel() for p in model.parameters()), "prompt_tokens": options.prompt_tokens,
-             "new_tokens": options.new_tokens, "left_out": "heatmap heads, decoding and resizing of pictures"}
+             "new_tokens": options.new_tokens, "left_out": "heatmap heads, decoding and resizing of images"}
     for batch in map(int, options.batches.split(",")):
         torch.cuda.reset_peak_memory_stats(device)
         try:

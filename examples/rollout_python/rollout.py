@@ -1,4 +1,4 @@
-"""A rollout that is judged while the next one is drawn, as a trainer would do it:
+"""A rollout that is scored while the next one is drawn, as a trainer would do it:
 
     PYTHONPATH=client/python/src python3 examples/rollout_python/rollout.py
 
@@ -24,7 +24,7 @@ BATCHES, IMAGES, SIDE = 2, 3, 256
 
 
 def draw(prompts, rng):
-    """What a diffusion pipeline would give: pictures (N,3,h,w), floats in [0,1]. A
+    """What a diffusion pipeline would give: images (N,3,h,w), floats in [0,1]. A
     shape somewhere near the middle, and now and then a patch of noise."""
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE - 0.5
     background = np.array([0.26, 0.27, 0.38])[:, None, None] - 0.13 * (y + 0.5)
@@ -49,12 +49,12 @@ def main():
             program = ["go", "run", "./cmd/densereward"]
             args.server = stack.enter_context(densereward.LocalServer(program=program, cwd=str(ROOT))).url
         client = stack.enter_context(densereward.Client(args.server))
-        judges = stack.enter_context(ThreadPoolExecutor())
+        background = stack.enter_context(ThreadPoolExecutor())
         asked = []
         for _ in range(BATCHES):
             prompts = [p for p in PROMPTS for _ in range(IMAGES)]
             images = densereward.to_uint8(draw(prompts, rng))  # a quarter of the bytes, the same rewards
-            asked.append((prompts, judges.submit(client.score, images, prompts, grid="sd3", advantage="flowgrpo")))
+            asked.append((prompts, background.submit(client.score, images, prompts, grid="sd3", advantage="flowgrpo")))
         for number, (prompts, answer) in enumerate(asked):
             show(number, prompts, answer.result())
 

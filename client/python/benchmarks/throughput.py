@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Pictures a second through this client and through the Go client.
+"""Images a second through this client and through the Go client.
 
-Both send the same raw pictures to the same server with the fake evaluator, in
+Both send the same raw images to the same server with the fake evaluator, in
 turns, so that whatever else the machine does meets both alike:
 
     python3 client/python/benchmarks/throughput.py
@@ -46,19 +46,19 @@ def python_rate(url, images, requests, seconds):
 
 
 def go_rate(binary, url, args):
-    flags = [f"-pictures={args.pictures}", f"-requests={args.requests}", f"-side={args.side}", f"-for={args.seconds}s"]
+    flags = [f"-images={args.images}", f"-requests={args.requests}", f"-side={args.side}", f"-for={args.seconds}s"]
     return float(subprocess.run([binary, "-server", url, *flags], check=True, stdout=subprocess.PIPE).stdout)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--pictures", type=int, default=16, help="pictures in a request")
+    parser.add_argument("--images", type=int, default=16, help="images in a request")
     parser.add_argument("--requests", type=int, default=4, help="requests at a time")
-    parser.add_argument("--side", type=int, default=512, help="width and height of a picture")
+    parser.add_argument("--side", type=int, default=512, help="width and height of an image")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn")
     parser.add_argument("--turns", type=int, default=7)
     args = parser.parse_args()
-    images = np.random.default_rng(0).integers(0, 256, (args.pictures, args.side, args.side, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (args.images, args.side, args.side, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         for program in ("fakeserver", "goclient"):
             package = f"./client/python/tests/testdata/{program}"

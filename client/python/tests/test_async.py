@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from judge import pictures, rewards
+from fake_evaluator import random_images, rewards
 from stub import ok, refusal
 from test_retry import MSGPACK, closed_port
 
@@ -29,7 +29,7 @@ def test_score_has_the_signature_of_the_clients():
 
 
 def test_many_calls_are_awaited_together(shared_server):
-    given = pictures(12)
+    given = random_images(12)
 
     async def main():
         async with densereward.AsyncClient(shared_server.url, in_flight=4) as client:
@@ -46,10 +46,10 @@ def test_many_calls_are_awaited_together(shared_server):
 def test_errors_are_those_of_the_client(shared_server):
     async def main():
         async with densereward.AsyncClient(shared_server.url) as client:
-            with pytest.raises(densereward.UnknownEvaluator):
-                await client.score(pictures(1), ["a"], evaluator="nobody")
+            with pytest.raises(densereward.UnknownEvaluatorError):
+                await client.score(random_images(1), ["a"], evaluator="nobody")
             with pytest.raises(ValueError):
-                await client.score(pictures(1), ["a", "b"])
+                await client.score(random_images(1), ["a", "b"])
 
     asyncio.run(main())
 
@@ -67,10 +67,10 @@ def test_a_cancelled_task_lets_go_of_its_connection(stub):
 
     async def main():
         async with densereward.AsyncClient(server.url, in_flight=1) as client:
-            await cancelled(client.score(pictures(1), ["a"]), arrived)
+            await cancelled(client.score(random_images(1), ["a"]), arrived)
             # The only thread is free again before the server has answered.
             server.script = ok
-            result = await asyncio.wait_for(client.score(pictures(1), ["a"]), 20)
+            result = await asyncio.wait_for(client.score(random_images(1), ["a"]), 20)
             assert not gone.is_set()
             return result
 
@@ -92,7 +92,7 @@ def test_a_task_cancelled_between_tries_ends(stub):
 
     async def main():
         async with densereward.AsyncClient(server.url, in_flight=1) as client:
-            await cancelled(client.score(pictures(1), ["a"]), arrived)
+            await cancelled(client.score(random_images(1), ["a"]), arrived)
             assert await asyncio.wait_for(client.health(), 20) == {server.url: True}
 
     asyncio.run(main())
@@ -147,7 +147,7 @@ def test_a_cancelled_wait_between_looks_frees_its_thread(stub):
     async def main():
         async with densereward.AsyncClient(server.url, in_flight=1, backoff=(60, 60)) as client:
             await cancelled(client.wait_ready(), looked)
-            return await asyncio.wait_for(client.score(pictures(1), ["a"]), 20)
+            return await asyncio.wait_for(client.score(random_images(1), ["a"]), 20)
 
     assert asyncio.run(main()).ok.all()
 
@@ -156,15 +156,15 @@ def test_a_closed_client_says_so():
     async def main():
         client = densereward.AsyncClient(f"http://127.0.0.1:{closed_port()}")
         await client.close()
-        with pytest.raises(densereward.Canceled, match="the client is closed"):
-            await client.score(pictures(1), ["a"])
+        with pytest.raises(densereward.CanceledError, match="the client is closed"):
+            await client.score(random_images(1), ["a"])
 
     asyncio.run(main())
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of newer Pythons, about this very danger
 def test_a_child_after_a_fork_has_its_own_threads(shared_server):
-    given = pictures(1)
+    given = random_images(1)
     client = densereward.AsyncClient(shared_server.url, in_flight=1, timeout=20)
 
     async def reward():

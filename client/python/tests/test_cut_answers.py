@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from densereward import Client
-from densereward.errors import ConnectionFailed
+from densereward._errors import ConnectionFailedError
 
 CUT = b"HTTP/1.1 200 OK\r\nContent-Type: application/msgpack\r\nContent-Length: 1000\r\n\r\n\x81\xa4only a part"
 
@@ -42,6 +42,6 @@ def cut_server():
 def test_an_answer_that_ends_early_is_a_connection_that_failed_and_is_asked_for_again(cut_server):
     address, asked = cut_server
     with Client(address, tries=3, backoff=(0.001, 0.001), timeout=20) as client:
-        with pytest.raises(ConnectionFailed):
+        with pytest.raises(ConnectionFailedError):
             client.models()
     assert len(asked) >= 3

@@ -4,24 +4,24 @@ import io
 
 import numpy as np
 import pytest
-from judge import pictures, rewards
+from fake_evaluator import random_images, rewards
 from PIL import Image
 from stub import refusal, response, scripted
 
 import densereward
 
 
-def png(picture):
+def png(image):
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 BAD = {
-    "a cut file": (lambda picture: png(picture)[:200], densereward.ImageCorrupt),
-    "no picture at all": (lambda picture: b"plain text", densereward.ImageUnsupported),
-    "a NaN": (lambda picture: np.full((8, 8, 3), np.nan, np.float32), densereward.NotFinite),
-    "a PIL image of a cut file": (lambda picture: Image.open(io.BytesIO(png(picture)[:200])), densereward.ImageCorrupt),
+    "a cut file": (lambda image: png(image)[:200], densereward.ImageCorruptError),
+    "no image at all": (lambda image: b"plain text", densereward.ImageUnsupportedError),
+    "a NaN": (lambda image: np.full((8, 8, 3), np.nan, np.float32), densereward.NotFiniteError),
+    "a PIL image of a cut file": (lambda image: Image.open(io.BytesIO(png(image)[:200])), densereward.ImageCorruptError),
 }
 
 
@@ -36,7 +36,7 @@ def test_one_bad_image_costs_its_neighbours_nothing(kind, client, images):
     np.testing.assert_allclose(result.rewards[[0, 2]], want, rtol=1e-12)
     assert np.isnan(result.rewards[1]) and np.isnan(result.dense.weight[1]).all() and np.isnan(result.heatmaps.artifact[1]).all()
     np.testing.assert_allclose(result.advantages[[0, 2]], (want - want.mean()) / (want.std() + 1e-4), rtol=1e-9)
-    with pytest.raises(densereward.SampleErrors, match="1 of 3 samples failed, first sample 1") as caught:
+    with pytest.raises(densereward.SamplesFailedError, match="1 of 3 samples failed, first sample 1") as caught:
         result.raise_for_errors()
     assert isinstance(caught.value.errors[1], error)
 
@@ -48,11 +48,11 @@ def test_the_evaluators_own_failure_is_of_its_sample(client, images):
 
 
 REFUSED = {
-    densereward.UnknownEvaluator: {"evaluator": "nobody"},
-    densereward.InvalidValue: {"mode": "guess"},
-    densereward.UnknownField: {"advantage": {"method": "flowgrpo", "sigma": 1}},
-    densereward.MissingField: {"advantage": {"global_std": True}},
-    densereward.NotFinite: {"weights": {"scores": {"overall": float("nan")}}},
+    densereward.UnknownEvaluatorError: {"evaluator": "nobody"},
+    densereward.InvalidValueError: {"mode": "guess"},
+    densereward.UnknownFieldError: {"advantage": {"method": "flowgrpo", "sigma": 1}},
+    densereward.MissingFieldError: {"advantage": {"global_std": True}},
+    densereward.NotFiniteError: {"weights": {"scores": {"overall": float("nan")}}},
 }
 
 
@@ -65,13 +65,13 @@ def test_a_refused_request_raises_the_class_of_its_code(error, client, images):
 
 
 def test_latents_need_a_decoder_that_the_server_has(client):
-    with pytest.raises(densereward.UnknownVAE):
+    with pytest.raises(densereward.UnknownVAEError):
         client.score(latents=np.zeros((1, 4, 8, 8), np.float32), vae="sd3", prompts=["a"])
 
 
 def test_images_of_different_sizes_need_an_explicit_grid(client):
-    mixed = [pictures(1)[0], pictures(1, height=64)[0]]
-    with pytest.raises(densereward.GridMismatch):
+    mixed = [random_images(1)[0], random_images(1, height=64)[0]]
+    with pytest.raises(densereward.GridMismatchError):
         client.score(mixed, ["a", "b"])
     assert client.score(mixed, ["a", "b"], grid=(8, 8)).dense.weight.shape == (2, 8, 8)
 
@@ -79,7 +79,7 @@ def test_images_of_different_sizes_need_an_explicit_grid(client):
 def test_a_token_is_asked_for_and_given(fake_server, images, tmp_path):
     (tmp_path / "tokens").write_text("trainer 0123456789abcdef\n")
     server = fake_server("-tokens", tmp_path / "tokens")
-    with densereward.Client(server.url) as stranger, pytest.raises(densereward.Unauthorized):
+    with densereward.Client(server.url) as stranger, pytest.raises(densereward.UnauthorizedError):
         stranger.score(images, ["a"] * 3)
     with densereward.Client(server.url, token="0123456789abcdef") as known:
         assert known.score(images, ["a"] * 3).ok.all()
@@ -123,14 +123,14 @@ BROKEN = {
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_answer_is_refused(kind, stub, images):
     server = stub(scripted((200, {"Content-Type": "application/msgpack"}, BROKEN[kind])))
-    with densereward.Client(server.url) as client, pytest.raises(densereward.InvalidResponse):
+    with densereward.Client(server.url) as client, pytest.raises(densereward.InvalidResponseError):
         client.score(images, ["a"] * 3)
     assert len(server.requests) == 1
 
 
 def test_an_answer_longer_than_the_limit_is_refused(stub, images):
     server = stub(scripted((200, {"Content-Type": "application/msgpack"}, response(3))))
-    with densereward.Client(server.url, max_response=100) as client, pytest.raises(densereward.InvalidResponse, match="exceeds 100"):
+    with densereward.Client(server.url, max_response=100) as client, pytest.raises(densereward.InvalidResponseError, match="exceeds 100"):
         client.score(images, ["a"] * 3)
 
 
@@ -144,5 +144,5 @@ def test_a_body_that_the_server_refuses_unread_gets_its_answer(shared_server):
     """300 MiB meet the server's limit of 256 MiB: it answers and hangs up while the
     client still writes."""
     big = np.zeros((100, 1024, 1024, 3), np.uint8)
-    with densereward.Client(shared_server.url, batch_size=100, request_bytes=1 << 40) as client, pytest.raises(densereward.BodyTooLarge):
+    with densereward.Client(shared_server.url, batch_size=100, request_bytes=1 << 40) as client, pytest.raises(densereward.BodyTooLargeError):
         client.score(big, ["a"] * 100)

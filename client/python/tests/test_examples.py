@@ -40,7 +40,7 @@ def test_a_rollout_shows_every_picture(nano_server):
 
 
 def test_the_best_of_n_is_marked(nano_server, tmp_path):
-    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    (tmp_path / "broken.png").write_bytes(b"not an image")
     demo = sorted((ROOT / "cmd/densereward/demo").glob("*.png"))
     lines = run("best_of_n/best_of_n.py", "--server", nano_server.url, *map(str, demo), str(tmp_path / "broken.png"))
     assert lines[0].startswith("* ") and not any(line.startswith("*") for line in lines[1:])

@@ -8,7 +8,7 @@ import flowfactory
 import numpy as np
 import pytest
 import requests
-from judge import Judgement, rewards
+from fake_evaluator import Evaluation, rewards
 from PIL import Image
 from test_retry import closed_port
 
@@ -104,7 +104,7 @@ class TestDenseRewardModel:
 
     def test_rewards_and_maps_are_on_the_trainers_device(self, make, torch, images):
         output = make(grid=[64, 64])(prompt=PROMPTS, image=self.tensors(torch, images))
-        want = [Judgement(i, p) for i, p in zip(images, PROMPTS)]
+        want = [Evaluation(i, p) for i, p in zip(images, PROMPTS)]
         assert isinstance(output, flowfactory.RewardModelOutput)
         assert output.rewards.dtype is torch.float32
         np.testing.assert_allclose(output.rewards.numpy(), [w.reward for w in want], rtol=1e-6)
@@ -132,7 +132,7 @@ class TestDenseRewardModel:
         assert [r.levelno for r in caplog.records if "condition" in r.message] == [logging.WARNING]
 
     def test_a_failed_image_is_an_error(self, make, torch, images):
-        with pytest.raises(densereward.SampleErrors, match="sample 1"):
+        with pytest.raises(densereward.SamplesFailedError, match="sample 1"):
             make()(prompt=["a", "fail: b", "c"], image=self.tensors(torch, images))
 
     def test_a_missing_address_image_or_server_is_an_error(self, make):

@@ -6,7 +6,7 @@ import types
 
 import numpy as np
 import pytest
-from judge import Judgement, rewards
+from fake_evaluator import Evaluation, rewards
 
 import densereward
 from densereward.integrations.flow_grpo import ENV_SERVERS, image_doctor_hp, multi_score
@@ -25,7 +25,7 @@ def check(scores, metadata, images):
     assert list(metadata) == ["heatmap"] and len(metadata["heatmap"]) == 3
     for heatmap, image, prompt in zip(metadata["heatmap"], images, PROMPTS):
         assert tuple(heatmap.shape) == (64, 64)
-        np.testing.assert_allclose(np.asarray(heatmap.tolist()), Judgement(image, prompt).heatmap, atol=1e-6)
+        np.testing.assert_allclose(np.asarray(heatmap.tolist()), Evaluation(image, prompt).heatmap, atol=1e-6)
 
 
 def test_tensors_of_floats_as_the_script_gives_them(torch, shared_server, images):
@@ -69,7 +69,7 @@ def test_the_address_may_come_from_the_environment(monkeypatch, shared_server, i
 def test_a_failed_image_is_an_error_unless_its_score_is_given(torch, shared_server, images, caplog):
     broken = rollout(torch, images).numpy().copy()
     broken[1, 0, 0, 0] = np.nan
-    with pytest.raises(densereward.SampleErrors, match="sample 1: not_finite"):
+    with pytest.raises(densereward.SamplesFailedError, match="sample 1: not_finite"):
         image_doctor_hp(shared_server.url)(torch.from_numpy(broken), PROMPTS, {})
     scores, metadata = image_doctor_hp(shared_server.url, failed=-1.0)(torch.from_numpy(broken), PROMPTS, {})
     want = rewards(images, PROMPTS)
@@ -80,7 +80,7 @@ def test_a_failed_image_is_an_error_unless_its_score_is_given(torch, shared_serv
 
 def test_weights_change_the_scalar(shared_server, images):
     scores, _ = image_doctor_hp(shared_server.url, weights={"scores": {"semantic_alignment": 1.0}})(images, PROMPTS, {})
-    want = [Judgement(i, p).scores["semantic_alignment"] for i, p in zip(images, PROMPTS)]
+    want = [Evaluation(i, p).scores["semantic_alignment"] for i, p in zip(images, PROMPTS)]
     np.testing.assert_allclose(scores, want, rtol=1e-6)
 
 

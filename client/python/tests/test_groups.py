@@ -4,13 +4,13 @@ import threading
 
 import numpy as np
 import pytest
-from judge import pictures, rewards
+from fake_evaluator import random_images, rewards
 from test_retry import fast
 
 import densereward
 from densereward import Groups
 
-GIVEN = pictures(6)
+GIVEN = random_images(6)
 PROMPTS = ["a cat", "a dog"] * 3
 
 
@@ -68,5 +68,5 @@ def test_requests_that_disagree_are_told_so(shared_server):
 
 def test_a_group_that_stays_incomplete_names_its_missing_members(shared_server):
     groups = Groups("short", 4, members=[2])
-    with fast(shared_server.url) as client, pytest.raises(densereward.GroupIncomplete, match='"a" misses members 0, 1, 3'):
+    with fast(shared_server.url) as client, pytest.raises(densereward.GroupIncompleteError, match='"a" misses members 0, 1, 3'):
         client.score(GIVEN[:1], ["a"], groups=groups, advantage="flowgrpo", timeout=0.3)

@@ -1,10 +1,10 @@
-"""Every kind of picture reaches the evaluator as the same pixels."""
+"""Every kind of image reaches the evaluator as the same pixels."""
 
 import io
 
 import numpy as np
 import pytest
-from judge import Judgement, pictures, rewards
+from fake_evaluator import Evaluation, random_images, rewards
 from PIL import Image
 
 import densereward
@@ -12,9 +12,9 @@ import densereward
 PROMPTS = ["a cat", "a dog", "größe"]
 
 
-def as_file(picture, kind, **options):
+def as_file(image, kind, **options):
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, kind, **options)
+    Image.fromarray(image).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -49,7 +49,7 @@ def test_pixels_arrive(kind, client, images):
 def test_scores_and_maps_are_those_of_the_evaluator(client, images):
     result = client.score(images, PROMPTS, grid=(64, 64), returns=["dense", "heatmaps", "text"])
     for i, (image, prompt) in enumerate(zip(images, PROMPTS)):
-        want = Judgement(image, prompt)
+        want = Evaluation(image, prompt)
         assert {name: values[i] for name, values in result.scores.items()} == want.scores
         np.testing.assert_allclose(result.heatmaps.misalignment[i], want.misalignment, atol=1e-6)
         np.testing.assert_allclose(result.heatmaps.artifact[i], want.artifact, atol=1e-6)
@@ -152,7 +152,7 @@ def test_levels_made_here_score_as_those_made_by_the_server(client):
 
 
 def test_to_uint8_leaves_levels_alone_and_refuses_nan():
-    levels = pictures(1)
+    levels = random_images(1)
     assert densereward.to_uint8(levels) is levels
-    with pytest.raises(densereward.NotFinite):
+    with pytest.raises(densereward.NotFiniteError):
         densereward.to_uint8(np.full((1, 2, 2, 3), np.nan, np.float32))

@@ -9,7 +9,7 @@ import msgpack_numpy
 import numpy as np
 import pytest
 import urllib3
-from judge import Judgement, rewards
+from fake_evaluator import Evaluation, rewards
 
 PROMPTS = ["a", "b", "c"]
 
@@ -42,7 +42,7 @@ def test_answers_decode_with_msgpack_numpy_alone(shared_server, images):
     request = {"prompts": PROMPTS, "images": images, "advantage": {"method": "denseflow"}, "return": ["dense", "heatmaps"]}
     status, answer = post(shared_server, {**request, "grid": {"height": 64, "width": 64}})
     assert status == 200
-    want = [Judgement(i, p) for i, p in zip(images, PROMPTS)]
+    want = [Evaluation(i, p) for i, p in zip(images, PROMPTS)]
     assert answer["rewards"].dtype == np.float64
     np.testing.assert_allclose(answer["scores"]["aesthetics"], [w.scores["aesthetics"] for w in want])
     for field in (answer["dense"]["weight"], answer["dense"]["reward"], answer["advantages"]):

@@ -58,3 +58,15 @@ def test_the_public_names_are_there():
         [sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(HOME / "src")}
     )
     assert done.stdout.strip() == ""
+
+
+def test_the_names_of_version_0_1_still_work():
+    import densereward
+    from densereward.client import Client
+    from densereward.errors import ConnectionFailed, SampleErrors
+    from densereward.local import LocalServer
+
+    assert (Client, LocalServer) == (densereward.Client, densereward.LocalServer)
+    assert ConnectionFailed is densereward.ConnectionFailed is densereward.ConnectionFailedError
+    assert SampleErrors is densereward.SampleErrors is densereward.SamplesFailedError
+    assert densereward.Overloaded is densereward.OverloadedError

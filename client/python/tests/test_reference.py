@@ -30,7 +30,7 @@ LABELS = {
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def image_files():
     images = [Image.open(FOLDER / f"{c['name']}.png").convert("RGB") for c in CASES]
     yield images
     for image in images:
@@ -56,9 +56,9 @@ def check_maps(got, want):
     assert want.std() > 0.01  # a flat map would pass too easily
 
 
-def test_scores_are_the_references(nano_server, pictures):
+def test_scores_are_the_references(nano_server, image_files):
     with densereward.Client(nano_server.url) as client:
-        result = client.score(pictures, PROMPTS, returns=["heatmaps", "text"]).raise_for_errors()
+        result = client.score(image_files, PROMPTS, returns=["heatmaps", "text"]).raise_for_errors()
     for name in LABELS:
         np.testing.assert_array_equal(result.scores[name], reference_scores(name))
     check_maps(result.heatmaps.misalignment, reference_maps("misalignment"))
@@ -66,18 +66,18 @@ def test_scores_are_the_references(nano_server, pictures):
     assert result.model and result.evaluator == "imagedoctor"
 
 
-def test_the_reward_function_gives_what_the_public_scorer_gives(nano_server, pictures):
+def test_the_reward_function_gives_what_the_public_scorer_gives(nano_server, image_files):
     """0.8/0.1/0.1 of its scores, and the average of its two maps on 64x64."""
-    scores, metadata = image_doctor_hp(nano_server.url)(pictures, PROMPTS, [{}] * len(PROMPTS))
+    scores, metadata = image_doctor_hp(nano_server.url)(image_files, PROMPTS, [{}] * len(PROMPTS))
     want = sum(w * reference_scores(n) for n, w in (("semantic_alignment", 0.8), ("aesthetics", 0.1), ("plausibility", 0.1)))
     np.testing.assert_allclose(scores, want.astype(np.float32), rtol=1e-6)
     assert scores.std() > 0.01
     check_maps(np.stack(metadata["heatmap"]), (reference_maps("misalignment_64") + reference_maps("artifact_64")) / 2)
 
 
-def test_tensors_and_files_are_judged_alike(torch, nano_server, pictures):
-    """The same pictures as a trainer's pipeline and as a data set have them."""
-    first = [np.asarray(p) for p in pictures[:4]]
+def test_tensors_and_files_are_scored_alike(torch, nano_server, image_files):
+    """The same images as a trainer's pipeline and as a data set have them."""
+    first = [np.asarray(p) for p in image_files[:4]]
     assert len({p.shape for p in first}) == 1
     floats = torch.from_numpy(np.stack(first).transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255))
     scores, metadata = image_doctor_hp(nano_server.url)(floats, PROMPTS[:4], [{}] * 4)
@@ -90,7 +90,7 @@ def test_tensors_and_files_are_judged_alike(torch, nano_server, pictures):
 
 
 def test_a_server_that_cannot_start_is_an_error(tmp_path):
-    with pytest.raises(densereward.ConnectionFailed, match="exit code"):
+    with pytest.raises(densereward.ConnectionFailedError, match="exit code"):
         densereward.LocalServer(program=["sh", "-c", "exit 3"])
-    with pytest.raises(densereward.DeadlineExceeded):
+    with pytest.raises(densereward.DeadlineExceededError):
         densereward.LocalServer(program=["sh", "-c", "exec sleep 60"], timeout=0.05)

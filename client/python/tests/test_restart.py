@@ -1,6 +1,6 @@
 """A server that is killed and started again in the middle of an epoch.
 
-The first server hangs after half of the pictures, so that the kill always comes in
+The first server hangs after half of the images, so that the kill always comes in
 the middle; the second has no such flaw.
 """
 
@@ -10,18 +10,18 @@ import time
 
 import numpy as np
 import pytest
-from judge import identity, pictures, rewards
+from fake_evaluator import identity, random_images, rewards
 from test_retry import closed_port
 
 import densereward
 
 BATCHES, SIZE, IN_FLIGHT = 24, 8, 4
-GIVEN = pictures(BATCHES * SIZE)
+GIVEN = random_images(BATCHES * SIZE)
 PROMPTS = [f"prompt {i % 7}" for i in range(len(GIVEN))]
 
 
 class Mortal:
-    """A server that hangs after half of the pictures, until it was replaced."""
+    """A server that hangs after half of the images, until it was replaced."""
 
     def __init__(self, start, folder):
         self._journal = folder / "journal"
@@ -30,13 +30,13 @@ class Mortal:
         self._process = start(*self._flags, "-hang-after", len(GIVEN) // 2)
         self.url = self._process.url
 
-    def judged(self):
-        """The identities of the pictures that were judged so far, by either."""
+    def evaluated(self):
+        """The identities of the images that were evaluated so far, by either."""
         return self._journal.read_text().split() if self._journal.exists() else []
 
     def die_and_rise(self):
         deadline = time.monotonic() + 60
-        while len(self.judged()) < len(GIVEN) // 2:
+        while len(self.evaluated()) < len(GIVEN) // 2:
             assert time.monotonic() < deadline
             os.sched_yield()
         self._process.kill()
@@ -69,10 +69,10 @@ def test_an_epoch_survives_a_kill_without_a_loss_or_a_double(mortal):
     assert sorted(b for b, _ in answered) == list(range(BATCHES))
     merged = np.concatenate([r.rewards for _, r in sorted(answered, key=lambda a: a[0])])
     np.testing.assert_allclose(merged, rewards(GIVEN, PROMPTS), rtol=1e-12)
-    judged = mortal.judged()
-    assert set(judged) == {f"{identity(p):016x}" for p in GIVEN}
-    # Only the batches under way at the kill may have been judged twice.
-    assert len(judged) - len(GIVEN) <= IN_FLIGHT * SIZE
+    evaluated = mortal.evaluated()
+    assert set(evaluated) == {f"{identity(p):016x}" for p in GIVEN}
+    # Only the batches under way at the kill may have been evaluated twice.
+    assert len(evaluated) - len(GIVEN) <= IN_FLIGHT * SIZE
 
 
 def test_a_batch_in_pieces_survives_a_kill(mortal):
@@ -84,4 +84,4 @@ def test_a_batch_in_pieces_survives_a_kill(mortal):
         mortal.die_and_rise()
         caller.join(60)
     np.testing.assert_allclose(results[0].rewards, rewards(GIVEN, PROMPTS), rtol=1e-12)
-    assert len(mortal.judged()) - len(GIVEN) <= 4 * 4
+    assert len(mortal.evaluated()) - len(GIVEN) <= 4 * 4

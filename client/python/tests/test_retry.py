@@ -9,12 +9,12 @@ import pytest
 from stub import ok, refusal, scripted
 
 import densereward
-from densereward.call import Call
-from densereward.sender import _retry_after as retry_after
-from densereward.servers import Backoff, Servers, rank
-from densereward.transport import Answer
+from densereward._call import Call
+from densereward._sender import _retry_after as retry_after
+from densereward._servers import Backoff, Servers, rank
+from densereward._transport import Answer
 
-PICTURES = np.zeros((2, 8, 8, 3), np.uint8)
+IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
 PROMPTS = ["a", "b"]
 MSGPACK = {"Content-Type": "application/msgpack"}
 
@@ -40,26 +40,26 @@ PASSING = {
 def test_what_passes_is_tried_again(kind, stub):
     server = stub(scripted(lambda request: PASSING[kind], lambda request: PASSING[kind], ok))
     with fast(server.url) as client:
-        assert client.score(PICTURES, PROMPTS).ok.all()
+        assert client.score(IMAGES, PROMPTS).ok.all()
     assert len(server.requests) == 3
 
 
 def test_all_tries_of_a_request_carry_its_id(stub):
     server = stub(scripted(busy("0"), ok))
     with fast(server.url) as client:
-        client.score(PICTURES, PROMPTS)
-        client.score(PICTURES, PROMPTS)
+        client.score(IMAGES, PROMPTS)
+        client.score(IMAGES, PROMPTS)
     first, second, third = (headers["X-Request-ID"] for headers, _ in server.requests)
     assert first == second != third
 
 
 LASTING = {
-    densereward.InvalidValue: 400,
-    densereward.BodyTooLarge: 413,
-    densereward.Internal: 500,
-    densereward.EvaluatorFailed: 500,
-    densereward.GroupIncomplete: 504,
-    densereward.DeadlineExceeded: 504,
+    densereward.InvalidValueError: 400,
+    densereward.BodyTooLargeError: 413,
+    densereward.InternalError: 500,
+    densereward.EvaluatorFailedError: 500,
+    densereward.GroupIncompleteError: 504,
+    densereward.DeadlineExceededError: 504,
 }
 
 
@@ -67,14 +67,14 @@ LASTING = {
 def test_what_does_not_pass_is_not_tried_again(error, stub):
     server = stub(scripted((LASTING[error], MSGPACK, refusal(error.code))))
     with fast(server.url) as client, pytest.raises(error, match="as told"):
-        client.score(PICTURES, PROMPTS)
+        client.score(IMAGES, PROMPTS)
     assert len(server.requests) == 1
 
 
 def test_tries_are_bounded_where_asked(stub):
     server = stub(scripted(busy("0")))
-    with fast(server.url, tries=3) as client, pytest.raises(densereward.Overloaded):
-        client.score(PICTURES, PROMPTS)
+    with fast(server.url, tries=3) as client, pytest.raises(densereward.OverloadedError):
+        client.score(IMAGES, PROMPTS)
     assert len(server.requests) == 3
 
 
@@ -85,14 +85,14 @@ def closed_port():
 
 
 def test_a_server_that_nobody_started_is_a_failed_connection():
-    with fast(f"http://127.0.0.1:{closed_port()}", tries=2) as client, pytest.raises(densereward.ConnectionFailed):
-        client.score(PICTURES, PROMPTS)
+    with fast(f"http://127.0.0.1:{closed_port()}", tries=2) as client, pytest.raises(densereward.ConnectionFailedError):
+        client.score(IMAGES, PROMPTS)
 
 
 def test_the_deadline_ends_the_tries_and_says_what_they_met(stub, caplog):
     server = stub(scripted(busy("60")))
-    with fast(server.url) as client, pytest.raises(densereward.DeadlineExceeded, match="the last try met: overloaded"):
-        client.score(PICTURES, PROMPTS, timeout=0.05)
+    with fast(server.url) as client, pytest.raises(densereward.DeadlineExceededError, match="the last try met: overloaded"):
+        client.score(IMAGES, PROMPTS, timeout=0.05)
     assert len(server.requests) == 1
     assert [r.levelno for r in caplog.records if r.name == "densereward"] == [logging.WARNING]
 
@@ -103,8 +103,8 @@ def test_a_hanging_server_meets_the_deadline(stub):
     let_go = threading.Event()
     server = stub(lambda request: let_go.wait(20) and None)
     try:
-        with fast(server.url) as client, pytest.raises(densereward.DeadlineExceeded):
-            client.score(PICTURES, PROMPTS, timeout=0.05)
+        with fast(server.url) as client, pytest.raises(densereward.DeadlineExceededError):
+            client.score(IMAGES, PROMPTS, timeout=0.05)
     finally:
         let_go.set()
 
@@ -112,20 +112,20 @@ def test_a_hanging_server_meets_the_deadline(stub):
 def test_the_server_is_told_how_long_the_client_waits(stub):
     server = stub(ok)
     with fast(server.url) as client:
-        client.score(PICTURES, PROMPTS, timeout=12.5)
+        client.score(IMAGES, PROMPTS, timeout=12.5)
         client.timeout = None
-        client.score(PICTURES, PROMPTS)
+        client.score(IMAGES, PROMPTS)
     assert 12 < float(server.requests[0][0]["X-Request-Timeout"]) <= 12.5
     assert "X-Request-Timeout" not in server.requests[1][0]
 
 
 def test_a_call_that_is_over_says_so():
-    with pytest.raises(densereward.DeadlineExceeded):
+    with pytest.raises(densereward.DeadlineExceededError):
         Call(0).left()
     call = Call(None)
     assert call.left() is None
     call.cancel()
-    with pytest.raises(densereward.Canceled):
+    with pytest.raises(densereward.CanceledError):
         call.sleep(60)
 
 
@@ -161,8 +161,8 @@ def test_a_closed_client_says_so_at_once(stub):
     client = fast(server.url, batch_size=1)
     client.close()
     calls = [client.health, client.wait_ready, client.models]
-    for call in [*calls, lambda: client.score(PICTURES, PROMPTS), lambda: client.score(PICTURES[:1], ["a"])]:
-        with pytest.raises(densereward.Canceled, match="the client is closed"):
+    for call in [*calls, lambda: client.score(IMAGES, PROMPTS), lambda: client.score(IMAGES[:1], ["a"])]:
+        with pytest.raises(densereward.CanceledError, match="the client is closed"):
             call()
     assert not server.requests
 
@@ -174,8 +174,8 @@ def test_a_client_that_is_closed_between_tries_ends_the_call(stub):
 
     server = stub(close)
     client = fast(server.url)
-    with pytest.raises(densereward.Canceled, match="the client is closed"):
-        client.score(PICTURES, PROMPTS)
+    with pytest.raises(densereward.CanceledError, match="the client is closed"):
+        client.score(IMAGES, PROMPTS)
     assert len(server.requests) == 1
 
 
@@ -211,7 +211,7 @@ class TestLeavingServersAlone:
 
     def test_a_failed_server_is_left_alone_and_comes_back(self, servers, now):
         a = servers.all[0]
-        servers.failed(a, now[0], densereward.ConnectionFailed("a"), None)
+        servers.failed(a, now[0], densereward.ConnectionFailedError("a"), None)
         assert {self.pick(servers)[0] for _ in range(6)} == {"b", "c"}
         now[0] += 1.0
         assert {self.pick(servers)[0] for _ in range(6)} == {"a", "b", "c"}
@@ -219,28 +219,28 @@ class TestLeavingServersAlone:
     def test_pauses_double_up_to_the_longest_and_end_with_an_answer(self, servers, now):
         a, pauses = servers.all[0], []
         for _ in range(5):
-            servers.failed(a, now[0], densereward.ConnectionFailed("a"), None)
+            servers.failed(a, now[0], densereward.ConnectionFailedError("a"), None)
             pauses.append(a.resumes_at - now[0])
             now[0] = a.resumes_at
         assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0]
         servers.answered(a)
-        servers.failed(a, now[0], densereward.ConnectionFailed("a"), None)
+        servers.failed(a, now[0], densereward.ConnectionFailedError("a"), None)
         assert a.resumes_at - now[0] == 1.0
 
     def test_requests_that_fail_together_count_once(self, servers, now):
         a, began = servers.all[0], now[0]
         now[0] += 5
         for _ in range(8):
-            servers.failed(a, began, densereward.ConnectionFailed("a"), None)
+            servers.failed(a, began, densereward.ConnectionFailedError("a"), None)
         assert a.failures == 1
 
     def test_retry_after_makes_a_pause_longer(self, servers, now):
-        servers.failed(servers.all[0], now[0], densereward.Overloaded("full"), 30.0)
+        servers.failed(servers.all[0], now[0], densereward.OverloadedError("full"), 30.0)
         assert servers.all[0].resumes_at - now[0] == 30.0
 
     def test_when_all_are_left_alone_the_shortest_wait_is_told(self, servers, now):
         for server, seconds in zip(servers.all, (30.0, 10.0, 20.0)):
-            servers.failed(server, now[0], densereward.Overloaded("full"), seconds)
+            servers.failed(server, now[0], densereward.OverloadedError("full"), seconds)
         assert self.pick(servers) == ("b", 10.0)
 
     def test_requests_of_a_step_meet_at_one_server(self, servers):
@@ -251,9 +251,9 @@ class TestLeavingServersAlone:
 
     def test_a_step_waits_for_its_server_while_it_is_full_and_leaves_it_when_it_is_down(self, servers, now):
         first, second, _ = sorted(servers.all, key=lambda s: rank("7", s.address))
-        servers.failed(first, now[0], densereward.Overloaded("full"), 30.0)
+        servers.failed(first, now[0], densereward.OverloadedError("full"), 30.0)
         assert servers.choose("7") == (first, 30.0)
-        servers.failed(first, now[0], densereward.ConnectionFailed("gone"), None)
+        servers.failed(first, now[0], densereward.ConnectionFailedError("gone"), None)
         assert servers.choose("7") == (second, 0.0)
 
     @pytest.mark.parametrize("status", [502, 503])

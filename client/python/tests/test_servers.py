@@ -7,14 +7,14 @@ import time
 
 import numpy as np
 import pytest
-from judge import pictures, rewards
+from fake_evaluator import random_images, rewards
 from stub import ok, refusal, response, scripted
 from test_retry import MSGPACK, closed_port, fast
 
 import densereward
 
 PROMPTS = ["a", "b"]
-PICTURES = np.zeros((2, 8, 8, 3), np.uint8)
+IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
 
 
 def test_idle_servers_take_turns(stub):
@@ -52,27 +52,27 @@ def test_an_address_that_is_none_is_an_error(address):
 
 def test_https_is_checked(fake_server, tmp_path):
     server = fake_server("-tls", tmp_path / "certificate.pem")
-    with fast(server.url) as wary, pytest.raises(densereward.UntrustedServer, match="(?i)certificate"):
-        wary.score(PICTURES, PROMPTS)
+    with fast(server.url) as wary, pytest.raises(densereward.UntrustedServerError, match="(?i)certificate"):
+        wary.score(IMAGES, PROMPTS)
     elsewhere = server.url.replace("127.0.0.1", "localhost")  # which the certificate does not name
-    with fast(elsewhere, ca_certs=str(tmp_path / "certificate.pem")) as wary, pytest.raises(densereward.UntrustedServer):
-        wary.score(PICTURES, PROMPTS)
+    with fast(elsewhere, ca_certs=str(tmp_path / "certificate.pem")) as wary, pytest.raises(densereward.UntrustedServerError):
+        wary.score(IMAGES, PROMPTS)
     with fast(server.url, ca_certs=str(tmp_path / "certificate.pem"), batch_size=1) as client:
-        assert client.score(PICTURES, PROMPTS).ok.all()
+        assert client.score(IMAGES, PROMPTS).ok.all()
         assert client.health() == {server.url: True}
 
 
 def test_a_path_before_the_protocols_own_is_kept(stub):
     server = stub(ok)
     with fast(server.url + "/rewards") as client:
-        assert client.score(PICTURES, PROMPTS).ok.all()
+        assert client.score(IMAGES, PROMPTS).ok.all()
 
 
 def test_a_server_that_is_down_is_passed_over(stub):
     up = stub(ok)
     with fast([f"http://127.0.0.1:{closed_port()}", up.url]) as client:
         for _ in range(4):
-            assert client.score(PICTURES, PROMPTS).ok.all()
+            assert client.score(IMAGES, PROMPTS).ok.all()
     assert len(up.requests) == 4
 
 
@@ -81,7 +81,7 @@ def test_a_full_server_sends_its_requests_to_the_other(stub):
     free = stub(ok)
     with fast([full.url, free.url]) as client:
         for _ in range(4):
-            assert client.score(PICTURES, PROMPTS).ok.all()
+            assert client.score(IMAGES, PROMPTS).ok.all()
     assert (len(full.requests), len(free.requests)) == (1, 4)
 
 
@@ -96,15 +96,15 @@ def test_a_server_that_failed_is_asked_whether_it_is_ready_before_it_gets_pictur
     original = handler.do_GET
     handler.do_GET = lambda self: (readiness(self), original(self))
     with fast(server.url) as client:
-        assert client.score(PICTURES, PROMPTS).ok.all()
+        assert client.score(IMAGES, PROMPTS).ok.all()
     assert len(server.requests) == 2
     assert server.probes == 4
 
 
 def test_servers_with_different_checkpoints_cannot_share_a_batch(stub):
     servers = [stub(lambda r, m=m: (200, MSGPACK, response(len(r[1]["prompts"]), model=m))) for m in ("one", "two")]
-    with fast([s.url for s in servers], batch_size=1) as client, pytest.raises(densereward.ModelMismatch, match="one.*two"):
-        client.score(PICTURES, PROMPTS)
+    with fast([s.url for s in servers], batch_size=1) as client, pytest.raises(densereward.ModelMismatchError, match="one.*two"):
+        client.score(IMAGES, PROMPTS)
 
 
 def test_health_tells_the_servers_apart(stub):
@@ -120,14 +120,14 @@ def test_wait_ready_waits_for_the_model(fake_server):
     with fast(server.url) as client:
         client.wait_ready()
         assert client.health() == {server.url: True}
-    with fast(f"http://127.0.0.1:{closed_port()}") as client, pytest.raises(densereward.DeadlineExceeded):
+    with fast(f"http://127.0.0.1:{closed_port()}") as client, pytest.raises(densereward.DeadlineExceededError):
         client.wait_ready(timeout=0.05)
 
 
 def test_wait_ready_keeps_its_time_where_a_server_says_nothing():
     with socket.create_server(("127.0.0.1", 0)) as mute, fast(f"http://127.0.0.1:{mute.getsockname()[1]}") as client:
         began = time.monotonic()
-        with pytest.raises(densereward.DeadlineExceeded):
+        with pytest.raises(densereward.DeadlineExceededError):
             client.wait_ready(timeout=0.2)
         assert time.monotonic() - began < 4  # a look without that limit takes 5 s
 
@@ -143,7 +143,7 @@ def test_models_lists_what_a_request_may_name(fake_server):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of newer Pythons, about this very danger
 def test_a_child_after_a_fork_has_its_own_connections(shared_server):
     """A connection that two processes write to would mix their requests up."""
-    given = pictures(4)
+    given = random_images(4)
     want = rewards(given, ["a"] * 4)
     with densereward.Client(shared_server.url, batch_size=1) as client:
         client.score(given, ["a"] * 4)

@@ -4,12 +4,12 @@ import threading
 
 import numpy as np
 import pytest
-from judge import pictures, rewards
+from fake_evaluator import random_images, rewards
 from stub import ok, refusal, response, scripted, tensor
 from test_retry import MSGPACK, fast
 
 import densereward
-from densereward.request import Groups, Options, plan
+from densereward._request import Groups, Options, plan
 
 PROMPTS = [f"prompt {i % 3}" for i in range(10)]
 
@@ -59,7 +59,7 @@ ASKED = {
 @pytest.mark.parametrize("asked", ASKED)
 @pytest.mark.parametrize("kind", ["one array", "a list"])
 def test_a_batch_in_pieces_has_the_answer_of_a_batch_in_one(asked, kind, shared_server):
-    given = pictures(10)
+    given = random_images(10)
     given = given if kind == "one array" else list(given)
     with fast(shared_server.url, batch_size=3) as small, fast(shared_server.url, batch_size=100) as large:
         pieces = small.score(given, PROMPTS, **ASKED[asked])
@@ -102,7 +102,7 @@ def test_latents_are_split_along_their_first_dimension(stub):
 
 
 def test_a_piece_whose_samples_all_failed_leaves_the_maps_of_the_others(client, shared_server):
-    given = [*pictures(2), b"bad", b"bad"]
+    given = [*random_images(2), b"bad", b"bad"]
     with fast(shared_server.url, batch_size=2) as pieces:
         for order in (given, given[::-1]):
             result = pieces.score(order, ["a"] * 4)
@@ -113,9 +113,9 @@ def test_a_piece_whose_samples_all_failed_leaves_the_maps_of_the_others(client, 
 
 
 def test_pieces_with_maps_of_different_sizes_are_refused_as_one_request_would_be(shared_server):
-    given = [pictures(1)[0], pictures(1, height=64)[0]]
+    given = [random_images(1)[0], random_images(1, height=64)[0]]
     with fast(shared_server.url, batch_size=1) as client:
-        with pytest.raises(densereward.GridMismatch):
+        with pytest.raises(densereward.GridMismatchError):
             client.score(given, ["a", "b"])
 
 
@@ -138,21 +138,21 @@ def test_the_first_refusal_ends_the_other_requests(stub):
     server = stub(script)
     try:
         with fast(server.url, batch_size=1, concurrency=2) as client:
-            with pytest.raises(densereward.UnknownEvaluator):
-                client.score(pictures(2), ["held", "refused"])
+            with pytest.raises(densereward.UnknownEvaluatorError):
+                client.score(random_images(2), ["held", "refused"])
             server.script = together
-            assert client.score(pictures(2), ["a", "b"]).ok.all()
+            assert client.score(random_images(2), ["a", "b"]).ok.all()
             assert not done.is_set()
     finally:
         done.set()
 
 
 def test_pixels_are_not_copied_on_their_way_out():
-    from densereward import request
-    from densereward.message import Message
-    from densereward.samples import from_images
+    from densereward import _request as request
+    from densereward._message import Message
+    from densereward._samples import from_images
 
-    given = pictures(4)
+    given = random_images(4)
     message = Message(request.body(from_images(given), ["a"] * 4, Options(), range(4)))
     large = [run for run in message.runs if len(run) > 2000]
     assert len(large) == 1 and np.shares_memory(np.frombuffer(large[0], np.uint8), given)
@@ -160,8 +160,8 @@ def test_pixels_are_not_copied_on_their_way_out():
 
 def test_a_broken_piece_is_named(stub):
     server = stub(scripted((200, MSGPACK, b"\xc1")))
-    with fast(server.url, batch_size=4) as client, pytest.raises(densereward.InvalidResponse):
-        client.score(pictures(10), PROMPTS)
+    with fast(server.url, batch_size=4) as client, pytest.raises(densereward.InvalidResponseError):
+        client.score(random_images(10), PROMPTS)
 
 
 MAPS = tensor(np.zeros((1, 2, 2), np.float32))
@@ -181,5 +181,5 @@ def test_a_piece_that_lacks_what_the_others_have_is_no_answer(field, without, st
         fields = {} if request[1]["prompts"] == [without] else {field: PARTIAL[field]}
         return 200, MSGPACK, response(1, **fields)
 
-    with fast(stub(script).url, batch_size=1) as client, pytest.raises(densereward.InvalidResponse, match=field):
-        client.score(pictures(2), ["first", "second"])
+    with fast(stub(script).url, batch_size=1) as client, pytest.raises(densereward.InvalidResponseError, match=field):
+        client.score(random_images(2), ["first", "second"])

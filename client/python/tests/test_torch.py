@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT
-from judge import rewards
+from fake_evaluator import rewards
 
 import densereward
-from densereward.samples import from_images, from_latents
+from densereward._samples import from_images, from_latents
 
 PROMPTS = ["a cat", "a dog", "a fish"]
 
@@ -86,7 +86,7 @@ def test_levels_are_made_on_the_device_of_the_tensor(torch):
     levels = densereward.to_uint8(floats)
     assert levels.dtype is torch.uint8 and levels.tolist() == [0, 2, 255, 0]
     assert densereward.to_uint8(levels) is levels
-    with pytest.raises(densereward.NotFinite):
+    with pytest.raises(densereward.NotFiniteError):
         densereward.to_uint8(torch.from_numpy(np.array([np.inf], np.float32)))
 
 

@@ -8,12 +8,12 @@ import urllib3
 from conftest import ROOT
 
 import densereward
-from densereward import request
-from densereward.message import Message
-from densereward.request import Groups, Options
-from densereward.response import decode, unpack
-from densereward.samples import Pictures, Stack
-from densereward.tensor import Tensor
+from densereward import _request as request
+from densereward._message import Message
+from densereward._request import Groups, Options
+from densereward._response import decode, unpack
+from densereward._samples import ImageList, Stack
+from densereward._tensor import Tensor
 
 VECTORS = json.loads((ROOT / "reward/testdata/vectors.json").read_text())["vectors"]
 
@@ -61,7 +61,7 @@ def asked(fields):
     given = fields.get("images", fields.get("latents"))
     if isinstance(given, Tensor):
         return Stack(given), fields["prompts"], options
-    return Pictures([i if isinstance(i, bytes) else as_array(i) for i in given]), fields["prompts"], options
+    return ImageList([i if isinstance(i, bytes) else as_array(i) for i in given]), fields["prompts"], options
 
 
 def as_array(t):

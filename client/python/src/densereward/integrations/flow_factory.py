@@ -24,10 +24,10 @@ from typing import Any, ClassVar, Dict, List, Optional, Tuple
 import torch
 from flow_factory.rewards.abc import PointwiseRewardModel, RewardModelOutput
 
-from ..client import Client
-from ..errors import NotFinite
-from ..pixels import to_uint8
-from ..response import Result
+from .._client import Client
+from .._errors import NotFiniteError
+from .._pixels import to_uint8
+from .._response import Result
 
 log = logging.getLogger("densereward")
 
@@ -75,7 +75,7 @@ class DenseRewardModel(PointwiseRewardModel):  # type: ignore[misc]
         condition_videos: Optional[List[Any]] = None,
         **kwargs: Any,
     ) -> Any:
-        """Rewards of N images, float32 (N). Raises `densereward.SampleErrors` where
+        """Rewards of N images, float32 (N). Raises `densereward.SamplesFailedError` where
         an image could not be scored: a pointwise reward has no other way to say so."""
         if image is None:
             raise ValueError("DenseRewardModel scores images; the batch has none")
@@ -103,5 +103,5 @@ def _levels(image: Any) -> Any:
     that have no levels, as they are."""
     try:
         return to_uint8(image) if isinstance(image, torch.Tensor) else image
-    except NotFinite:
+    except NotFiniteError:
         return image

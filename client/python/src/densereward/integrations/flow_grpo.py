@@ -27,11 +27,11 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..client import Client
-from ..errors import NotFinite
-from ..pixels import to_uint8
-from ..response import Result
-from ..tensor import is_torch, to_torch
+from .._client import Client
+from .._errors import NotFiniteError
+from .._pixels import to_uint8
+from .._response import Result
+from .._tensor import is_torch, to_torch
 
 log = logging.getLogger("densereward")
 
@@ -64,7 +64,7 @@ def image_doctor_hp(
     a numpy float32 array (N), ``maps`` a list of N float32 maps of 64x64, as torch
     tensors where the process uses torch, in [0,1], 1 for flawed.
 
-    An image that cannot be scored raises `densereward.SampleErrors`, unless
+    An image that cannot be scored raises `densereward.SamplesFailedError`, unless
     ``failed`` is given: then it gets that score and a map of zeros, and a line in
     the log. ``options`` go to `densereward.Client`; it is made by the first call,
     in the process that calls.
@@ -142,7 +142,7 @@ def _levels(images: Any) -> Any:
         return images
     try:
         return to_uint8(images)
-    except NotFinite:
+    except NotFiniteError:
         return images
 
 

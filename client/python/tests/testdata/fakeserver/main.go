@@ -43,13 +43,13 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		var judged atomic.Int64
+		var evaluated atomic.Int64
 		fake.Before = func(ctx context.Context, samples []reward.Sample) error {
-			if judged.Load() >= *hang {
+			if evaluated.Load() >= *hang {
 				<-ctx.Done()
 				return ctx.Err()
 			}
-			judged.Add(int64(len(samples)))
+			evaluated.Add(int64(len(samples)))
 			return record(file, samples)
 		}
 	}

@@ -1,4 +1,4 @@
-// Goclient sends raw pictures through the Go client for a while and prints how
+// Goclient sends raw images through the Go client for a while and prints how
 // many were scored in a second. The throughput of the Python client is compared
 // with it.
 package main
@@ -19,9 +19,9 @@ import (
 
 func main() {
 	address := flag.String("server", "", "address of the server")
-	pictures := flag.Int("pictures", 16, "pictures in a request")
+	images := flag.Int("images", 16, "images in a request")
 	requests := flag.Int("requests", 4, "requests at a time")
-	side := flag.Int("side", 512, "width and height of a picture")
+	side := flag.Int("side", 512, "width and height of an image")
 	duration := flag.Duration("for", 3*time.Second, "how long to send")
 	flag.Parse()
 	c, err := client.New(*address)
@@ -29,7 +29,7 @@ func main() {
 		log.Fatal(err)
 	}
 	q := &reward.Request{}
-	for i := range *pictures {
+	for i := range *images {
 		image := rewardtest.Picture(uint64(i), *side, *side)
 		q.Prompts = append(q.Prompts, "a cat")
 		q.Images = append(q.Images, reward.Picture{Tensor: reward.Uint8Tensor(image.Pix, *side, *side, 3)})
@@ -37,7 +37,7 @@ func main() {
 	fmt.Printf("%.1f\n", measure(c, q, *requests, *duration))
 }
 
-// measure is the pictures scored in a second.
+// measure is the images scored in a second.
 func measure(c *client.Client, q *reward.Request, requests int, duration time.Duration) float64 {
 	var scored atomic.Int64
 	var senders sync.WaitGroup

@@ -1,4 +1,4 @@
-"""What the fake evaluator says of a picture and a prompt, computed here again.
+"""What the fake evaluator says of an image and a prompt, computed here again.
 
 The fake's answers follow from the pixels and the prompt alone (reward/rewardtest),
 so that a test can tell whose result it was given.
@@ -19,16 +19,16 @@ def fnv1a(data):
     return h
 
 
-def identity(picture):
-    """The number that a picture (h,w,3) uint8 gives."""
-    height, width, _ = picture.shape
-    pix = np.ascontiguousarray(picture).tobytes()
+def identity(image):
+    """The number that an image (h,w,3) uint8 gives."""
+    height, width, _ = image.shape
+    pix = np.ascontiguousarray(image).tobytes()
     return fnv1a(struct.pack("<QQ", width, height) + pix[:256] + pix[256::1021])
 
 
-class Judgement:
-    def __init__(self, picture, prompt, side=64):
-        self.seed = identity(picture) ^ fnv1a(prompt.encode())
+class Evaluation:
+    def __init__(self, image, prompt, side=64):
+        self.seed = identity(image) ^ fnv1a(prompt.encode())
         self.scores = {name: self._unit(i) for i, name in enumerate(SCORES)}
         self.reward = 0.8 * self._unit(0) + 0.1 * self._unit(1) + 0.1 * self._unit(2)
         self.misalignment = self._ramp(side, 10, 11)
@@ -46,10 +46,10 @@ class Judgement:
         return np.tile(row, (side, 1))
 
 
-def pictures(n, height=48, width=64, seed=0):
-    """n different pictures, (n,height,width,3) uint8."""
+def random_images(n, height=48, width=64, seed=0):
+    """n different images, (n,height,width,3) uint8."""
     return np.random.default_rng(seed).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
 
 
 def rewards(images, prompts):
-    return np.array([Judgement(i, p).reward for i, p in zip(images, prompts)])
+    return np.array([Evaluation(i, p).reward for i, p in zip(images, prompts)])

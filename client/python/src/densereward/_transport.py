@@ -11,9 +11,9 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ClosedPoolError, HTTPError
 
-from .call import Call
-from .errors import Canceled, ConnectionFailed, InvalidResponse, UntrustedServer
-from .message import Message, Run
+from ._call import Call
+from ._errors import CanceledError, ConnectionFailedError, InvalidResponseError, UntrustedServerError
+from ._message import Message, Run
 
 #: Seconds for a connection to come about; a server behind a network that drops
 #: packets is passed over after it.
@@ -120,8 +120,8 @@ class Transport:
             self._pool.ConnectionCls = _Plain
 
     def post(self, path: str, message: Message, headers: Mapping[str, str], call: Call) -> Answer:
-        """Sends a message. Raises `ConnectionFailed` or `UntrustedServer` where no
-        answer came, `Canceled` after `close`, and as ``call.left`` does when the
+        """Sends a message. Raises `ConnectionFailedError` or `UntrustedServerError` where no
+        answer came, `CanceledError` after `close`, and as ``call.left`` does when the
         call is over."""
         sized = {**headers, "Content-Length": str(message.size)}
         return self._exchange("POST", path, message, sized, call, GRACE_SECONDS)
@@ -153,14 +153,14 @@ class Transport:
             )
             return self._read(response)
         except ClosedPoolError as e:
-            raise Canceled("the client is closed") from e
+            raise CanceledError("the client is closed") from e
         except (HTTPError, http.client.HTTPException, OSError) as e:
             call.left()  # a call that is over is why
             cause = _cause(e)
             # urllib3 1.26 has a class of its own for a certificate of another host.
             if isinstance(cause, ssl.SSLCertVerificationError) or type(cause).__name__ == "CertificateError":
-                raise UntrustedServer(f"{self.address}: {cause}") from e
-            raise ConnectionFailed(f"{self.address}: {str(cause) or type(cause).__name__}") from e
+                raise UntrustedServerError(f"{self.address}: {cause}") from e
+            raise ConnectionFailedError(f"{self.address}: {str(cause) or type(cause).__name__}") from e
         finally:
             flight.land()
 
@@ -169,7 +169,7 @@ class Transport:
         try:
             body = response.read(self._max_response + 1)
             if len(body) > self._max_response:
-                raise InvalidResponse(f"{self.address}: the answer exceeds {self._max_response} bytes")
+                raise InvalidResponseError(f"{self.address}: the answer exceeds {self._max_response} bytes")
             if response.length_remaining:
                 # A server that died while it answered; urllib3 1.26 would not say.
                 raise http.client.IncompleteRead(body, response.length_remaining)

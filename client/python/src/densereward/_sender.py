@@ -9,12 +9,12 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Callable, Dict, Mapping, Optional
 
-from .call import Call
-from .errors import ConnectionFailed, DeadlineExceeded, DenseRewardError, InvalidResponse, NotReady, ServerError, server_error
-from .message import Message
-from .response import Result, decode, unpack
-from .servers import Server, Servers
-from .transport import Answer
+from ._call import Call
+from ._errors import ConnectionFailedError, DeadlineExceededError, DenseRewardError, InvalidResponseError, NotReadyError, ServerError, server_error
+from ._message import Message
+from ._response import Result, decode, unpack
+from ._servers import Server, Servers
+from ._transport import Answer
 
 MEDIA_TYPE = "application/msgpack"
 
@@ -36,7 +36,7 @@ class Sender:
 
     def send(self, call: Call, body: Dict[str, Any]) -> Result:
         """The answer to a request. Raises the `ServerError` of an answer that says
-        no, `ConnectionFailed` when the tries are used up without one, and as
+        no, `ConnectionFailedError` when the tries are used up without one, and as
         ``call.left`` does."""
         message = Message(body)
         request_id = uuid.uuid4().hex  # of all tries, so that logs show them as one
@@ -58,7 +58,7 @@ class Sender:
         try:
             models: Dict[str, Any] = json.loads(answer.body)
         except ValueError as e:
-            raise InvalidResponse(f"/v1/models: {e}") from e
+            raise InvalidResponseError(f"/v1/models: {e}") from e
         return models
 
     def _exchange(self, call: Call, once: Callable[[Server], Answer], step: Optional[str] = None) -> Answer:
@@ -73,7 +73,7 @@ class Sender:
                 try:
                     server.check_ready(call)
                     answer = once(server)
-                except (ConnectionFailed, NotReady) as e:
+                except (ConnectionFailedError, NotReadyError) as e:
                     failure = e
                 else:
                     if answer.status not in RETRYABLE:
@@ -85,10 +85,10 @@ class Sender:
                 self._servers.failed(server, began, failure, retry_after)
                 if made == self._tries:
                     raise failure
-        except DeadlineExceeded as e:
+        except DeadlineExceededError as e:
             if failure is None:
                 raise
-            raise DeadlineExceeded(f"{e.message}; the last try met: {failure}") from failure
+            raise DeadlineExceededError(f"{e.message}; the last try met: {failure}") from failure
         raise AssertionError("unreachable")
 
 
@@ -110,7 +110,7 @@ def _refusal(answer: Answer) -> ServerError:
         code, message = fields["code"], fields["message"]
         if isinstance(code, str) and isinstance(message, str):
             return server_error(code, message, answer.status, request_id)
-    except (ValueError, KeyError, TypeError, InvalidResponse):
+    except (ValueError, KeyError, TypeError, InvalidResponseError):
         pass
     text = answer.body[:200].decode("utf-8", "replace")
     code = f"http_{answer.status}"

@@ -6,8 +6,8 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from .errors import GridMismatch, InvalidResponse, ModelMismatch
-from .response import SCORES, Dense, Heatmaps, Result
+from ._errors import GridMismatchError, InvalidResponseError, ModelMismatchError
+from ._response import SCORES, Dense, Heatmaps, Result
 
 #: What an answer has or lacks as a whole.
 OPTIONAL = ("dense", "advantages", "heatmaps", "texts", "boxes", "images", "cached")
@@ -18,18 +18,18 @@ Part = Tuple[Sequence[int], Result]
 
 def merge(parts: Sequence[Part]) -> Result:
     """One result of those of several requests, each with the places of its
-    samples. Raises `ModelMismatch` if servers judged with different checkpoints,
-    `GridMismatch` if their maps differ in size and `InvalidResponse` if some lack
+    samples. Raises `ModelMismatchError` if servers scored with different checkpoints,
+    `GridMismatchError` if their maps differ in size and `InvalidResponseError` if some lack
     what others have."""
     if len(parts) == 1:
         return parts[0][1]
     first = parts[0][1]
     others = {(p.evaluator, p.model) for _, p in parts}
     if len(others) > 1:
-        raise ModelMismatch("servers of one client hold different models: " + ", ".join(f"{e} {m}" for e, m in sorted(others)))
+        raise ModelMismatchError("servers of one client hold different models: " + ", ".join(f"{e} {m}" for e, m in sorted(others)))
     for name in OPTIONAL:
         if len({getattr(p, name) is None for _, p in parts}) > 1:
-            raise InvalidResponse(f"{name}: some requests of one batch were answered with it and some without")
+            raise InvalidResponseError(f"{name}: some requests of one batch were answered with it and some without")
     n = sum(len(places) for places, _ in parts)
     timing = {stage: max(p.timing_ms.get(stage, 0.0) for _, p in parts) for stage in first.timing_ms}
     merged = Result(
@@ -68,7 +68,7 @@ def _join_arrays(parts: Sequence[Part], n: int, field: Callable[[Any], Any], nam
         return None
     shapes = {a.shape[1:] for _, a, p in arrays if p.ok.any()} or {arrays[0][1].shape[1:]}
     if len(shapes) > 1:
-        raise GridMismatch(f"{name}: images of different sizes need an explicit grid, got maps of {sorted(shapes)}")
+        raise GridMismatchError(f"{name}: images of different sizes need an explicit grid, got maps of {sorted(shapes)}")
     joined = np.full((n, *shapes.pop()), np.nan, dtype=arrays[0][1].dtype)
     for places, array, _ in arrays:
         if array.shape[1:] == joined.shape[1:]:

@@ -1,4 +1,4 @@
-"""A server of one's own, for a machine that trains and judges by itself."""
+"""A server of one's own, for a machine that trains and scores by itself."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import subprocess
 import time
 from typing import Mapping, Optional, Sequence, Union
 
-from .client import Client
-from .errors import ConnectionFailed, DeadlineExceeded
+from ._client import Client
+from ._errors import ConnectionFailedError, DeadlineExceededError
 
 #: Seconds that a server gets to finish its requests when it is stopped.
 STOP_SECONDS = 15.0
@@ -26,8 +26,8 @@ class LocalServer:
     ``flags`` go to ``serve``. ``program`` is the binary, or the words of a command
     such as ``["go", "run", "./cmd/densereward"]``; ``env`` adds to the environment
     and ``cwd`` is where it runs. Its log goes where this process's does. Returns
-    once the model is loaded; raises `ConnectionFailed` if the server ends before
-    that, `DeadlineExceeded` if it is not ready in ``timeout`` seconds.
+    once the model is loaded; raises `ConnectionFailedError` if the server ends before
+    that, `DeadlineExceededError` if it is not ready in ``timeout`` seconds.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class LocalServer:
         with Client(self.url) as client:
             while time.monotonic() < until:
                 if self._process.poll() is not None:
-                    raise ConnectionFailed(f"the server ended with exit code {self._process.returncode}")
+                    raise ConnectionFailedError(f"the server ended with exit code {self._process.returncode}")
                 try:
                     return client.wait_ready(timeout=min(1.0, timeout))
-                except DeadlineExceeded:
+                except DeadlineExceededError:
                     continue
-        raise DeadlineExceeded(f"the server was not ready within {timeout} s")
+        raise DeadlineExceededError(f"the server was not ready within {timeout} s")
 
     def stop(self) -> None:
         """Stops the server, which answers what it has begun first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
-from .samples import Samples
+from ._samples import Samples
 
 #: A preset by name, or (height, width) in cells.
 Grid = Union[str, Tuple[int, int]]

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from .errors import NotFinite
-from .tensor import is_torch
+from ._errors import NotFiniteError
+from ._tensor import is_torch
 
 
 def to_uint8(images: Any) -> Any:
-    """Pictures of floats in [0,1] as uint8 of the same shape, layout and device.
+    """Images of floats in [0,1] as uint8 of the same shape, layout and device.
 
     Levels are ``(x*255).round()``, halves to even, clamped to [0,255], the product
     in the given type (float64 counts as float32): exactly what the server makes of
     such floats, in a quarter of float32's bytes. On a GPU it costs next to
-    nothing. uint8 comes back as it is. Raises `NotFinite` where a value is NaN or
+    nothing. uint8 comes back as it is. Raises `NotFiniteError` where a value is NaN or
     infinite, which has no level.
     """
     if is_torch(images):
@@ -28,7 +28,7 @@ def to_uint8(images: Any) -> Any:
         if images.dtype == torch.float64:
             images = images.float()
         if not bool(torch.isfinite(images).all()):
-            raise NotFinite("the images hold NaN or infinity")
+            raise NotFiniteError("the images hold NaN or infinity")
         # Old versions of torch cannot round 16-bit floats on a CPU; the product
         # is of the given type all the same.
         return (images * 255).float().round().clamp(0, 255).to(torch.uint8)
@@ -38,7 +38,7 @@ def to_uint8(images: Any) -> Any:
     if array.dtype == np.float64:
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
-        raise NotFinite("the images hold NaN or infinity")
+        raise NotFiniteError("the images hold NaN or infinity")
     # The 16-bit product may overflow to infinity, which the clamp takes care of.
     with np.errstate(over="ignore"):
         levels = np.rint(array * array.dtype.type(255))

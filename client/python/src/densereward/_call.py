@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Optional, Set
 
-from .errors import Canceled, DeadlineExceeded
+from ._errors import CanceledError, DeadlineExceededError
 
 
 class Call:
@@ -30,15 +30,15 @@ class Call:
         return part
 
     def left(self) -> Optional[float]:
-        """Seconds until the deadline, None without one. Raises `Canceled` or
-        `DeadlineExceeded` when the call is over."""
+        """Seconds until the deadline, None without one. Raises `CanceledError` or
+        `DeadlineExceededError` when the call is over."""
         if self._cancelled.is_set():
-            raise Canceled("the call was given up")
+            raise CanceledError("the call was given up")
         if self._deadline is None:
             return None
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise DeadlineExceeded("the time for the call ran out")
+            raise DeadlineExceededError("the time for the call ran out")
         return left
 
     def sleep(self, seconds: float) -> None:

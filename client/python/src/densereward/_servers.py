@@ -8,9 +8,9 @@ import threading
 import time
 from typing import Callable, List, Optional, Sequence, Tuple, Union
 
-from .call import Call
-from .errors import ConnectionFailed, DeadlineExceeded, DenseRewardError, NotReady, ServerError
-from .transport import Transport
+from ._call import Call
+from ._errors import ConnectionFailedError, DeadlineExceededError, DenseRewardError, NotReadyError, ServerError
+from ._transport import Transport
 
 log = logging.getLogger("densereward")
 
@@ -65,7 +65,7 @@ class Server:
 
     def check_ready(self, call: Call) -> None:
         """Asks a server that failed before whether it is ready, which costs less
-        than sending it the pictures. Raises `NotReady` or `ConnectionFailed` where
+        than sending it the images. Raises `NotReadyError` or `ConnectionFailedError` where
         it is not, and as ``call.left`` does."""
         if not self.suspect:
             return
@@ -85,10 +85,10 @@ class Server:
     def _probe(self, call: Call) -> None:
         try:
             answer = self.transport.get("/readyz", call)
-        except DeadlineExceeded as e:
-            raise ConnectionFailed(f"{self.address} does not say whether it is ready") from e
+        except DeadlineExceededError as e:
+            raise ConnectionFailedError(f"{self.address} does not say whether it is ready") from e
         if answer.status != 200:
-            raise NotReady(f"{self.address} is not ready")
+            raise NotReadyError(f"{self.address} is not ready")
 
 
 class Servers:

@@ -9,15 +9,15 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InvalidResponse, SampleErrors, ServerError, server_error
-from .tensor import ELEMENT_BYTES, to_torch
+from ._errors import InvalidResponseError, SamplesFailedError, ServerError, server_error
+from ._tensor import ELEMENT_BYTES, to_torch
 
 SCORES = ("semantic_alignment", "aesthetics", "plausibility", "overall")
 
 
 class Box(NamedTuple):
     """A region that the evaluator looked at: (x0,y0,x1,y1) in thousandths of the
-    picture's width and height."""
+    image's width and height."""
 
     box: Tuple[float, float, float, float]
     label: str  # "artifact", "misalignment" or "" where unstated
@@ -74,10 +74,10 @@ class Result:
         return np.array([e is None for e in self.errors], dtype=bool)
 
     def raise_for_errors(self) -> "Result":
-        """The result itself, or `SampleErrors` if a sample failed."""
+        """The result itself, or `SamplesFailedError` if a sample failed."""
         failed = {i: e for i, e in enumerate(self.errors) if e is not None}
         if failed:
-            raise SampleErrors(failed, len(self))
+            raise SamplesFailedError(failed, len(self))
         return self
 
     def torch(self) -> "Result":
@@ -95,26 +95,26 @@ class Result:
 
 def decode(body: bytes) -> Result:
     """A response of protocol version 1. Keys that this version does not know are
-    passed over. Raises `InvalidResponse` for anything else."""
+    passed over. Raises `InvalidResponseError` for anything else."""
     fields = unpack(body)
     try:
         return _result(fields)
-    except InvalidResponse:
+    except InvalidResponseError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise InvalidResponse(f"the answer is not a response of protocol version 1: {e!r}") from e
+        raise InvalidResponseError(f"the answer is not a response of protocol version 1: {e!r}") from e
 
 
 def unpack(body: bytes) -> Dict[str, Any]:
     """A msgpack map, its tensors as numpy arrays. Nothing in it is executed."""
     try:
         value = msgpack.unpackb(body, raw=False, object_hook=_array, strict_map_key=True)
-    except InvalidResponse:
+    except InvalidResponseError:
         raise
     except Exception as e:  # msgpack raises a different class for each way to be broken
-        raise InvalidResponse(f"the answer is not msgpack: {e!r}") from e
+        raise InvalidResponseError(f"the answer is not msgpack: {e!r}") from e
     if not isinstance(value, dict):
-        raise InvalidResponse(f"the answer is {type(value).__name__}, not a map")
+        raise InvalidResponseError(f"the answer is {type(value).__name__}, not a map")
     return value
 
 
@@ -128,14 +128,14 @@ def _array(fields: Dict[Any, Any]) -> Any:
     size = ELEMENT_BYTES.get(name) if isinstance(name, str) else None
     plain = fields[b"nd"] is True and not fields.get(b"kind")
     if not plain or size is None or name == "bfloat16" or not isinstance(shape, list) or not isinstance(data, bytes):
-        raise InvalidResponse(f"a tensor of type {name!r} and shape {shape!r} is not one of the protocol")
+        raise InvalidResponseError(f"a tensor of type {name!r} and shape {shape!r} is not one of the protocol")
     count = 1
     for d in shape:
         if not isinstance(d, int) or d < 0:
-            raise InvalidResponse(f"a tensor of shape {shape!r} is not possible")
+            raise InvalidResponseError(f"a tensor of shape {shape!r} is not possible")
         count *= d
     if count * size != len(data):
-        raise InvalidResponse(f"a tensor of {name} {shape!r} takes {count * size} bytes, its data has {len(data)}")
+        raise InvalidResponseError(f"a tensor of {name} {shape!r} takes {count * size} bytes, its data has {len(data)}")
     return np.frombuffer(data, dtype=np.dtype(name)).reshape(shape).copy()
 
 
@@ -155,7 +155,7 @@ def _result(fields: Dict[str, Any]) -> Result:
         cached=_listed(fields, "cached", n),
     )
     if len(result.missing) != n or len(result.errors) != n:
-        raise InvalidResponse("the answer lacks missing or errors")
+        raise InvalidResponseError("the answer lacks missing or errors")
     boxes = _listed(fields, "boxes", n)
     if boxes is not None:
         result.boxes = [[_box(b) for b in sample] for sample in boxes]
@@ -181,13 +181,13 @@ def _box(fields: Dict[str, Any]) -> Box:
 
 def _numbers(value: Any, n: Optional[int], field: str) -> NDArray[Any]:
     if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind != "f" or n not in (None, len(value)):
-        raise InvalidResponse(f"{field}: want a tensor of {'N' if n is None else n} floats")
+        raise InvalidResponseError(f"{field}: want a tensor of {'N' if n is None else n} floats")
     return value
 
 
 def _map(value: Any, n: int, field: str) -> NDArray[Any]:
     if not isinstance(value, np.ndarray) or value.ndim != 3 or value.dtype != np.float32 or len(value) != n:
-        raise InvalidResponse(f"{field}: want a float32 tensor ({n},h,w)")
+        raise InvalidResponseError(f"{field}: want a float32 tensor ({n},h,w)")
     return value
 
 
@@ -196,7 +196,7 @@ def _listed(fields: Dict[str, Any], field: str, n: int) -> Optional[List[Any]]:
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != n:
-        raise InvalidResponse(f"{field}: want an array of {n}")
+        raise InvalidResponseError(f"{field}: want an array of {n}")
     return value
 
 

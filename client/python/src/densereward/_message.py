@@ -1,4 +1,4 @@
-"""Requests as msgpack, without copying the pictures in them."""
+"""Requests as msgpack, without copying the images in them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Iterator, List, Union
 
 import msgpack
 
-from .tensor import Tensor
+from ._tensor import Tensor
 
 #: Bytes from which data is borrowed from the caller rather than copied.
 BORROW_BYTES = 2048
@@ -16,7 +16,7 @@ Run = Union[bytes, memoryview]
 
 
 class Message:
-    """An encoded request. Its runs, in order, are its bytes; pictures among them
+    """An encoded request. Its runs, in order, are its bytes; images among them
     are the caller's own memory."""
 
     def __init__(self, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The client: pictures and prompts in, scores and dense rewards out."""
+"""The client: images and prompts in, scores and dense rewards out."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import weakref
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
-from . import request
-from .call import Call
-from .errors import Canceled
-from .merge import Part, merge
-from .request import Grid, Groups, Options
-from .response import Result
-from .samples import Samples, from_images, from_latents
-from .sender import Sender
-from .servers import PROBE_SECONDS, Backoff, Server, Servers, addresses
-from .transport import Transport
+from . import _request as request
+from ._call import Call
+from ._errors import CanceledError
+from ._merge import Part, merge
+from ._request import Grid, Groups, Options
+from ._response import Result
+from ._samples import Samples, from_images, from_latents
+from ._sender import Sender
+from ._servers import PROBE_SECONDS, Backoff, Server, Servers, addresses
+from ._transport import Transport
 
 
 class Client:
@@ -85,9 +85,9 @@ class Client:
         self._pid = os.getpid()
 
     def _check_open(self) -> None:
-        """Raises `Canceled` for a closed client; opens one that came by a fork."""
+        """Raises `CanceledError` for a closed client; opens one that came by a fork."""
         if not self._close.alive:
-            raise Canceled("the client is closed")
+            raise CanceledError("the client is closed")
         if self._pid != os.getpid():
             with self._lock:
                 if self._pid != os.getpid():
@@ -131,7 +131,7 @@ class Client:
 
         A failed sample has its reason in the result's ``errors``. Raises a
         `ServerError` of the code's class where the whole request failed,
-        `ConnectionFailed`, `UntrustedServer`, `DeadlineExceeded` or `Canceled` where no
+        `ConnectionFailedError`, `UntrustedServerError`, `DeadlineExceededError` or `CanceledError` where no
         answer came, and TypeError or ValueError for arguments that cannot be sent.
         """
         options = Options(vae, mode, grid, groups, advantage, weights, returns, evaluator)
@@ -186,7 +186,7 @@ class Client:
 
     def wait_ready(self, timeout: Optional[float] = None) -> None:
         """Waits until a server is ready; a model takes a while to load. Raises
-        `DeadlineExceeded` after ``timeout`` seconds, the client's own by default."""
+        `DeadlineExceededError` after ``timeout`` seconds, the client's own by default."""
         self._wait_ready(self._call(timeout))
 
     def _wait_ready(self, call: Call) -> None:
@@ -210,7 +210,7 @@ class Client:
 
     def close(self) -> None:
         """Closes idle connections and ends the threads; further calls raise
-        `Canceled`. A client that nothing refers to any more is closed by itself."""
+        `CanceledError`. A client that nothing refers to any more is closed by itself."""
         self._close()
 
     def __enter__(self) -> "Client":

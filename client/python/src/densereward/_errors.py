@@ -1,6 +1,6 @@
 """What can go wrong, one class for each error code of the protocol.
 
-``except densereward.Overloaded`` and ``except densereward.ServerError`` both
+``except densereward.OverloadedError`` and ``except densereward.ServerError`` both
 work: every class that stands for a code derives from `ServerError`, and all
 errors of this package derive from `DenseRewardError`. Codes are append-only: one
 that this version does not know becomes a plain `ServerError` that keeps its text.
@@ -16,25 +16,25 @@ class DenseRewardError(Exception):
     """Any failure that this package reports."""
 
 
-class ConnectionFailed(DenseRewardError):
+class ConnectionFailedError(DenseRewardError):
     """No server could be reached, or the connection broke before the answer."""
 
 
-class UntrustedServer(DenseRewardError):
+class UntrustedServerError(DenseRewardError):
     """The server's certificate is not one to be trusted; another try would not
     better that."""
 
 
-class InvalidResponse(DenseRewardError):
+class InvalidResponseError(DenseRewardError):
     """The answer is not one of protocol version 1."""
 
 
-class ModelMismatch(DenseRewardError):
+class ModelMismatchError(DenseRewardError):
     """Servers of one client hold different checkpoints, so that the rewards of
     one batch would not be comparable."""
 
 
-class SampleErrors(DenseRewardError):
+class SamplesFailedError(DenseRewardError):
     """Samples of a batch that failed; ``errors`` maps their places to the
     reasons."""
 
@@ -72,184 +72,184 @@ class ServerError(DenseRewardError):
         super().__init__(f"{self.code}: {message}")
 
 
-class MalformedBody(ServerError):
+class MalformedBodyError(ServerError):
     """The body is not msgpack, is cut short, or claims more than it holds."""
 
     code, status = "malformed_body", 400
 
 
-class UnknownField(ServerError):
+class UnknownFieldError(ServerError):
     """A map holds a key that the server's protocol does not define."""
 
     code, status = "unknown_field", 400
 
 
-class MissingField(ServerError):
+class MissingFieldError(ServerError):
     """A field that the request needs is absent."""
 
     code, status = "missing_field", 400
 
 
-class InvalidValue(ServerError):
+class InvalidValueError(ServerError):
     """A field has the wrong type, shape, range or name."""
 
     code, status = "invalid_value", 400
 
 
-class UnsupportedDType(ServerError):
+class UnsupportedDTypeError(ServerError):
     """A tensor's type is not one that its field takes."""
 
     code, status = "unsupported_dtype", 400
 
 
-class NotFinite(ServerError):
-    """A number is NaN or infinite; for a picture, of that sample alone."""
+class NotFiniteError(ServerError):
+    """A number is NaN or infinite; for an image, of that sample alone."""
 
     code, status = "not_finite", 400
 
 
-class ImageCountMismatch(ServerError):
+class ImageCountMismatchError(ServerError):
     """Images, latents, groups or members are not as many as the prompts."""
 
     code, status = "image_count_mismatch", 400
 
 
-class TooManyImages(ServerError):
+class TooManyImagesError(ServerError):
     """More samples than the server takes in one request."""
 
     code, status = "too_many_images", 413
 
 
-class BodyTooLarge(ServerError):
+class BodyTooLargeError(ServerError):
     """The body is longer than the server's limit."""
 
     code, status = "body_too_large", 413
 
 
-class ImageCorrupt(ServerError):
+class ImageCorruptError(ServerError):
     """An image file's bytes cannot be decoded."""
 
     code, status = "image_corrupt", 400
 
 
-class ImageUnsupported(ServerError):
+class ImageUnsupportedError(ServerError):
     """An image file is of a format that the server does not read."""
 
     code, status = "image_unsupported", 415
 
 
-class ImageTooLarge(ServerError):
+class ImageTooLargeError(ServerError):
     """An image's declared or decoded size exceeds the limit."""
 
     code, status = "image_too_large", 413
 
 
-class GridMismatch(ServerError):
+class GridMismatchError(ServerError):
     """Images of different sizes share a batch whose grid follows the image size."""
 
     code, status = "grid_mismatch", 400
 
 
-class UnknownEvaluator(ServerError):
+class UnknownEvaluatorError(ServerError):
     """The server has no evaluator of that name."""
 
     code, status = "unknown_evaluator", 404
 
 
-class UnknownVAE(ServerError):
+class UnknownVAEError(ServerError):
     """The server has no latent decoder of that name."""
 
     code, status = "unknown_vae", 404
 
 
-class UnsupportedMode(ServerError):
+class UnsupportedModeError(ServerError):
     """The evaluator does not answer in that mode."""
 
     code, status = "unsupported_mode", 400
 
 
-class UnsupportedMediaType(ServerError):
+class UnsupportedMediaTypeError(ServerError):
     """The request's Content-Type is not that of the protocol."""
 
     code, status = "unsupported_media_type", 415
 
 
-class NotFound(ServerError):
+class NotFoundError(ServerError):
     """No such path; the address may not be that of a DenseReward server."""
 
     code, status = "not_found", 404
 
 
-class MethodNotAllowed(ServerError):
+class MethodNotAllowedError(ServerError):
     """The path does not answer this HTTP method."""
 
     code, status = "method_not_allowed", 405
 
 
-class Unauthorized(ServerError):
+class UnauthorizedError(ServerError):
     """The request carries no valid token."""
 
     code, status = "unauthorized", 401
 
 
-class BodyTimeout(ServerError):
+class BodyTimeoutError(ServerError):
     """The body did not arrive in time."""
 
     code, status = "body_timeout", 408
 
 
-class Overloaded(ServerError):
+class OverloadedError(ServerError):
     """The server's queue is full. The client waits and tries again by itself."""
 
     code, status = "overloaded", 429
 
 
-class NotReady(ServerError):
+class NotReadyError(ServerError):
     """The model is not loaded yet, or the server is shutting down. The client
     waits and tries again by itself."""
 
     code, status = "not_ready", 503
 
 
-class DeadlineExceeded(ServerError):
+class DeadlineExceededError(ServerError):
     """The time ran out before the answer, here or at the server."""
 
     code, status = "deadline_exceeded", 504
 
 
-class Canceled(ServerError):
+class CanceledError(ServerError):
     """The request was given up before its answer."""
 
     code, status = "canceled", 499
 
 
-class EvaluatorFailed(ServerError):
-    """The evaluator could not judge this sample or batch."""
+class EvaluatorFailedError(ServerError):
+    """The evaluator could not score this sample or batch."""
 
     code, status = "evaluator_failed", 500
 
 
-class Internal(ServerError):
+class InternalError(ServerError):
     """A fault of the server; its log has the request id."""
 
     code, status = "internal", 500
 
 
-class GroupIncomplete(ServerError):
+class GroupIncompleteError(ServerError):
     """A group that spans requests was not complete at its deadline; the message
     lists the members that are missing."""
 
     code, status = "group_incomplete", 504
 
 
-class GroupConflict(ServerError):
+class GroupConflictError(ServerError):
     """Requests of one group disagree about its size, method or grid, or a
     member came twice."""
 
     code, status = "group_conflict", 409
 
 
-class TooManyGroups(ServerError):
+class TooManyGroupsError(ServerError):
     """Too many groups wait for members."""
 
     code, status = "too_many_groups", 429

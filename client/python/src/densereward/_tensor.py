@@ -74,7 +74,7 @@ def is_torch(value: object) -> bool:
 def is_array(value: object) -> bool:
     """Whether value is a torch tensor, a numpy array, or converts itself to one.
 
-    PIL pictures convert themselves as well, which loses their colour mode:
+    PIL images convert themselves as well, which loses their colour mode:
     callers look for them first.
     """
     return is_torch(value) or isinstance(value, np.ndarray) or hasattr(value, "__array__")
@@ -84,7 +84,7 @@ def host_array(value: Any) -> Tuple[NDArray[Any], str]:
     """An array-like as a numpy array with the name of its type on the wire.
 
     A tensor on a device is copied to the host. bfloat16 comes as its bits, in
-    int16. float64 becomes float32, which is all that pictures and latents have.
+    int16. float64 becomes float32, which is all that images and latents have.
     """
     if is_torch(value):
         return _torch_array(value)

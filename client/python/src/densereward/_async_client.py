@@ -9,10 +9,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, TypeVar, Union
 
-from .call import Call
-from .client import Client
-from .request import Grid, Groups, Options
-from .response import Result
+from ._call import Call
+from ._client import Client
+from ._request import Grid, Groups, Options
+from ._response import Result
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""What a caller hands in, pictures or latents, as parts of requests."""
+"""What a caller hands in, images or latents, as parts of requests."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any, Dict, List, Sequence, Union
 
 import numpy as np
 
-from .errors import ImageCorrupt, ServerError
-from .tensor import FLOATS, Tensor, host_array, is_array, is_torch, pack
+from ._errors import ImageCorruptError, ServerError
+from ._tensor import FLOATS, Tensor, host_array, is_array, is_torch, pack
 
 IMAGE_TYPES = ("|u1", *FLOATS)
 
-#: One picture: the bytes of a file, or a tensor (h,w,3) or (3,h,w).
-Picture = Union[memoryview, Tensor]
+#: One image: the bytes of a file, or a tensor (h,w,3) or (3,h,w).
+Image = Union[memoryview, Tensor]
 
 
 class Stack:
@@ -34,8 +34,8 @@ class Stack:
         return self._tensor.gather(places)
 
 
-class Pictures:
-    """Pictures one by one, of any sizes.
+class ImageList:
+    """Images one by one, of any sizes.
 
     ``failed`` holds those that could not be read here. In their place an empty
     file travels, so that the neighbours keep theirs.
@@ -43,14 +43,14 @@ class Pictures:
 
     def __init__(self, images: Sequence[Any]) -> None:
         self.failed: Dict[int, ServerError] = {}
-        self._pictures = [self._picture(i, image) for i, image in enumerate(images)]
+        self._images = [self._image(i, image) for i, image in enumerate(images)]
 
-    def _picture(self, place: int, image: Any) -> Picture:
+    def _image(self, place: int, image: Any) -> Image:
         if _is_pil(image):
             try:
                 return pack(np.asarray(image.convert("RGB")), "|u1")
             except OSError as e:  # PIL reads files late: a cut one shows here
-                self.failed[place] = ImageCorrupt(f"image {place}: {e}")
+                self.failed[place] = ImageCorruptError(f"image {place}: {e}")
                 return memoryview(b"")
         if isinstance(image, (bytes, bytearray, memoryview)):
             return memoryview(image).cast("B")
@@ -59,23 +59,23 @@ class Pictures:
         raise TypeError(f"image {place}: want an array, a tensor, a PIL image or a file's bytes, got {type(image).__name__}")
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def sizes(self) -> List[int]:
         """The bytes of each sample."""
-        return [len(p.data) if isinstance(p, Tensor) else len(p) for p in self._pictures]
+        return [len(p.data) if isinstance(p, Tensor) else len(p) for p in self._images]
 
-    def take(self, places: Sequence[int]) -> List[Picture]:
+    def take(self, places: Sequence[int]) -> List[Image]:
         """The named samples as a request holds them."""
-        return [self._pictures[i] for i in places]
+        return [self._images[i] for i in places]
 
 
-Samples = Union[Stack, Pictures]
+Samples = Union[Stack, ImageList]
 
 
 def from_images(images: Any) -> Samples:
     """Images of any accepted kind: an array (N,h,w,3) or (N,3,h,w), or a
-    sequence of pictures."""
+    sequence of images."""
     if _is_pil(images) or isinstance(images, (bytes, bytearray, memoryview, str)):
         raise TypeError("images: want a sequence of images; for one image give [image]")
     if is_array(images):
@@ -83,7 +83,7 @@ def from_images(images: Any) -> Samples:
     images = list(images)
     if _share_a_device(images):
         return Stack(_image_tensor(_stack(images), 4, "images"))
-    return Pictures(images)
+    return ImageList(images)
 
 
 def from_latents(latents: Any) -> Stack:
