@@ -33,6 +33,13 @@ func (g *Graph) RotaryEmbedding(x, positions, cos, sin Value, heads int64, adjac
 // batch, without a mask: query (batch,q,heads*size), key and value
 // (batch,k,heads*size). scale 0 means 1/sqrt(size).
 func (g *Graph) MultiHeadAttention(query, key, value Value, heads int64, scale float32) Value {
+	if scale == 0 {
+		return g.attention(query, key, value, heads)
+	}
+	return g.attention(query, key, value, heads, Attr{"scale", scale})
+}
+
+func (g *Graph) attention(query, key, value Value, heads int64, attrs ...Attr) Value {
 	const op = "MultiHeadAttention"
 	if !g.sameType(op, query, key, value) {
 		return Value{}
@@ -44,10 +51,7 @@ func (g *Graph) MultiHeadAttention(query, key, value Value, heads int64, scale f
 	if len(key.shape) != 3 || !key.shape.Equal(value.shape) || key.Dim(0) != query.Dim(0) || key.Dim(-1) != query.Dim(-1) {
 		return g.Fail("%s: query %v, key %v, value %v", op, query.shape, key.shape, value.shape)
 	}
-	attrs := []Attr{{"num_heads", heads}}
-	if scale != 0 {
-		attrs = append(attrs, Attr{"scale", scale})
-	}
+	attrs = append([]Attr{{"num_heads", heads}}, attrs...)
 	return g.Op(contribDomain, op, []Value{query, key, value}, attrs, typed(query.dtype, query.shape))[0]
 }
 
@@ -122,4 +126,10 @@ func (g *Graph) rotaryTable(op string, x, cos, sin Value, size int64) bool {
 		return false
 	}
 	return true
+}
+
+// CausalAttention is MultiHeadAttention in which no query sees keys behind its own
+// place.
+func (g *Graph) CausalAttention(query, key, value Value, heads int64) Value {
+	return g.attention(query, key, value, heads, Attr{"unidirectional", int64(1)})
 }

@@ -95,12 +95,18 @@ func (g *Graph) Softmax(x Value, axis int) Value {
 	return g.unary("Softmax", floats, x, Attr{"axis", int64(axis)})
 }
 
-// Silu is x * sigmoid(x), fused: com.microsoft QuickGelu with alpha 1.
-func (g *Graph) Silu(x Value) Value {
+// Silu is x * sigmoid(x), fused.
+func (g *Graph) Silu(x Value) Value { return g.quickGelu(x, 1) }
+
+// QuickGelu is x * sigmoid(1.702*x), CLIP's approximation of Gelu, fused.
+func (g *Graph) QuickGelu(x Value) Value { return g.quickGelu(x, 1.702) }
+
+// quickGelu is x * sigmoid(alpha*x): com.microsoft QuickGelu.
+func (g *Graph) quickGelu(x Value, alpha float32) Value {
 	if !g.need("QuickGelu", x) || !g.takes("QuickGelu", floats, x) {
 		return Value{}
 	}
-	return g.Op(contribDomain, "QuickGelu", []Value{x}, []Attr{{"alpha", float32(1)}}, typed(x.dtype, x.shape))[0]
+	return g.Op(contribDomain, "QuickGelu", []Value{x}, []Attr{{"alpha", alpha}}, typed(x.dtype, x.shape))[0]
 }
 
 // Cast is x as another element type; x itself if it has that type.

@@ -69,7 +69,8 @@ func Rules() []Rule {
 		{Room: "engine/tokenizer", Libs: []string{"golang.org/x/text"}},
 		{Room: "engine/pixels", Libs: []string{"golang.org/x/image", "golang.org/x/sys/cpu", "github.com/ebitengine/purego"}}, // purego: libjpeg-turbo, without cgo
 		{Room: "engine/imagedoctor", Rooms: append([]string{"reward"}, engine...)},
-		{Room: "engine/vae", Rooms: append([]string{"reward", "internal/npy"}, engine...)}, // latents come in .npy files
+		{Room: "engine/clip", Rooms: append([]string{"reward"}, engine...), Libs: []string{"github.com/hashicorp/golang-lru/v2"}}, // embeddings of prompts seen lately
+		{Room: "engine/vae", Rooms: append([]string{"reward", "internal/npy"}, engine...)},                                        // latents come in .npy files
 		{Room: "flowgrpo", Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "client", Rooms: []string{"reward"}},
 		{Room: "cmd/densereward", Rooms: []string{Everything}, Libs: []string{Everything}},
