@@ -90,7 +90,7 @@ func ExampleClient_Score() {
 			fmt.Println(failed)
 			continue
 		}
-		fmt.Printf("alignment %.2f\n", p.Scores[reward.SemanticAlignment][i])
+		fmt.Printf("alignment %.2f\n", p.Score("semantic_alignment")[i])
 	}
 	// Output:
 	// alignment 0.59

@@ -20,11 +20,35 @@ type Models struct {
 // Evaluator describes an evaluator; see reward.Description.
 type Evaluator struct {
 	Name          string        `json:"name"`
+	Kind          string        `json:"kind"`
 	Fingerprint   string        `json:"fingerprint"`
 	Modes         []reward.Mode `json:"modes"`
-	HeatmapHeight int           `json:"heatmap_height"`
-	HeatmapWidth  int           `json:"heatmap_width"`
+	Scores        []Score       `json:"scores"`
+	Maps          []Map         `json:"maps"`
+	Text          bool          `json:"text"`
+	Boxes         bool          `json:"boxes"`
+	PromptTokens  int           `json:"prompt_tokens"`
 	Demonstration bool          `json:"demonstration"`
+	Note          string        `json:"note"`
+}
+
+// Score describes one of an evaluator's scores; see reward.ScoreSpec. Min and
+// Max are nil where the score has no bound.
+type Score struct {
+	Name   string   `json:"name"`
+	Min    *float64 `json:"min"`
+	Max    *float64 `json:"max"`
+	Weight float64  `json:"weight"`
+	Doc    string   `json:"doc"`
+}
+
+// Map describes one of an evaluator's maps; see reward.MapSpec.
+type Map struct {
+	Name   string  `json:"name"`
+	Height int     `json:"height"`
+	Width  int     `json:"width"`
+	Weight float64 `json:"weight"`
+	Doc    string  `json:"doc"`
 }
 
 // Decoder describes a latent decoder; see reward.DecoderDescription.

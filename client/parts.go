@@ -82,9 +82,6 @@ func join(parts []*reward.Response) (*reward.Response, error) {
 			return nil, fmt.Errorf("client: servers of different checkpoints answered: %.80q and %.80q", all.Model, p.Model)
 		}
 		all.Rewards = append(all.Rewards, p.Rewards...)
-		for s := range p.Scores {
-			all.Scores[s] = append(all.Scores[s], p.Scores[s]...)
-		}
 		all.Missing = append(all.Missing, p.Missing...)
 		all.Errors = append(all.Errors, p.Errors...)
 		all.Cached = append(all.Cached, p.Cached...)
@@ -95,7 +92,26 @@ func join(parts []*reward.Response) (*reward.Response, error) {
 			all.TimingMS[stage] = max(all.TimingMS[stage], ms)
 		}
 	}
+	if err := joinScores(all, parts); err != nil {
+		return nil, err
+	}
 	return all, joinMaps(all, parts)
+}
+
+// joinScores joins the scores of a request's parts, which must have the same.
+func joinScores(all *reward.Response, parts []*reward.Response) error {
+	for _, s := range parts[0].Scores {
+		joined := reward.NamedScores{Name: s.Name, Values: []float64{}}
+		for _, p := range parts {
+			values := p.Score(s.Name)
+			if len(values) != len(p.Rewards) || len(p.Scores) != len(parts[0].Scores) {
+				return fmt.Errorf("client: parts of the request have different scores than %.80q", s.Name)
+			}
+			joined.Values = append(joined.Values, values...)
+		}
+		all.Scores = append(all.Scores, joined)
+	}
+	return nil
 }
 
 // joinMaps joins the tensors of a request's parts.
@@ -120,11 +136,9 @@ func joinMaps(all *reward.Response, parts []*reward.Response) (err error) {
 			Reward: tensors(func(p *reward.Response) *reward.Tensor { return p.Dense.Reward }),
 		}
 	}
-	if lead.Heatmaps != nil {
-		all.Heatmaps = &reward.Heatmaps{
-			Misalignment: tensors(func(p *reward.Response) *reward.Tensor { return p.Heatmaps.Misalignment }),
-			Artifact:     tensors(func(p *reward.Response) *reward.Tensor { return p.Heatmaps.Artifact }),
-		}
+	for _, h := range lead.Heatmaps {
+		joined := tensors(func(p *reward.Response) *reward.Tensor { return p.Heatmap(h.Name) })
+		all.Heatmaps = append(all.Heatmaps, reward.NamedMaps{Name: h.Name, Maps: joined})
 	}
 	if lead.Advantages != nil {
 		all.Advantages = tensors(func(p *reward.Response) *reward.Tensor { return p.Advantages })
@@ -140,6 +154,9 @@ func concatenate(parts []*reward.Response, like *reward.Tensor, of func(*reward.
 	all.Shape[0] = 0
 	for _, p := range parts {
 		t := of(p)
+		if t == nil {
+			return nil, errors.New("client: parts of the request have different maps")
+		}
 		if t.Type != all.Type || !slices.Equal(t.Shape[1:], all.Shape[1:]) {
 			if slices.Contains(p.Errors, nil) {
 				return nil, fmt.Errorf("client: %w", reward.ErrGridMismatch.With("parts of the request have maps of shape %v and %v: name a grid by height and width", like.Shape, t.Shape))

@@ -39,7 +39,7 @@ func TestPartsGiveTheResponseOfTheWhole(t *testing.T) {
 
 // quiet gives all NaNs of a response's maps one encoding.
 func quiet(p *reward.Response) {
-	for _, tensor := range []**reward.Tensor{&p.Dense.Weight, &p.Dense.Reward, &p.Heatmaps.Misalignment, &p.Heatmaps.Artifact} {
+	for _, tensor := range []**reward.Tensor{&p.Dense.Weight, &p.Dense.Reward, &p.Heatmaps[0].Maps, &p.Heatmaps[1].Maps} {
 		values, _ := (*tensor).Float32s()
 		for i, v := range values {
 			if v != v {

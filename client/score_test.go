@@ -107,12 +107,10 @@ func TestPicturesAreSentWithoutACopy(t *testing.T) {
 	for i := range 16 {
 		q.Prompts = append(q.Prompts, "a cat")
 		q.Images = append(q.Images, reward.Picture{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(i), 512, 512))})
-		p.Rewards, p.Missing = append(p.Rewards, 0), append(p.Missing, reward.Missing{})
+		p.Rewards, p.Missing = append(p.Rewards, 0), append(p.Missing, nil)
 		p.Errors, p.Cached = append(p.Errors, nil), append(p.Cached, false)
-		for s := range p.Scores {
-			p.Scores[s] = append(p.Scores[s], 0)
-		}
 	}
+	p.Scores = []reward.NamedScores{{Name: "overall", Values: p.Rewards}}
 	web := &canned{answer: p.Encode().Bytes()}
 	c := newClient(t, "http://nowhere", client.WithHTTPClient(&http.Client{Transport: web}))
 	var before, after runtime.MemStats
@@ -136,7 +134,7 @@ func TestModelsAreListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := m.Evaluators[0]
-	if m.Protocol != 1 || e.Name != "imagedoctor" || e.Fingerprint != "abc" || e.HeatmapHeight != 288 || len(e.Modes) != 2 || !e.Demonstration {
+	if m.Protocol != 1 || e.Name != "imagedoctor" || e.Fingerprint != "abc" || e.Kind != "fake" || e.Maps[0].Height != 288 || e.Maps[0].Name != "misalignment" || *e.Scores[0].Max != 1 || e.Scores[0].Weight != 0.8 || len(e.Modes) != 2 || !e.Demonstration {
 		t.Errorf("got %+v", m)
 	}
 }

@@ -51,11 +51,11 @@ func BenchmarkEncode16Maps(b *testing.B) {
 	const n, side = 16, 64
 	values := make([]float32, n*side*side)
 	p := &reward.Response{
-		Rewards: make([]float64, n), Missing: make([]reward.Missing, n),
+		Rewards: make([]float64, n), Missing: make([][]string, n),
 		Errors: make([]*reward.Error, n), Cached: make([]bool, n),
 	}
-	for s := range p.Scores {
-		p.Scores[s] = make([]float64, n)
+	for _, name := range []string{"semantic_alignment", "aesthetics", "plausibility", "overall"} {
+		p.Scores = append(p.Scores, reward.NamedScores{Name: name, Values: make([]float64, n)})
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -170,30 +170,31 @@ func (r *reader) coefficient() (float64, error) {
 	return f, err
 }
 
-// weights reads {scores: {name: w}, heatmaps: {misalignment, artifact}}. A map
-// that is present replaces the defaults of its kind: what it leaves out is 0.
+// weights reads {scores: {name: w}, heatmaps: {name: w}}. Which names there are
+// depends on the evaluator, so they are checked later.
 func (r *reader) weights() (*Weights, error) {
-	w := DefaultWeights()
-	err := r.fields(func(key string) (bool, error) {
+	w := &Weights{}
+	err := r.fields(func(key string) (known bool, err error) {
 		switch key {
 		case "scores":
-			w.Scores = [NumScores]float64{}
-			return true, r.fields(func(key string) (known bool, err error) {
-				for s, name := range scoreNames {
-					if key == name {
-						w.Scores[s], err = r.scoreWeight()
-						return true, err
-					}
-				}
-				return false, nil
-			})
+			w.Scores, err = r.weightsByName(r.scoreWeight)
 		case "heatmaps":
-			w.Misalignment, w.Artifact = 0, 0
-			return true, r.heatmapWeights(&w)
+			w.Maps, err = r.mapWeights()
+		default:
+			return false, nil
 		}
-		return false, nil
+		return true, err
 	})
-	return &w, err
+	return w, err
+}
+
+func (r *reader) weightsByName(weight func() (float64, error)) (map[string]float64, error) {
+	named := map[string]float64{}
+	err := r.fields(func(key string) (known bool, err error) {
+		named[key], err = weight()
+		return true, err
+	})
+	return named, err
 }
 
 // scoreWeight reads a number whose size is at most maxCoefficient.
@@ -208,25 +209,21 @@ func (r *reader) scoreWeight() (float64, error) {
 // weightSlack admits the rounding of weights that are meant to sum to one.
 const weightSlack = 1e-9
 
-func (r *reader) heatmapWeights(w *Weights) error {
-	err := r.fields(func(key string) (known bool, err error) {
-		switch key {
-		case "misalignment":
-			w.Misalignment, err = r.float()
-		case "artifact":
-			w.Artifact, err = r.float()
-		default:
-			return false, nil
-		}
-		return true, err
-	})
+func (r *reader) mapWeights() (map[string]float64, error) {
+	named, err := r.weightsByName(r.float)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if w.Misalignment < 0 || w.Artifact < 0 || w.Misalignment+w.Artifact > 1+weightSlack {
-		return r.fail(ErrInvalidValue, "want weights of at least 0 with a sum of at most 1")
+	var sum float64
+	negative := false
+	for _, weight := range named {
+		sum += weight
+		negative = negative || weight < 0
 	}
-	return nil
+	if negative || sum > 1+weightSlack {
+		return nil, r.fail(ErrInvalidValue, "want weights of at least 0 with a sum of at most 1")
+	}
+	return named, nil
 }
 
 func (r *reader) returns() ([]Return, error) {

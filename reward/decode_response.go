@@ -33,7 +33,7 @@ func (r *reader) responseField(p *Response, key string) (known bool, err error) 
 	case "rewards":
 		p.Rewards, err = r.numbers()
 	case "scores":
-		err = r.scores(p)
+		p.Scores, err = r.scores()
 	case "missing":
 		p.Missing, err = list(r, r.missing)
 	case "errors":
@@ -96,28 +96,24 @@ func (r *reader) numbers() ([]float64, error) {
 	return t.Float64s()
 }
 
-func (r *reader) scores(p *Response) error {
-	return r.fields(func(key string) (bool, error) {
-		for s, name := range scoreNames {
-			if key == name {
-				values, err := r.numbers()
-				p.Scores[s] = values
-				return true, err
-			}
-		}
-		return true, r.skip()
+func (r *reader) scores() ([]NamedScores, error) {
+	scores := []NamedScores{}
+	err := r.fields(func(key string) (bool, error) {
+		values, err := r.numbers()
+		scores = append(scores, NamedScores{key, values})
+		return true, err
 	})
+	return scores, err
 }
 
-func (r *reader) missing() (m Missing, err error) {
-	err = r.elements(maxKeys, func(int) error {
+func (r *reader) missing() ([]string, error) {
+	names := []string{}
+	err := r.elements(2*maxKeys, func(int) error {
 		name, err := r.text(maxKeyBytes)
-		for s := range m {
-			m[s] = m[s] || name == scoreNames[s]
-		}
+		names = append(names, name)
 		return err
 	})
-	return m, err
+	return names, err
 }
 
 // sampleError reads nil or {code, message}.
@@ -190,23 +186,14 @@ func (r *reader) denseMaps() (*DenseMaps, error) {
 	return d, err
 }
 
-func (r *reader) heatmaps() (*Heatmaps, error) {
-	h := &Heatmaps{}
-	err := r.fields(func(key string) (known bool, err error) {
-		switch key {
-		case "misalignment":
-			h.Misalignment, err = r.tensor()
-		case "artifact":
-			h.Artifact, err = r.tensor()
-		default:
-			err = r.skip()
-		}
+func (r *reader) heatmaps() ([]NamedMaps, error) {
+	maps := []NamedMaps{}
+	err := r.fields(func(key string) (bool, error) {
+		t, err := r.tensor()
+		maps = append(maps, NamedMaps{key, t})
 		return true, err
 	})
-	if err == nil && (h.Misalignment == nil || h.Artifact == nil) {
-		err = r.fail(ErrMissingField, "want misalignment and artifact")
-	}
-	return h, err
+	return maps, err
 }
 
 func (r *reader) boxes() ([]Box, error) { return list(r, r.box) }
@@ -237,9 +224,12 @@ func (p *Response) check() error {
 	if p.Rewards == nil {
 		return ErrMissingField.With("rewards: required")
 	}
-	for s, values := range p.Scores {
-		if len(values) != n {
-			return ErrImageCountMismatch.With("scores.%s: %d for %d rewards", scoreNames[s], len(values), n)
+	if p.Scores == nil {
+		return ErrMissingField.With("scores: required")
+	}
+	for _, s := range p.Scores {
+		if len(s.Values) != n {
+			return ErrImageCountMismatch.With("scores.%s: %d for %d rewards", s.Name, len(s.Values), n)
 		}
 	}
 	counts := []struct {
@@ -269,8 +259,8 @@ func (p *Response) checkMaps(n int) error {
 	if p.Dense != nil {
 		maps["dense.weight"], maps["dense.reward"] = p.Dense.Weight, p.Dense.Reward
 	}
-	if p.Heatmaps != nil {
-		maps["heatmaps.misalignment"], maps["heatmaps.artifact"] = p.Heatmaps.Misalignment, p.Heatmaps.Artifact
+	for _, h := range p.Heatmaps {
+		maps["heatmaps."+h.Name] = h.Maps
 	}
 	if p.Advantages != nil && len(p.Advantages.Shape) != 1 {
 		maps["advantages"] = p.Advantages

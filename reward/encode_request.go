@@ -1,5 +1,10 @@
 package reward
 
+import (
+	"maps"
+	"slices"
+)
+
 // Encode is the request as it travels. Pictures and tensors are borrowed, not
 // copied. It fails, with an *Error, where a server of the same limits would
 // refuse the request unseen.
@@ -195,17 +200,26 @@ func (a *Advantage) encode(w *writer) {
 }
 
 func (g *Weights) encode(w *writer) {
-	w.mapLen(2)
-	w.text("scores")
-	w.mapLen(NumScores)
-	for s, weight := range g.Scores {
-		w.text(scoreNames[s])
-		w.float(weight)
+	n := 0
+	for _, named := range []map[string]float64{g.Scores, g.Maps} {
+		if named != nil {
+			n++
+		}
 	}
-	w.text("heatmaps")
-	w.mapLen(2)
-	w.text("misalignment")
-	w.float(g.Misalignment)
-	w.text("artifact")
-	w.float(g.Artifact)
+	w.mapLen(n)
+	w.weights("scores", g.Scores)
+	w.weights("heatmaps", g.Maps)
+}
+
+// weights writes weights that are given, in the order of their names.
+func (w *writer) weights(key string, named map[string]float64) {
+	if named == nil {
+		return
+	}
+	w.text(key)
+	w.mapLen(len(named))
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		w.text(name)
+		w.float(named[name])
+	}
 }

@@ -10,15 +10,15 @@ func (p *Response) Encode() *Message {
 	w.text("rewards")
 	w.tensor(Float64Tensor(p.Rewards, len(p.Rewards)))
 	w.text("scores")
-	w.mapLen(NumScores)
-	for s, values := range p.Scores {
-		w.text(scoreNames[s])
-		w.tensor(Float64Tensor(values, len(values)))
+	w.mapLen(len(p.Scores))
+	for _, s := range p.Scores {
+		w.text(s.Name)
+		w.tensor(Float64Tensor(s.Values, len(s.Values)))
 	}
 	w.text("missing")
 	w.arrayLen(len(p.Missing))
 	for _, m := range p.Missing {
-		w.texts(m.Names())
+		w.texts(m)
 	}
 	w.text("errors")
 	w.arrayLen(len(p.Errors))
@@ -74,13 +74,13 @@ func (p *Response) encodeMaps(w *writer) {
 		w.text("advantages")
 		w.tensor(p.Advantages)
 	}
-	if h := p.Heatmaps; h != nil {
+	if p.Heatmaps != nil {
 		w.text("heatmaps")
-		w.mapLen(2)
-		w.text("misalignment")
-		w.tensor(h.Misalignment)
-		w.text("artifact")
-		w.tensor(h.Artifact)
+		w.mapLen(len(p.Heatmaps))
+		for _, h := range p.Heatmaps {
+			w.text(h.Name)
+			w.tensor(h.Maps)
+		}
 	}
 }
 

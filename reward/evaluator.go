@@ -24,30 +24,39 @@ const (
 // Valid reports whether m is a mode of the protocol.
 func (m Mode) Valid() bool { return m == ModeAnswer || m == ModeThink }
 
-// Image is a decoded picture. Pix holds Height*Width*3 bytes: RGB, row major.
+// Image is a decoded image. Pix holds Height*Width*3 bytes: RGB, row major.
 type Image struct {
 	Width, Height int
 	Pix           []uint8
 }
 
-// Sample is one picture with the prompt it was generated from. The evaluator
-// reads Image and must not change it.
+// Sample is one image with the prompt it was generated from. The evaluator
+// reads Image and Metadata and must not change them.
 type Sample struct {
 	Image  *Image
 	Prompt string
 	Mode   Mode
+
+	// Metadata is what else the evaluator may want to know of the sample, such
+	// as the text that the image should show. Values are nil, bool, int64,
+	// float64, string, []byte, []any and map[string]any of these. A name that
+	// the evaluator does not know means nothing to it.
+	Metadata map[string]any
 
 	// Prepared is what the evaluator's Preparer made of the sample; nil if it
 	// was not prepared ahead. Only the evaluator that made it reads it.
 	Prepared any
 }
 
-// An Evaluator judges pictures.
+// An Evaluator scores images.
 //
 // Evaluate returns one Result per sample, in order. A sample that cannot be
-// judged has Result.Err set and costs its neighbours nothing; the error that
+// scored has Result.Err set and costs its neighbours nothing; the error that
 // Evaluate itself returns concerns the whole batch. Evaluate is safe for
 // concurrent use and returns early with ctx's error when ctx is done.
+//
+// Describe says what Evaluate gives. It answers the same for the evaluator's
+// whole life.
 type Evaluator interface {
 	Evaluate(ctx context.Context, samples []Sample) ([]Result, error)
 	Describe() Description
@@ -59,15 +68,4 @@ type Evaluator interface {
 // that were not prepared.
 type Preparer interface {
 	Prepare(ctx context.Context, s *Sample) error
-}
-
-// Description says what an evaluator is. Fingerprint identifies the checkpoint:
-// equal fingerprints mean equal answers to equal questions.
-type Description struct {
-	Name          string // "imagedoctor"
-	Fingerprint   string // hex
-	Modes         []Mode
-	HeatmapHeight int
-	HeatmapWidth  int
-	Demonstration bool // weights that are not fit for training
 }

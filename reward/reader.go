@@ -258,11 +258,11 @@ func (r *reader) float() (float64, error) {
 	return f, nil
 }
 
-// maxKeyBytes is longer than any key of the protocol.
-const maxKeyBytes = 64
+// maxKeyBytes is no shorter than any key of the protocol.
+const maxKeyBytes = MaxNameBytes
 
-// maxKeys is more than any map of the protocol has.
-const maxKeys = 64
+// maxKeys is no fewer than any map of the protocol has.
+const maxKeys = MaxNames
 
 // fields reads a map whose keys are str or bin and calls field for each, the
 // path set to the key. field returns false for a key it does not know. A key

@@ -15,7 +15,7 @@ type Request struct {
 	Grid      GridSpec   // the zero value follows the images or latents
 	Groups    Groups     // the zero value groups by prompt
 	Advantage *Advantage // nil is none
-	Weights   *Weights   // nil is DefaultWeights
+	Weights   *Weights   // nil is the evaluator's defaults
 	Return    []Return   // nil is DefaultReturn, empty is scores alone
 	Evaluator string     // "" is the server's first
 }

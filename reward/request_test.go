@@ -27,7 +27,7 @@ func requests() map[string]*reward.Request {
 			Grid:      reward.GridSpec{Height: 64, Width: 32},
 			Groups:    reward.Groups{Names: []string{"g", "h"}},
 			Advantage: &reward.Advantage{Method: reward.AdvantageBoxFlow, GlobalStd: true, Floor: ptr(0.2), Smoothing: 5, Penalty: &reward.Penalty{Artifact: 1, Misalignment: 2, Min: 3}},
-			Weights:   &reward.Weights{Scores: [reward.NumScores]float64{1, -2, 3, 4}, Misalignment: 0.25, Artifact: 0.75},
+			Weights:   &reward.Weights{Scores: map[string]float64{"semantic_alignment": 1, "aesthetics": -2, "plausibility": 3, "overall": 4}, Maps: map[string]float64{"misalignment": 0.25, "artifact": 0.75}},
 			Return:    []reward.Return{reward.ReturnDense, reward.ReturnHeatmaps, reward.ReturnText, reward.ReturnBoxes},
 			Evaluator: "imagedoctor",
 		},

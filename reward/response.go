@@ -6,18 +6,18 @@ package reward
 // heatmaps and dense maps are NaN, its texts and boxes are empty, and it takes
 // no part in the statistics of its group.
 type Response struct {
-	Rewards []float64            // N, the weighted sum of the scores
-	Scores  [NumScores][]float64 // N each, in [0,1]
-	Missing []Missing            // N, the scores that the evaluator did not give
-	Errors  []*Error             // N, nil for a sample that was scored
-	Cached  []bool               // N, the result was known or shared with identical work
+	Rewards []float64     // N, the weighted sum of the scores
+	Scores  []NamedScores // in the evaluator's order
+	Missing [][]string    // N, the scores and maps that the evaluator did not give
+	Errors  []*Error      // N, nil for a sample that was scored
+	Cached  []bool        // N, the result was known or shared with identical work
 
-	Dense      *DenseMaps // nil unless asked for
-	Advantages *Tensor    // nil without a method; float64 (N) or float32 (N,h,w)
-	Heatmaps   *Heatmaps  // nil unless asked for
-	Texts      []string   // N, nil unless asked for
-	Boxes      [][]Box    // N, nil unless asked for
-	Images     [][]byte   // N PNG files, nil unless asked for
+	Dense      *DenseMaps  // nil unless asked for
+	Advantages *Tensor     // nil without a method; float64 (N) or float32 (N,h,w)
+	Heatmaps   []NamedMaps // in the evaluator's order; nil unless asked for
+	Texts      []string    // N, nil unless asked for
+	Boxes      [][]Box     // N, nil unless asked for
+	Images     [][]byte    // N PNG files, nil unless asked for
 
 	Evaluator string // the evaluator's name
 	Model     string // the checkpoint's fingerprint
@@ -32,8 +32,36 @@ type DenseMaps struct {
 	Reward        *Tensor // R_D: R(1-H), or BoxFlow's form with that method
 }
 
-// Heatmaps are the evaluator's own maps, float32 (N,h,w), 1 means flawed.
-type Heatmaps struct {
-	Misalignment *Tensor
-	Artifact     *Tensor
+// NamedScores is one score of N samples, NaN where a sample failed.
+type NamedScores struct {
+	Name   string
+	Values []float64
+}
+
+// NamedMaps is one of the evaluator's own maps of N samples, float32 (N,h,w); 1
+// means flawed.
+type NamedMaps struct {
+	Name string
+	Maps *Tensor
+}
+
+// Score is the score of that name, N values; nil if the evaluator gives none.
+func (p *Response) Score(name string) []float64 {
+	for i := range p.Scores {
+		if p.Scores[i].Name == name {
+			return p.Scores[i].Values
+		}
+	}
+	return nil
+}
+
+// Heatmap is the evaluator's map of that name, float32 (N,h,w); nil if there is
+// none or none was asked for.
+func (p *Response) Heatmap(name string) *Tensor {
+	for i := range p.Heatmaps {
+		if p.Heatmaps[i].Name == name {
+			return p.Heatmaps[i].Maps
+		}
+	}
+	return nil
 }

@@ -15,14 +15,14 @@ func sampleResponse() *reward.Response {
 	maps := func() *reward.Tensor { return reward.Float32Tensor([]float32{0, 0.5, 1, 0.25, 1, 1}, 2, 1, 3) }
 	p := &reward.Response{
 		Rewards: []float64{0.75, math.NaN()},
-		Missing: []reward.Missing{{reward.Overall: true}, {}},
+		Missing: [][]string{{"overall"}, {}},
 		Errors:  []*reward.Error{nil, reward.ErrImageCorrupt.With("corrupt image: png: early end")},
 		Cached:  []bool{true, false},
 		Dense:   &reward.DenseMaps{Height: 1, Width: 3, Weight: maps(), Reward: maps()},
 		Advantages: reward.Float64Tensor([]float64{
 			-1, math.NaN(),
 		}, 2),
-		Heatmaps: &reward.Heatmaps{Misalignment: maps(), Artifact: maps()},
+		Heatmaps: []reward.NamedMaps{{Name: "misalignment", Maps: maps()}, {Name: "artifact", Maps: maps()}},
 		Texts:    []string{"fine", ""},
 		Boxes: [][]reward.Box{
 			{{Coords: [4]float64{0, 10, 500, 1000}, Label: "artifact", Importance: 80}},
@@ -33,8 +33,8 @@ func sampleResponse() *reward.Response {
 		Model:     "0123abcd",
 		TimingMS:  map[string]float64{"total": 12.5, "evaluate": 10},
 	}
-	for s := range p.Scores {
-		p.Scores[s] = []float64{float64(s) / 4, math.NaN()}
+	for s, name := range scoreNames() {
+		p.Scores = append(p.Scores, reward.NamedScores{Name: name, Values: []float64{float64(s) / 4, math.NaN()}})
 	}
 	return p
 }
@@ -49,14 +49,14 @@ func TestResponsesSurviveTheWire(t *testing.T) {
 	if !bytes.Equal(got.Encode().Bytes(), body) {
 		t.Error("encoding the decoded response gives other bytes")
 	}
-	if !math.IsNaN(got.Rewards[1]) || !math.IsNaN(got.Scores[0][1]) {
+	if !math.IsNaN(got.Rewards[1]) || !math.IsNaN(got.Scores[0].Values[1]) {
 		t.Error("a failed sample's numbers are not NaN")
 	}
 	if !errors.Is(got.Errors[1], reward.ErrImageCorrupt) || got.Errors[1].Message() != want.Errors[1].Message() {
 		t.Errorf("error: got %v", got.Errors[1])
 	}
 	got.Rewards, want.Rewards = nil, nil // NaN is not equal to itself
-	got.Scores, want.Scores = [reward.NumScores][]float64{}, [reward.NumScores][]float64{}
+	got.Scores, want.Scores = nil, nil
 	got.Errors, want.Errors = nil, nil
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
@@ -83,14 +83,14 @@ func TestAClientPassesOverPartsItDoesNotKnow(t *testing.T) {
 
 func TestAResponseWhosePartsDisagreeIsRefused(t *testing.T) {
 	for name, spoil := range map[string]func(*reward.Response){
-		"scores":     func(p *reward.Response) { p.Scores[2] = p.Scores[2][:1] },
+		"scores":     func(p *reward.Response) { p.Scores[2].Values = p.Scores[2].Values[:1] },
 		"missing":    func(p *reward.Response) { p.Missing = p.Missing[:1] },
 		"errors":     func(p *reward.Response) { p.Errors = p.Errors[:1] },
 		"texts":      func(p *reward.Response) { p.Texts = append(p.Texts, "") },
 		"boxes":      func(p *reward.Response) { p.Boxes = p.Boxes[:1] },
 		"advantages": func(p *reward.Response) { p.Advantages = reward.Float64Tensor([]float64{1}, 1) },
 		"weight":     func(p *reward.Response) { p.Dense.Weight = reward.Float32Tensor(make([]float32, 3), 1, 1, 3) },
-		"heatmaps":   func(p *reward.Response) { p.Heatmaps.Artifact = reward.Float64Tensor(make([]float64, 6), 2, 1, 3) },
+		"heatmaps":   func(p *reward.Response) { p.Heatmaps[1].Maps = reward.Float64Tensor(make([]float64, 6), 2, 1, 3) },
 	} {
 		p := sampleResponse()
 		spoil(p)

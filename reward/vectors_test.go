@@ -78,7 +78,7 @@ func vectorRequests(t *testing.T) map[string]*reward.Request {
 			Grid: reward.GridSpec{Height: 64, Width: 32}, Groups: reward.Groups{Names: []string{"g", "h"}},
 			Advantage: &reward.Advantage{Method: reward.AdvantageBoxFlow, GlobalStd: true, Floor: ptr(0.25),
 				Penalty: &reward.Penalty{Artifact: 1, Misalignment: 0.5}},
-			Weights:   &reward.Weights{Scores: [reward.NumScores]float64{0.5, 0, 0, 0.5}, Misalignment: 0.25, Artifact: 0.75},
+			Weights:   &reward.Weights{Scores: map[string]float64{"semantic_alignment": 0.5, "aesthetics": 0, "plausibility": 0, "overall": 0.5}, Maps: map[string]float64{"misalignment": 0.25, "artifact": 0.75}},
 			Return:    []reward.Return{reward.ReturnDense, reward.ReturnHeatmaps, reward.ReturnText, reward.ReturnBoxes},
 			Evaluator: "imagedoctor",
 		},
@@ -154,18 +154,26 @@ func TestResponseVectors(t *testing.T) {
 	}
 }
 
+// scoreNames are those of the vectors.
+func scoreNames() []string {
+	return []string{"semantic_alignment", "aesthetics", "plausibility", "overall"}
+}
+
 func vectorResponses(t *testing.T) map[string]*reward.Response {
 	base := func(n int) *reward.Response {
 		p := &reward.Response{
-			Rewards: make([]float64, n), Missing: make([]reward.Missing, n),
+			Rewards: make([]float64, n), Missing: make([][]string, n),
 			Errors: make([]*reward.Error, n), Cached: make([]bool, n),
 			Evaluator: "imagedoctor", Model: "0123abcd",
 			TimingMS: map[string]float64{"evaluate": 10, "total": 12.5},
 		}
 		for i := range n {
 			p.Rewards[i] = 0.53125
-			for s := range p.Scores {
-				p.Scores[s] = append(p.Scores[s], 0.5+float64(s)/8)
+			for s, name := range scoreNames() {
+				if i == 0 {
+					p.Scores = append(p.Scores, reward.NamedScores{Name: name})
+				}
+				p.Scores[s].Values = append(p.Scores[s].Values, 0.5+float64(s)/8)
 			}
 		}
 		return p
@@ -174,17 +182,17 @@ func vectorResponses(t *testing.T) map[string]*reward.Response {
 		return reward.Float32Tensor(values, len(values)/2, 1, 2)
 	}
 	scores, dense, failed, all := base(1), base(2), base(2), base(1)
-	scores.Missing[0][reward.Overall] = true
+	scores.Missing[0] = []string{"overall"}
 	dense.Dense = &reward.DenseMaps{Height: 1, Width: 2, Weight: maps(1, 0.5, 0.25, 0), Reward: maps(0.5, 0.25, 0.125, 0)}
 	dense.Advantages = reward.Float64Tensor([]float64{1, -1}, 2)
 	nan := math.Float64frombits(0x7ff8 << 48) // numpy's; Go's has another payload
 	failed.Rewards[1] = nan
 	for s := range failed.Scores {
-		failed.Scores[s] = []float64{0.5, nan}
+		failed.Scores[s].Values = []float64{0.5, nan}
 	}
 	failed.Errors[1] = reward.ErrImageCorrupt.With("corrupt image")
 	all.Cached[0] = true
-	all.Heatmaps = &reward.Heatmaps{Misalignment: maps(0, 1), Artifact: maps(1, 0)}
+	all.Heatmaps = []reward.NamedMaps{{Name: "misalignment", Maps: maps(0, 1)}, {Name: "artifact", Maps: maps(1, 0)}}
 	all.Texts = []string{"fine"}
 	all.Boxes = [][]reward.Box{{{Coords: [4]float64{0, 10, 500, 1000}, Label: "artifact", Importance: 80}}}
 	all.Images = [][]byte{vectorFile(t)}

@@ -126,12 +126,15 @@ func (r *demoRollout) print(w io.Writer, response *reward.Response) error {
 	for i, prompt := range r.request.Prompts {
 		if i == 0 || prompt != r.request.Prompts[i-1] {
 			fmt.Fprintf(table, "%s\n", prompt)
-			fmt.Fprintf(table, "picture\talignment\taesthetics\tplausibility\toverall\treward\tadvantage\tmean of 1-H on %dx%d\t\n",
-				response.Dense.Height, response.Dense.Width)
+			fmt.Fprint(table, "image\t")
+			for _, s := range response.Scores {
+				fmt.Fprintf(table, "%s\t", s.Name)
+			}
+			fmt.Fprintf(table, "reward\tadvantage\tmean of 1-H on %dx%d\t\n", response.Dense.Height, response.Dense.Width)
 		}
 		fmt.Fprintf(table, "%s\t", r.names[i])
-		for s := range response.Scores {
-			fmt.Fprintf(table, "%.2f\t", response.Scores[s][i])
+		for _, s := range response.Scores {
+			fmt.Fprintf(table, "%.2f\t", s.Values[i])
 		}
 		fmt.Fprintf(table, "%.3f\t%+.3f\t%.3f\t\n", response.Rewards[i], advantages[i], mean(weights[i*cells:(i+1)*cells]))
 	}
@@ -141,11 +144,7 @@ func (r *demoRollout) print(w io.Writer, response *reward.Response) error {
 
 // writeOverlays writes a picture for each sample to dir.
 func (r *demoRollout) writeOverlays(dir string, response *reward.Response) error {
-	misalignment, err := heatmaps(response.Heatmaps.Misalignment)
-	if err != nil {
-		return err
-	}
-	artifact, err := heatmaps(response.Heatmaps.Artifact)
+	maps, err := mapsBySample(response)
 	if err != nil {
 		return err
 	}
@@ -158,7 +157,7 @@ func (r *demoRollout) writeOverlays(dir string, response *reward.Response) error
 		if err != nil {
 			return err
 		}
-		overlay, err := overlayPNG((*reward.Image)(picture), misalignment[i], artifact[i])
+		overlay, err := overlayPNG((*reward.Image)(picture), maps[i]...)
 		if err != nil {
 			return err
 		}
@@ -178,16 +177,20 @@ func (r *demoRollout) file(response *reward.Response, i int) []byte {
 	return response.Images[i]
 }
 
-// heatmaps takes apart a tensor (N,h,w).
-func heatmaps(t *reward.Tensor) ([]reward.Heatmap, error) {
-	values, err := t.Float32s()
-	if err != nil {
-		return nil, err
+// mapsBySample takes apart the tensors (N,h,w) of the evaluator's maps.
+func mapsBySample(response *reward.Response) ([][]namedMap, error) {
+	samples := make([][]namedMap, len(response.Rewards))
+	for _, h := range response.Heatmaps {
+		values, err := h.Maps.Float32s()
+		if err != nil {
+			return nil, err
+		}
+		height, width := h.Maps.Shape[1], h.Maps.Shape[2]
+		size := height * width
+		for i := range samples {
+			one := reward.Map{Height: height, Width: width, Data: values[i*size : (i+1)*size]}
+			samples[i] = append(samples[i], namedMap{h.Name, one})
+		}
 	}
-	maps := make([]reward.Heatmap, t.Shape[0])
-	size := t.Shape[1] * t.Shape[2]
-	for i := range maps {
-		maps[i] = reward.Heatmap{Height: t.Shape[1], Width: t.Shape[2], Data: values[i*size : (i+1)*size]}
-	}
-	return maps, nil
+	return samples, nil
 }

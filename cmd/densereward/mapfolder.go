@@ -15,6 +15,7 @@ import (
 	"github.com/denseflow/densereward/internal/npy"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/scoring"
 )
 
 // mapFolder is where the maps of pictures go. Its zero value writes nothing.
@@ -22,10 +23,11 @@ type mapFolder struct {
 	dir     string
 	names   []string // the stem of each picture's files
 	sources []source
+	about   reward.Description
 }
 
 // newMapFolder is the folder dir for the maps of sources; "" is none.
-func newMapFolder(dir string, sources []source, t terminal) mapFolder {
+func newMapFolder(dir string, sources []source, about reward.Description, t terminal) mapFolder {
 	if dir == "" {
 		return mapFolder{}
 	}
@@ -33,7 +35,7 @@ func newMapFolder(dir string, sources []source, t terminal) mapFolder {
 	for i, s := range sources {
 		wanted[i] = s.stem
 	}
-	f := mapFolder{dir: dir, names: distinct(wanted), sources: sources}
+	f := mapFolder{dir: dir, names: distinct(wanted), sources: sources, about: about}
 	for i, s := range sources {
 		if f.names[i] != s.stem {
 			t.say("%s: its maps are written as %s.*, since another image has its name", s.name, f.names[i])
@@ -95,23 +97,20 @@ func (f mapFolder) write(i int, image *reward.Image, r reward.Result) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range []struct {
-		kind          string
-		height, width int
-		data          []float32
-	}{
-		{"misalignment", r.Misalignment.Height, r.Misalignment.Width, r.Misalignment.Data},
-		{"artifact", r.Artifact.Height, r.Artifact.Width, r.Artifact.Data},
-		{"dense", grid.Height, grid.Width, denseWeight(grid, r)},
-	} {
-		err := f.create(i, m.kind+".npy", func(w io.Writer) error {
-			return npy.WriteFloat32(w, m.data, m.height, m.width)
+	maps := make([]namedMap, len(r.Maps))
+	for k, m := range r.Maps {
+		maps[k] = namedMap{f.about.Maps[k].Name, m}
+	}
+	weight := reward.Map{Height: grid.Height, Width: grid.Width, Data: f.denseWeight(grid, r)}
+	for _, m := range append(maps, namedMap{"dense", weight}) {
+		err := f.create(i, m.name+".npy", func(w io.Writer) error {
+			return npy.WriteFloat32(w, m.Data, m.Height, m.Width)
 		})
 		if err != nil {
 			return err
 		}
 	}
-	overlay, err := overlayPNG(image, r.Misalignment, r.Artifact)
+	overlay, err := overlayPNG(image, maps...)
 	if err != nil {
 		return err
 	}
@@ -121,17 +120,12 @@ func (f mapFolder) write(i int, image *reward.Image, r reward.Result) error {
 	})
 }
 
-// denseWeight is 1-H on the grid, (height,width), H being both heatmaps by their
+// denseWeight is 1-H on the grid, (height,width), H being all maps by their
 // default weights.
-func denseWeight(grid dense.Grid, r reward.Result) []float32 {
-	pooled := func(h reward.Heatmap) []float32 {
-		out := make([]float32, grid.Cells())
-		dense.AdaptiveAvgPool(out, grid, h.Data, dense.Grid{Height: h.Height, Width: h.Width})
-		return out
-	}
-	weights := reward.DefaultWeights()
-	h := pooled(r.Misalignment)
-	dense.Combine(h, h, pooled(r.Artifact), weights.Misalignment, weights.Artifact)
+func (f mapFolder) denseWeight(grid dense.Grid, r reward.Result) []float32 {
+	weights, _ := f.about.Weighting(nil) // only a name can be wrong
+	h := make([]float32, grid.Cells())
+	new(scoring.Combiner).Combine(h, grid, r.Maps, weights.Maps)
 	dense.Weight(h, h)
 	return h
 }

@@ -23,24 +23,29 @@ const (
 	minLetter = 13  // pixels; smaller ones cannot be read
 )
 
-// overlayPNG makes a PNG file for a person to look at: the picture, and the
-// picture under each of its heatmaps, side by side, each with its name and the
-// map's mean.
-func overlayPNG(picture *reward.Image, misalignment, artifact reward.Heatmap) ([]byte, error) {
+// namedMap is one of an evaluator's maps.
+type namedMap struct {
+	name string
+	reward.Map
+}
+
+// overlayPNG makes a PNG file for a person to look at: the image, and the
+// image under each of its maps, side by side, each with its name and the map's
+// mean.
+func overlayPNG(picture *reward.Image, maps ...namedMap) ([]byte, error) {
 	small := shrink((*pixels.RGB)(picture))
-	under := func(h reward.Heatmap) *pixels.RGB { return pixels.Overlay(small, h.Data, h.Height, h.Width) }
 	letter := max(minLetter, small.Width/panelText)
 	face, err := newFace(letter)
 	if err != nil {
 		return nil, fmt.Errorf("overlay: %w", err)
 	}
-	panels := []struct {
+	type panel struct {
 		name string
 		img  *pixels.RGB
-	}{
-		{"picture", small},
-		{fmt.Sprintf("misalignment, mean %.2f", mean(misalignment.Data)), under(misalignment)},
-		{fmt.Sprintf("artifacts, mean %.2f", mean(artifact.Data)), under(artifact)},
+	}
+	panels := []panel{{"image", small}}
+	for _, m := range maps {
+		panels = append(panels, panel{fmt.Sprintf("%s, mean %.2f", m.name, mean(m.Data)), pixels.Overlay(small, m.Data, m.Height, m.Width)})
 	}
 	// The names may be wider than a narrow picture.
 	column := small.Width

@@ -13,7 +13,7 @@ import (
 func tiny() image.Image { return image.NewRGBA(image.Rect(0, 0, 7, 5)) }
 
 func TestAnOverlayFitsAScreen(t *testing.T) {
-	flat := reward.Heatmap{Height: 2, Width: 2, Data: []float32{0, 0.25, 0.5, 1}}
+	flat := reward.Map{Height: 2, Width: 2, Data: []float32{0, 0.25, 0.5, 1}}
 	for name, c := range map[string]struct {
 		width, height         int
 		wantWidth, wantHeight int // of a panel
@@ -24,7 +24,7 @@ func TestAnOverlayFitsAScreen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			picture := &reward.Image{Width: c.width, Height: c.height, Pix: make([]uint8, 3*c.width*c.height)}
-			file, err := overlayPNG(picture, flat, flat)
+			file, err := overlayPNG(picture, namedMap{"misalignment", flat}, namedMap{"artifact", flat})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -28,6 +29,7 @@ type scoreCommand struct {
 	evaluatorFlags `group:"Evaluator flags:"`
 
 	sources []source
+	about   reward.Description
 }
 
 // Help is the long help.
@@ -64,7 +66,7 @@ Examples:
 // record is what is printed for an image that was scored.
 type record struct {
 	Image   string       `json:"image"`
-	Scores  scoreRecord  `json:"scores"`
+	Scores  namedScores  `json:"scores"`
 	Missing []string     `json:"missing"`
 	Reward  float64      `json:"reward"`
 	Text    string       `json:"text"`
@@ -72,11 +74,53 @@ type record struct {
 	Trace   *traceRecord `json:"trace,omitempty"`
 }
 
-type scoreRecord struct {
-	SemanticAlignment float64 `json:"semantic_alignment"`
-	Aesthetics        float64 `json:"aesthetics"`
-	Plausibility      float64 `json:"plausibility"`
-	Overall           float64 `json:"overall"`
+// namedScores is an object of scores by name, in the evaluator's order.
+type namedScores []namedScore
+
+type namedScore struct {
+	name  string
+	value float64
+}
+
+// MarshalJSON keeps the order, which a map would not.
+func (s namedScores) MarshalJSON() ([]byte, error) {
+	text := []byte{'{'}
+	for i, one := range s {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		name, err := json.Marshal(one.name)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(one.value)
+		if err != nil {
+			return nil, err
+		}
+		text = append(append(append(text, name...), ':'), value...)
+	}
+	return append(text, '}'), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (s *namedScores) UnmarshalJSON(text []byte) error {
+	*s = nil
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	if _, err := decoder.Token(); err != nil { // {
+		return err
+	}
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return err
+		}
+		one := namedScore{name: name.(string)} // a key
+		if err := decoder.Decode(&one.value); err != nil {
+			return err
+		}
+		*s = append(*s, one)
+	}
+	return nil
 }
 
 type boxRecord struct {
@@ -118,7 +162,8 @@ func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
 	if err := c.findSources(e); err != nil {
 		return err
 	}
-	maps := newMapFolder(c.Out, c.sources, t)
+	c.about = e.evaluators[0].Describe()
+	maps := newMapFolder(c.Out, c.sources, c.about, t)
 	scheduler, err := batch.New(c.batching(), e.judges()...)
 	if err != nil {
 		return err
@@ -239,18 +284,16 @@ func (c *scoreCommand) scorePortion(ctx context.Context, s *batch.Scheduler, map
 }
 
 func (c *scoreCommand) record(path string, r reward.Result) record {
+	weights, _ := c.about.Weighting(nil) // only a name can be wrong
 	out := record{
-		Image: path,
-		Scores: scoreRecord{
-			SemanticAlignment: r.Scores[reward.SemanticAlignment],
-			Aesthetics:        r.Scores[reward.Aesthetics],
-			Plausibility:      r.Scores[reward.Plausibility],
-			Overall:           r.Scores[reward.Overall],
-		},
-		Missing: r.Missing.Names(),
-		Reward:  reward.DefaultWeights().Reward(r.Scores),
+		Image:   path,
+		Missing: append([]string{}, r.Missing...),
+		Reward:  weights.Reward(r.Scores),
 		Text:    r.Text,
 		Boxes:   []boxRecord{},
+	}
+	for i, s := range c.about.Scores {
+		out.Scores = append(out.Scores, namedScore{s.Name, r.Scores[i]})
 	}
 	for _, b := range r.Boxes {
 		out.Boxes = append(out.Boxes, boxRecord{b.Coords, b.Label, b.Importance})

@@ -107,8 +107,11 @@ func TestRewardAndMissingFollowTheScores(t *testing.T) {
 		t.Fatalf("%d lines for %d images", len(got), len(demoImages()))
 	}
 	for i, r := range got {
-		s := reward.Scores{r.Scores.SemanticAlignment, r.Scores.Aesthetics, r.Scores.Plausibility, r.Scores.Overall}
-		if want := reward.DefaultWeights().Reward(s); r.Reward != want || want == 0 {
+		var s []float64
+		for _, one := range r.Scores {
+			s = append(s, one.value)
+		}
+		if want := (reward.Weighting{Scores: []float64{0.8, 0.1, 0.1, 0}}).Reward(s); r.Reward != want || want == 0 {
 			t.Errorf("%s: reward %v for %v, want %v", r.Image, r.Reward, s, want)
 		}
 		if r.Image != demoImages()[i] || len(r.Missing) != 0 || r.Missing == nil || r.Boxes == nil || r.Trace != nil {

@@ -131,8 +131,8 @@ func checkLatentsScoreAsTheirPNG(t *testing.T, c *client.Client) {
 	for what, of := range map[string]func(*reward.Response) *reward.Tensor{
 		"dense weights": func(r *reward.Response) *reward.Tensor { return r.Dense.Weight },
 		"dense rewards": func(r *reward.Response) *reward.Tensor { return r.Dense.Reward },
-		"misalignment":  func(r *reward.Response) *reward.Tensor { return r.Heatmaps.Misalignment },
-		"artifacts":     func(r *reward.Response) *reward.Tensor { return r.Heatmaps.Artifact },
+		"misalignment":  func(r *reward.Response) *reward.Tensor { return r.Heatmap("misalignment") },
+		"artifacts":     func(r *reward.Response) *reward.Tensor { return r.Heatmap("artifact") },
 	} {
 		if !bytes.Equal(of(decoded).Data, of(sent).Data) {
 			t.Errorf("%s differ", what)

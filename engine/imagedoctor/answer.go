@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-
-	"github.com/denseflow/densereward/reward"
 )
 
 // The regular expressions of the public scorer, which are Python's and ignore
@@ -20,11 +18,11 @@ const (
 var (
 	answerBlock = regexp.MustCompile(`(?is)<answer>(.*?)</answer>`)
 
-	scorePatterns = [reward.NumScores]*regexp.Regexp{
-		reward.SemanticAlignment: scorePattern("semantic", "alignment"),
-		reward.Aesthetics:        scorePattern("aesthetic"),
-		reward.Plausibility:      scorePattern("plausibility"),
-		reward.Overall:           scorePattern("overall", "impression"),
+	scorePatterns = [NumScores]*regexp.Regexp{
+		SemanticAlignment: scorePattern("semantic", "alignment"),
+		Aesthetics:        scorePattern("aesthetic"),
+		Plausibility:      scorePattern("plausibility"),
+		Overall:           scorePattern("overall", "impression"),
 	}
 )
 
@@ -41,7 +39,7 @@ func scorePattern(label ...string) *regexp.Regexp {
 // does: within the first <answer> block, or in the whole text where no block is
 // complete; after each label the first number; clamped to [0,1]. A score that is
 // not found is 0 and reported in missing.
-func ParseAnswer(text string) (scores reward.Scores, missing reward.Missing) {
+func ParseAnswer(text string) (scores Scores, missing Missing) {
 	if block := answerBlock.FindStringSubmatch(text); block != nil {
 		text = block[1]
 	}

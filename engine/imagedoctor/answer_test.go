@@ -49,11 +49,11 @@ func loadAnswers(t testing.TB) answersFile {
 func TestScoresAreThoseOfThePublicScorer(t *testing.T) {
 	answers := loadAnswers(t)
 	for i, text := range answers.Texts {
-		want := reward.Scores{
-			reward.SemanticAlignment: answers.Scores.SemanticAlignment[i],
-			reward.Aesthetics:        answers.Scores.Aesthetic[i],
-			reward.Plausibility:      answers.Scores.Plausibility[i],
-			reward.Overall:           answers.Scores.Overall[i],
+		want := Scores{
+			SemanticAlignment: answers.Scores.SemanticAlignment[i],
+			Aesthetics:        answers.Scores.Aesthetic[i],
+			Plausibility:      answers.Scores.Plausibility[i],
+			Overall:           answers.Scores.Overall[i],
 		}
 		got, missing := ParseAnswer(text)
 		if got != want {
@@ -61,7 +61,7 @@ func TestScoresAreThoseOfThePublicScorer(t *testing.T) {
 		}
 		for s, isMissing := range missing {
 			if isMissing && got[s] != 0 {
-				t.Errorf("text %d: %v is missing and not 0", i, reward.Score(s))
+				t.Errorf("text %d: %v is missing and not 0", i, Score(s))
 			}
 		}
 	}
@@ -72,15 +72,20 @@ func TestScoresAreThoseOfThePublicScorer(t *testing.T) {
 // rounding of float32 in each of its steps.
 func TestRewardsAreThoseOfThePublicScorer(t *testing.T) {
 	answers := loadAnswers(t)
+	about := reward.Description{Scores: scoreSpecs()}
+	weights, err := about.Weighting(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i, text := range answers.Texts {
 		scores, _ := ParseAnswer(text)
-		single := float32(float32(scores[reward.SemanticAlignment])*0.8) +
-			float32(float32(scores[reward.Aesthetics])*0.1) +
-			float32(float32(scores[reward.Plausibility])*0.1)
+		single := float32(float32(scores[SemanticAlignment])*0.8) +
+			float32(float32(scores[Aesthetics])*0.1) +
+			float32(float32(scores[Plausibility])*0.1)
 		if float64(single) != answers.Combined[i] {
 			t.Errorf("text %d: reward %v in float32, want %v", i, single, answers.Combined[i])
 		}
-		double := reward.DefaultWeights().Reward(scores)
+		double := weights.Reward(scores[:])
 		if difference := math.Abs(double - answers.Combined[i]); difference > 1e-7 {
 			t.Errorf("text %d: reward %v, want %v: %v off", i, double, answers.Combined[i], difference)
 		}
@@ -93,36 +98,36 @@ func TestScoresAreReadAsPythonDoes(t *testing.T) {
 	const none = -1
 	for name, test := range map[string]struct {
 		text string
-		want reward.Scores
+		want Scores
 	}{
-		"dotted capital i":               {"AESTHETİC score: 0.5", reward.Scores{none, 0.5, none, none}},
-		"dotless i and long s":           {"aesthetıc ſcore: 0.5", reward.Scores{none, 0.5, none, none}},
-		"long s in the tag":              {"<anſwer>Aesthetic score: .1</answer>Plausibility score: .2", reward.Scores{none, 0.1, none, none}},
-		"all of them, over lines":        {"OVERALL\nİMPREſſİON SCORE:\t.125", reward.Scores{none, none, none, 0.125}},
-		"full-width digits":              {"Aesthetic score: ０.７５", reward.Scores{none, 0.75, none, none}},
-		"Arabic digits above the limit":  {"Aesthetic score: ١.٥", reward.Scores{none, 1, none, none}},
-		"mathematical digits":            {"Aesthetic score: 𝟘.𝟥", reward.Scores{none, 0.3, none, none}},
-		"separators as white space":      {"Aesthetic\x1cscore\u0085:\u20000.5", reward.Scores{none, 0.5, none, none}},
-		"no space within the label":      {"SemanticAlignment score: .25", reward.Scores{0.25, none, none, none}},
-		"zero-width space in the label":  {"Aesthetic\u200bscore: 1", reward.Scores{none, none, none, none}},
-		"exponent without digits":        {"Aesthetic score: 0.5e", reward.Scores{none, 0.5, none, none}},
-		"sign without digits":            {"Aesthetic score: -", reward.Scores{none, none, none, none}},
-		"two signs":                      {"Aesthetic score: --0.5", reward.Scores{none, none, none, none}},
-		"point without digits":           {"Aesthetic score: .", reward.Scores{none, none, none, none}},
-		"negative overflow":              {"Aesthetic score: -1e400", reward.Scores{none, 0, none, none}},
-		"underflow":                      {"Aesthetic score: 1e-400", reward.Scores{none, 0, none, none}},
-		"digits grouped by underscores":  {"Aesthetic score: 1_000", reward.Scores{none, 1, none, none}},
-		"hexadecimal stops at the x":     {"Aesthetic score: 0x1p-2", reward.Scores{none, 0, none, none}},
-		"the word inf":                   {"Aesthetic score: inf", reward.Scores{none, none, none, none}},
-		"a range":                        {"Aesthetic score: 0.5-0.2", reward.Scores{none, 0.5, none, none}},
-		"an answer without an end":       {"<answer>Plausibility score: 0.25", reward.Scores{none, none, 0.25, none}},
-		"a text that begins in the tags": {"Plausibility score: 0.25</answer><|im_end|>", reward.Scores{none, none, 0.25, none}},
+		"dotted capital i":               {"AESTHETİC score: 0.5", Scores{none, 0.5, none, none}},
+		"dotless i and long s":           {"aesthetıc ſcore: 0.5", Scores{none, 0.5, none, none}},
+		"long s in the tag":              {"<anſwer>Aesthetic score: .1</answer>Plausibility score: .2", Scores{none, 0.1, none, none}},
+		"all of them, over lines":        {"OVERALL\nİMPREſſİON SCORE:\t.125", Scores{none, none, none, 0.125}},
+		"full-width digits":              {"Aesthetic score: ０.７５", Scores{none, 0.75, none, none}},
+		"Arabic digits above the limit":  {"Aesthetic score: ١.٥", Scores{none, 1, none, none}},
+		"mathematical digits":            {"Aesthetic score: 𝟘.𝟥", Scores{none, 0.3, none, none}},
+		"separators as white space":      {"Aesthetic\x1cscore\u0085:\u20000.5", Scores{none, 0.5, none, none}},
+		"no space within the label":      {"SemanticAlignment score: .25", Scores{0.25, none, none, none}},
+		"zero-width space in the label":  {"Aesthetic\u200bscore: 1", Scores{none, none, none, none}},
+		"exponent without digits":        {"Aesthetic score: 0.5e", Scores{none, 0.5, none, none}},
+		"sign without digits":            {"Aesthetic score: -", Scores{none, none, none, none}},
+		"two signs":                      {"Aesthetic score: --0.5", Scores{none, none, none, none}},
+		"point without digits":           {"Aesthetic score: .", Scores{none, none, none, none}},
+		"negative overflow":              {"Aesthetic score: -1e400", Scores{none, 0, none, none}},
+		"underflow":                      {"Aesthetic score: 1e-400", Scores{none, 0, none, none}},
+		"digits grouped by underscores":  {"Aesthetic score: 1_000", Scores{none, 1, none, none}},
+		"hexadecimal stops at the x":     {"Aesthetic score: 0x1p-2", Scores{none, 0, none, none}},
+		"the word inf":                   {"Aesthetic score: inf", Scores{none, none, none, none}},
+		"a range":                        {"Aesthetic score: 0.5-0.2", Scores{none, 0.5, none, none}},
+		"an answer without an end":       {"<answer>Plausibility score: 0.25", Scores{none, none, 0.25, none}},
+		"a text that begins in the tags": {"Plausibility score: 0.25</answer><|im_end|>", Scores{none, none, 0.25, none}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, missing := ParseAnswer(test.text)
 			for s, want := range test.want {
 				if missing[s] != (want == none) || got[s] != max(0, want) {
-					t.Errorf("%v is %v (missing: %v), want %v", reward.Score(s), got[s], missing[s], want)
+					t.Errorf("%v is %v (missing: %v), want %v", Score(s), got[s], missing[s], want)
 				}
 			}
 		})
@@ -151,7 +156,7 @@ func FuzzParseAnswer(f *testing.F) {
 		scores, missing := ParseAnswer(text)
 		for s, score := range scores {
 			if !(score >= 0 && score <= 1) || missing[s] && score != 0 {
-				t.Errorf("%v is %v, missing %v", reward.Score(s), score, missing[s])
+				t.Errorf("%v is %v, missing %v", Score(s), score, missing[s])
 			}
 		}
 		for _, box := range ParseBoxes(text) {

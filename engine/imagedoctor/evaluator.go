@@ -184,10 +184,14 @@ func (e *Evaluator) Describe() reward.Description {
 	side := e.config.patchGrid() / e.config.Vision.SpatialMergeSize * heatmapUpscale
 	return reward.Description{
 		Name:          "imagedoctor",
+		Kind:          "imagedoctor",
 		Fingerprint:   e.fingerprint,
 		Modes:         []reward.Mode{reward.ModeAnswer, reward.ModeThink},
-		HeatmapHeight: side,
-		HeatmapWidth:  side,
+		Scores:        scoreSpecs(),
+		Maps:          mapSpecs(side),
+		Text:          true,
+		Boxes:         true,
+		PromptTokens:  maxPromptTokens,
 		Demonstration: e.options.Demonstration,
 	}
 }

@@ -129,7 +129,7 @@ func TestDescriptionsTellCheckpointsAndOptionsApart(t *testing.T) {
 		return e.Describe()
 	}
 	plain := describe(nil, Options{})
-	if plain.Name != "imagedoctor" || plain.HeatmapHeight != 288 || plain.HeatmapWidth != 288 || plain.Demonstration ||
+	if plain.Name != "imagedoctor" || plain.Maps[Artifact].Height != 288 || plain.Maps[Artifact].Width != 288 || plain.Demonstration ||
 		!slices.Equal(plain.Modes, []reward.Mode{reward.ModeAnswer, reward.ModeThink}) {
 		t.Errorf("%+v", plain)
 	}
@@ -151,8 +151,8 @@ func TestDescriptionsTellCheckpointsAndOptionsApart(t *testing.T) {
 		}
 		seen[d.Fingerprint] = name
 	}
-	if d := describe(small, Options{}); d.HeatmapHeight != 80 {
-		t.Errorf("a picture of 5x5 image tokens has heatmaps of %d", d.HeatmapHeight)
+	if d := describe(small, Options{}); d.Maps[Misalignment].Height != 80 {
+		t.Errorf("a picture of 5x5 image tokens has heatmaps of %d", d.Maps[Misalignment].Height)
 	}
 }
 

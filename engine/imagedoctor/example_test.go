@@ -55,10 +55,14 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	good := results[0]
+	good, about := results[0], evaluator.Describe()
+	weights, err := about.Weighting(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	fmt.Printf("alignment %.2f, missing %v, reward %.3f\n",
-		good.Scores[reward.SemanticAlignment], good.Missing.Names(), reward.DefaultWeights().Reward(good.Scores))
-	fmt.Printf("heatmaps of %dx%d\n", good.Artifact.Height, good.Artifact.Width)
+		good.Scores[imagedoctor.SemanticAlignment], good.Missing, weights.Reward(good.Scores))
+	fmt.Printf("heatmaps of %dx%d\n", good.Maps[imagedoctor.Artifact].Height, good.Maps[imagedoctor.Artifact].Width)
 	fmt.Println(results[1].Err)
 	// Output:
 	// alignment 0.25, missing [], reward 0.280

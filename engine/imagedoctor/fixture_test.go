@@ -264,8 +264,8 @@ func whole(t testing.TB, results []reward.Result) []reward.Result {
 }
 
 // heatmaps are those of a result by the names that the reference gives them.
-func heatmaps(r reward.Result) map[string]reward.Heatmap {
-	return map[string]reward.Heatmap{"misalignment": r.Misalignment, "artifact": r.Artifact}
+func heatmaps(r reward.Result) map[string]reward.Map {
+	return map[string]reward.Map{"misalignment": r.Maps[Misalignment], "artifact": r.Maps[Artifact]}
 }
 
 // answerTensors are outputs of the graph for one row that said text.

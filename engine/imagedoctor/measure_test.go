@@ -10,7 +10,6 @@ import (
 
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
-	"github.com/denseflow/densereward/reward"
 )
 
 func TestMeasuringAccountsForEveryStageAndDevice(t *testing.T) {
@@ -69,7 +68,7 @@ func TestMadeUpAnswersHaveTheLengthAskedForAndTheFormWhereItFits(t *testing.T) {
 				continue
 			}
 			text := m.e.tokenizer.Decode(ids, false)
-			if _, missing := ParseAnswer(answerPrefix + text); missing != (reward.Missing{}) {
+			if _, missing := ParseAnswer(answerPrefix + text); missing != (Missing{}) {
 				t.Errorf("%q lacks %v", text, missing)
 			}
 		}

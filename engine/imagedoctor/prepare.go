@@ -106,11 +106,14 @@ func (e *Evaluator) result(mode reward.Mode, p *prepared, out []ort.Tensor, r in
 	maps := out[1].Float32s()[r*kinds*size : (r+1)*kinds*size : (r+1)*kinds*size]
 	scores, missing := ParseAnswer(text)
 	result := reward.Result{
-		Scores: scores, Missing: missing,
-		Misalignment: reward.Heatmap{Height: height, Width: width, Data: maps[:size:size]},
-		Artifact:     reward.Heatmap{Height: height, Width: width, Data: maps[size:]},
-		Text:         text,
-		Trace:        reward.Trace{InputIDs: p.ids, GeneratedIDs: ids},
+		Scores: scores[:],
+		Maps: []reward.Map{
+			Misalignment: {Height: height, Width: width, Data: maps[:size:size]},
+			Artifact:     {Height: height, Width: width, Data: maps[size:]},
+		},
+		Missing: missing.Names(),
+		Text:    text,
+		Trace:   reward.Trace{InputIDs: p.ids, GeneratedIDs: ids},
 	}
 	if mode == reward.ModeThink {
 		result.Boxes = ParseBoxes(text)

@@ -65,8 +65,8 @@ func TestARandomCheckpointLoadsAndJudges(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, r := range results {
-		if r.Err != nil || len(r.Trace.GeneratedIDs) == 0 || len(r.Artifact.Data) != 288*288 {
-			t.Errorf("sample %d: %d tokens, %d values, error %v", i, len(r.Trace.GeneratedIDs), len(r.Artifact.Data), r.Err)
+		if r.Err != nil || len(r.Trace.GeneratedIDs) == 0 || len(r.Maps[Artifact].Data) != 288*288 {
+			t.Errorf("sample %d: %d tokens, %d values, error %v", i, len(r.Trace.GeneratedIDs), len(r.Maps[Artifact].Data), r.Err)
 		}
 	}
 }

@@ -112,8 +112,8 @@ func printTable(out io.Writer, prompts []string, p *reward.Response, gradient []
 	}
 	for i, prompt := range prompts {
 		if _, err := fmt.Fprintf(t, "%.2f\t%.2f\t%.2f\t%.2f\t%.3f\t%.2g\t %s\n",
-			p.Scores[reward.SemanticAlignment][i], p.Scores[reward.Aesthetics][i],
-			p.Scores[reward.Plausibility][i], p.Scores[reward.Overall][i], p.Rewards[i], gradient[i], prompt); err != nil {
+			p.Score("semantic_alignment")[i], p.Score("aesthetics")[i],
+			p.Score("plausibility")[i], p.Score("overall")[i], p.Rewards[i], gradient[i], prompt); err != nil {
 			return err
 		}
 	}

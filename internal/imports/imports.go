@@ -38,7 +38,7 @@ func Rules() []Rule {
 		{Room: "reward", Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
 		{
 			Room:  "reward/server",
-			Rooms: []string{"reward", "reward/batch", "dense", "flowgrpo", "engine/pixels"},
+			Rooms: []string{"reward", "reward/batch", "reward/scoring", "dense", "flowgrpo", "engine/pixels"},
 			Libs: []string{
 				"github.com/labstack/echo/v4",         // the only room that may
 				"github.com/prometheus/client_golang", // GET /metrics
@@ -51,6 +51,7 @@ func Rules() []Rule {
 			Rooms: []string{"reward"},
 			Libs:  []string{"github.com/hashicorp/golang-lru/v2", "golang.org/x/sync", "lukechampine.com/blake3"},
 		},
+		{Room: "reward/scoring", Rooms: []string{"reward", "dense"}},
 		{Room: "reward/rewardtest", Rooms: []string{"reward"}},
 		{Room: "reward/rft", Rooms: []string{"reward", "flowgrpo"}},
 		{Room: "dense", Libs: []string{"gonum.org/v1/gonum"}},

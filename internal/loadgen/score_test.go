@@ -18,12 +18,10 @@ func TestScoreSpeaksTheProtocol(t *testing.T) {
 	prompts := map[string]bool{}
 	answer := func(w http.ResponseWriter, body []byte, q *reward.Request) error {
 		p := &reward.Response{
-			Rewards: make([]float64, 2), Missing: make([]reward.Missing, 2),
+			Rewards: make([]float64, 2), Missing: make([][]string, 2),
 			Errors: make([]*reward.Error, 2), Cached: make([]bool, 2),
 		}
-		for s := range p.Scores {
-			p.Scores[s] = make([]float64, 2)
-		}
+		p.Scores = []reward.NamedScores{{Name: "overall", Values: make([]float64, 2)}}
 		p.Errors[1] = reward.ErrImageCorrupt
 		_, err := p.Encode().WriteTo(w)
 		return err

@@ -46,10 +46,10 @@ func BenchmarkScheduler(b *testing.B) {
 func BenchmarkCacheMiss(b *testing.B) {
 	cfg := batch.DefaultConfig()
 	cfg.Eager = true
-	h := reward.Heatmap{Height: 64, Width: 64, Data: make([]float32, 64*64)}
+	h := reward.Map{Height: 64, Width: 64, Data: make([]float32, 64*64)}
 	results := make([]reward.Result, cfg.MaxBatch)
 	for i := range results {
-		results[i].Misalignment, results[i].Artifact = h, h
+		results[i].Maps = []reward.Map{h, h}
 	}
 	s := start(b, cfg, instant{results})
 	var n atomic.Int64

@@ -92,13 +92,17 @@ func (c *cache) size() (results int, bytes int64) {
 const entryOverhead = 256
 
 // cloneResults copies what results refer to: evaluators often cut a batch's
-// heatmaps from one array, which a single result in the cache would keep whole.
+// maps from one array, which a single result in the cache would keep whole.
 func cloneResults(results []reward.Result) []reward.Result {
 	clones := slices.Clone(results)
 	for i := range clones {
 		r := &clones[i]
-		r.Misalignment.Data = slices.Clone(r.Misalignment.Data)
-		r.Artifact.Data = slices.Clone(r.Artifact.Data)
+		r.Scores = slices.Clone(r.Scores)
+		r.Maps = slices.Clone(r.Maps)
+		for k := range r.Maps {
+			r.Maps[k].Data = slices.Clone(r.Maps[k].Data)
+		}
+		r.Missing = slices.Clone(r.Missing)
 		r.Trace.InputIDs = slices.Clone(r.Trace.InputIDs)
 		r.Trace.GeneratedIDs = slices.Clone(r.Trace.GeneratedIDs)
 		r.Boxes = slices.Clone(r.Boxes)
@@ -111,7 +115,11 @@ func cloneResults(results []reward.Result) []reward.Result {
 func (e *entry) bytes() int64 {
 	r := &e.result
 	n := entryOverhead + int(unsafe.Sizeof(*e)) + len(r.Text)
-	n += 4 * (len(r.Misalignment.Data) + len(r.Artifact.Data))
+	n += 8 * len(r.Scores)
+	for _, m := range r.Maps {
+		n += int(unsafe.Sizeof(m)) + 4*len(m.Data)
+	}
+	n += len(r.Missing) * int(unsafe.Sizeof("")) // the names are the description's own
 	n += 4 * (len(r.Trace.InputIDs) + len(r.Trace.GeneratedIDs))
 	n += len(r.Boxes) * int(unsafe.Sizeof(reward.Box{}))
 	for _, b := range r.Boxes {

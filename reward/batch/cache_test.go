@@ -36,6 +36,8 @@ func TestTheSameWorkIsEvaluatedOnce(t *testing.T) {
 		{"another picture", jobs(2)[0], false},
 		{"another prompt", change(func(s *reward.Sample) { s.Prompt = "q" }), false},
 		{"another mode", change(func(s *reward.Sample) { s.Mode = reward.ModeThink }), false},
+		{"other metadata", change(func(s *reward.Sample) { s.Metadata = map[string]any{"target_text": "OPEN"} }), false},
+		{"empty metadata", change(func(s *reward.Sample) { s.Metadata = map[string]any{} }), true},
 		{"the same pixels in another shape", change(func(s *reward.Sample) { s.Image.Width, s.Image.Height = 1, 2 }), false},
 		{"a letter moved from the mode to the prompt", change(func(s *reward.Sample) {
 			s.Mode, s.Prompt = s.Mode[:len(s.Mode)-1], string(s.Mode[len(s.Mode)-1:])+s.Prompt
@@ -179,8 +181,8 @@ func TestTheCacheStaysWithinItsBytes(t *testing.T) {
 			// One array for the whole batch, as evaluators make it.
 			all := make([]float32, 1000*len(samples))
 			for i := range results {
-				copy(all[1000*i:], results[i].Artifact.Data)
-				results[i].Artifact.Data = all[1000*i : 1000*(i+1)]
+				copy(all[1000*i:], results[i].Maps[0].Data)
+				results[i].Maps[0].Data = all[1000*i : 1000*(i+1)]
 				results[i].Text = big
 			}
 			return results, nil

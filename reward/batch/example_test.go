@@ -24,12 +24,12 @@ func Example() {
 		panic(err) // the queue was full, or s was shut down
 	}
 	for _, o := range outcomes {
-		fmt.Println(o.Scores[reward.SemanticAlignment], o.Err)
+		fmt.Println(o.Scores, o.Err)
 	}
 	if err := s.Shutdown(context.Background()); err != nil {
 		panic(err)
 	}
 	// Output:
-	// 7 <nil>
-	// 0 image_corrupt: the image cannot be decoded
+	// [7] <nil>
+	// [] image_corrupt: the image cannot be decoded
 }

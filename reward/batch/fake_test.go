@@ -24,8 +24,8 @@ func identity(im *reward.Image) int { return int(binary.LittleEndian.Uint32(im.P
 // judged is the result the fakes give the picture with that id.
 func judged(id int) reward.Result {
 	return reward.Result{
-		Scores:   reward.Scores{float64(id)},
-		Artifact: reward.Heatmap{Height: 1, Width: 1, Data: []float32{float32(id)}},
+		Scores: []float64{float64(id)},
+		Maps:   []reward.Map{{Height: 1, Width: 1, Data: []float32{float32(id)}}},
 	}
 }
 
@@ -212,7 +212,7 @@ func wantIdentities(t *testing.T, a answer, ids ...int) {
 			t.Errorf("outcome %d: %v", i, o.Err)
 			continue
 		}
-		if got := int(o.Scores[0]); got != ids[i] || o.Artifact.Data[0] != float32(ids[i]) {
+		if got := int(o.Scores[0]); got != ids[i] || o.Maps[0].Data[0] != float32(ids[i]) {
 			t.Errorf("outcome %d is of picture %d, want %d", i, got, ids[i])
 		}
 	}

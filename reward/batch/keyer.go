@@ -39,8 +39,8 @@ func newKeyer(fingerprint string) *keyer {
 	return &keyer{mac, fingerprint}
 }
 
-// pixelKey hashes all that an answer depends on: checkpoint, mode, prompt and
-// pixels.
+// pixelKey hashes all that an answer depends on: checkpoint, mode, prompt,
+// metadata and pixels.
 func (k *keyer) pixelKey(s *reward.Sample) key {
 	return k.key(s, s.Image.Width, s.Image.Height, s.Image.Pix)
 }
@@ -59,6 +59,7 @@ func (k *keyer) key(s *reward.Sample, width, height int, picture []byte) key {
 	}
 	head = binary.LittleEndian.AppendUint64(head, uint64(width))
 	head = binary.LittleEndian.AppendUint64(head, uint64(height))
+	head = appendMetadata(head, s.Metadata)
 	var nonce [12]byte // one for all: tags stay here
 	return sha256.Sum256(k.mac.Seal(head, nonce[:], nil, picture))
 }

@@ -179,7 +179,7 @@ func (st *storm) check(ids []int, outcomes []batch.Outcome, err error) {
 	for i, o := range outcomes {
 		if o.Err == nil {
 			st.scored.Add(1)
-			if int(o.Scores[0]) != ids[i] || o.Artifact.Data[0] != float32(ids[i]) {
+			if int(o.Scores[0]) != ids[i] || o.Maps[0].Data[0] != float32(ids[i]) {
 				st.t.Errorf("picture %d got the result of %v", ids[i], o.Scores[0])
 			}
 			continue

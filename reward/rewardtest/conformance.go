@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -11,9 +12,9 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-// heatmapTolerance admits what a batch's size and padding do to float32 sums
+// mapTolerance admits what a batch's size and padding do to float32 sums
 // of a model: the same sample in another batch.
-const heatmapTolerance = 1e-3
+const mapTolerance = 1e-3
 
 // Run tests that what newEvaluator makes is an Evaluator, and a Preparer if it
 // claims to be. It makes one and uses it throughout; if it is an io.Closer the
@@ -22,7 +23,7 @@ func Run(t *testing.T, newEvaluator func() reward.Evaluator) {
 	s := &suite{evaluator: newEvaluator()}
 	s.about = s.evaluator.Describe()
 	t.Run("it describes itself", s.testDescription)
-	t.Run("it gives scores and heatmaps in their ranges and sizes", s.testRanges)
+	t.Run("it gives scores and maps in their ranges and sizes", s.testRanges)
 	t.Run("it gives the same answer twice", s.testDeterminism)
 	t.Run("it keeps the order of its samples", s.testOrder)
 	t.Run("it answers every mode of its description", s.testModes)
@@ -68,64 +69,63 @@ func (s *suite) evaluate(t *testing.T, samples []reward.Sample) []reward.Result 
 }
 
 func (s *suite) testDescription(t *testing.T) {
+	if err := s.about.Validate(); err != nil {
+		t.Fatal(err)
+	}
 	switch {
-	case s.about.Name == "":
-		t.Error("no name")
+	case s.about.Kind == "":
+		t.Error("no kind")
 	case s.about.Fingerprint == "":
 		t.Error("no fingerprint")
-	case len(s.about.Modes) == 0:
-		t.Fatal("no modes")
-	case s.about.HeatmapHeight < 0 || s.about.HeatmapWidth < 0:
-		t.Error("a heatmap of negative size")
+	case len(s.about.Scores)+len(s.about.Maps) == 0:
+		t.Error("neither scores nor maps")
 	}
-	for _, m := range s.about.Modes {
-		if !m.Valid() {
-			t.Errorf("mode %q is not one of the protocol", m)
-		}
+	if again := s.evaluator.Describe(); !reflect.DeepEqual(again, s.about) {
+		t.Errorf("it describes itself as %+v and then as %+v", s.about, again)
 	}
 }
 
 func (s *suite) testRanges(t *testing.T) {
 	for i, r := range s.evaluate(t, s.samples()) {
-		for score, v := range r.Scores {
-			if math.IsNaN(v) || v < 0 || v > 1 {
-				t.Errorf("sample %d: %s is %v", i, reward.Score(score), v)
-			}
-			if r.Missing[score] && v != 0 {
-				t.Errorf("sample %d: %s is missing and %v", i, reward.Score(score), v)
+		if err := s.about.Check(&r); err != nil {
+			t.Errorf("sample %d: %v", i, err)
+			continue
+		}
+		for k, v := range r.Scores {
+			if name := s.about.Scores[k].Name; slices.Contains(r.Missing, name) && v != 0 {
+				t.Errorf("sample %d: %s is missing and %v", i, name, v)
 			}
 		}
-		for name, h := range heatmaps(&r) {
-			if h.Height != s.about.HeatmapHeight || h.Width != s.about.HeatmapWidth || len(h.Data) != h.Height*h.Width {
-				t.Errorf("sample %d: the %s heatmap is %dx%d with %d values", i, name, h.Height, h.Width, len(h.Data))
-			}
-			for at, v := range h.Data {
+		for k, m := range r.Maps {
+			for at, v := range m.Data {
 				if !(v >= 0 && v <= 1) { // also NaN
-					t.Errorf("sample %d: the %s heatmap is %v at %d", i, name, v, at)
+					t.Errorf("sample %d: map %s is %v at %d", i, s.about.Maps[k].Name, v, at)
 					break
 				}
 			}
 		}
+		if !s.about.Text && r.Text != "" || !s.about.Boxes && len(r.Boxes) > 0 {
+			t.Errorf("sample %d: %d bytes of text and %d boxes, which the description does not announce", i, len(r.Text), len(r.Boxes))
+		}
 	}
-}
-
-func heatmaps(r *reward.Result) map[string]*reward.Heatmap {
-	return map[string]*reward.Heatmap{"misalignment": &r.Misalignment, "artifact": &r.Artifact}
 }
 
 // same reports whether two results are of the same sample.
 func same(t *testing.T, what string, got, want reward.Result) {
 	t.Helper()
-	if got.Scores != want.Scores || got.Missing != want.Missing || got.Text != want.Text {
+	if !slices.Equal(got.Scores, want.Scores) || !slices.Equal(got.Missing, want.Missing) || got.Text != want.Text {
 		t.Errorf("%s: got scores %v and %q, want %v and %q", what, got.Scores, got.Text, want.Scores, want.Text)
 	}
 	if !slices.Equal(got.Boxes, want.Boxes) {
 		t.Errorf("%s: got boxes %v, want %v", what, got.Boxes, want.Boxes)
 	}
-	wanted := heatmaps(&want)
-	for name, h := range heatmaps(&got) {
-		if off := distance(h.Data, wanted[name].Data); off > heatmapTolerance {
-			t.Errorf("%s: the %s heatmaps differ by %v, tolerance %v", what, name, off, heatmapTolerance)
+	if len(got.Maps) != len(want.Maps) {
+		t.Errorf("%s: %d maps, want %d", what, len(got.Maps), len(want.Maps))
+		return
+	}
+	for k, m := range got.Maps {
+		if off := distance(m.Data, want.Maps[k].Data); off > mapTolerance {
+			t.Errorf("%s: map %d differs by %v, tolerance %v", what, k, off, mapTolerance)
 		}
 	}
 }
@@ -226,8 +226,9 @@ func (s *suite) testOwnership(t *testing.T) {
 	}
 	want := s.evaluate(t, s.samples())
 	for i := range first {
-		for _, h := range heatmaps(&first[i]) {
-			clear(h.Data)
+		clear(first[i].Scores)
+		for _, m := range first[i].Maps {
+			clear(m.Data)
 		}
 	}
 	for i, r := range s.evaluate(t, s.samples()) {

@@ -13,18 +13,22 @@ import (
 
 // Fake is an Evaluator whose answers follow from the pixels and the prompt of
 // each sample alone, so that a test can tell whose result it was given. The
-// zero value answers at once with heatmaps of 64x64.
+// zero value answers at once with maps of 64x64.
 type Fake struct {
 	// Name and Fingerprint describe the fake; "fake" and "fake" when empty.
 	Name, Fingerprint string
-	// Side is that of the heatmaps, 64 when 0.
+	// Side is that of the default maps, 64 when 0.
 	Side int
+	// Scores and Maps are what the fake claims to give; the default is four
+	// scores and two maps. A map needs a size.
+	Scores []reward.ScoreSpec
+	Maps   []reward.MapSpec
 	// Delay is how long a batch takes. It ends early when ctx does.
 	Delay time.Duration
 	// Before is called with each batch ahead of its evaluation: a test can
 	// count, wait, or panic in it. Its error fails the batch.
 	Before func(ctx context.Context, samples []reward.Sample) error
-	// Fail gives the error of one sample, nil where it is judged.
+	// Fail gives the error of one sample, nil where it is scored.
 	Fail func(reward.Sample) error
 
 	batches atomic.Int64
@@ -45,10 +49,18 @@ func (f *Fake) Samples() int64 { return f.samples.Load() }
 // Describe describes the fake, a demonstration in both modes.
 func (f *Fake) Describe() reward.Description {
 	d := reward.Description{
-		Name: f.Name, Fingerprint: f.Fingerprint,
-		Modes:         []reward.Mode{reward.ModeAnswer, reward.ModeThink},
-		HeatmapHeight: f.side(), HeatmapWidth: f.side(),
+		Name: f.Name, Kind: "fake", Fingerprint: f.Fingerprint,
+		Modes:  []reward.Mode{reward.ModeAnswer, reward.ModeThink},
+		Scores: f.Scores, Maps: f.Maps,
+		Text: true, Boxes: true,
 		Demonstration: true,
+		Note:          "answers follow from the pixels and mean nothing",
+	}
+	if d.Scores == nil {
+		d.Scores = defaultScores()
+	}
+	if d.Maps == nil {
+		d.Maps = defaultMaps(f.side())
 	}
 	if d.Name == "" {
 		d.Name = "fake"
@@ -57,6 +69,22 @@ func (f *Fake) Describe() reward.Description {
 		d.Fingerprint = "fake"
 	}
 	return d
+}
+
+func defaultScores() []reward.ScoreSpec {
+	return []reward.ScoreSpec{
+		{Name: "semantic_alignment", Max: 1, Weight: 0.8},
+		{Name: "aesthetics", Max: 1, Weight: 0.1},
+		{Name: "plausibility", Max: 1, Weight: 0.1},
+		{Name: "overall", Max: 1},
+	}
+}
+
+func defaultMaps(side int) []reward.MapSpec {
+	return []reward.MapSpec{
+		{Name: "misalignment", Height: side, Width: side, Weight: 0.5},
+		{Name: "artifact", Height: side, Width: side, Weight: 0.5},
+	}
 }
 
 func (f *Fake) side() int {
@@ -81,7 +109,7 @@ func (f *Fake) Prepare(ctx context.Context, s *reward.Sample) error {
 	return nil
 }
 
-// Evaluate judges samples by Judge.
+// Evaluate gives each sample its Answer.
 func (f *Fake) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
 	f.batches.Add(1)
 	f.samples.Add(int64(len(samples)))
@@ -102,6 +130,7 @@ func (f *Fake) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.
 		case <-timer.C:
 		}
 	}
+	about := f.Describe()
 	results := make([]reward.Result, len(samples))
 	for i, s := range samples {
 		if err := check(s); err != nil {
@@ -118,12 +147,12 @@ func (f *Fake) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.
 		if !ok {
 			identity = prepared(Identity(s.Image))
 		}
-		results[i] = judge(uint64(identity), s, f.side())
+		results[i] = answer(uint64(identity), s, &about)
 	}
 	return results, nil
 }
 
-// check fails for a sample that no evaluator can judge.
+// check fails for a sample that no evaluator can score.
 func check(s reward.Sample) error {
 	switch image := s.Image; {
 	case image == nil:
@@ -168,12 +197,14 @@ func Picture(seed uint64, width, height int) *reward.Image {
 	return image
 }
 
-// Judge is the result that a Fake with heatmaps of side x side gives a sample.
-func Judge(s reward.Sample, side int) reward.Result {
-	return judge(Identity(s.Image), s, side)
+// Answer is the result that a Fake with the default scores and maps of
+// side x side gives a sample.
+func Answer(s reward.Sample, side int) reward.Result {
+	about := (&Fake{Side: side}).Describe()
+	return answer(Identity(s.Image), s, &about)
 }
 
-func judge(identity uint64, s reward.Sample, side int) reward.Result {
+func answer(identity uint64, s reward.Sample, about *reward.Description) reward.Result {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(s.Prompt))
 	seed := identity ^ h.Sum64()
@@ -183,11 +214,12 @@ func judge(identity uint64, s reward.Sample, side int) reward.Result {
 		return float64(x*0x94d049bb133111eb>>40) / (1 << 24)
 	}
 	var r reward.Result
-	for i := range r.Scores {
-		r.Scores[i] = unit(i)
+	for i, spec := range about.Scores {
+		r.Scores = append(r.Scores, spec.Min+(spec.Max-spec.Min)*unit(i))
 	}
-	r.Misalignment = ramp(side, float32(unit(10)), float32(unit(11)))
-	r.Artifact = ramp(side, float32(unit(12)), float32(unit(13)))
+	for i, spec := range about.Maps {
+		r.Maps = append(r.Maps, ramp(spec.Height, spec.Width, float32(unit(10+2*i)), float32(unit(11+2*i))))
+	}
 	r.Text = "fake: " + s.Prompt
 	if s.Mode == reward.ModeThink {
 		r.Boxes = []reward.Box{
@@ -198,14 +230,14 @@ func judge(identity uint64, s reward.Sample, side int) reward.Result {
 	return r
 }
 
-// ramp is a heatmap that goes from one value to another, left to right.
-func ramp(side int, from, to float32) reward.Heatmap {
-	h := reward.Heatmap{Height: side, Width: side, Data: make([]float32, side*side)}
-	for x := range side {
-		h.Data[x] = from + (to-from)*float32(x)/float32(max(side-1, 1))
+// ramp is a map that goes from one value to another, left to right.
+func ramp(height, width int, from, to float32) reward.Map {
+	m := reward.Map{Height: height, Width: width, Data: make([]float32, height*width)}
+	for x := range width {
+		m.Data[x] = from + (to-from)*float32(x)/float32(max(width-1, 1))
 	}
-	for y := 1; y < side; y++ {
-		copy(h.Data[y*side:(y+1)*side], h.Data[:side])
+	for y := 1; y < height; y++ {
+		copy(m.Data[y*width:(y+1)*width], m.Data[:width])
 	}
-	return h
+	return m
 }

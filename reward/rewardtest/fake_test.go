@@ -3,6 +3,7 @@ package rewardtest_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,8 +31,8 @@ func TestTheFakesAnswersTellSamplesApart(t *testing.T) {
 	a := reward.Sample{Image: rewardtest.Picture(1, 8, 8), Prompt: "a"}
 	b := reward.Sample{Image: rewardtest.Picture(2, 8, 8), Prompt: "a"}
 	c := reward.Sample{Image: rewardtest.Picture(1, 8, 8), Prompt: "c"}
-	one := rewardtest.Judge(a, 4)
-	if one.Scores == rewardtest.Judge(b, 4).Scores || one.Scores == rewardtest.Judge(c, 4).Scores {
+	one := rewardtest.Answer(a, 4)
+	if slices.Equal(one.Scores, rewardtest.Answer(b, 4).Scores) || slices.Equal(one.Scores, rewardtest.Answer(c, 4).Scores) {
 		t.Error("two samples have one answer")
 	}
 }

@@ -76,8 +76,8 @@ func pngs(n int) (prompts []string, files [][]byte, rewards []float64) {
 		picture := rewardtest.Picture(uint64(i), 40, 30)
 		prompt := fmt.Sprintf("a \"cat\", größe %d\n🐈", i)
 		prompts, files = append(prompts, prompt), append(files, rewardtest.PNG(picture))
-		result := rewardtest.Judge(reward.Sample{Image: picture, Prompt: prompt}, 64)
-		rewards = append(rewards, reward.DefaultWeights().Reward(result.Scores))
+		result := rewardtest.Answer(reward.Sample{Image: picture, Prompt: prompt}, 64)
+		rewards = append(rewards, (reward.Weighting{Scores: []float64{0.8, 0.1, 0.1, 0}}).Reward(result.Scores))
 	}
 	return prompts, files, rewards
 }

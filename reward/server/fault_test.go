@@ -41,10 +41,10 @@ func wantJudged(t testing.TB, p *reward.Response, q *reward.Request, images []*r
 			t.Errorf("sample %d: %v", i, p.Errors[i])
 			continue
 		}
-		want := rewardtest.Judge(reward.Sample{Image: images[i], Prompt: q.Prompts[i], Mode: q.Mode}, 64)
+		want := rewardtest.Answer(reward.Sample{Image: images[i], Prompt: q.Prompts[i], Mode: q.Mode}, 64)
 		for s := range p.Scores {
-			if p.Scores[s][i] != want.Scores[s] {
-				t.Errorf("sample %d has %v %v, its own is %v", i, reward.Score(s), p.Scores[s][i], want.Scores[s])
+			if p.Scores[s].Values[i] != want.Scores[s] {
+				t.Errorf("sample %d has %v %v, its own is %v", i, p.Scores[s].Name, p.Scores[s].Values[i], want.Scores[s])
 			}
 		}
 	}

@@ -18,11 +18,11 @@ func (r *rollout) method() reward.AdvantageMethod {
 // chooseGrid settles the one dense grid of the request's maps, if it asks for
 // any.
 func (r *rollout) chooseGrid() error {
-	draws := r.model.Description.HeatmapHeight > 0
+	draws := len(r.model.Description.Maps) > 0
 	asked := r.method().Dense() || (r.q.Return != nil && (r.q.Wants(reward.ReturnDense) || r.q.Wants(reward.ReturnHeatmaps)))
 	switch {
 	case asked && !draws:
-		return reward.ErrInvalidValue.With("return: %s draws no heatmaps", r.model.Description.Name)
+		return reward.ErrInvalidValue.With("return: %s draws no maps", r.model.Description.Name)
 	case !draws, !r.method().Dense() && !r.q.Wants(reward.ReturnDense):
 		return nil
 	}

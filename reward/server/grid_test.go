@@ -35,7 +35,7 @@ func TestDenseMapsArePooledHeatmaps(t *testing.T) {
 	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
 	q := rollout(3, 96, 48)
 	q.Grid = reward.GridSpec{Height: 7, Width: 5}
-	q.Weights = &reward.Weights{Scores: [reward.NumScores]float64{0, 0, 0, 2}, Misalignment: 0.25, Artifact: 0.5}
+	q.Weights = &reward.Weights{Scores: map[string]float64{"overall": 2}, Maps: map[string]float64{"misalignment": 0.25, "artifact": 0.5}}
 	p := mustScore(t, c, q)
 	weight, _ := p.Dense.Weight.Float32s()
 	rewards, _ := p.Dense.Reward.Float32s()
@@ -43,9 +43,9 @@ func TestDenseMapsArePooledHeatmaps(t *testing.T) {
 	for i := range 3 {
 		want := judged(i, 96, 48, reward.ModeAnswer)
 		mis, art := make([]float32, 35), make([]float32, 35)
-		dense.AdaptiveAvgPool(mis, grid, want.Misalignment.Data, source)
-		dense.AdaptiveAvgPool(art, grid, want.Artifact.Data, source)
-		r := 2 * want.Scores[reward.Overall]
+		dense.AdaptiveAvgPool(mis, grid, want.Maps[0].Data, source)
+		dense.AdaptiveAvgPool(art, grid, want.Maps[1].Data, source)
+		r := 2 * want.Scores[3]
 		if p.Rewards[i] != r {
 			t.Errorf("sample %d: reward %v, want %v", i, p.Rewards[i], r)
 		}

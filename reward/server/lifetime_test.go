@@ -81,9 +81,9 @@ func checkOwn(t *testing.T, c *client.Client, seed uint64, side int) {
 		return
 	}
 	for i := range uint64(2) {
-		want := rewardtest.Judge(reward.Sample{Image: rewardtest.Picture(seed+i*500, side, side), Prompt: "a cat"}, 64)
-		if p.Scores[0][i] != want.Scores[0] {
-			t.Errorf("picture %d of %d: %v, want %v", seed+i*500, side, p.Scores[0][i], want.Scores[0])
+		want := rewardtest.Answer(reward.Sample{Image: rewardtest.Picture(seed+i*500, side, side), Prompt: "a cat"}, 64)
+		if p.Scores[0].Values[i] != want.Scores[0] {
+			t.Errorf("picture %d of %d: %v, want %v", seed+i*500, side, p.Scores[0].Values[i], want.Scores[0])
 		}
 	}
 }

@@ -48,10 +48,10 @@ func TestLatentsAreDecodedInLots(t *testing.T) {
 	}
 	for i := range 10 {
 		grey := &reward.Image{Width: 32, Height: 32, Pix: bytes.Repeat([]byte{byte(i)}, 32*32*3)}
-		want := rewardtest.Judge(reward.Sample{Image: grey, Prompt: "a cat", Mode: reward.ModeAnswer}, 64)
+		want := rewardtest.Answer(reward.Sample{Image: grey, Prompt: "a cat", Mode: reward.ModeAnswer}, 64)
 		for s := range want.Scores {
-			if p.Scores[s][i] != want.Scores[s] {
-				t.Errorf("sample %d: %s is %v, want %v", i, reward.Score(s), p.Scores[s][i], want.Scores[s])
+			if p.Scores[s].Values[i] != want.Scores[s] {
+				t.Errorf("sample %d: %s is %v, want %v", i, p.Scores[s].Name, p.Scores[s].Values[i], want.Scores[s])
 			}
 		}
 	}

@@ -4,10 +4,10 @@ import (
 	"math"
 
 	"github.com/denseflow/densereward/dense"
-	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/scoring"
 )
 
-// makeMaps pools the heatmaps to the grid and makes weights and rewards of
+// makeMaps pools the maps to the grid and makes weights and rewards of
 // them.
 func (r *rollout) makeMaps() {
 	cells := r.grid.Cells()
@@ -16,7 +16,7 @@ func (r *rollout) makeMaps() {
 	}
 	n := len(r.outcomes)
 	r.weight, r.denseReward = make([]float32, n*cells), make([]float32, n*cells)
-	artifact := make([]float32, cells)
+	var combiner scoring.Combiner
 	for i := range r.outcomes {
 		weight, rewards := r.cells(r.weight, i), r.cells(r.denseReward, i)
 		if r.errs[i] != nil {
@@ -24,10 +24,7 @@ func (r *rollout) makeMaps() {
 			fillNaN(rewards)
 			continue
 		}
-		o := &r.outcomes[i]
-		pool(weight, r.grid, &o.Misalignment)
-		pool(artifact, r.grid, &o.Artifact)
-		dense.Combine(weight, weight, artifact, r.weights.Misalignment, r.weights.Artifact)
+		combiner.Combine(weight, r.grid, r.outcomes[i].Maps, r.weights.Maps)
 		dense.Reward(rewards, r.rewards[i], weight)
 		dense.Weight(weight, weight)
 	}
@@ -37,11 +34,6 @@ func (r *rollout) makeMaps() {
 func (r *rollout) cells(maps []float32, i int) []float32 {
 	n := r.grid.Cells()
 	return maps[i*n : (i+1)*n : (i+1)*n]
-}
-
-// pool brings a heatmap to the grid.
-func pool(dst []float32, grid dense.Grid, h *reward.Heatmap) {
-	dense.AdaptiveAvgPool(dst, grid, h.Data, dense.Grid{Height: h.Height, Width: h.Width})
 }
 
 func fillNaN(values []float32) {

@@ -10,11 +10,11 @@ import (
 )
 
 // response assembles the response.
-func (r *rollout) response() *reward.Response {
+func (r *rollout) response() (*reward.Response, error) {
 	n := len(r.outcomes)
 	p := &reward.Response{
 		Rewards:    r.rewards,
-		Missing:    make([]reward.Missing, n),
+		Missing:    make([][]string, n),
 		Errors:     r.errs,
 		Cached:     make([]bool, n),
 		Advantages: r.advantages,
@@ -22,24 +22,24 @@ func (r *rollout) response() *reward.Response {
 		Evaluator:  r.model.Description.Name,
 		Model:      r.model.Description.Fingerprint,
 	}
-	for s := range p.Scores {
-		p.Scores[s] = make([]float64, n)
-		for i := range p.Scores[s] {
-			p.Scores[s][i] = r.outcomes[i].Scores[s]
-			if r.errs[i] != nil {
-				p.Scores[s][i] = math.NaN()
+	for s, spec := range r.model.Description.Scores {
+		values := make([]float64, n)
+		for i := range values {
+			values[i] = math.NaN()
+			if r.errs[i] == nil {
+				values[i] = r.outcomes[i].Scores[s]
 			}
 		}
+		p.Scores = append(p.Scores, reward.NamedScores{Name: spec.Name, Values: values})
 	}
 	for i := range r.outcomes {
 		p.Missing[i], p.Cached[i] = r.outcomes[i].Missing, r.outcomes[i].Cached
 	}
-	r.addMaps(p)
 	r.addAnswers(p)
-	return p
+	return p, r.addMaps(p)
 }
 
-func (r *rollout) addMaps(p *reward.Response) {
+func (r *rollout) addMaps(p *reward.Response) error {
 	n := len(r.outcomes)
 	if r.grid.Cells() > 0 && r.q.Wants(reward.ReturnDense) {
 		p.Dense = &reward.DenseMaps{
@@ -49,17 +49,37 @@ func (r *rollout) addMaps(p *reward.Response) {
 		}
 	}
 	if r.q.Wants(reward.ReturnHeatmaps) {
-		p.Heatmaps = &reward.Heatmaps{
-			Misalignment: r.heatmaps(func(o *reward.Result) []float32 { return o.Misalignment.Data }),
-			Artifact:     r.heatmaps(func(o *reward.Result) []float32 { return o.Artifact.Data }),
+		for k, spec := range r.model.Description.Maps {
+			maps, err := r.heatmaps(k)
+			if err != nil {
+				return err
+			}
+			p.Heatmaps = append(p.Heatmaps, reward.NamedMaps{Name: spec.Name, Maps: maps})
 		}
 	}
+	return nil
 }
 
-// heatmaps stacks one kind of heatmap, (N,h,w).
-func (r *rollout) heatmaps(of func(*reward.Result) []float32) *reward.Tensor {
-	about := r.model.Description
-	n, values := len(r.outcomes), about.HeatmapHeight*about.HeatmapWidth
+// heatmaps stacks the evaluator's k-th maps, (N,h,w). Those whose size varies
+// must be of one size in a request that asks for them.
+func (r *rollout) heatmaps(k int) (*reward.Tensor, error) {
+	spec := r.model.Description.Maps[k]
+	height, width := spec.Height, spec.Width
+	for i := range r.outcomes {
+		if r.errs[i] != nil || spec.Height > 0 {
+			continue
+		}
+		switch m := &r.outcomes[i].Maps[k]; {
+		case len(m.Data) == 0:
+		case height == 0:
+			height, width = m.Height, m.Width
+		case height != m.Height || width != m.Width:
+			return nil, reward.ErrGridMismatch.With("return: heatmaps.%s: maps of %dx%d and %dx%d do not fit one tensor: ask for \"dense\"",
+				spec.Name, height, width, m.Height, m.Width)
+		}
+	}
+	height, width = max(height, 1), max(width, 1)
+	n, values := len(r.outcomes), height*width
 	stack := make([]float32, n*values)
 	for i := range r.outcomes {
 		one := stack[i*values : (i+1)*values]
@@ -67,9 +87,9 @@ func (r *rollout) heatmaps(of func(*reward.Result) []float32) *reward.Tensor {
 			fillNaN(one)
 			continue
 		}
-		copy(one, of(&r.outcomes[i].Result))
+		copy(one, r.outcomes[i].Maps[k].Data)
 	}
-	return reward.Float32Tensor(stack, n, about.HeatmapHeight, about.HeatmapWidth)
+	return reward.Float32Tensor(stack, n, height, width), nil
 }
 
 func (r *rollout) addAnswers(p *reward.Response) {

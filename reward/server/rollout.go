@@ -17,7 +17,7 @@ type rollout struct {
 	q       *reward.Request
 	model   *Model
 	latents *latents // nil for a request of images
-	weights reward.Weights
+	weights reward.Weighting
 	limits  reward.Limits
 	files   *pixels.Decoder
 
@@ -35,7 +35,7 @@ type rollout struct {
 
 // newRollout finds what the request names.
 func (s *Server) newRollout(q *reward.Request) (*rollout, error) {
-	r := &rollout{q: q, model: &s.cfg.Models[0], weights: reward.DefaultWeights(), limits: s.cfg.Limits, files: s.cfg.Files}
+	r := &rollout{q: q, model: &s.cfg.Models[0], limits: s.cfg.Limits, files: s.cfg.Files}
 	if q.Evaluator != "" {
 		m, ok := s.models[q.Evaluator]
 		if !ok {
@@ -45,13 +45,17 @@ func (s *Server) newRollout(q *reward.Request) (*rollout, error) {
 	}
 	about := r.model.Description
 	if q.Mode == "" {
-		q.Mode = reward.ModeAnswer
+		q.Mode = about.DefaultMode()
 	}
 	if !slices.Contains(about.Modes, q.Mode) {
 		return nil, reward.ErrUnsupportedMode.With("mode: %s does not answer in mode %q", about.Name, q.Mode)
 	}
-	if q.Weights != nil {
-		r.weights = *q.Weights
+	var err error
+	if r.weights, err = about.Weighting(q.Weights); err != nil {
+		return nil, err
+	}
+	if err := checkReturn(q, &about); err != nil {
+		return nil, err
 	}
 	if q.Latents == nil && q.Wants(reward.ReturnImages) {
 		return nil, reward.ErrInvalidValue.With("return: images are those decoded from latents")
@@ -61,7 +65,6 @@ func (s *Server) newRollout(q *reward.Request) (*rollout, error) {
 		if !ok {
 			return nil, reward.ErrUnknownVAE.With("vae: no latent decoder %.80q", q.VAE)
 		}
-		var err error
 		if r.latents, err = newLatents(q, d, s.cfg.Limits, s.cfg.Logger); err != nil {
 			return nil, err
 		}
@@ -84,10 +87,11 @@ func (r *rollout) evaluate(ctx context.Context, b *body) error {
 	if err != nil {
 		return err
 	}
+	about := &r.model.Description
 	for k, o := range outcomes {
 		i := at[k]
 		if o.Err == nil {
-			o.Err = checkResult(&o.Result, r.model.Description)
+			o.Err = about.Check(&o.Result)
 		}
 		if o.Err != nil {
 			r.errs[i] = contextError(o.Err, reward.ErrEvaluatorFailed)
@@ -97,9 +101,9 @@ func (r *rollout) evaluate(ctx context.Context, b *body) error {
 	}
 	r.rewards = make([]float64, len(r.outcomes))
 	for i := range r.outcomes {
-		r.rewards[i] = r.weights.Reward(r.outcomes[i].Scores)
-		if r.errs[i] != nil {
-			r.rewards[i] = math.NaN()
+		r.rewards[i] = math.NaN()
+		if r.errs[i] == nil {
+			r.rewards[i] = r.weights.Reward(r.outcomes[i].Scores)
 		}
 	}
 	return allFailed(ctx, r.errs)
@@ -151,27 +155,18 @@ func (r *rollout) job(i int, b *body) batch.Job {
 	return j
 }
 
-// checkResult fails for what no evaluator should give.
-func checkResult(r *reward.Result, about reward.Description) error {
-	for s, v := range r.Scores {
-		if math.IsNaN(v) || v < 0 || v > 1 {
-			return reward.ErrEvaluatorFailed.With("score %s is %v, not in [0,1]", reward.Score(s), v)
+// checkReturn fails where a request asks for what the evaluator never gives.
+func checkReturn(q *reward.Request, about *reward.Description) error {
+	for _, part := range q.Return {
+		switch {
+		case part == reward.ReturnText && !about.Text:
+			return reward.ErrInvalidValue.With("return: %s gives no text", about.Name)
+		case part == reward.ReturnBoxes && !about.Boxes:
+			return reward.ErrInvalidValue.With("return: %s gives no boxes", about.Name)
 		}
 	}
-	for _, h := range []*reward.Heatmap{&r.Misalignment, &r.Artifact} {
-		if h.Height != about.HeatmapHeight || h.Width != about.HeatmapWidth || len(h.Data) != h.Height*h.Width {
-			return reward.ErrEvaluatorFailed.With("a heatmap of %dx%d with %d values, want %dx%d",
-				h.Height, h.Width, len(h.Data), about.HeatmapHeight, about.HeatmapWidth)
-		}
-	}
-	for i, b := range r.Boxes {
-		sum := b.Importance
-		for _, c := range b.Coords {
-			sum += c
-		}
-		if math.IsNaN(sum) || math.IsInf(sum, 0) {
-			return reward.ErrEvaluatorFailed.With("box %d is not finite", i)
-		}
+	if q.Advantage != nil && q.Advantage.Method == reward.AdvantageBoxFlow && !about.Boxes {
+		return reward.ErrInvalidValue.With("advantage.method: %s gives no boxes", about.Name)
 	}
 	return nil
 }

@@ -37,7 +37,10 @@ func (s *Server) score(c echo.Context) error {
 		return err
 	}
 	watch.lap("groups")
-	p := r.response()
+	p, err := r.response()
+	if err != nil {
+		return err
+	}
 	p.TimingMS = r.timing(watch)
 	return send(c, p.Encode())
 }

@@ -55,7 +55,7 @@ func rollout(n, width, height int) *reward.Request {
 
 // judged is what the fake says of picture i of a rollout.
 func judged(i, width, height int, mode reward.Mode) reward.Result {
-	return rewardtest.Judge(reward.Sample{Image: rewardtest.Picture(uint64(i), width, height), Prompt: "a cat", Mode: mode}, 64)
+	return rewardtest.Answer(reward.Sample{Image: rewardtest.Picture(uint64(i), width, height), Prompt: "a cat", Mode: mode}, 64)
 }
 
 func mustScore(t testing.TB, c *client.Client, q *reward.Request) *reward.Response {
@@ -80,8 +80,8 @@ func TestEachImageGetsItsOwnScores(t *testing.T) {
 	for i := range 8 {
 		want := judged(i, 64, 48, reward.ModeAnswer)
 		for s := range want.Scores {
-			if p.Scores[s][i] != want.Scores[s] {
-				t.Errorf("sample %d: %s is %v, want %v", i, reward.Score(s), p.Scores[s][i], want.Scores[s])
+			if p.Scores[s].Values[i] != want.Scores[s] {
+				t.Errorf("sample %d: %s is %v, want %v", i, p.Scores[s].Name, p.Scores[s].Values[i], want.Scores[s])
 			}
 		}
 		if r := 0.8*want.Scores[0] + 0.1*want.Scores[1] + 0.1*want.Scores[2]; math.Abs(p.Rewards[i]-r) > 1e-15 {
@@ -147,12 +147,12 @@ func TestEverythingThatIsAskedForComes(t *testing.T) {
 		if len(p.Boxes[i]) != 2 || p.Boxes[i][0] != want.Boxes[0] {
 			t.Errorf("boxes %v, want %v", p.Boxes[i], want.Boxes)
 		}
-		got, err := p.Heatmaps.Artifact.Float32s()
+		got, err := p.Heatmap("artifact").Float32s()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got[i*64*64+5] != want.Artifact.Data[5] {
-			t.Errorf("artifact heatmap %v, want %v", got[i*64*64+5], want.Artifact.Data[5])
+		if got[i*64*64+5] != want.Maps[1].Data[5] {
+			t.Errorf("artifact heatmap %v, want %v", got[i*64*64+5], want.Maps[1].Data[5])
 		}
 	}
 }
@@ -167,11 +167,11 @@ func TestOneBadImageNeverFailsItsBatch(t *testing.T) {
 	if !errors.Is(p.Errors[1], reward.ErrImageCorrupt) || p.Errors[0] != nil || p.Errors[2] != nil {
 		t.Fatalf("errors are %v", p.Errors)
 	}
-	if !math.IsNaN(p.Rewards[1]) || !math.IsNaN(p.Scores[2][1]) || math.IsNaN(p.Rewards[2]) {
+	if !math.IsNaN(p.Rewards[1]) || !math.IsNaN(p.Scores[2].Values[1]) || math.IsNaN(p.Rewards[2]) {
 		t.Errorf("rewards are %v", p.Rewards)
 	}
 	for name, tensor := range map[string]*reward.Tensor{
-		"weight": p.Dense.Weight, "reward": p.Dense.Reward, "advantages": p.Advantages, "heatmap": p.Heatmaps.Misalignment,
+		"weight": p.Dense.Weight, "reward": p.Dense.Reward, "advantages": p.Advantages, "heatmap": p.Heatmap("misalignment"),
 	} {
 		values, err := tensor.Float64s()
 		if err != nil {
@@ -193,8 +193,8 @@ func TestSamplesThatTheEvaluatorSpoilsFail(t *testing.T) {
 	for name, spoil := range map[string]func(*reward.Result){
 		"a score that is NaN":       func(r *reward.Result) { r.Scores[0] = math.NaN() },
 		"a score past 1":            func(r *reward.Result) { r.Scores[3] = 1.5 },
-		"a heatmap cut short":       func(r *reward.Result) { r.Artifact.Data = r.Artifact.Data[1:] },
-		"a heatmap of another size": func(r *reward.Result) { r.Artifact = reward.Heatmap{Height: 1, Width: 1, Data: []float32{0}} },
+		"a heatmap cut short":       func(r *reward.Result) { r.Maps[1].Data = r.Maps[1].Data[1:] },
+		"a heatmap of another size": func(r *reward.Result) { r.Maps[1] = reward.Map{Height: 1, Width: 1, Data: []float32{0}} },
 		"a box at infinity":         func(r *reward.Result) { r.Boxes = []reward.Box{{Importance: math.Inf(1)}} },
 	} {
 		c, _ := serveOver(t, &rewardtest.Fake{}, func(cfg *server.Config) {
@@ -241,6 +241,12 @@ func TestRequestsNameWhatTheServerHas(t *testing.T) {
 	mustFail(t, c, q, reward.ErrUnsupportedMode)
 	q.Evaluator = "nobody"
 	mustFail(t, c, q, reward.ErrUnknownEvaluator)
+	q.Mode, q.Evaluator = "", ""
+	q.Weights = &reward.Weights{Scores: map[string]float64{"cat": 1}}
+	mustFail(t, c, q, reward.ErrUnknownField)
+	q.Weights = &reward.Weights{Maps: map[string]float64{"cat": 1}}
+	mustFail(t, c, q, reward.ErrUnknownField)
+	q.Weights = nil
 	q.Evaluator, q.Images, q.VAE = "", nil, "sd3"
 	q.Latents = reward.Float32Tensor(make([]float32, 64), 1, 4, 4, 4)
 	mustFail(t, c, q, reward.ErrUnknownVAE)

@@ -105,8 +105,11 @@ func New(cfg Config) (*Server, error) {
 	for i := range s.cfg.Models {
 		m := &s.cfg.Models[i]
 		name := m.Description.Name
-		if _, taken := s.models[name]; taken || name == "" {
-			return nil, fmt.Errorf("server: model name %q is empty or taken", name)
+		if err := m.Description.Validate(); err != nil {
+			return nil, fmt.Errorf("server: %w", err)
+		}
+		if _, taken := s.models[name]; taken {
+			return nil, fmt.Errorf("server: model name %q is taken", name)
 		}
 		s.models[name] = m
 	}

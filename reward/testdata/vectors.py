@@ -93,8 +93,8 @@ add("request", "every option", "an explicit grid, own weights, think mode, BoxFl
      "grid": {"height": 64, "width": 32}, "groups": ["g", "h"],
      "advantage": {"method": "boxflow", "global_std": True, "floor": 0.25,
                    "penalty": {"artifact": 1.0, "misalignment": 0.5, "min": 0.0}},
-     "weights": {"scores": {"semantic_alignment": 0.5, "aesthetics": 0.0, "plausibility": 0.0, "overall": 0.5},
-                 "heatmaps": {"misalignment": 0.25, "artifact": 0.75}},
+     "weights": {"scores": {"aesthetics": 0.0, "overall": 0.5, "plausibility": 0.0, "semantic_alignment": 0.5},
+                 "heatmaps": {"artifact": 0.75, "misalignment": 0.25}},
      "return": ["dense", "heatmaps", "text", "boxes"], "evaluator": "imagedoctor"})
 add("request", "latents", "two latents of 4 channels on a 1x2 grid in bfloat16, decoded by the server's decoder sd3",
     {"prompts": ["a cat", "a dog"], "latents": Tensor("bfloat16", (2, 4, 1, 2), bytes(range(32))), "vae": "sd3",

@@ -1,0 +1,2 @@
+// Package scoring makes rewards of what an evaluator finds in images.
+package scoring
