@@ -3,7 +3,14 @@ package onnx
 // Conv is the convolution of x (N,C,H,W) with weight (M,C,kh,kw) and bias (M),
 // stride 1, zero padding pad on every side. bias may be absent.
 func (g *Graph) Conv(x, weight, bias Value, pad int64) Value {
-	if !g.kernel("Conv", x, weight, bias, 1, 0) {
+	return g.ConvGroups(x, weight, bias, pad, 1)
+}
+
+// ConvGroups is Conv in groups of channels that do not see each other: x
+// (N,C,H,W) with weight (M,C/groups,kh,kw), where output channels i*M/groups to
+// (i+1)*M/groups see the i-th C/groups input channels.
+func (g *Graph) ConvGroups(x, weight, bias Value, pad, groups int64) Value {
+	if !g.kernel("Conv", x, weight, bias, 1, 0, groups) {
 		return Value{}
 	}
 	kh, _ := weight.Dim(2).Fixed()
@@ -21,14 +28,17 @@ func (g *Graph) Conv(x, weight, bias Value, pad int64) Value {
 			out[2+i] = N(n + grow)
 		}
 	}
-	return g.Op("", "Conv", []Value{x, weight, bias},
-		[]Attr{{"kernel_shape", []int64{kh, kw}}, {"pads", []int64{pad, pad, pad, pad}}}, typed(x.dtype, out))[0]
+	attrs := []Attr{{"kernel_shape", []int64{kh, kw}}, {"pads", []int64{pad, pad, pad, pad}}}
+	if groups != 1 {
+		attrs = append(attrs, Attr{"group", groups})
+	}
+	return g.Op("", "Conv", []Value{x, weight, bias}, attrs, typed(x.dtype, out))[0]
 }
 
 // ConvTranspose doubles the height and width of x (N,C,H,W) with weight
 // (C,M,3,3) and bias (M): stride 2, padding 1, output padding 1.
 func (g *Graph) ConvTranspose(x, weight, bias Value) Value {
-	if !g.kernel("ConvTranspose", x, weight, bias, 0, 1) {
+	if !g.kernel("ConvTranspose", x, weight, bias, 0, 1, 1) {
 		return Value{}
 	}
 	if weight.Dim(2) != N(3) || weight.Dim(3) != N(3) {
@@ -43,12 +53,16 @@ func (g *Graph) ConvTranspose(x, weight, bias Value) Value {
 
 // kernel checks x, weight and bias of a convolution; in and out are the
 // weight's dimensions of input and output channels.
-func (g *Graph) kernel(op string, x, weight, bias Value, in, out int) bool {
+func (g *Graph) kernel(op string, x, weight, bias Value, in, out int, groups int64) bool {
 	if !g.sameType(op, x, weight) {
 		return false
 	}
-	if len(x.shape) != 4 || len(weight.shape) != 4 || x.Dim(1) != weight.Dim(in) {
+	if len(x.shape) != 4 || len(weight.shape) != 4 || x.Dim(1) != weight.Dim(in).Times(N(groups)) {
 		g.Fail("%s: %v with kernel %s %v", op, x.shape, weight.name, weight.shape)
+		return false
+	}
+	if made, ok := weight.Dim(out).Fixed(); groups != 1 && (!ok || groups < 1 || made%groups != 0) {
+		g.Fail("%s: kernel %s %v in %d groups", op, weight.name, weight.shape, groups)
 		return false
 	}
 	if bias.Valid() && (bias.dtype != x.dtype || !bias.shape.Equal(Shape{weight.Dim(out)})) {

@@ -179,6 +179,14 @@ func pictureMistakes() []mistake {
 		{"a group norm of another width", func(s *sketch) {
 			s.GroupNorm(s.in(f32, batch, n(4), n(8), n(8)), s.in(f32, n(4)), s.in(f32, n(2)), 2, 1e-6)
 		}, []string{"GroupNorm", "in2 (2)", "4 channels"}},
+		{"channels that groups do not divide", func(s *sketch) {
+			s.ConvGroups(s.in(f32, batch, n(6), n(8), n(8)), s.in(f32, n(4), n(2), n(3), n(3)), none, 1, 3)
+		}, []string{"Conv", "in1", "3 groups"}},
+		{"groups of other channels", func(s *sketch) {
+			s.ConvGroups(s.in(f32, batch, n(6), n(8), n(8)), s.in(f32, n(4), n(2), n(3), n(3)), none, 1, 2)
+		}, []string{"Conv", "(batch,6,8,8)", "(4,2,3,3)"}},
+		{"channels that make no squares", func(s *sketch) { s.DepthToSpace(s.in(f32, batch, n(6), n(8), n(8)), 2) },
+			[]string{"DepthToSpace", "by 2"}},
 		{"a scale of nothing", func(s *sketch) { s.UpsampleNearest(s.in(f32, batch, n(4), n(8), n(8)), 0, false) }, []string{"Resize", "by 0"}},
 		{"an even kernel with channels last", func(s *sketch) {
 			s.ConvLast(s.in(f32, batch, n(8), n(8), n(2)), s.in(f32, n(4), n(2), n(2), n(2)), none)

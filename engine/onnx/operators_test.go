@@ -210,6 +210,12 @@ func pictures() []operator {
 		{"Conv without padding and bias", func(s *sketch) []onnx.Value {
 			return one(s.Conv(s.in(f32, batch, n(2), n(7), n(8)), s.in(f32, n(4), n(2), n(3), n(5)), none, 0))
 		}, []string{"float32 (batch,4,5,4)"}},
+		{"ConvGroups", func(s *sketch) []onnx.Value {
+			return one(s.ConvGroups(s.in(f32, batch, n(6), count, count), s.in(f32, n(9), n(2), n(3), n(3)), s.in(f32, n(9)), 1, 3))
+		}, []string{"float32 (batch,9,count,count)"}},
+		{"DepthToSpace", func(s *sketch) []onnx.Value {
+			return one(s.DepthToSpace(s.in(f32, batch, n(8), count, n(3)), 2))
+		}, []string{"float32 (batch,2,2*count,6)"}},
 		{"ConvTranspose doubles", func(s *sketch) []onnx.Value {
 			return one(s.ConvTranspose(s.in(f32, batch, n(2), n(5), count), s.in(f32, n(2), n(4), n(3), n(3)), s.in(f32, n(4))))
 		}, []string{"float32 (batch,4,10,2*count)"}},

@@ -22,6 +22,25 @@ func (g *Graph) UpsampleNearest(x Value, factor int64, channelsLast bool) Value 
 	}, typed(x.dtype, out))[0]
 }
 
+// DepthToSpace lays the channels of x (N,C*r*r,H,W) out as pixels (N,C,H*r,W*r):
+// channel c*r*r+dy*r+dx of cell (y,x) is channel c of pixel (y*r+dy, x*r+dx), as
+// in torch's pixel_shuffle.
+func (g *Graph) DepthToSpace(x Value, factor int64) Value {
+	const op = "DepthToSpace"
+	if !g.need(op, x) {
+		return Value{}
+	}
+	if len(x.shape) != 4 || factor < 1 {
+		return g.Fail("%s: %v by %d", op, x.shape, factor)
+	}
+	channels, ok := x.Dim(1).Fixed()
+	if !ok || channels%(factor*factor) != 0 {
+		return g.Fail("%s: %v by %d", op, x.shape, factor)
+	}
+	out := Shape{x.Dim(0), N(channels / factor / factor), x.Dim(2).Times(N(factor)), x.Dim(3).Times(N(factor))}
+	return g.Op("", op, []Value{x}, []Attr{{"blocksize", factor}, {"mode", "CRD"}}, typed(x.dtype, out))[0]
+}
+
 // GroupNorm normalises each of the given number of groups of channels of x
 // (N,C,H,W) over the picture to mean 0 and variance 1, then multiplies by
 // weight (C) and adds bias (C). It is written with InstanceNormalization, for

@@ -143,6 +143,12 @@ func layerConventions() map[string]convention {
 			kernel := floats(g, dims(1, 1, 3, 3), 1, 2, 3, 4, 5, 6, 7, 8, 9)
 			return g.ConvTranspose(floats(g, dims(1, 1, 1, 1), 1), kernel, none)
 		}, []float64{5, 6, 8, 9}},
+		"DepthToSpace takes a channel's pixels from neighbouring channels": {func(g *onnx.Graph) onnx.Value {
+			return g.DepthToSpace(floats(g, dims(1, 8, 1, 1), 0, 1, 2, 3, 10, 11, 12, 13), 2)
+		}, []float64{0, 1, 2, 3, 10, 11, 12, 13}},
+		"ConvGroups keeps groups apart": {func(g *onnx.Graph) onnx.Value {
+			return g.ConvGroups(floats(g, dims(1, 2, 1, 2), 1, 2, 3, 4), floats(g, dims(2, 1, 1, 1), 10, 100), onnx.Value{}, 0, 2)
+		}, []float64{10, 20, 300, 400}},
 		"UpsampleNearest repeats": {func(g *onnx.Graph) onnx.Value {
 			return g.UpsampleNearest(floats(g, dims(1, 1, 1, 2), 1, 2), 2, false)
 		}, []float64{1, 1, 2, 2, 1, 1, 2, 2}},
