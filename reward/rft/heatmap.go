@@ -9,7 +9,7 @@ import (
 // Side is the height and width at which heatmaps are compared.
 const Side = 288
 
-func newTruthMap(name string, m reward.Heatmap) (truthMap, error) {
+func newTruthMap(name string, m reward.Map) (truthMap, error) {
 	if err := checkMap(name, m); err != nil {
 		return truthMap{}, err
 	}
@@ -23,7 +23,7 @@ func newTruthMap(name string, m reward.Heatmap) (truthMap, error) {
 // resize brings m to Side by Side by bilinear interpolation between cell
 // centres without antialiasing, which is cv2.resize with INTER_LINEAR. A map of
 // that size is returned as it is.
-func resize(m reward.Heatmap) []float32 {
+func resize(m reward.Map) []float32 {
 	if m.Height == Side && m.Width == Side {
 		return m.Data
 	}

@@ -57,13 +57,13 @@ type Completion struct {
 	Text string
 	// Misalignment and Artifact are the heatmaps that came with the answer. The
 	// heatmap reward of one that is nil is 0.
-	Misalignment, Artifact *reward.Heatmap
+	Misalignment, Artifact *reward.Map
 }
 
 // Truth is what people said of the image.
 type Truth struct {
 	Scores                 Scores
-	Misalignment, Artifact reward.Heatmap
+	Misalignment, Artifact reward.Map
 }
 
 // Evaluate computes the rewards of one completion. It fails for a map whose
@@ -104,7 +104,7 @@ func scoreReward(predicted, truth Scores, i int) float64 {
 
 // heatmapReward is 1 - clip(scale MSE, 0, 1), and 0 without a prediction. The
 // squares are float32 as numpy's are; their sum is not.
-func heatmapReward(name string, predicted *reward.Heatmap, truth truthMap, scale float64) (float64, error) {
+func heatmapReward(name string, predicted *reward.Map, truth truthMap, scale float64) (float64, error) {
 	if predicted == nil {
 		return 0, nil
 	}
@@ -120,7 +120,7 @@ func heatmapReward(name string, predicted *reward.Heatmap, truth truthMap, scale
 }
 
 // checkMap fails unless m is a map of finite values.
-func checkMap(name string, m reward.Heatmap) error {
+func checkMap(name string, m reward.Map) error {
 	if m.Height < 1 || m.Width < 1 || len(m.Data) != m.Height*m.Width {
 		return fmt.Errorf("rft: %s map is %dx%d with %d values", name, m.Height, m.Width, len(m.Data))
 	}

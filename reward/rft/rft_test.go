@@ -37,7 +37,7 @@ func readGzip(tb testing.TB, path string, v any) {
 }
 
 // referenceMaps reads the heatmaps of maps.png: each value v is v/255.
-func referenceMaps(t *testing.T) []reward.Heatmap {
+func referenceMaps(t *testing.T) []reward.Map {
 	t.Helper()
 	file, err := os.Open("testdata/maps.png")
 	if err != nil {
@@ -49,7 +49,7 @@ func referenceMaps(t *testing.T) []reward.Heatmap {
 		t.Fatal(err)
 	}
 	levels := decoded.(*image.Gray).Pix
-	maps := make([]reward.Heatmap, len(levels)/(Side*Side))
+	maps := make([]reward.Map, len(levels)/(Side*Side))
 	for i := range maps {
 		maps[i] = newMap(Side, Side)
 		for at, level := range levels[i*Side*Side : (i+1)*Side*Side] {
@@ -59,8 +59,8 @@ func referenceMaps(t *testing.T) []reward.Heatmap {
 	return maps
 }
 
-func newMap(height, width int) reward.Heatmap {
-	return reward.Heatmap{Height: height, Width: width, Data: make([]float32, height*width)}
+func newMap(height, width int) reward.Map {
+	return reward.Map{Height: height, Width: width, Data: make([]float32, height*width)}
 }
 
 func TestRewardsAreThoseOfThePublicCode(t *testing.T) {
@@ -236,7 +236,7 @@ func TestUnusableMapsAreNamed(t *testing.T) {
 	good := newMap(2, 2)
 	nan := newMap(2, 2)
 	nan.Data[3] = float32(math.NaN())
-	short := reward.Heatmap{Height: 2, Width: 2, Data: make([]float32, 3)}
+	short := reward.Map{Height: 2, Width: 2, Data: make([]float32, 3)}
 	for _, c := range []struct {
 		name       string
 		completion Completion
