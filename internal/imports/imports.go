@@ -54,6 +54,7 @@ func Rules() []Rule {
 		{Room: "reward/scoring", Rooms: []string{"reward", "dense"}},
 		{Room: "reward/rewardtest", Rooms: []string{"reward"}},
 		{Room: "reward/rft", Rooms: []string{"reward", "flowgrpo"}},
+		{Room: "reward/metrics", Rooms: []string{"reward"}, Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "dense", Libs: []string{"gonum.org/v1/gonum"}},
 		{
 			Room: "engine/ort",
