@@ -28,7 +28,7 @@ type HeatmapMetrics struct {
 // fixation counts as fixated for NSS and AUC-Judd; 0 is the usual choice. It
 // fails for sizes that differ, no cells, and values that are not finite or are
 // negative.
-func CompareHeatmaps(predicted, truth reward.Heatmap, fixation float64) (HeatmapMetrics, error) {
+func CompareHeatmaps(predicted, truth reward.Map, fixation float64) (HeatmapMetrics, error) {
 	if predicted.Height != truth.Height || predicted.Width != truth.Width {
 		return HeatmapMetrics{}, fmt.Errorf("metrics: a heatmap of %dx%d beside a truth of %dx%d",
 			predicted.Height, predicted.Width, truth.Height, truth.Width)
@@ -54,7 +54,7 @@ func CompareHeatmaps(predicted, truth reward.Heatmap, fixation float64) (Heatmap
 	return m, nil
 }
 
-func cells(name string, m reward.Heatmap) ([]float64, error) {
+func cells(name string, m reward.Map) ([]float64, error) {
 	if m.Height < 1 || m.Width < 1 || len(m.Data) != m.Height*m.Width {
 		return nil, fmt.Errorf("metrics: %s is %dx%d with %d values", name, m.Height, m.Width, len(m.Data))
 	}

@@ -88,8 +88,8 @@ func TestCorrelationsAreThoseOfSciPy(t *testing.T) {
 
 func TestMapMetricsAreThoseOfPysaliency(t *testing.T) {
 	for i, c := range readGoldens(t).Heatmaps {
-		got, err := CompareHeatmaps(reward.Heatmap{Height: c.Height, Width: c.Width, Data: c.Predicted},
-			reward.Heatmap{Height: c.Height, Width: c.Width, Data: c.Truth}, 0)
+		got, err := CompareHeatmaps(reward.Map{Height: c.Height, Width: c.Width, Data: c.Predicted},
+			reward.Map{Height: c.Height, Width: c.Width, Data: c.Truth}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,8 +163,8 @@ func checkInterval(t *testing.T, name string, got, want Interval) {
 	numtest.Value(t, name+": high", got.High, want.High, exact)
 }
 
-func heatmap(height, width int, values ...float32) reward.Heatmap {
-	return reward.Heatmap{Height: height, Width: width, Data: values}
+func heatmap(height, width int, values ...float32) reward.Map {
+	return reward.Map{Height: height, Width: width, Data: values}
 }
 
 func TestDegenerateInputsHaveTheValuesThatAreDocumented(t *testing.T) {
@@ -177,7 +177,7 @@ func TestDegenerateInputsHaveTheValuesThatAreDocumented(t *testing.T) {
 	zero, uniform, half, full := heatmap(1, 2, 0, 0), heatmap(1, 2, 0.5, 0.5), heatmap(1, 2, 0, 1), heatmap(1, 2, 0.25, 0.75)
 	for _, c := range []struct {
 		name             string
-		predicted, truth reward.Heatmap
+		predicted, truth reward.Map
 		want             HeatmapMetrics
 	}{
 		{"an empty truth", half, zero, HeatmapMetrics{Empty: true, MSE: 0.5}},

@@ -72,7 +72,7 @@ func Presence(values []float64, truth []bool, threshold float64) (Detection, err
 }
 
 // HeatmapPeak is the largest value of a map, 0 for none.
-func HeatmapPeak(m reward.Heatmap) float64 {
+func HeatmapPeak(m reward.Map) float64 {
 	var peak float64
 	for _, v := range m.Data {
 		peak = max(peak, float64(v))
