@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/internal/loadgen"
 	"github.com/denseflow/densereward/reward"
 )
@@ -172,11 +172,11 @@ func (c *benchCommand) pictures() ([]reward.Picture, error) {
 			pictures = append(pictures, reward.Picture{Encoded: file})
 			continue
 		}
-		rgb, err := pixels.Decode(file, pixels.Limits{})
+		rgb, err := image.Decode(file, image.Limits{})
 		if err != nil {
 			return nil, &usageError{"image", fmt.Errorf("%s: %w", path, err)}
 		}
-		images = append(images, (*reward.Image)(rgb))
+		images = append(images, rgb)
 	}
 	if len(c.Image) == 0 {
 		if c.Size < 1 || c.Size > 8192 {

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"text/tabwriter"
 
-	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/engine/vae"
 	"github.com/denseflow/densereward/reward"
 )
@@ -153,11 +153,11 @@ func (r *demoRollout) writeOverlays(dir string, response *reward.Response) error
 		if i == 0 || r.request.Prompts[i] != r.request.Prompts[i-1] {
 			prompt++
 		}
-		picture, err := pixels.Decode(r.file(response, i), pixels.Limits{})
+		picture, err := image.Decode(r.file(response, i), image.Limits{})
 		if err != nil {
 			return err
 		}
-		overlay, err := overlayPNG((*reward.Image)(picture), maps[i]...)
+		overlay, err := overlayPNG(picture, maps[i]...)
 		if err != nil {
 			return err
 		}

@@ -8,7 +8,7 @@ import (
 	"image/draw"
 	"image/png"
 
-	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/engine/image/resize"
 	"github.com/denseflow/densereward/reward"
 	"golang.org/x/image/font"
 	"golang.org/x/image/font/gofont/goregular"
@@ -33,7 +33,7 @@ type namedMap struct {
 // image under each of its maps, side by side, each with its name and the map's
 // mean.
 func overlayPNG(picture *reward.Image, maps ...namedMap) ([]byte, error) {
-	small := shrink((*pixels.RGB)(picture))
+	small := shrink(picture)
 	letter := max(minLetter, small.Width/panelText)
 	face, err := newFace(letter)
 	if err != nil {
@@ -41,11 +41,11 @@ func overlayPNG(picture *reward.Image, maps ...namedMap) ([]byte, error) {
 	}
 	type panel struct {
 		name string
-		img  *pixels.RGB
+		img  *reward.Image
 	}
 	panels := []panel{{"image", small}}
 	for _, m := range maps {
-		panels = append(panels, panel{fmt.Sprintf("%s, mean %.2f", m.name, mean(m.Data)), pixels.Overlay(small, m.Data, m.Height, m.Width)})
+		panels = append(panels, panel{fmt.Sprintf("%s, mean %.2f", m.name, mean(m.Data)), heatOver(small, m.Data, m.Height, m.Width)})
 	}
 	// The names may be wider than a narrow picture.
 	column := small.Width
@@ -80,16 +80,16 @@ func newFace(height int) (font.Face, error) {
 }
 
 // shrink makes a picture fit a panel.
-func shrink(img *pixels.RGB) *pixels.RGB {
+func shrink(img *reward.Image) *reward.Image {
 	longer := max(img.Width, img.Height)
 	if longer <= panelSide {
 		return img
 	}
-	return pixels.Resize(img, max(1, img.Width*panelSide/longer), max(1, img.Height*panelSide/longer))
+	return resize.Resize(img, max(1, img.Width*panelSide/longer), max(1, img.Height*panelSide/longer))
 }
 
 // paste copies a picture to canvas with its upper left corner at x, y.
-func paste(canvas *image.RGBA, img *pixels.RGB, x, y int) {
+func paste(canvas *image.RGBA, img *reward.Image, x, y int) {
 	for row := range img.Height {
 		from := img.Pix[row*img.Width*3 : (row+1)*img.Width*3]
 		to := canvas.Pix[canvas.PixOffset(x, y+row):]

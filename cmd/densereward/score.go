@@ -12,7 +12,7 @@ import (
 	"slices"
 
 	"github.com/denseflow/densereward/dense"
-	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 )
@@ -190,11 +190,7 @@ func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
 
 // findSources looks into the files of latents; images are left for later.
 func (c *scoreCommand) findSources(e *engine) error {
-	files, err := pixels.NewDecoder(pixels.DecoderConfig{})
-	if err != nil {
-		return err
-	}
-	s := &sources{files: files, grid: c.Grid, batch: c.Batch}
+	s := &sources{files: new(image.Decoder), grid: c.Grid, batch: c.Batch}
 	if len(e.decoders) > 0 {
 		s.decoder = e.decoders[0]
 	}

@@ -10,7 +10,7 @@ import (
 	"sync"
 
 	"github.com/denseflow/densereward/dense"
-	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/engine/vae"
 	"github.com/denseflow/densereward/reward"
 )
@@ -25,7 +25,7 @@ type source struct {
 
 // sources makes sources of files: images, and latents that decoder decodes.
 type sources struct {
-	files   *pixels.Decoder
+	files   *image.Decoder
 	decoder reward.LatentDecoder // nil without --vae
 	grid    string               // of the dense maps; "" follows the file
 	batch   int                  // latents decoded at a time
@@ -66,7 +66,7 @@ func (s *sources) image(path string) source {
 				return nil, err
 			}
 			image, err := s.files.Decode(data)
-			return (*reward.Image)(image), err
+			return image, err
 		},
 		grid: func(image *reward.Image) (dense.Grid, error) { return s.gridOf(image) },
 	}

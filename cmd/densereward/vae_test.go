@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/client"
-	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -102,7 +102,7 @@ func checkReferencePictures(t *testing.T, c *client.Client) {
 		want := vaeArray(t, reference+".6x10.image") // (N,h,w,3)
 		size := len(want.Data) / want.Shape[0]
 		for i, file := range r.Images {
-			picture, err := pixels.Decode(file, pixels.Limits{})
+			picture, err := image.Decode(file, image.Limits{})
 			if err != nil {
 				t.Fatal(err)
 			}

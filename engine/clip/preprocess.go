@@ -10,7 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/engine/image/resize"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -33,7 +33,7 @@ type Preprocessor struct {
 	fit       fit
 	mean, std [3]float32 // of values in [0,1]
 
-	resizer *pixels.Resizer
+	resizer *resize.Resizer
 }
 
 // OpenAI's statistics, which nearly all checkpoints use.
@@ -43,7 +43,7 @@ var (
 )
 
 func defaultPreprocessor(side int) *Preprocessor {
-	return &Preprocessor{resize: true, size: side, crop: side, mean: openAIMean, std: openAIStd, resizer: new(pixels.Resizer)}
+	return &Preprocessor{resize: true, size: side, crop: side, mean: openAIMean, std: openAIStd, resizer: new(resize.Resizer)}
 }
 
 // preprocessorJSON is preprocessor_config.json. Sizes are a number in old files
@@ -177,7 +177,7 @@ func (p *Preprocessor) sizes(j preprocessorJSON, cropped bool) error {
 // Pixels is the square that the vision tower sees of an image: crop*crop*3 values,
 // RGB, row major.
 func (p *Preprocessor) Pixels(image *reward.Image) []uint8 {
-	src := (*pixels.RGB)(image)
+	src := image
 	if p.resize {
 		width, height := p.resized(image.Width, image.Height)
 		src = p.resizer.Resize(src, width, height)
@@ -202,7 +202,7 @@ func (p *Preprocessor) resized(width, height int) (int, int) {
 
 // middle cuts the square out of the middle, with black where the image does not
 // reach.
-func (p *Preprocessor) middle(src *pixels.RGB) []uint8 {
+func (p *Preprocessor) middle(src *reward.Image) []uint8 {
 	side := p.crop
 	out := make([]uint8, side*side*3)
 	top, left := p.offset(src.Height), p.offset(src.Width)

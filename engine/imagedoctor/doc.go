@@ -53,7 +53,7 @@
 //
 //  1. A picture is squashed to 512x512 with Pillow's bicubic and then resized
 //     to 504x504 with torchvision's: two filters that differ in their rounding.
-//     See package pixels. A still picture is its own second frame.
+//     See package resize. A still image is its own second frame.
 //  2. Window attention: patches are put in an order in which windows lie
 //     together and windows of one size form a batch. Order among patches means
 //     nothing to attention; the merger's 2x2 stay together. 18x18 units in

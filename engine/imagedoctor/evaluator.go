@@ -8,9 +8,9 @@ import (
 	"math"
 	"slices"
 
+	"github.com/denseflow/densereward/engine/image/resize"
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
-	"github.com/denseflow/densereward/engine/pixels"
 	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/engine/tokenizer"
 	"github.com/denseflow/densereward/reward"
@@ -62,7 +62,7 @@ type Evaluator struct {
 	tokenizer   *tokenizer.Tokenizer
 	session     *ort.Session
 	inputs      []string
-	resizer     pixels.Resizer
+	resizer     resize.Resizer
 	fingerprint string
 	imageStart  int    // index of the first image token in every prompt
 	draft       *draft // nil where tokens are decoded one by one

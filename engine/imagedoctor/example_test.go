@@ -6,10 +6,10 @@ import (
 	"log"
 	"os"
 
+	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/imagedoctor/nano"
 	"github.com/denseflow/densereward/engine/ort"
-	"github.com/denseflow/densereward/engine/pixels"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -44,12 +44,12 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	picture, err := pixels.Decode(file, pixels.Limits{})
+	picture, err := image.Decode(file, image.Limits{})
 	if err != nil {
 		log.Fatal(err)
 	}
 	results, err := evaluator.Evaluate(ctx, []reward.Sample{
-		{Image: (*reward.Image)(picture), Prompt: "a green circle on a plain background"},
+		{Image: picture, Prompt: "a green circle on a plain background"},
 		{Prompt: "a sample without a picture"},
 	})
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
-	"github.com/denseflow/densereward/engine/pixels"
 	"github.com/denseflow/densereward/internal/npy"
 	"github.com/denseflow/densereward/reward"
 )
@@ -72,11 +72,11 @@ func refSamples(t testing.TB) ([]refCase, []reward.Sample) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		image, err := pixels.Decode(data, pixels.Limits{})
+		image, err := image.Decode(data, image.Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		samples[i] = reward.Sample{Image: (*reward.Image)(image), Prompt: c.Prompt}
+		samples[i] = reward.Sample{Image: image, Prompt: c.Prompt}
 	}
 	return cases, samples
 }

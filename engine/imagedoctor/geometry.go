@@ -1,7 +1,5 @@
 package imagedoctor
 
-import "github.com/denseflow/densereward/engine/pixels"
-
 // squareSide is the side in pixels that the reference first squashes every
 // picture to, whatever its aspect.
 const squareSide = 512
@@ -10,7 +8,7 @@ const squareSide = 512
 // processor's choice for a square of 512.
 func (c Config) ImageSide() int {
 	p := c.Preprocessor
-	side, _, err := pixels.SmartResize(squareSide, squareSide, p.PatchSize*p.MergeSize, p.MinPixels, p.MaxPixels)
+	side, _, err := smartResize(squareSide, squareSide, p.PatchSize*p.MergeSize, p.MinPixels, p.MaxPixels)
 	if err != nil { // not for a square, whose factor is at least 1
 		return 0
 	}

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/denseflow/densereward/engine/image/png"
 	"github.com/denseflow/densereward/engine/ort"
-	"github.com/denseflow/densereward/engine/pixels"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -120,10 +120,10 @@ func (m *measuring) steps(answer []int32) int {
 
 // noisy is a picture of squareSide that compresses as a photograph does, as PNG.
 func (m *measuring) noisy() ([]byte, error) {
-	img := &pixels.RGB{Width: squareSide, Height: squareSide, Pix: make([]uint8, 3*squareSide*squareSide)}
+	img := &reward.Image{Width: squareSide, Height: squareSide, Pix: make([]uint8, 3*squareSide*squareSide)}
 	for i := range img.Pix {
 		slope := i / 3 % squareSide / 4
 		img.Pix[i] = uint8(slope + m.rng.IntN(16))
 	}
-	return pixels.EncodePNG(img)
+	return png.Encode(img)
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/denseflow/densereward/engine/ort"
-	"github.com/denseflow/densereward/engine/pixels"
+
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -50,7 +50,7 @@ func (e *Evaluator) Prepare(ctx context.Context, s *reward.Sample) error {
 // by Pillow's bicubic, then resized by torchvision's, as the reference does.
 func (e *Evaluator) picture(image *reward.Image) []uint8 {
 	side := e.config.ImageSide()
-	square := e.resizer.Resize((*pixels.RGB)(image), squareSide, squareSide)
+	square := e.resizer.Resize(image, squareSide, squareSide)
 	return e.resizer.ResizeTorch(square, side, side).Pix
 }
 

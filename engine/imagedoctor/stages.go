@@ -5,10 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
-	"github.com/denseflow/densereward/engine/pixels"
-	"github.com/denseflow/densereward/reward"
 )
 
 // Stage is the time that one part of the work takes for a batch by itself: of
@@ -35,18 +34,18 @@ func (m *measuring) hostStages() ([]Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	img, err := pixels.Decode(encoded, pixels.Limits{})
+	img, err := image.Decode(encoded, image.Limits{})
 	if err != nil {
 		return nil, err
 	}
-	picture := m.e.picture((*reward.Image)(img)) // also makes the resizer's tables
+	picture := m.e.picture(img) // also makes the resizer's tables
 	began := time.Now()
-	if _, err := pixels.Decode(encoded, pixels.Limits{}); err != nil {
+	if _, err := image.Decode(encoded, image.Limits{}); err != nil {
 		return nil, err
 	}
 	decode := time.Since(began).Seconds()
 	began = time.Now()
-	m.e.picture((*reward.Image)(img))
+	m.e.picture(img)
 	resize := time.Since(began).Seconds()
 
 	l, err := m.madeUp()

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/engine/ort"
-	"github.com/denseflow/densereward/engine/pixels"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -106,13 +106,13 @@ func (p *pipeline) prepare(encoded []byte) {
 	for range goruntime.GOMAXPROCS(0) {
 		cores.Go(func() {
 			for left.Add(-1) >= 0 {
-				img, err := pixels.Decode(encoded, pixels.Limits{})
+				img, err := image.Decode(encoded, image.Limits{})
 				if err != nil {
 					p.cancel(err)
 					return
 				}
 				select {
-				case p.pictures <- p.e.picture((*reward.Image)(img)):
+				case p.pictures <- p.e.picture(img):
 				case <-p.ctx.Done():
 					return
 				}

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/denseflow/densereward/engine/pixels"
 	"github.com/denseflow/densereward/internal/numtest"
+	"github.com/denseflow/densereward/reward"
 )
 
 func TestWindowsHoldEveryPatchOnce(t *testing.T) {
@@ -120,13 +120,13 @@ func TestTheGraphCutsPatchesAsTheProcessorDoes(t *testing.T) {
 			c := nanoEvaluator(t, f).config
 			side := c.ImageSide()
 			picture := randomPicture(rand.New(rand.NewPCG(1, 1)), side)
-			p := pixels.PatchConfig{PatchSize: 14, TemporalPatchSize: 2, MergeSize: 2}
+			p := patchConfig{PatchSize: 14, TemporalPatchSize: 2, MergeSize: 2}
 			for i := range 3 {
 				p.Mean[i], p.Std[i] = float32(c.Preprocessor.Mean[i]), float32(c.Preprocessor.Std[i])
 			}
-			want := make([]float32, c.patchGrid()*c.patchGrid()*p.Values())
-			pixels.Patches(want, &pixels.RGB{Width: side, Height: side, Pix: picture}, p)
-			// The same float32 operations; pixels takes them from a table.
+			want := make([]float32, c.patchGrid()*c.patchGrid()*p.values())
+			cutPatches(want, &reward.Image{Width: side, Height: side, Pix: picture}, p)
+			// The same float32 operations; cutPatches takes them from a table.
 			numtest.Slice(t, "patches", patchesOf(t, c, picture), want, numtest.Tolerance{})
 		})
 	}

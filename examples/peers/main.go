@@ -47,7 +47,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.images, "images", "engine/pixels/testdata/images", "folder with astronaut.png and coffee.png")
+	flag.StringVar(&o.images, "images", "engine/image/testdata/images", "folder with astronaut.png and coffee.png")
 	flag.StringVar(&o.scripts, "scripts", "examples/peers", "folder with the peers' scripts")
 	flag.StringVar(&o.python, "python", "", "Python interpreter; \"\" looks for one that has what the peers need")
 	flag.DurationVar(&o.duration, "duration", 10*time.Second, "how long each combination is measured")

@@ -19,7 +19,7 @@ func TestPickle(t *testing.T) {
 }
 
 func TestPhotographsAreSixteenDifferentSquares(t *testing.T) {
-	all, err := readPhotographs("../../engine/pixels/testdata/images")
+	all, err := readPhotographs("../../engine/image/testdata/images")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,12 +33,12 @@ type Rule struct {
 
 // Rules is the import column of the design.
 func Rules() []Rule {
-	engine := []string{"engine/ort", "engine/onnx", "engine/safetensors", "engine/initializers", "engine/tokenizer", "engine/pixels"}
+	engine := []string{"engine/ort", "engine/onnx", "engine/safetensors", "engine/initializers", "engine/tokenizer", "engine/image"}
 	return []Rule{
 		{Room: "reward", Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
 		{
 			Room:  "reward/server",
-			Rooms: []string{"reward", "reward/batch", "reward/scoring", "dense", "flowgrpo", "engine/pixels"},
+			Rooms: []string{"reward", "reward/batch", "reward/scoring", "dense", "flowgrpo", "engine/image"},
 			Libs: []string{
 				"github.com/labstack/echo/v4",         // the only room that may
 				"github.com/prometheus/client_golang", // GET /metrics
@@ -69,7 +69,15 @@ func Rules() []Rule {
 		{Room: "engine/safetensors"},
 		{Room: "engine/initializers", Rooms: []string{"engine/onnx", "engine/safetensors"}}, // one's tensors in the other's graphs
 		{Room: "engine/tokenizer", Libs: []string{"golang.org/x/text"}},
-		{Room: "engine/pixels", Libs: []string{"golang.org/x/image", "golang.org/x/sys/cpu", "github.com/ebitengine/purego"}}, // purego: libjpeg-turbo, without cgo
+		{
+			Room:  "engine/image",
+			Rooms: []string{"reward"}, // reward.Image
+			Libs: []string{
+				"golang.org/x/image",
+				"golang.org/x/sys/cpu",          // whether there is AVX2
+				"github.com/klauspost/compress", // inflates PNG files
+			},
+		},
 		{Room: "engine/imagedoctor", Rooms: append([]string{"reward"}, engine...)},
 		{Room: "engine/clip", Rooms: append([]string{"reward"}, engine...), Libs: []string{"github.com/hashicorp/golang-lru/v2"}}, // embeddings of prompts seen lately
 		{Room: "engine/vae", Rooms: append([]string{"reward", "internal/npy"}, engine...)},                                        // latents come in .npy files

@@ -73,7 +73,7 @@ func overhead(b *testing.B, target loadgen.Target) {
 // readPhotograph reads a photograph of 512x512.
 func readPhotograph(b *testing.B) *reward.Image {
 	b.Helper()
-	f, err := os.Open("../../engine/pixels/testdata/images/astronaut.png")
+	f, err := os.Open("../../engine/image/testdata/images/astronaut.png")
 	if err != nil {
 		b.Fatal(err)
 	}

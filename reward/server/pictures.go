@@ -3,7 +3,7 @@ package server
 import (
 	"errors"
 
-	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -18,7 +18,7 @@ type picture struct {
 }
 
 // bounds are the limits of a picture.
-func (r *rollout) bounds() pixels.Limits { return pixels.Limits{MaxPixels: r.limits.ImagePixels} }
+func (r *rollout) bounds() image.Limits { return image.Limits{MaxPixels: r.limits.ImagePixels} }
 
 // bytes is what the picture holds in memory at most, encoded and decoded.
 func (p *picture) bytes() int64 {
@@ -53,14 +53,14 @@ func (r *rollout) load() {
 		p.sent, p.borrows = sent, true
 		if sent.Tensor == nil {
 			var err error
-			if p.width, p.height, err = pixels.Size(sent.Encoded, r.bounds()); err != nil {
+			if p.width, p.height, err = image.Size(sent.Encoded, r.bounds()); err != nil {
 				r.errs[i] = pictureError(err)
 			}
 			continue
 		}
 		t := pixelTensor(sent.Tensor)
 		p.height, p.width = t.Height, t.Width
-		if t.DType == pixels.Uint8 && t.Layout == pixels.HWC {
+		if t.DType == image.Uint8 && t.Layout == image.HWC {
 			image, err := r.decode(p)
 			if err != nil {
 				r.errs[i] = reward.AsError(err, reward.ErrInternal)
@@ -72,53 +72,53 @@ func (r *rollout) load() {
 
 // decode gives the picture that was sent as p, or an *reward.Error.
 func (r *rollout) decode(p *picture) (*reward.Image, error) {
-	var rgb *pixels.RGB
+	var rgb *reward.Image
 	var err error
 	if p.sent.Tensor != nil {
-		rgb, err = pixels.FromTensor(pixelTensor(p.sent.Tensor), r.bounds())
+		rgb, err = image.FromTensor(pixelTensor(p.sent.Tensor), r.bounds())
 	} else {
 		rgb, err = r.files.Decode(p.sent.Encoded)
 	}
 	if err != nil {
 		return nil, pictureError(err)
 	}
-	return (*reward.Image)(rgb), nil
+	return rgb, nil
 }
 
 // pixelTensor names a wire tensor's type and layout in the terms of package
 // pixels. The request decoder has checked both.
-func pixelTensor(t *reward.Tensor) pixels.Tensor {
-	p := pixels.Tensor{Data: t.Data}
+func pixelTensor(t *reward.Tensor) image.Tensor {
+	p := image.Tensor{Data: t.Data}
 	switch t.Type {
 	case reward.Uint8:
-		p.DType = pixels.Uint8
+		p.DType = image.Uint8
 	case reward.Float16:
-		p.DType = pixels.Float16
+		p.DType = image.Float16
 	case reward.BFloat16:
-		p.DType = pixels.BFloat16
+		p.DType = image.BFloat16
 	case reward.Float32:
-		p.DType = pixels.Float32
+		p.DType = image.Float32
 	}
 	if t.Shape[2] == 3 {
-		p.Layout, p.Height, p.Width = pixels.HWC, t.Shape[0], t.Shape[1]
+		p.Layout, p.Height, p.Width = image.HWC, t.Shape[0], t.Shape[1]
 	} else {
-		p.Layout, p.Height, p.Width = pixels.CHW, t.Shape[1], t.Shape[2]
+		p.Layout, p.Height, p.Width = image.CHW, t.Shape[1], t.Shape[2]
 	}
 	return p
 }
 
-// pictureError is the protocol's error for one of package pixels, whose texts
+// pictureError is the protocol's error for one of package image, whose texts
 // hold sizes and limits and never a path.
 func pictureError(err error) *reward.Error {
 	kinds := []struct {
 		is *reward.Error
 		of error
 	}{
-		{reward.ErrImageUnsupported, pixels.ErrFormat},
-		{reward.ErrImageUnsupported, pixels.ErrUnsupported},
-		{reward.ErrImageTooLarge, pixels.ErrTooLarge},
-		{reward.ErrNotFinite, pixels.ErrNotFinite},
-		{reward.ErrInvalidValue, pixels.ErrShape},
+		{reward.ErrImageUnsupported, image.ErrFormat},
+		{reward.ErrImageUnsupported, image.ErrUnsupported},
+		{reward.ErrImageTooLarge, image.ErrTooLarge},
+		{reward.ErrNotFinite, image.ErrNotFinite},
+		{reward.ErrInvalidValue, image.ErrShape},
 	}
 	for _, k := range kinds {
 		if errors.Is(err, k.of) {

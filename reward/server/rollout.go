@@ -6,7 +6,8 @@ import (
 	"slices"
 
 	"github.com/denseflow/densereward/dense"
-	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/engine/image"
+	"github.com/denseflow/densereward/engine/image/png"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 )
@@ -19,7 +20,7 @@ type rollout struct {
 	latents *latents // nil for a request of images
 	weights reward.Weighting
 	limits  reward.Limits
-	files   *pixels.Decoder
+	files   *image.Decoder
 
 	pictures []picture
 	errs     []*reward.Error // nil where the sample is fine so far
@@ -134,7 +135,7 @@ func (r *rollout) job(i int, b *body) batch.Job {
 		j.Load = func(ctx context.Context) (*reward.Image, error) {
 			image, err := r.latents.picture(ctx, i)
 			if err == nil && returned {
-				p.file, err = pixels.EncodePNG((*pixels.RGB)(image))
+				p.file, err = png.Encode(image)
 			}
 			return image, err
 		}
@@ -148,7 +149,7 @@ func (r *rollout) job(i int, b *body) batch.Job {
 		j.Release = func() {
 			b.release()
 			if decoded != nil {
-				r.files.Recycle((*pixels.RGB)(decoded))
+				r.files.Recycle(decoded)
 			}
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/labstack/echo/v4"
@@ -41,7 +41,7 @@ type Config struct {
 	Decoders []reward.LatentDecoder
 	// Files decodes image files, within its own limits; nil means a new one
 	// with those of Limits.
-	Files *pixels.Decoder
+	Files *image.Decoder
 	// Limits bound a request; the zero value means reward.DefaultLimits.
 	Limits reward.Limits
 	// Gathering bounds the groups that span requests; the zero value means
@@ -131,8 +131,7 @@ func withDefaults(cfg Config) Config {
 		cfg.Limits = reward.DefaultLimits()
 	}
 	if cfg.Files == nil {
-		limits := pixels.Limits{MaxPixels: cfg.Limits.ImagePixels}
-		cfg.Files, _ = pixels.NewDecoder(pixels.DecoderConfig{Limits: limits}) // fails for JPEGTurbo alone
+		cfg.Files = image.NewDecoder(image.Limits{MaxPixels: cfg.Limits.ImagePixels})
 	}
 	if cfg.Gathering == (Gathering{}) {
 		cfg.Gathering = DefaultGathering()

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/denseflow/densereward/client"
-	"github.com/denseflow/densereward/engine/pixels"
+	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/internal/loadgen"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
@@ -108,11 +108,11 @@ func newSentPicture(t *testing.T, seed uint64, form loadgen.Form) sentPicture {
 		t.Fatal(err)
 	}
 	if form == loadgen.JPEG { // which loses something
-		decoded, err := pixels.Decode(p.travels.Encoded, pixels.Limits{})
+		decoded, err := image.Decode(p.travels.Encoded, image.Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.seen = (*reward.Image)(decoded)
+		p.seen = decoded
 	}
 	return p
 }

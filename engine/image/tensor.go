@@ -1,0 +1,237 @@
+package image
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/denseflow/densereward/engine/image/codec"
+	"github.com/denseflow/densereward/reward"
+)
+
+// What can be wrong with a tensor. Errors name the type, the shape and the index.
+var (
+	// ErrShape is returned when shape, element type and length do not agree.
+	ErrShape = errors.New("bad image tensor")
+	// ErrNotFinite is returned when a tensor holds a NaN or an infinity.
+	ErrNotFinite = errors.New("image value is not finite")
+)
+
+// DType is the element type of a Tensor, little endian.
+type DType uint8
+
+// The element types of images.
+const (
+	Uint8    DType = iota // 0..255
+	Float16               // IEEE 754 binary16, [0,1]
+	BFloat16              // the upper half of a float32, [0,1]
+	Float32               // [0,1]
+)
+
+var dtypeNames = [...]string{"uint8", "float16", "bfloat16", "float32"}
+
+// String is the name of d.
+func (d DType) String() string {
+	if int(d) < len(dtypeNames) {
+		return dtypeNames[d]
+	}
+	return fmt.Sprintf("DType(%d)", uint8(d))
+}
+
+// Size is the number of bytes of an element; 0 if d is not a DType.
+func (d DType) Size() int {
+	switch d {
+	case Uint8:
+		return 1
+	case Float16, BFloat16:
+		return 2
+	case Float32:
+		return 4
+	}
+	return 0
+}
+
+// Layout is the order of a image tensor's axes.
+type Layout uint8
+
+// The layouts of images.
+const (
+	HWC Layout = iota // (height, width, 3), as numpy and PIL have it
+	CHW               // (3, height, width), as torch has it
+)
+
+// Tensor is a image as a trainer holds it: Height*Width*3 elements of type
+// DType in Data.
+type Tensor struct {
+	DType         DType
+	Layout        Layout
+	Height, Width int
+	Data          []byte
+}
+
+// FromTensor makes a image of t. A Uint8 tensor in HWC is not copied: the
+// image's Pix is t.Data. Floats become bytes as the trainers' torch code has
+// it, (x*255).round().clamp(0,255).to(uint8): halves to even, and for the 16-bit
+// types the product is rounded to that type first. Values outside [0,1] are
+// clamped; a NaN or infinity is ErrNotFinite, and the error names its index in
+// t.Data. Data of another length than the shape asks for is ErrShape.
+func FromTensor(t Tensor, limits Limits) (*reward.Image, error) {
+	if t.Layout > CHW || t.DType.Size() == 0 {
+		return nil, fmt.Errorf("%w: type %v, layout %d", ErrShape, t.DType, t.Layout)
+	}
+	if t.Height < 1 || t.Width < 1 {
+		return nil, fmt.Errorf("%w: %d rows of %d pixels", ErrShape, t.Height, t.Width)
+	}
+	if err := limits.Check(t.Width, t.Height); err != nil {
+		return nil, err
+	}
+	n := t.Height * t.Width * 3
+	if len(t.Data) != n*t.DType.Size() {
+		return nil, fmt.Errorf("%w: %d bytes of data, %dx%dx3 of %v needs %d",
+			ErrShape, len(t.Data), t.Height, t.Width, t.DType, n*t.DType.Size())
+	}
+	if t.DType == Uint8 && t.Layout == HWC {
+		return &reward.Image{Width: t.Width, Height: t.Height, Pix: t.Data[:n:n]}, nil
+	}
+	img := codec.NewImage(t.Width, t.Height)
+	if t.Layout == HWC {
+		if at := t.DType.toBytes(img.Pix, t.Data, 1); at >= 0 {
+			return nil, t.notFinite(at)
+		}
+		return img, nil
+	}
+	plane := t.Height * t.Width
+	if t.DType == Uint8 {
+		codec.Interleave(img.Pix, t.Data[:plane], t.Data[plane:2*plane], t.Data[2*plane:])
+		return img, nil
+	}
+	for c := range 3 {
+		size := plane * t.DType.Size()
+		if at := t.DType.toBytes(img.Pix[c:], t.Data[c*size:(c+1)*size], 3); at >= 0 {
+			return nil, t.notFinite(c*plane + at)
+		}
+	}
+	return img, nil
+}
+
+func (t Tensor) notFinite(at int) error {
+	return fmt.Errorf("%w: %v tensor of %dx%d pixels at index %d", ErrNotFinite, t.DType, t.Width, t.Height, at)
+}
+
+// toBytes writes the floats of src to every step-th byte of dst. It stops at
+// the first that is not finite and returns its index, or returns -1.
+func (d DType) toBytes(dst []uint8, src []byte, step int) int {
+	switch d {
+	case Float32:
+		return float32Bytes(dst, src, step)
+	case Float16:
+		return halfBytes(dst, src, step, 0x7c00, float16Levels())
+	case BFloat16:
+		return halfBytes(dst, src, step, 0x7f80, bfloat16Levels())
+	}
+	return -1
+}
+
+// float32Bytes is toBytes for float32.
+func float32Bytes(dst []uint8, src []byte, step int) int {
+	const exponent, one = 0x7f80_0000, 0x3f80_0000
+	for i, at := 0, 0; i+4 <= len(src); i, at = i+4, at+step {
+		bits := binary.LittleEndian.Uint32(src[i:])
+		v := math.Float32frombits(bits)
+		if bits > one { // as are those of negative numbers
+			if bits&exponent == exponent {
+				return i / 4
+			}
+			v = min(max(v, 0), 1)
+		}
+		// The conversion keeps a compiler from fusing product and sum.
+		dst[at] = nearest(float32(v * 255))
+	}
+	return -1
+}
+
+// nearest rounds v, in 0..255, to the nearest integer, halves to even. Between
+// 1<<23 and 1<<24 float32 holds integers only, so that the sum rounds v by the
+// default mode and leaves it in the low bits.
+func nearest(v float32) uint8 { return uint8(math.Float32bits(v + 1<<23)) }
+
+// level is nearest of v limited to 0..255.
+func level(v float32) uint8 { return nearest(min(max(v, 0), 255)) }
+
+// halfBytes is toBytes for a 16-bit type, by table.
+func halfBytes(dst []uint8, src []byte, step int, exponent uint16, levels *[1 << 16]uint8) int {
+	for i, at := 0, 0; i+2 <= len(src); i, at = i+2, at+step {
+		bits := binary.LittleEndian.Uint16(src[i:])
+		if bits&exponent == exponent {
+			return i / 2
+		}
+		dst[at] = levels[bits]
+	}
+	return -1
+}
+
+// float16Levels and bfloat16Levels hold the byte for each value of a type. They
+// are constants that take a moment to compute, hence on first use.
+var (
+	float16Levels = sync.OnceValue(func() *[1 << 16]uint8 {
+		return levels(float16ToFloat32, roundFloat16)
+	})
+	bfloat16Levels = sync.OnceValue(func() *[1 << 16]uint8 {
+		return levels(bfloat16ToFloat32, roundBFloat16)
+	})
+)
+
+// levels tabulates what torch makes of each 16-bit value: it multiplies in
+// float32 and rounds the product to the tensor's type before it is rounded to
+// an integer.
+func levels(value func(uint16) float32, round func(float32) float32) *[1 << 16]uint8 {
+	var table [1 << 16]uint8
+	for bits := range table {
+		if v := value(uint16(bits)); v == v { // NaN has no level
+			table[bits] = level(round(float32(v * 255)))
+		}
+	}
+	return &table
+}
+
+// float16ToFloat32 is exact.
+func float16ToFloat32(bits uint16) float32 {
+	sign := uint32(bits&0x8000) << 16
+	exponent, fraction := uint32(bits>>10)&0x1f, uint32(bits&0x3ff)
+	switch exponent {
+	case 0: // subnormal: units of 2^-24
+		v := float32(fraction) * (1.0 / (1 << 24))
+		return math.Float32frombits(math.Float32bits(v) | sign)
+	case 0x1f:
+		return math.Float32frombits(sign | 0x7f80_0000 | fraction<<13)
+	}
+	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
+}
+
+// bfloat16ToFloat32 is exact.
+func bfloat16ToFloat32(bits uint16) float32 {
+	return math.Float32frombits(uint32(bits) << 16)
+}
+
+// roundFloat16 rounds v to the nearest float16, halves to even. v is finite; the
+// result for large values need not overflow, since they are clamped.
+func roundFloat16(v float32) float32 {
+	// Adding and taking away 2^13 times v's power of two leaves 11 significant
+	// bits; below 2^-14 float16 has a fixed step of 2^-24.
+	abs := math.Float32frombits(math.Float32bits(v) & 0x7fff_ffff)
+	if abs >= 65536 {
+		return v
+	}
+	power := math.Float32frombits(math.Float32bits(max(abs, 1.0/(1<<14))) & 0x7f80_0000)
+	magic := power * (1 << 13) * 1.5
+	return float32(v+magic) - magic
+}
+
+// roundBFloat16 rounds v to the nearest bfloat16, halves to even. v is finite.
+func roundBFloat16(v float32) float32 {
+	bits := math.Float32bits(v)
+	bits += 0x7fff + bits>>16&1
+	return math.Float32frombits(bits &^ 0xffff)
+}
