@@ -14,7 +14,6 @@ const (
 	inputImages = "images"    // (B,side,side,3) uint8
 
 	outputEmbedding = "embedding" // (B,D) float32, of any length
-	outputPatches   = "patches"   // (B,grid*grid,D) float32, of any length
 )
 
 // tower writes a transformer.
@@ -90,31 +89,22 @@ func textGraph(g *onnx.Graph, c Config, w tensors) {
 	g.Output(outputEmbedding, g.Cast(out, onnx.Float32))
 }
 
-// imageGraph writes the vision tower into g, with an output of the patches'
-// embeddings where they are asked for.
-func imageGraph(g *onnx.Graph, c Config, w tensors, p *Preprocessor, dtype onnx.DType, patches bool) {
+// imageGraph writes the vision tower into g.
+func imageGraph(g *onnx.Graph, c Config, w tensors, p *Preprocessor, dtype onnx.DType) {
 	side, hidden := int64(c.ImageSize), c.Vision.HiddenSize
 	batch := onnx.Sym("batch")
 	images := g.Input(inputImages, onnx.Uint8, onnx.Shape{batch, onnx.N(side), onnx.N(side), onnx.N(3)})
-	var pooled, each onnx.Value
+	var out onnx.Value
 	g.Scope("vision", func() {
 		x := embedPatches(g, c, w, normalize(g, images, p, dtype))
 		x = g.LayerNorm(x, w.vector(preNormWeight, hidden), w.vector(preNormBias, hidden), float32(c.Vision.LayerNormEps))
 		x = tower{visionTower, c.Vision, w, false}.blocks(g, x)
-		project := func(x onnx.Value) onnx.Value {
-			x = g.LayerNorm(x, w.vector(postNormWeight, hidden), w.vector(postNormBias, hidden), float32(c.Vision.LayerNormEps))
-			return g.Linear(x, w.table(visualProjection, c.ProjectionDim, hidden), onnx.Value{})
-		}
-		tokens := int64(c.Grid()*c.Grid() + 1)
-		pooled = project(g.Squeeze(g.Slice(x, 1, 0, 1), 1))
-		if patches {
-			each = project(g.Slice(x, 1, 1, tokens))
-		}
+
+		x = g.Squeeze(g.Slice(x, 1, 0, 1), 1) // the class token
+		x = g.LayerNorm(x, w.vector(postNormWeight, hidden), w.vector(postNormBias, hidden), float32(c.Vision.LayerNormEps))
+		out = g.Linear(x, w.table(visualProjection, c.ProjectionDim, hidden), onnx.Value{})
 	})
-	g.Output(outputEmbedding, g.Cast(pooled, onnx.Float32))
-	if patches {
-		g.Output(outputPatches, g.Cast(each, onnx.Float32))
-	}
+	g.Output(outputEmbedding, g.Cast(out, onnx.Float32))
 }
 
 // normalize is (v/255 - mean) / std of images (B,side,side,3), in float32 and then

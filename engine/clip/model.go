@@ -44,8 +44,6 @@ type Options struct {
 	MaxBatch int
 	// CachedTexts is how many prompts' embeddings are kept; 0 is 4096.
 	CachedTexts int
-	// Relevance makes maps of where an image agrees with its prompt. Experimental.
-	Relevance bool
 }
 
 const (
@@ -168,20 +166,12 @@ func (m *Model) findEnds() error {
 
 // logitScale is exp of the checkpoint's logit_scale.
 func logitScale(weights checkpoint) (float64, error) {
-	t, ok := weights.Tensor("logit_scale")
-	if !ok {
-		return 0, errors.New("clip: tensor logit_scale is missing")
-	}
-	data, err := weights.Read("logit_scale")
+	values, shape, err := readFloats(weights, "logit_scale")
 	if err != nil {
 		return 0, fmt.Errorf("clip: %w", err)
 	}
-	values, err := floats(t, data)
-	if err != nil {
-		return 0, err
-	}
 	if len(values) != 1 {
-		return 0, fmt.Errorf("clip: tensor logit_scale has shape %v, not one value", t.Shape)
+		return 0, fmt.Errorf("clip: tensor logit_scale has shape %v, not one value", shape)
 	}
 	scale := math.Exp(float64(values[0]))
 	if math.IsNaN(scale) || math.IsInf(scale, 0) {
@@ -257,7 +247,7 @@ func (m *Model) open(weights checkpoint) error {
 	dtype := m.options.dtype()
 	textSet, imageSet := initializers.New(text, weights, "clip"), initializers.New(image, weights, "clip")
 	textGraph(text, m.config, named(textSet, dtype))
-	imageGraph(image, m.config, named(imageSet, dtype), m.preprocessor, dtype, m.options.Relevance)
+	imageGraph(image, m.config, named(imageSet, dtype), m.preprocessor, dtype)
 	if err := errors.Join(textSet.Err(), imageSet.Err()); err != nil {
 		return err
 	}
@@ -398,18 +388,9 @@ func (m *Model) encodeTexts(ctx context.Context, texts []string) ([][]float32, e
 	return normalized(out[0], m.config.ProjectionDim), nil
 }
 
-// ImageEmbedding is what the vision tower makes of an image.
-type ImageEmbedding struct {
-	// Vector has length 1.
-	Vector []float32
-	// Patches are the embeddings of the patches, row by row, each of length 1; nil
-	// without Options.Relevance.
-	Patches [][]float32
-}
-
-// Images gives the embeddings of images that Preprocess made squares of.
-func (m *Model) Images(ctx context.Context, squares [][]uint8) ([]ImageEmbedding, error) {
-	var all []ImageEmbedding
+// Images gives the embeddings, each of length 1, of squares that Preprocess made.
+func (m *Model) Images(ctx context.Context, squares [][]uint8) ([][]float32, error) {
+	var all [][]float32
 	side := int64(m.config.ImageSize)
 	for part := range slices.Chunk(squares, m.options.MaxBatch) {
 		n := int64(len(part))
@@ -417,19 +398,7 @@ func (m *Model) Images(ctx context.Context, squares [][]uint8) ([]ImageEmbedding
 		if err != nil {
 			return nil, fmt.Errorf("clip: %d images: %w", n, memoryError(err))
 		}
-		vectors := normalized(out[0], m.config.ProjectionDim)
-		patches := m.config.Grid() * m.config.Grid()
-		var each [][]float32
-		if m.options.Relevance {
-			each = normalized(out[1], m.config.ProjectionDim)
-		}
-		for i, v := range vectors {
-			e := ImageEmbedding{Vector: v}
-			if each != nil {
-				e.Patches = each[i*patches : (i+1)*patches]
-			}
-			all = append(all, e)
-		}
+		all = append(all, normalized(out[0], m.config.ProjectionDim)...)
 	}
 	return all, nil
 }

@@ -16,6 +16,9 @@ import (
 // of a model: the same sample in another batch.
 const mapTolerance = 1e-3
 
+// scoreTolerance is the same for scores that a model computes rather than writes.
+const scoreTolerance = 1e-5
+
 // Run tests that what newEvaluator makes is an Evaluator, and a Preparer if it
 // claims to be. It makes one and uses it throughout; if it is an io.Closer the
 // caller closes it.
@@ -113,7 +116,8 @@ func (s *suite) testRanges(t *testing.T) {
 // same reports whether two results are of the same sample.
 func same(t *testing.T, what string, got, want reward.Result) {
 	t.Helper()
-	if !slices.Equal(got.Scores, want.Scores) || !slices.Equal(got.Missing, want.Missing) || got.Text != want.Text {
+	close := func(a, b float64) bool { return math.Abs(a-b) <= scoreTolerance*max(1, math.Abs(a)) }
+	if !slices.EqualFunc(got.Scores, want.Scores, close) || !slices.Equal(got.Missing, want.Missing) || got.Text != want.Text {
 		t.Errorf("%s: got scores %v and %q, want %v and %q", what, got.Scores, got.Text, want.Scores, want.Text)
 	}
 	if !slices.Equal(got.Boxes, want.Boxes) {
