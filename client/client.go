@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // Client asks one or more servers for scores.
@@ -47,7 +47,7 @@ func parseAddress(address string) (string, error) {
 // A request of more samples than fit is sent in parts at the same time, and
 // their responses are joined; see WithPartSize. Its pictures must not change
 // until Score returns.
-func (c *Client) Score(ctx context.Context, q *reward.Request) (*reward.Response, error) {
+func (c *Client) Score(ctx context.Context, q *wire.Request) (*wire.Response, error) {
 	if c.opts.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.opts.timeout)
@@ -60,7 +60,7 @@ func (c *Client) Score(ctx context.Context, q *reward.Request) (*reward.Response
 }
 
 // scoreOne sends q as one request, as often as it takes.
-func (c *Client) scoreOne(ctx context.Context, q *reward.Request) (*reward.Response, error) {
+func (c *Client) scoreOne(ctx context.Context, q *wire.Request) (*wire.Response, error) {
 	message, err := q.Encode(c.opts.limits)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)

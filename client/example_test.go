@@ -13,6 +13,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // demonstration is a server whose evaluator makes its answers up.
@@ -39,11 +40,11 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	q := &reward.Request{Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO}}
+	q := &wire.Request{Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO}}
 	for i := range 4 {
 		picture := rewardtest.Picture(uint64(i), 512, 512) // the trainer's images
 		q.Prompts = append(q.Prompts, "a red panda reads a newspaper")
-		q.Images = append(q.Images, reward.Picture{Tensor: reward.Uint8Tensor(picture.Pix, 512, 512, 3)})
+		q.Images = append(q.Images, wire.Image{Tensor: reward.Uint8Tensor(picture.Pix, 512, 512, 3)})
 	}
 	p, err := c.Score(context.Background(), q)
 	if err != nil {
@@ -74,13 +75,13 @@ func ExampleClient_Score() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	p, err := c.Score(context.Background(), &reward.Request{
+	p, err := c.Score(context.Background(), &wire.Request{
 		Prompts: []string{"a cat", "a dog"},
-		Images: []reward.Picture{
+		Images: []wire.Image{
 			{Encoded: rewardtest.PNG(rewardtest.Picture(1, 64, 64))},
 			{Encoded: []byte("not an image")},
 		},
-		Return: []reward.Return{}, // scores alone
+		Return: []wire.Return{}, // scores alone
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -107,7 +108,7 @@ func ExampleClient_Score_latents() {
 		log.Fatal(err)
 	}
 	latents := make([]float32, 2*16*64*64)
-	_, err = c.Score(context.Background(), &reward.Request{
+	_, err = c.Score(context.Background(), &wire.Request{
 		Prompts: []string{"a cat", "a dog"},
 		Latents: reward.Float32Tensor(latents, 2, 16, 64, 64),
 		VAE:     "sd3", // serve -vae sd3=DIR
@@ -133,9 +134,9 @@ func ExampleClient_Score_groups() {
 	advantages := make(chan float64, ranks)
 	for rank := range ranks {
 		go func() {
-			p, err := c.Score(context.Background(), &reward.Request{
+			p, err := c.Score(context.Background(), &wire.Request{
 				Prompts:   []string{"a cat"},
-				Images:    []reward.Picture{{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(rank), 64, 64))}},
+				Images:    []wire.Image{{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(rank), 64, 64))}},
 				Groups:    reward.Groups{Step: "run 7, step 120", Size: ranks, Members: []int{rank}},
 				Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO},
 			})

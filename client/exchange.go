@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // exchangeError is a failure with where it happened.
@@ -58,13 +59,13 @@ func status(err error) int {
 }
 
 // exchange sends the message to s once.
-func (c *Client) exchange(ctx context.Context, s *server, message *reward.Message) (*reward.Response, error) {
+func (c *Client) exchange(ctx context.Context, s *server, message *wire.Message) (*wire.Response, error) {
 	failed := &exchangeError{server: s.base}
-	r, err := c.newRequest(ctx, http.MethodPost, s.base+reward.ScorePath)
+	r, err := c.newRequest(ctx, http.MethodPost, s.base+wire.ScorePath)
 	if err != nil {
 		return nil, err
 	}
-	r.Header.Set("Content-Type", reward.MediaType)
+	r.Header.Set("Content-Type", wire.MediaType)
 	r.ContentLength = message.Len()
 	r.Body = message.Reader()
 	r.GetBody = func() (io.ReadCloser, error) { return message.Reader(), nil }
@@ -74,7 +75,7 @@ func (c *Client) exchange(ctx context.Context, s *server, message *reward.Messag
 		return nil, failed
 	}
 	defer func() { _ = answer.Body.Close() }()
-	failed.requestID = answer.Header.Get(reward.HeaderRequestID)
+	failed.requestID = answer.Header.Get(wire.HeaderRequestID)
 	body, err := readBody(answer, c.opts.maxResponse)
 	if err != nil {
 		failed.cause, failed.broken = err, errors.Is(err, errCutShort)
@@ -84,7 +85,7 @@ func (c *Client) exchange(ctx context.Context, s *server, message *reward.Messag
 		failed.cause, failed.pause = statusError(answer, body), retryAfter(answer.Header, c.opts.now())
 		return nil, failed
 	}
-	response, err := reward.DecodeResponse(body)
+	response, err := wire.DecodeResponse(body)
 	if err != nil {
 		failed.cause = fmt.Errorf("response: %w", err)
 		return nil, failed
@@ -103,7 +104,7 @@ func (c *Client) newRequest(ctx context.Context, method, address string) (*http.
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		left := deadline.Sub(c.opts.now()).Seconds()
-		r.Header.Set(reward.HeaderTimeout, strconv.FormatFloat(max(left, 0.001), 'f', 3, 64))
+		r.Header.Set(wire.HeaderTimeout, strconv.FormatFloat(max(left, 0.001), 'f', 3, 64))
 	}
 	return r, nil
 }
@@ -136,7 +137,7 @@ func readBody(answer *http.Response, limit int64) ([]byte, error) {
 // statusError is the error that an answer other than 200 stands for. One that
 // is not the protocol's, such as a proxy's, has a code made of its status.
 func statusError(answer *http.Response, body []byte) *reward.Error {
-	if e, err := reward.DecodeError(body, answer.StatusCode); err == nil {
+	if e, err := wire.DecodeError(body, answer.StatusCode); err == nil {
 		return e
 	}
 	return reward.ErrorByCode("http_"+strconv.Itoa(answer.StatusCode), answer.StatusCode, answer.Status)

@@ -15,6 +15,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // newServer is a real server before a fake evaluator.
@@ -73,9 +74,9 @@ func fails(e *reward.Error, headers ...string) http.HandlerFunc {
 		for i := 0; i < len(headers); i += 2 {
 			w.Header().Set(headers[i], headers[i+1])
 		}
-		w.Header().Set(reward.HeaderRequestID, "id-1")
+		w.Header().Set(wire.HeaderRequestID, "id-1")
 		w.WriteHeader(e.Status())
-		_, _ = w.Write(e.Encode())
+		_, _ = w.Write(wire.EncodeError(e))
 	}
 }
 
@@ -126,11 +127,11 @@ func newClient(t testing.TB, address string, opts ...client.Option) *client.Clie
 }
 
 // rollout is a request for n pictures of 32x32, as tensors.
-func rollout(n int) *reward.Request {
-	q := &reward.Request{}
+func rollout(n int) *wire.Request {
+	q := &wire.Request{}
 	for i := range n {
 		q.Prompts = append(q.Prompts, "a cat")
-		q.Images = append(q.Images, reward.Picture{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(i), 32, 32))})
+		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(i), 32, 32))})
 	}
 	return q
 }

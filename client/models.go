@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // Models is what a server's requests can name, the default evaluator first.
@@ -64,7 +65,7 @@ type Decoder struct {
 func (c *Client) Models(ctx context.Context) (*Models, error) {
 	var failures []error
 	for _, s := range c.servers.all {
-		body, err := c.get(ctx, s, reward.ModelsPath)
+		body, err := c.get(ctx, s, wire.ModelsPath)
 		if err != nil {
 			failures = append(failures, err)
 			continue
@@ -115,7 +116,7 @@ func (c *Client) get(ctx context.Context, s *server, path string) ([]byte, error
 		failure.Code, failure.Message = fmt.Sprintf("http_%d", answer.StatusCode), answer.Status
 	}
 	return nil, &exchangeError{
-		server: s.base, requestID: answer.Header.Get(reward.HeaderRequestID),
+		server: s.base, requestID: answer.Header.Get(wire.HeaderRequestID),
 		cause: reward.ErrorByCode(failure.Code, answer.StatusCode, failure.Message),
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // Option changes what New makes.
@@ -17,7 +17,7 @@ type options struct {
 	addresses   []string
 	http        *http.Client
 	token       string
-	limits      reward.Limits
+	limits      wire.Limits
 	part        int
 	maxResponse int64
 	timeout     time.Duration
@@ -32,7 +32,7 @@ type options struct {
 func defaultOptions() options {
 	return options{
 		http:        &http.Client{Transport: transport()},
-		limits:      reward.DefaultLimits(),
+		limits:      wire.DefaultLimits(),
 		maxResponse: 1 << 30,
 		tries:       10,
 		firstPause:  100 * time.Millisecond,
@@ -123,7 +123,7 @@ func WithBackoff(first, most time.Duration) Option {
 
 // WithLimits refuses requests that exceed the limits before they are sent, for
 // servers whose limits are not the default.
-func WithLimits(l reward.Limits) Option { return func(o *options) { o.limits = l } }
+func WithLimits(l wire.Limits) Option { return func(o *options) { o.limits = l } }
 
 // WithPartSize sends requests of more than n samples in parts of at most n. The
 // default is the limit on samples. Parts of one request cannot have advantages

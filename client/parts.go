@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // errTorn says why a request cannot be sent in parts.
@@ -16,7 +17,7 @@ var errTorn = errors.New("client: a request of several parts cannot have advanta
 
 // scoreParts sends q in parts of equal size, all at the same time, and joins
 // their responses. The first failure ends the others.
-func (c *Client) scoreParts(ctx context.Context, q *reward.Request) (*reward.Response, error) {
+func (c *Client) scoreParts(ctx context.Context, q *wire.Request) (*wire.Response, error) {
 	if q.Advantage != nil && q.Advantage.Method != reward.AdvantageNone && (q.Groups.Step == "" || q.Groups.Members == nil) {
 		return nil, errTorn
 	}
@@ -25,7 +26,7 @@ func (c *Client) scoreParts(ctx context.Context, q *reward.Request) (*reward.Res
 	}
 	size := c.opts.partSize()
 	n := (len(q.Prompts) + size - 1) / size
-	responses, failures := make([]*reward.Response, n), make([]error, n)
+	responses, failures := make([]*wire.Response, n), make([]error, n)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var sending sync.WaitGroup
@@ -48,14 +49,14 @@ func (c *Client) scoreParts(ctx context.Context, q *reward.Request) (*reward.Res
 // checkWhole refuses what would be refused in one piece too, but for its size:
 // a list that is not as long as the prompts cannot be cut beside them. Encoding
 // borrows the pictures, so it costs little to do so for the check alone.
-func checkWhole(q *reward.Request, limits reward.Limits) error {
+func checkWhole(q *wire.Request, limits wire.Limits) error {
 	limits.Samples, limits.BodyBytes = len(q.Prompts), math.MaxInt64
 	_, err := q.Encode(limits)
 	return err
 }
 
 // part is samples [from,to) of q, which has passed checkWhole.
-func part(q *reward.Request, from, to int) *reward.Request {
+func part(q *wire.Request, from, to int) *wire.Request {
 	p := *q
 	p.Prompts = q.Prompts[from:to]
 	if q.Images != nil {
@@ -75,8 +76,8 @@ func part(q *reward.Request, from, to int) *reward.Request {
 
 // join makes one response of those of a request's parts. Timings are the
 // longest of any part.
-func join(parts []*reward.Response) (*reward.Response, error) {
-	all := &reward.Response{Evaluator: parts[0].Evaluator, Model: parts[0].Model, TimingMS: map[string]float64{}}
+func join(parts []*wire.Response) (*wire.Response, error) {
+	all := &wire.Response{Evaluator: parts[0].Evaluator, Model: parts[0].Model, TimingMS: map[string]float64{}}
 	for _, p := range parts {
 		if p.Model != all.Model {
 			return nil, fmt.Errorf("client: servers of different checkpoints answered: %.80q and %.80q", all.Model, p.Model)
@@ -99,9 +100,9 @@ func join(parts []*reward.Response) (*reward.Response, error) {
 }
 
 // joinScores joins the scores of a request's parts, which must have the same.
-func joinScores(all *reward.Response, parts []*reward.Response) error {
+func joinScores(all *wire.Response, parts []*wire.Response) error {
 	for _, s := range parts[0].Scores {
-		joined := reward.NamedScores{Name: s.Name, Values: []float64{}}
+		joined := wire.NamedScores{Name: s.Name, Values: []float64{}}
 		for _, p := range parts {
 			values := p.Score(s.Name)
 			if len(values) != len(p.Rewards) || len(p.Scores) != len(parts[0].Scores) {
@@ -115,14 +116,14 @@ func joinScores(all *reward.Response, parts []*reward.Response) error {
 }
 
 // joinMaps joins the tensors of a request's parts.
-func joinMaps(all *reward.Response, parts []*reward.Response) (err error) {
+func joinMaps(all *wire.Response, parts []*wire.Response) (err error) {
 	lead := parts[0] // the first part that has maps of a sample
 	for i := len(parts) - 1; i >= 0; i-- {
 		if slices.Contains(parts[i].Errors, nil) {
 			lead = parts[i]
 		}
 	}
-	tensors := func(of func(*reward.Response) *reward.Tensor) *reward.Tensor {
+	tensors := func(of func(*wire.Response) *reward.Tensor) *reward.Tensor {
 		var joined *reward.Tensor
 		if err == nil {
 			joined, err = concatenate(parts, of(lead), of)
@@ -130,18 +131,18 @@ func joinMaps(all *reward.Response, parts []*reward.Response) (err error) {
 		return joined
 	}
 	if lead.Dense != nil {
-		all.Dense = &reward.DenseMaps{
+		all.Dense = &wire.DenseMaps{
 			Height: lead.Dense.Height, Width: lead.Dense.Width,
-			Weight: tensors(func(p *reward.Response) *reward.Tensor { return p.Dense.Weight }),
-			Reward: tensors(func(p *reward.Response) *reward.Tensor { return p.Dense.Reward }),
+			Weight: tensors(func(p *wire.Response) *reward.Tensor { return p.Dense.Weight }),
+			Reward: tensors(func(p *wire.Response) *reward.Tensor { return p.Dense.Reward }),
 		}
 	}
 	for _, h := range lead.Heatmaps {
-		joined := tensors(func(p *reward.Response) *reward.Tensor { return p.Heatmap(h.Name) })
-		all.Heatmaps = append(all.Heatmaps, reward.NamedMaps{Name: h.Name, Maps: joined})
+		joined := tensors(func(p *wire.Response) *reward.Tensor { return p.Heatmap(h.Name) })
+		all.Heatmaps = append(all.Heatmaps, wire.NamedMaps{Name: h.Name, Maps: joined})
 	}
 	if lead.Advantages != nil {
-		all.Advantages = tensors(func(p *reward.Response) *reward.Tensor { return p.Advantages })
+		all.Advantages = tensors(func(p *wire.Response) *reward.Tensor { return p.Advantages })
 	}
 	return err
 }
@@ -149,7 +150,7 @@ func joinMaps(all *reward.Response, parts []*reward.Response) (err error) {
 // concatenate joins tensors of like's kind along their first dimension. A part
 // of which every sample failed may have another grid, and has nothing but NaN
 // to say.
-func concatenate(parts []*reward.Response, like *reward.Tensor, of func(*reward.Response) *reward.Tensor) (*reward.Tensor, error) {
+func concatenate(parts []*wire.Response, like *reward.Tensor, of func(*wire.Response) *reward.Tensor) (*reward.Tensor, error) {
 	all := &reward.Tensor{Type: like.Type, Shape: slices.Clone(like.Shape)}
 	all.Shape[0] = 0
 	for _, p := range parts {

@@ -11,15 +11,16 @@ import (
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 func TestPartsGiveTheResponseOfTheWhole(t *testing.T) {
 	address := listen(t, newServer(t, &rewardtest.Fake{Side: 8}))
 	q := rollout(10)
 	q.Mode = reward.ModeThink
-	q.Images[7] = reward.Picture{Encoded: []byte("GIF89a")}
+	q.Images[7] = wire.Image{Encoded: []byte("GIF89a")}
 	q.Groups.Names = []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}
-	q.Return = []reward.Return{reward.ReturnDense, reward.ReturnHeatmaps, reward.ReturnText, reward.ReturnBoxes}
+	q.Return = []wire.Return{wire.ReturnDense, wire.ReturnHeatmaps, wire.ReturnText, wire.ReturnBoxes}
 	want := mustScore(t, newClient(t, address), q)
 	for _, size := range []int{1, 3, 4, 9} { // with 1, the seventh part has maps of one cell
 		s := &script{next: newServer(t, &rewardtest.Fake{Side: 8})}
@@ -38,7 +39,7 @@ func TestPartsGiveTheResponseOfTheWhole(t *testing.T) {
 }
 
 // quiet gives all NaNs of a response's maps one encoding.
-func quiet(p *reward.Response) {
+func quiet(p *wire.Response) {
 	for _, tensor := range []**reward.Tensor{&p.Dense.Weight, &p.Dense.Reward, &p.Heatmaps[0].Maps, &p.Heatmaps[1].Maps} {
 		values, _ := (*tensor).Float32s()
 		for i, v := range values {
@@ -88,7 +89,7 @@ func TestPartsOfDifferentSizesNeedAGrid(t *testing.T) {
 func TestLatentsAreCutBetweenSamples(t *testing.T) {
 	s := &script{next: fails(reward.ErrUnknownVAE)}
 	c := newClient(t, listen(t, s), client.WithPartSize(2))
-	q := &reward.Request{Prompts: make([]string, 3), VAE: "sd3", Latents: reward.Float32Tensor(make([]float32, 3*16), 3, 4, 2, 2)}
+	q := &wire.Request{Prompts: make([]string, 3), VAE: "sd3", Latents: reward.Float32Tensor(make([]float32, 3*16), 3, 4, 2, 2)}
 	if _, err := c.Score(t.Context(), q); !errors.Is(err, reward.ErrUnknownVAE) {
 		t.Errorf("got %v", err)
 	}
@@ -99,13 +100,13 @@ func TestLatentsAreCutBetweenSamples(t *testing.T) {
 }
 
 func TestListsOfAnotherLengthThanThePromptsAreRefusedUncut(t *testing.T) {
-	for name, change := range map[string]func(*reward.Request){
-		"three names for ten prompts":   func(q *reward.Request) { q.Groups.Names = make([]string, 3) },
-		"twelve names for ten prompts":  func(q *reward.Request) { q.Groups.Names = make([]string, 12) },
-		"three members for ten prompts": func(q *reward.Request) { q.Groups = step(3) },
-		"twelve members":                func(q *reward.Request) { q.Groups = step(12) },
-		"three pictures":                func(q *reward.Request) { q.Images = q.Images[:3] },
-		"twelve pictures":               func(q *reward.Request) { q.Images = append(q.Images, q.Images[:2]...) },
+	for name, change := range map[string]func(*wire.Request){
+		"three names for ten prompts":   func(q *wire.Request) { q.Groups.Names = make([]string, 3) },
+		"twelve names for ten prompts":  func(q *wire.Request) { q.Groups.Names = make([]string, 12) },
+		"three members for ten prompts": func(q *wire.Request) { q.Groups = step(3) },
+		"twelve members":                func(q *wire.Request) { q.Groups = step(12) },
+		"three pictures":                func(q *wire.Request) { q.Images = q.Images[:3] },
+		"twelve pictures":               func(q *wire.Request) { q.Images = append(q.Images, q.Images[:2]...) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &script{}

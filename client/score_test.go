@@ -14,6 +14,7 @@ import (
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 func TestAnAddressMustBeOne(t *testing.T) {
@@ -36,17 +37,17 @@ func TestHeadersTellWhoAsksAndForHowLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := s.seen[0].Header
-	if h.Get("Authorization") != "Bearer secret" || h.Get("Content-Type") != reward.MediaType {
+	if h.Get("Authorization") != "Bearer secret" || h.Get("Content-Type") != wire.MediaType {
 		t.Errorf("headers are %v", h)
 	}
-	if left, err := strconv.ParseFloat(h.Get(reward.HeaderTimeout), 64); err != nil || left > 3600 || left < 3500 {
-		t.Errorf("%s is %v (%v), want a little less than 3600", reward.HeaderTimeout, left, err)
+	if left, err := strconv.ParseFloat(h.Get(wire.HeaderTimeout), 64); err != nil || left > 3600 || left < 3500 {
+		t.Errorf("%s is %v (%v), want a little less than 3600", wire.HeaderTimeout, left, err)
 	}
 	if _, err := c.Score(t.Context(), rollout(1)); err != nil {
 		t.Fatal(err)
 	}
-	if left := s.seen[1].Header.Get(reward.HeaderTimeout); left != "" {
-		t.Errorf("without a deadline %s is %q", reward.HeaderTimeout, left)
+	if left := s.seen[1].Header.Get(wire.HeaderTimeout); left != "" {
+		t.Errorf("without a deadline %s is %q", wire.HeaderTimeout, left)
 	}
 }
 
@@ -56,9 +57,9 @@ func TestATimeoutIsADeadline(t *testing.T) {
 	if _, err := c.Score(t.Context(), rollout(1)); err != nil {
 		t.Fatal(err)
 	}
-	left, err := strconv.ParseFloat(s.seen[0].Header.Get(reward.HeaderTimeout), 64)
+	left, err := strconv.ParseFloat(s.seen[0].Header.Get(wire.HeaderTimeout), 64)
 	if err != nil || left > 60 || left < 10 {
-		t.Errorf("%s is %v, %v", reward.HeaderTimeout, left, err)
+		t.Errorf("%s is %v, %v", wire.HeaderTimeout, left, err)
 	}
 }
 
@@ -102,15 +103,15 @@ func (c *canned) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func TestPicturesAreSentWithoutACopy(t *testing.T) {
-	q := &reward.Request{}
-	p := &reward.Response{}
+	q := &wire.Request{}
+	p := &wire.Response{}
 	for i := range 16 {
 		q.Prompts = append(q.Prompts, "a cat")
-		q.Images = append(q.Images, reward.Picture{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(i), 512, 512))})
+		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(i), 512, 512))})
 		p.Rewards, p.Missing = append(p.Rewards, 0), append(p.Missing, nil)
 		p.Errors, p.Cached = append(p.Errors, nil), append(p.Cached, false)
 	}
-	p.Scores = []reward.NamedScores{{Name: "overall", Values: p.Rewards}}
+	p.Scores = []wire.NamedScores{{Name: "overall", Values: p.Rewards}}
 	web := &canned{answer: p.Encode().Bytes()}
 	c := newClient(t, "http://nowhere", client.WithHTTPClient(&http.Client{Transport: web}))
 	var before, after runtime.MemStats

@@ -11,6 +11,7 @@ import (
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // three are servers with a script each, and a client of all.
@@ -33,7 +34,7 @@ func counts(scripts []*script) (n [3]int) {
 	return n
 }
 
-func mustScore(t *testing.T, c *client.Client, q *reward.Request) *reward.Response {
+func mustScore(t *testing.T, c *client.Client, q *wire.Request) *wire.Response {
 	t.Helper()
 	p, err := c.Score(t.Context(), q)
 	if err != nil {
@@ -112,7 +113,7 @@ func TestRequestsOfAStepMeetOnOneServer(t *testing.T) {
 
 // Else the members of a group would be parted.
 func TestRequestsOfAStepWaitForAFullServerAndLeaveALostOne(t *testing.T) {
-	request := func(member string) *reward.Request {
+	request := func(member string) *wire.Request {
 		q := rollout(1)
 		q.Groups = reward.Groups{Step: "step", Size: 1, Members: []int{0}}
 		q.Prompts[0] = member

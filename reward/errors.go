@@ -59,7 +59,7 @@ var (
 	ErrUnsupportedMode = newError("unsupported_mode", http.StatusBadRequest, "the evaluator does not answer in this mode")
 	// ErrUnsupportedMediaType: the request's Content-Type is not that of the
 	// protocol.
-	ErrUnsupportedMediaType = newError("unsupported_media_type", http.StatusUnsupportedMediaType, "want Content-Type "+MediaType)
+	ErrUnsupportedMediaType = newError("unsupported_media_type", http.StatusUnsupportedMediaType, "want Content-Type application/msgpack")
 	// ErrNotFound: no such path.
 	ErrNotFound = newError("not_found", http.StatusNotFound, "no such path")
 	// ErrMethodNotAllowed: the path does not answer this HTTP method.

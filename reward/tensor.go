@@ -83,13 +83,6 @@ func (t *Tensor) Check() error {
 	return nil
 }
 
-// index is the i-th sub-tensor along the first dimension; it shares t's data.
-// t has passed Check, has a rank of at least 1, and i is in range.
-func (t *Tensor) index(i int) Tensor {
-	stride := len(t.Data) / t.Shape[0]
-	return Tensor{Type: t.Type, Shape: t.Shape[1:], Data: t.Data[i*stride : (i+1)*stride : (i+1)*stride]}
-}
-
 // Part is elements [from,to) of the first dimension; it shares t's data. t has
 // passed Check, has a rank of at least 1 and a first dimension of at least to.
 func (t *Tensor) Part(from, to int) *Tensor {

@@ -14,6 +14,7 @@ import (
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/internal/loadgen"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // benchCommand puts a load on a server, or on the engine alone.
@@ -124,12 +125,12 @@ func (c *benchCommand) runLoad(ctx context.Context, t terminal) error {
 }
 
 // ask sets what requests ask for.
-func (c *benchCommand) ask(q *reward.Request) {
+func (c *benchCommand) ask(q *wire.Request) {
 	q.Mode = c.Mode
-	q.Return = []reward.Return{}
+	q.Return = []wire.Return{}
 	for _, name := range c.Return {
 		if name != "" {
-			q.Return = append(q.Return, reward.Return(name))
+			q.Return = append(q.Return, wire.Return(name))
 		}
 	}
 }
@@ -156,20 +157,20 @@ func (c *benchCommand) client() (*http.Client, error) {
 const madeUp = 16
 
 // pictures are those of --image, or made up, in the form of --form.
-func (c *benchCommand) pictures() ([]reward.Picture, error) {
+func (c *benchCommand) pictures() ([]wire.Image, error) {
 	const sent = "file" // as they are
 	if c.Form == sent && len(c.Image) == 0 {
 		return nil, &usageError{"form", errors.New("file goes with --image")}
 	}
 	var images []*reward.Image
-	var pictures []reward.Picture
+	var pictures []wire.Image
 	for _, path := range c.Image {
 		file, err := os.ReadFile(path)
 		if err != nil {
 			return nil, &usageError{"image", err}
 		}
 		if c.Form == sent {
-			pictures = append(pictures, reward.Picture{Encoded: file})
+			pictures = append(pictures, wire.Image{Encoded: file})
 			continue
 		}
 		rgb, err := image.Decode(file, image.Limits{})

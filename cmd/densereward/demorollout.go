@@ -13,6 +13,7 @@ import (
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/engine/vae"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // demoFiles are the pictures of the demo.
@@ -25,7 +26,7 @@ var demoFiles embed.FS
 type demoRollout struct {
 	form    string   // how the pictures travel
 	names   []string // of the samples
-	request *reward.Request
+	request *wire.Request
 }
 
 func demoPrompts() []string {
@@ -38,7 +39,7 @@ func demoNames() []string {
 
 // demoPictures is each prompt with all four pictures, as PNG files.
 func demoPictures() (*demoRollout, error) {
-	r := &demoRollout{form: "PNG files", request: demoRequest(reward.ReturnDense, reward.ReturnHeatmaps)}
+	r := &demoRollout{form: "PNG files", request: demoRequest(wire.ReturnDense, wire.ReturnHeatmaps)}
 	for _, prompt := range demoPrompts() {
 		for _, name := range demoNames() {
 			file, err := demoFiles.ReadFile("demo/" + name + ".png")
@@ -47,14 +48,14 @@ func demoPictures() (*demoRollout, error) {
 			}
 			r.names = append(r.names, name)
 			r.request.Prompts = append(r.request.Prompts, prompt)
-			r.request.Images = append(r.request.Images, reward.Picture{Encoded: file})
+			r.request.Images = append(r.request.Images, wire.Image{Encoded: file})
 		}
 	}
 	return r, nil
 }
 
-func demoRequest(parts ...reward.Return) *reward.Request {
-	return &reward.Request{Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO}, Return: parts}
+func demoRequest(parts ...wire.Return) *wire.Request {
+	return &wire.Request{Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO}, Return: parts}
 }
 
 // demoDecoder is the name of the decoder for the demo's latents.
@@ -82,7 +83,7 @@ func writeDemoDecoder(dir string) error {
 // lengths and directions.
 func demoLatents() *demoRollout {
 	shape := []int{demoSamples, demoChannels, demoSide, demoSide}
-	r := &demoRollout{form: fmt.Sprintf("latents %v to a decoder with random weights", shape), request: demoRequest(reward.ReturnDense, reward.ReturnHeatmaps, reward.ReturnImages)}
+	r := &demoRollout{form: fmt.Sprintf("latents %v to a decoder with random weights", shape), request: demoRequest(wire.ReturnDense, wire.ReturnHeatmaps, wire.ReturnImages)}
 	random := rand.New(rand.NewPCG(demoSeed, 1))
 	var values []float32
 	for i := range demoSamples {
@@ -112,7 +113,7 @@ func wave(random *rand.Rand) []float32 {
 }
 
 // print writes a table for each prompt.
-func (r *demoRollout) print(w io.Writer, response *reward.Response) error {
+func (r *demoRollout) print(w io.Writer, response *wire.Response) error {
 	advantages, err := response.Advantages.Float64s()
 	if err != nil {
 		return err
@@ -143,7 +144,7 @@ func (r *demoRollout) print(w io.Writer, response *reward.Response) error {
 }
 
 // writeOverlays writes a picture for each sample to dir.
-func (r *demoRollout) writeOverlays(dir string, response *reward.Response) error {
+func (r *demoRollout) writeOverlays(dir string, response *wire.Response) error {
 	maps, err := mapsBySample(response)
 	if err != nil {
 		return err
@@ -170,7 +171,7 @@ func (r *demoRollout) writeOverlays(dir string, response *reward.Response) error
 }
 
 // file is the picture of sample i, as it was sent or as the server decoded it.
-func (r *demoRollout) file(response *reward.Response, i int) []byte {
+func (r *demoRollout) file(response *wire.Response, i int) []byte {
 	if r.request.Images != nil {
 		return r.request.Images[i].Encoded
 	}
@@ -178,7 +179,7 @@ func (r *demoRollout) file(response *reward.Response, i int) []byte {
 }
 
 // mapsBySample takes apart the tensors (N,h,w) of the evaluator's maps.
-func mapsBySample(response *reward.Response) ([][]namedMap, error) {
+func mapsBySample(response *wire.Response) ([][]namedMap, error) {
 	samples := make([][]namedMap, len(response.Rewards))
 	for _, h := range response.Heatmaps {
 		values, err := h.Maps.Float32s()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // served is a running "densereward serve".
@@ -82,7 +83,7 @@ func get(t *testing.T, url string) (status int, body string) {
 }
 
 // demoScore sends one of the demo's pictures.
-func demoScore(t *testing.T, address string, opts ...client.Option) (*reward.Response, error) {
+func demoScore(t *testing.T, address string, opts ...client.Option) (*wire.Response, error) {
 	t.Helper()
 	file, err := os.ReadFile(demoImages()[0])
 	if err != nil {
@@ -92,9 +93,9 @@ func demoScore(t *testing.T, address string, opts ...client.Option) (*reward.Res
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.Score(t.Context(), &reward.Request{
+	return c.Score(t.Context(), &wire.Request{
 		Prompts: demoPrompts()[:1],
-		Images:  []reward.Picture{{Encoded: file}},
+		Images:  []wire.Image{{Encoded: file}},
 	})
 }
 

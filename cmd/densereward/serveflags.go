@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
-	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // byteSize is a number of bytes on the command line: 1048576, 64MiB, 4GiB.
@@ -78,7 +78,7 @@ func (f *limitFlags) check() error {
 }
 
 func (f *limitFlags) limits() server.Config {
-	limits := reward.DefaultLimits()
+	limits := wire.DefaultLimits()
 	limits.BodyBytes, limits.Samples, limits.ImagePixels = int64(f.MaxBody), f.MaxImages, f.MaxPixels
 	return server.Config{Limits: limits, BodyMemory: int64(f.BodyMemory), Timeout: f.Timeout}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // caseLatents are the latents of a decoder's case.
@@ -22,9 +23,9 @@ func caseLatents(t *testing.T, name string) *reward.Tensor {
 }
 
 // latentRequest asks about latents, for the pictures as well.
-func latentRequest(vae string, latents *reward.Tensor) *reward.Request {
-	q := &reward.Request{Latents: latents, VAE: vae, Return: []reward.Return{
-		reward.ReturnDense, reward.ReturnHeatmaps, reward.ReturnText, reward.ReturnImages,
+func latentRequest(vae string, latents *reward.Tensor) *wire.Request {
+	q := &wire.Request{Latents: latents, VAE: vae, Return: []wire.Return{
+		wire.ReturnDense, wire.ReturnHeatmaps, wire.ReturnText, wire.ReturnImages,
 	}}
 	for range latents.Shape[0] {
 		q.Prompts = append(q.Prompts, demoPrompts()[0])
@@ -41,7 +42,7 @@ func dial(t *testing.T, address string) *client.Client {
 	return c
 }
 
-func mustScore(t *testing.T, c *client.Client, q *reward.Request) *reward.Response {
+func mustScore(t *testing.T, c *client.Client, q *wire.Request) *wire.Response {
 	t.Helper()
 	r, err := c.Score(context.Background(), q)
 	if err != nil {
@@ -119,7 +120,7 @@ func checkLatentsScoreAsTheirPNG(t *testing.T, c *client.Client) {
 	q.Grid = reward.GridSpec{Height: 8, Width: 8}
 	q.Latents, q.VAE, q.Return = nil, "", q.Return[:3]
 	for _, file := range decoded.Images {
-		q.Images = append(q.Images, reward.Picture{Encoded: file})
+		q.Images = append(q.Images, wire.Image{Encoded: file})
 	}
 	sent := mustScore(t, c, q)
 	if slices.Contains(append(decoded.Cached, sent.Cached...), true) {
@@ -128,11 +129,11 @@ func checkLatentsScoreAsTheirPNG(t *testing.T, c *client.Client) {
 	if !slices.Equal(decoded.Rewards, sent.Rewards) || !slices.Equal(decoded.Texts, sent.Texts) || decoded.Texts[0] == "" {
 		t.Errorf("decoded %v %q\nsent    %v %q", decoded.Rewards, decoded.Texts, sent.Rewards, sent.Texts)
 	}
-	for what, of := range map[string]func(*reward.Response) *reward.Tensor{
-		"dense weights": func(r *reward.Response) *reward.Tensor { return r.Dense.Weight },
-		"dense rewards": func(r *reward.Response) *reward.Tensor { return r.Dense.Reward },
-		"misalignment":  func(r *reward.Response) *reward.Tensor { return r.Heatmap("misalignment") },
-		"artifacts":     func(r *reward.Response) *reward.Tensor { return r.Heatmap("artifact") },
+	for what, of := range map[string]func(*wire.Response) *reward.Tensor{
+		"dense weights": func(r *wire.Response) *reward.Tensor { return r.Dense.Weight },
+		"dense rewards": func(r *wire.Response) *reward.Tensor { return r.Dense.Reward },
+		"misalignment":  func(r *wire.Response) *reward.Tensor { return r.Heatmap("misalignment") },
+		"artifacts":     func(r *wire.Response) *reward.Tensor { return r.Heatmap("artifact") },
 	} {
 		if !bytes.Equal(of(decoded).Data, of(sent).Data) {
 			t.Errorf("%s differ", what)
@@ -143,7 +144,7 @@ func checkLatentsScoreAsTheirPNG(t *testing.T, c *client.Client) {
 func checkStrangeLatentsAreRefused(t *testing.T, c *client.Client) {
 	latents := caseLatents(t, "vae-sd3-nano.8x8.latents")
 	for name, ask := range map[string]struct {
-		q    *reward.Request
+		q    *wire.Request
 		want *reward.Error
 	}{
 		"of an unknown decoder":          {latentRequest("flux", latents), reward.ErrUnknownVAE},

@@ -10,7 +10,7 @@ import (
 	"os"
 
 	"github.com/denseflow/densereward/internal/loadgen"
-	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // A contestant is a server and how it is asked.
@@ -20,7 +20,7 @@ type contestant struct {
 	address string
 	command []string
 	forms   []loadgen.Form
-	target  func(address, label string, concurrency, batch int, pictures []reward.Picture) (loadgen.Target, error)
+	target  func(address, label string, concurrency, batch int, pictures []wire.Image) (loadgen.Target, error)
 }
 
 func contestants(o options, python string) []contestant {
@@ -51,18 +51,18 @@ func contestants(o options, python string) []contestant {
 }
 
 // asMessage asks in protocol version 1.
-func asMessage(address, label string, concurrency, batch int, pictures []reward.Picture) (loadgen.Target, error) {
+func asMessage(address, label string, concurrency, batch int, pictures []wire.Image) (loadgen.Target, error) {
 	return loadgen.Score("http://"+address, loadgen.NewClient(concurrency), label, batch, pictures, nil), nil
 }
 
 // asPickle asks as a trainer that pickles does.
-func asPickle(address, _ string, concurrency, batch int, pictures []reward.Picture) (loadgen.Target, error) {
+func asPickle(address, _ string, concurrency, batch int, pictures []wire.Image) (loadgen.Target, error) {
 	body := pickle(fill(batch, pictures), prompts(batch))
 	return posts(address, concurrency, batch, "application/octet-stream", body), nil
 }
 
 // asJSON asks with base64 in JSON.
-func asJSON(address, _ string, concurrency, batch int, pictures []reward.Picture) (loadgen.Target, error) {
+func asJSON(address, _ string, concurrency, batch int, pictures []wire.Image) (loadgen.Target, error) {
 	images := make([]string, batch)
 	for i, file := range fill(batch, pictures) {
 		images[i] = base64.StdEncoding.EncodeToString(file)
@@ -75,7 +75,7 @@ func asJSON(address, _ string, concurrency, batch int, pictures []reward.Picture
 }
 
 // fill is the files of a batch, taken round and round.
-func fill(batch int, pictures []reward.Picture) [][]byte {
+func fill(batch int, pictures []wire.Image) [][]byte {
 	files := make([][]byte, batch)
 	for i := range files {
 		files[i] = pictures[i%len(pictures)].Encoded

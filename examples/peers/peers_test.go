@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/internal/loadgen"
-	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // The bytes are what Python's pickle.dumps gives at protocol 3, without the
@@ -61,7 +61,7 @@ func TestTheTableGivesRatiosToThePeerOfTheSameForm(t *testing.T) {
 }
 
 func TestABatchLargerThanThePicturesRepeatsThem(t *testing.T) {
-	files := fill(3, []reward.Picture{{Encoded: []byte("a")}, {Encoded: []byte("b")}})
+	files := fill(3, []wire.Image{{Encoded: []byte("a")}, {Encoded: []byte("b")}})
 	if len(files) != 3 || string(files[2]) != "a" {
 		t.Errorf("%q", files)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/denseflow/densereward/internal/loadgen"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // side is the width and height of the photographs.
@@ -90,8 +91,8 @@ func picture(colour func(x, y int) []uint8) *reward.Image {
 }
 
 // encode is the photographs in a form.
-func (p photographs) encode(form loadgen.Form) ([]reward.Picture, error) {
-	var pictures []reward.Picture
+func (p photographs) encode(form loadgen.Form) ([]wire.Image, error) {
+	var pictures []wire.Image
 	for _, im := range p {
 		one, err := loadgen.Encode(im, form)
 		if err != nil {

@@ -23,7 +23,7 @@ import (
 
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/flowgrpo"
-	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 func main() {
@@ -75,7 +75,7 @@ func run(ctx context.Context, address string, out io.Writer) (err error) {
 
 // train is the loss of the paper's DenseFlow-GRPO on the step that is trained,
 // and the size of its gradient by the model output for each picture.
-func (r *rollout) train(response *reward.Response) (flowgrpo.Diagnostics, []float64, error) {
+func (r *rollout) train(response *wire.Response) (flowgrpo.Diagnostics, []float64, error) {
 	advantages, err := response.Advantages.Float64s()
 	if err != nil {
 		return flowgrpo.Diagnostics{}, nil, err
@@ -104,7 +104,7 @@ func (r *rollout) train(response *reward.Response) (flowgrpo.Diagnostics, []floa
 }
 
 // printTable prints a line for each picture.
-func printTable(out io.Writer, prompts []string, p *reward.Response, gradient []float64) error {
+func printTable(out io.Writer, prompts []string, p *wire.Response, gradient []float64) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	columns := []any{"alignment", "aesthetics", "plausibility", "overall", "reward", "|gradient|", " prompt"}
 	if _, err := fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", columns...); err != nil {

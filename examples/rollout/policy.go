@@ -7,6 +7,7 @@ import (
 
 	"github.com/denseflow/densereward/flowgrpo"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 const (
@@ -111,14 +112,14 @@ func drawing(prompt string, x, y float64) [channels]float64 {
 }
 
 // request asks for dense rewards and advantages on the latents' own grid.
-func (r *rollout) request() *reward.Request {
-	q := &reward.Request{
+func (r *rollout) request() *wire.Request {
+	q := &wire.Request{
 		Prompts:   r.prompts,
 		Grid:      reward.GridSpec{Preset: "sd3"},
 		Advantage: &reward.Advantage{Method: reward.AdvantageDenseFlowPaper},
 	}
 	for i := range r.prompts {
-		q.Images = append(q.Images, reward.Picture{Tensor: r.picture(i)})
+		q.Images = append(q.Images, wire.Image{Tensor: r.picture(i)})
 	}
 	return q
 }

@@ -35,10 +35,11 @@ type Rule struct {
 func Rules() []Rule {
 	engine := []string{"engine/ort", "engine/onnx", "engine/safetensors", "engine/initializers", "engine/tokenizer", "engine/image"}
 	return []Rule{
-		{Room: "reward", Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
+		{Room: "reward"},
+		{Room: "reward/wire", Rooms: []string{"reward"}, Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
 		{
 			Room:  "reward/server",
-			Rooms: []string{"reward", "reward/batch", "reward/scoring", "dense", "flowgrpo", "engine/image"},
+			Rooms: []string{"reward", "reward/wire", "reward/batch", "reward/scoring", "dense", "flowgrpo", "engine/image"},
 			Libs: []string{
 				"github.com/labstack/echo/v4",         // the only room that may
 				"github.com/prometheus/client_golang", // GET /metrics
@@ -52,7 +53,7 @@ func Rules() []Rule {
 			Libs:  []string{"github.com/hashicorp/golang-lru/v2", "golang.org/x/sync", "lukechampine.com/blake3"},
 		},
 		{Room: "reward/scoring", Rooms: []string{"reward", "dense"}},
-		{Room: "reward/rewardtest", Rooms: []string{"reward"}},
+		{Room: "reward/rewardtest", Rooms: []string{"reward", "reward/wire"}},
 		{Room: "reward/rft", Rooms: []string{"reward", "flowgrpo"}},
 		{Room: "reward/metrics", Rooms: []string{"reward"}, Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "dense", Libs: []string{"gonum.org/v1/gonum"}},
@@ -82,17 +83,17 @@ func Rules() []Rule {
 		{Room: "engine/clip", Rooms: append([]string{"reward"}, engine...), Libs: []string{"github.com/hashicorp/golang-lru/v2"}}, // embeddings of prompts seen lately
 		{Room: "engine/vae", Rooms: append([]string{"reward", "internal/npy"}, engine...)},                                        // latents come in .npy files
 		{Room: "flowgrpo", Libs: []string{"gonum.org/v1/gonum"}},
-		{Room: "client", Rooms: []string{"reward"}},
+		{Room: "client", Rooms: []string{"reward", "reward/wire"}},
 		{Room: "cmd/densereward", Rooms: []string{Everything}, Libs: []string{Everything}},
-		{Room: "examples", Rooms: []string{"client", "reward", "flowgrpo", "dense"}}, // the client's requests are reward's
+		{Room: "examples", Rooms: []string{"client", "reward", "reward/wire", "flowgrpo", "dense"}}, // the client's requests are wire's
 		{
 			// Measures the server itself, with a stand-in for the evaluator.
 			Room:  "examples/peers",
-			Rooms: []string{"reward", "reward/batch", "reward/rewardtest", "reward/server", "internal/loadgen"},
+			Rooms: []string{"reward", "reward/wire", "reward/batch", "reward/rewardtest", "reward/server", "internal/loadgen"},
 		},
 		{Room: "internal"},
 		{Room: "internal/npy"},
-		{Room: "internal/loadgen", Rooms: []string{"reward"}}, // speaks the protocol
+		{Room: "internal/loadgen", Rooms: []string{"reward", "reward/wire"}}, // speaks the protocol
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // Form is how pictures travel.
@@ -26,12 +27,12 @@ const (
 const jpegQuality = 90
 
 // Encode is a picture in a form.
-func Encode(im *reward.Image, f Form) (reward.Picture, error) {
+func Encode(im *reward.Image, f Form) (wire.Image, error) {
 	var b bytes.Buffer
 	var err error
 	switch f {
 	case Raw:
-		return reward.Picture{Tensor: reward.Uint8Tensor(im.Pix, im.Height, im.Width, 3)}, nil
+		return wire.Image{Tensor: reward.Uint8Tensor(im.Pix, im.Height, im.Width, 3)}, nil
 	case PNG:
 		err = png.Encode(&b, rgba(im))
 	case JPEG:
@@ -39,7 +40,7 @@ func Encode(im *reward.Image, f Form) (reward.Picture, error) {
 	default:
 		err = fmt.Errorf("loadgen: unknown form %q", f)
 	}
-	return reward.Picture{Encoded: b.Bytes()}, err
+	return wire.Image{Encoded: b.Bytes()}, err
 }
 
 // rgba is the picture as the standard library's encoders take it, opaque.

@@ -12,16 +12,17 @@ import (
 
 	"github.com/denseflow/densereward/internal/loadgen"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 func TestScoreSpeaksTheProtocol(t *testing.T) {
 	prompts := map[string]bool{}
-	answer := func(w http.ResponseWriter, body []byte, q *reward.Request) error {
-		p := &reward.Response{
+	answer := func(w http.ResponseWriter, body []byte, q *wire.Request) error {
+		p := &wire.Response{
 			Rewards: make([]float64, 2), Missing: make([][]string, 2),
 			Errors: make([]*reward.Error, 2), Cached: make([]bool, 2),
 		}
-		p.Scores = []reward.NamedScores{{Name: "overall", Values: make([]float64, 2)}}
+		p.Scores = []wire.NamedScores{{Name: "overall", Values: make([]float64, 2)}}
 		p.Errors[1] = reward.ErrImageCorrupt
 		_, err := p.Encode().WriteTo(w)
 		return err
@@ -32,7 +33,7 @@ func TestScoreSpeaksTheProtocol(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		q, err := reward.DecodeRequest(body, reward.DefaultLimits())
+		q, err := wire.DecodeRequest(body, wire.DefaultLimits())
 		if err != nil {
 			t.Error(err)
 			return
@@ -43,7 +44,7 @@ func TestScoreSpeaksTheProtocol(t *testing.T) {
 			}
 			prompts[p] = true
 		}
-		if q.Mode != reward.ModeThink || r.Header.Get(reward.HeaderTimeout) == "" || r.Header.Get("Authorization") != "Bearer secret" {
+		if q.Mode != reward.ModeThink || r.Header.Get(wire.HeaderTimeout) == "" || r.Header.Get("Authorization") != "Bearer secret" {
 			t.Errorf("mode %q, header %v", q.Mode, r.Header)
 		}
 		if f := <-next; f == nil || !f(w) {
@@ -57,7 +58,7 @@ func TestScoreSpeaksTheProtocol(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	target := loadgen.Score(web.URL, loadgen.NewClient(1), "test", 2, []reward.Picture{picture}, func(q *reward.Request) { q.Mode = reward.ModeThink })
+	target := loadgen.Score(web.URL, loadgen.NewClient(1), "test", 2, []wire.Image{picture}, func(q *wire.Request) { q.Mode = reward.ModeThink })
 	target.Token = "secret"
 	for _, tt := range []struct {
 		name string
@@ -67,7 +68,7 @@ func TestScoreSpeaksTheProtocol(t *testing.T) {
 		{"an answer with one picture failed", nil, loadgen.Answer{Code: loadgen.OK, Images: 1, Failed: 1}},
 		{"an error of the protocol", func(w http.ResponseWriter) bool {
 			w.WriteHeader(429)
-			_, err := w.Write(reward.ErrOverloaded.Encode())
+			_, err := w.Write(wire.EncodeError(reward.ErrOverloaded))
 			return err == nil
 		}, loadgen.Answer{Code: "overloaded"}},
 		{"an error of something between", func(w http.ResponseWriter) bool { http.Error(w, "bad gateway", http.StatusBadGateway); return true }, loadgen.Answer{Code: "http 502"}},

@@ -21,7 +21,7 @@ type Hostile struct {
 
 // HostileBodies are bodies for POST /v1/score that lie about their lengths,
 // nest without end, end early, or hold what no evaluator should see. They are
-// meant for a server with reward.DefaultLimits.
+// meant for a server with wire.DefaultLimits.
 func HostileBodies() []Hostile {
 	return append(malformed(), append(disagreeing(), unjudgeable()...)...)
 }

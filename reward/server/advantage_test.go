@@ -7,6 +7,7 @@ import (
 	"github.com/denseflow/densereward/flowgrpo"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // groupsOf are two groups of a rollout of seven, whose sample 3 fails.
@@ -14,14 +15,14 @@ var groupsOf = [][]int{{0, 2, 4}, {1, 5, 6}}
 
 // withGroups asks for the advantages of a rollout of seven in two groups, with
 // a picture that cannot be decoded.
-func withGroups(a reward.Advantage) *reward.Request {
+func withGroups(a reward.Advantage) *wire.Request {
 	q := rollout(7, 64, 32)
 	q.Mode = reward.ModeThink
 	q.Groups.Names = []string{"g", "h", "g", "g", "g", "h", "h"}
-	q.Images[3] = reward.Picture{Encoded: []byte("GIF89a")}
+	q.Images[3] = wire.Image{Encoded: []byte("GIF89a")}
 	q.Grid = reward.GridSpec{Height: 4, Width: 8}
 	q.Advantage = &a
-	q.Return = []reward.Return{reward.ReturnDense, reward.ReturnBoxes}
+	q.Return = []wire.Return{wire.ReturnDense, wire.ReturnBoxes}
 	return q
 }
 
@@ -123,7 +124,7 @@ func TestDenseFlowMultipliesTheWeightIn(t *testing.T) {
 
 // checkPerLocation compares advantages with dense rewards normalised at each
 // location by itself.
-func checkPerLocation(t *testing.T, p *reward.Response, sampleStd bool, epsilon, floor float64) {
+func checkPerLocation(t *testing.T, p *wire.Response, sampleStd bool, epsilon, floor float64) {
 	t.Helper()
 	got, err := p.Advantages.Float64s()
 	if err != nil {
@@ -252,7 +253,7 @@ func TestAGroupThatFailedAltogetherHasNoAdvantages(t *testing.T) {
 	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
 	for _, method := range []reward.AdvantageMethod{reward.AdvantageFlowGRPO, reward.AdvantageBoxFlow} {
 		q := rollout(2, 64, 32)
-		q.Images[0] = reward.Picture{Encoded: []byte("GIF89a")}
+		q.Images[0] = wire.Image{Encoded: []byte("GIF89a")}
 		q.Images[1] = q.Images[0]
 		q.Advantage = &reward.Advantage{Method: method}
 		got, err := mustScore(t, c, q).Advantages.Float64s()

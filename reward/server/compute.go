@@ -9,6 +9,7 @@ import (
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/wire"
 	"github.com/labstack/echo/v4"
 )
 
@@ -59,11 +60,11 @@ func (s *Server) compute(c echo.Context) error {
 
 // judgeCompute has the samples judged.
 func (s *Server) judgeCompute(ctx context.Context, q *computeRequest, b *body, watch *stopwatch) (*rollout, error) {
-	pictures := make([]reward.Picture, len(q.images))
+	pictures := make([]wire.Image, len(q.images))
 	for i, file := range q.images {
 		pictures[i].Encoded = file
 	}
-	r, err := s.newRollout(&reward.Request{Prompts: q.prompts, Images: pictures, Return: []reward.Return{}})
+	r, err := s.newRollout(&wire.Request{Prompts: q.prompts, Images: pictures, Return: []wire.Return{}})
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // FuzzDecodeCompute holds the reader of Flow-Factory's requests to
@@ -24,7 +25,7 @@ func FuzzDecodeCompute(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		text := bytes.Clone(body) // decoding writes over it
-		q, err := decodeCompute(text, reward.DefaultLimits())
+		q, err := decodeCompute(text, wire.DefaultLimits())
 		if err != nil {
 			if reward.AsError(err, reward.ErrInternal).Code() == reward.ErrInternal.Code() {
 				t.Fatalf("an error without a code: %v", err)

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // computeRequest is what Flow-Factory's remote reward models post to /compute.
@@ -17,7 +18,7 @@ type computeRequest struct {
 
 // decodeCompute reads a computeRequest. Its files lie in body, whose base64
 // they replace. Every error is an *reward.Error.
-func decodeCompute(body []byte, limits reward.Limits) (*computeRequest, error) {
+func decodeCompute(body []byte, limits wire.Limits) (*computeRequest, error) {
 	r := &jsonReader{text: body}
 	q := &computeRequest{}
 	err := r.object(func(key string) error {
@@ -37,7 +38,7 @@ func decodeCompute(body []byte, limits reward.Limits) (*computeRequest, error) {
 	return q, q.check()
 }
 
-func (r *jsonReader) computeField(q *computeRequest, key string, limits reward.Limits) error {
+func (r *jsonReader) computeField(q *computeRequest, key string, limits wire.Limits) error {
 	// samples reads an array of one value a sample.
 	samples := func(value func() error) error {
 		n := 0

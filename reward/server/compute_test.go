@@ -18,6 +18,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // flowFactory is a request as Flow-Factory's client builds it: every key is
@@ -240,7 +241,7 @@ func TestAFullQueueNamesItsTime(t *testing.T) {
 	_, address := serveOver(t, &rewardtest.Fake{}, func(cfg *server.Config) {
 		cfg.Models[0].Scorer = &full{cfg.Models[0].Scorer, 1}
 	})
-	answer, err := http.Post(address+reward.ScorePath, reward.MediaType, bytes.NewReader(question(t, 1)))
+	answer, err := http.Post(address+wire.ScorePath, wire.MediaType, bytes.NewReader(question(t, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}

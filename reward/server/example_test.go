@@ -7,10 +7,10 @@ import (
 	"net/http/httptest"
 
 	"github.com/denseflow/densereward/client"
-	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // An evaluator behind a scheduler behind a server.
@@ -33,9 +33,9 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	p, err := c.Score(context.Background(), &reward.Request{
+	p, err := c.Score(context.Background(), &wire.Request{
 		Prompts: []string{"a cat"},
-		Images:  []reward.Picture{{Tensor: rewardtest.Tensor(rewardtest.Picture(1, 64, 64))}},
+		Images:  []wire.Image{{Tensor: rewardtest.Tensor(rewardtest.Picture(1, 64, 64))}},
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/wire"
 	"github.com/labstack/echo/v4"
 )
 
@@ -31,7 +32,7 @@ func (s *Server) fail(err error, c echo.Context) {
 	if wantsJSON(c.Request()) {
 		err = c.JSON(e.Status(), failure{Code: e.Code(), Message: e.Message()})
 	} else {
-		err = c.Blob(e.Status(), reward.MediaType, e.Encode())
+		err = c.Blob(e.Status(), wire.MediaType, wire.EncodeError(e))
 	}
 	if err != nil {
 		s.cfg.Logger.Debug("error not delivered", "request_id", requestID(c), "error", err)
@@ -45,7 +46,7 @@ type failure struct {
 }
 
 func wantsJSON(r *http.Request) bool {
-	return r.URL.Path != reward.ScorePath || strings.Contains(r.Header.Get("Accept"), "application/json")
+	return r.URL.Path != wire.ScorePath || strings.Contains(r.Header.Get("Accept"), "application/json")
 }
 
 // asError is the protocol's error for err. The text of an error that is not

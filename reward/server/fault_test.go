@@ -20,6 +20,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // scoring is a client of the stack's network.
@@ -34,7 +35,7 @@ func (n *network) scoring(t *testing.T, tries int) *client.Client {
 
 // wantJudged checks that p judges the pictures with the given seeds as the
 // fake does.
-func wantJudged(t testing.TB, p *reward.Response, q *reward.Request, images []*reward.Image) {
+func wantJudged(t testing.TB, p *wire.Response, q *wire.Request, images []*reward.Image) {
 	t.Helper()
 	for i := range q.Prompts {
 		if p.Errors[i] != nil {
@@ -51,14 +52,14 @@ func wantJudged(t testing.TB, p *reward.Response, q *reward.Request, images []*r
 }
 
 // asked is a request for pictures with seeds from first on, and the pictures.
-func asked(first uint64, n int) (*reward.Request, []*reward.Image) {
-	q := &reward.Request{}
+func asked(first uint64, n int) (*wire.Request, []*reward.Image) {
+	q := &wire.Request{}
 	images := make([]*reward.Image, n)
 	for i := range images {
 		seed := first + uint64(i)
 		images[i] = rewardtest.Picture(seed, 64, 64)
 		q.Prompts = append(q.Prompts, fmt.Sprintf("picture %d", seed))
-		q.Images = append(q.Images, reward.Picture{Tensor: rewardtest.Tensor(images[i])})
+		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(images[i])})
 	}
 	return q, images
 }
@@ -170,7 +171,7 @@ func TestBodiesThatPeersTripOverAreRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := ask(t, s.server, tt.body)
-			e, err := reward.DecodeError(w.Body.Bytes(), w.Code)
+			e, err := wire.DecodeError(w.Body.Bytes(), w.Code)
 			if err != nil || !errors.Is(e, tt.want) || w.Code != 400 {
 				t.Errorf("status %d, %v (%v), want %v", w.Code, e, err, tt.want)
 			}
@@ -196,7 +197,7 @@ func TestAConnectionThatEndsInItsBodyIsAMalformedOne(t *testing.T) {
 		}
 		body := question(t, 1)
 		if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: server\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
-			reward.ScorePath, reward.MediaType, len(body), body[:100]); err != nil {
+			wire.ScorePath, wire.MediaType, len(body), body[:100]); err != nil {
 			t.Fatal(err)
 		}
 		if err := conn.Close(); err != nil {

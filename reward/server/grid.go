@@ -3,6 +3,7 @@ package server
 import (
 	"github.com/denseflow/densereward/dense"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // defaultPreset is the grid of images whose request names none.
@@ -19,11 +20,11 @@ func (r *rollout) method() reward.AdvantageMethod {
 // any.
 func (r *rollout) chooseGrid() error {
 	draws := len(r.model.Description.Maps) > 0
-	asked := r.method().Dense() || (r.q.Return != nil && (r.q.Wants(reward.ReturnDense) || r.q.Wants(reward.ReturnHeatmaps)))
+	asked := r.method().Dense() || (r.q.Return != nil && (r.q.Wants(wire.ReturnDense) || r.q.Wants(wire.ReturnHeatmaps)))
 	switch {
 	case asked && !draws:
 		return reward.ErrInvalidValue.With("return: %s draws no maps", r.model.Description.Name)
-	case !draws, !r.method().Dense() && !r.q.Wants(reward.ReturnDense):
+	case !draws, !r.method().Dense() && !r.q.Wants(wire.ReturnDense):
 		return nil
 	}
 	if err := r.settleGrid(); err != nil {

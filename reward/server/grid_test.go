@@ -7,6 +7,7 @@ import (
 	"github.com/denseflow/densereward/dense"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 func TestTheGridFollowsTheImagesUnlessItIsNamed(t *testing.T) {
@@ -63,7 +64,7 @@ func TestDenseMapsArePooledHeatmaps(t *testing.T) {
 
 func TestImagesOfSeveralSizesNeedAGrid(t *testing.T) {
 	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
-	for name, odd := range map[string]reward.Picture{
+	for name, odd := range map[string]wire.Image{
 		"a tensor": {Tensor: rewardtest.Tensor(rewardtest.Picture(9, 32, 64))},
 		"a file":   {Encoded: rewardtest.PNG(rewardtest.Picture(9, 32, 64))},
 	} {
@@ -72,7 +73,7 @@ func TestImagesOfSeveralSizesNeedAGrid(t *testing.T) {
 		mustFail(t, c, q, reward.ErrGridMismatch)
 		q.Grid = reward.GridSpec{Height: 8, Width: 8}
 		mustScore(t, c, q)
-		q.Grid, q.Return = reward.GridSpec{}, []reward.Return{}
+		q.Grid, q.Return = reward.GridSpec{}, []wire.Return{}
 		if p := mustScore(t, c, q); p.Errors[1] != nil {
 			t.Errorf("%s: scores alone need no grid: %v", name, p.Errors[1])
 		}
@@ -101,7 +102,7 @@ func TestAGridThatMakesNoSenseIsRefused(t *testing.T) {
 func TestMapsOfFailedImagesAloneAreOneCell(t *testing.T) {
 	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
 	q := rollout(1, 64, 64)
-	q.Images[0] = reward.Picture{Encoded: []byte("GIF89a")}
+	q.Images[0] = wire.Image{Encoded: []byte("GIF89a")}
 	p := mustScore(t, c, q)
 	if v, _ := p.Dense.Weight.Float32s(); len(v) != 1 || v[0] == v[0] {
 		t.Errorf("weight is %v", v)

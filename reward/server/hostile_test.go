@@ -15,6 +15,7 @@ import (
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // footprint is the memory that the process holds, in bytes.
@@ -52,12 +53,12 @@ func peak(f func()) uint64 {
 // postBody posts a body of any kind and gives the answer's status and bytes.
 func postBody(t *testing.T, address string, body io.Reader, length int64) (int, []byte) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+reward.ScorePath, body)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+wire.ScorePath, body)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.ContentLength = length
-	r.Header.Set("Content-Type", reward.MediaType)
+	r.Header.Set("Content-Type", wire.MediaType)
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +84,7 @@ func checkHostile(t *testing.T, address string, h rewardtest.Hostile) {
 	t.Helper()
 	status, text := postBody(t, address, bytes.NewReader(h.Body), int64(len(h.Body)))
 	if h.Sample {
-		p, err := reward.DecodeResponse(text)
+		p, err := wire.DecodeResponse(text)
 		if err != nil || status != http.StatusOK {
 			t.Errorf("%s: status %d, %v", h.Name, status, err)
 		} else if !errors.Is(p.Errors[0], h.Want) {
@@ -91,7 +92,7 @@ func checkHostile(t *testing.T, address string, h rewardtest.Hostile) {
 		}
 		return
 	}
-	e, err := reward.DecodeError(text, status)
+	e, err := wire.DecodeError(text, status)
 	if err != nil || !errors.Is(e, h.Want) || status != h.Want.Status() {
 		t.Errorf("%s: status %d, %v (%v), want %s", h.Name, status, e, err, h.Want.Code())
 	}
@@ -100,7 +101,7 @@ func checkHostile(t *testing.T, address string, h rewardtest.Hostile) {
 func TestHostileBodiesGetTheirErrorsAndTheNextRequestIsAnswered(t *testing.T) {
 	c, address := serveOver(t, &rewardtest.Fake{}, nil)
 	checkAnswered(t, "the start", c)
-	limit := uint64(2 * reward.DefaultLimits().BodyBytes)
+	limit := uint64(2 * wire.DefaultLimits().BodyBytes)
 	for _, h := range rewardtest.HostileBodies() {
 		if grew := peak(func() { checkHostile(t, address, h) }); grew > limit {
 			t.Errorf("%s: memory grew by %d bytes, limit %d", h.Name, grew, limit)
@@ -116,13 +117,13 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func TestTheLargestBodyTakesLessThanTwiceItsLimit(t *testing.T) {
 	c, address := serveOver(t, &rewardtest.Fake{}, nil)
-	limit := reward.DefaultLimits().BodyBytes
+	limit := wire.DefaultLimits().BodyBytes
 	head := "\x82\xa7prompts\x91\xa5a cat\xa6images\x91\xc6\x0f\xff\xff\x00"
 	size := int64(0x0fffff00)
 	grew := peak(func() {
 		body := io.MultiReader(bytes.NewReader([]byte(head)), io.LimitReader(zeros{}, size))
 		status, text := postBody(t, address, body, int64(len(head))+size)
-		p, err := reward.DecodeResponse(text)
+		p, err := wire.DecodeResponse(text)
 		if status != http.StatusOK || err != nil || !errors.Is(p.Errors[0], reward.ErrImageUnsupported) {
 			t.Errorf("status %d, %v", status, err)
 		}
@@ -133,7 +134,7 @@ func TestTheLargestBodyTakesLessThanTwiceItsLimit(t *testing.T) {
 	}
 	grew = peak(func() {
 		status, text := postBody(t, address, io.LimitReader(zeros{}, limit+1), -1)
-		if e, err := reward.DecodeError(text, status); err != nil || !errors.Is(e, reward.ErrBodyTooLarge) {
+		if e, err := wire.DecodeError(text, status); err != nil || !errors.Is(e, reward.ErrBodyTooLarge) {
 			t.Errorf("a byte too many: status %d, %v, %v", status, e, err)
 		}
 	})
@@ -162,7 +163,7 @@ func TestABodyAnnouncedPastTheLimitIsNotRead(t *testing.T) {
 	body := &counted{Reader: io.LimitReader(zeros{}, announced)}
 	grew := peak(func() {
 		status, text := postBody(t, address, body, announced)
-		if e, err := reward.DecodeError(text, status); err != nil || !errors.Is(e, reward.ErrBodyTooLarge) {
+		if e, err := wire.DecodeError(text, status); err != nil || !errors.Is(e, reward.ErrBodyTooLarge) {
 			t.Errorf("status %d, %v, %v", status, e, err)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 	"github.com/labstack/echo/v4"
 )
 
@@ -16,17 +17,17 @@ const maxRequestID = 128
 // identify gives each request its id, the client's own if it is fit for a log.
 func (s *Server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		id := c.Request().Header.Get(reward.HeaderRequestID)
+		id := c.Request().Header.Get(wire.HeaderRequestID)
 		if !plainID(id) {
 			id = s.cfg.NewRequestID()
 		}
-		c.Response().Header().Set(reward.HeaderRequestID, id)
+		c.Response().Header().Set(wire.HeaderRequestID, id)
 		return next(c)
 	}
 }
 
 func requestID(c echo.Context) string {
-	return c.Response().Header().Get(reward.HeaderRequestID)
+	return c.Response().Header().Get(wire.HeaderRequestID)
 }
 
 // plainID reports whether id is short and of visible ASCII.

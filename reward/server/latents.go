@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // latents are those of a request. They are decoded when their samples' turn to
@@ -24,7 +25,7 @@ type latents struct {
 }
 
 // newLatents checks the latents of a request, and leaves them for later.
-func newLatents(q *reward.Request, d reward.LatentDecoder, limits reward.Limits, logger *slog.Logger) (*latents, error) {
+func newLatents(q *wire.Request, d reward.LatentDecoder, limits wire.Limits, logger *slog.Logger) (*latents, error) {
 	l := &latents{decoder: d, tensor: q.Latents, logger: logger}
 	if n := q.Grid.Height * q.Grid.Width; n > 0 && len(q.Latents.Shape) == 3 && n == q.Latents.Shape[1] {
 		l.tokenHeight, l.tokenWidth = q.Grid.Height, q.Grid.Width

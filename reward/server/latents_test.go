@@ -14,6 +14,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // greys is a decoder whose pictures are as grey as their latents' first number.
@@ -83,7 +84,7 @@ func (g *greys) Decode(ctx context.Context, latents *reward.Tensor, height, widt
 
 // latents is a request for the decoder greys, whose samples are as grey as their
 // number.
-func latents(shape ...int) *reward.Request {
+func latents(shape ...int) *wire.Request {
 	q := rollout(shape[0], 8, 8)
 	n, _ := reward.Elements(shape)
 	values := make([]float32, n)
@@ -104,7 +105,7 @@ func serveLatents(t *testing.T, d *greys) *client.Client {
 func TestLatentsAreDecodedAndScoredOnTheirOwnGrid(t *testing.T) {
 	c := serveLatents(t, &greys{})
 	q := latents(3, 4, 6, 10)
-	q.Return = []reward.Return{reward.ReturnDense, reward.ReturnImages}
+	q.Return = []wire.Return{wire.ReturnDense, wire.ReturnImages}
 	p := mustScore(t, c, q)
 	if p.Dense.Height != 6 || p.Dense.Width != 10 {
 		t.Errorf("the dense grid is %dx%d, the latents' is 6x10", p.Dense.Height, p.Dense.Width)
@@ -123,12 +124,12 @@ func TestLatentsAreDecodedAndScoredOnTheirOwnGrid(t *testing.T) {
 func TestADecodedPictureIsScoredAsTheSamePictureSent(t *testing.T) {
 	c := serveLatents(t, &greys{})
 	q := latents(2, 4, 4, 4)
-	q.Return = []reward.Return{reward.ReturnDense, reward.ReturnImages}
+	q.Return = []wire.Return{wire.ReturnDense, wire.ReturnImages}
 	decoded := mustScore(t, c, q)
-	q.Latents, q.VAE, q.Return = nil, "", []reward.Return{reward.ReturnDense}
+	q.Latents, q.VAE, q.Return = nil, "", []wire.Return{wire.ReturnDense}
 	q.Grid = reward.GridSpec{Height: 4, Width: 4}
 	for _, file := range decoded.Images {
-		q.Images = append(q.Images, reward.Picture{Encoded: file})
+		q.Images = append(q.Images, wire.Image{Encoded: file})
 	}
 	sent := mustScore(t, c, q)
 	for i := range decoded.Rewards {
@@ -168,7 +169,7 @@ func TestLatentsThatCannotBeDecodedCostTheirSampleAlone(t *testing.T) {
 	values := make([]float32, 2*4*4*4)
 	values[0] = float32(math.NaN())
 	q.Latents = reward.Float32Tensor(values, 2, 4, 4, 4)
-	q.Return = []reward.Return{reward.ReturnImages}
+	q.Return = []wire.Return{wire.ReturnImages}
 	p := mustScore(t, c, q)
 	if len(p.Images) != 2 || len(p.Images[0]) != 0 || len(p.Images[1]) == 0 {
 		t.Errorf("pictures %v", p.Images)

@@ -15,6 +15,7 @@ import (
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // A body is used again once nobody reads it, and not as soon as its request is
@@ -70,10 +71,10 @@ func TestManyClientsAtATimeGetTheirOwnResults(t *testing.T) {
 
 // checkOwn asks for two pictures that nobody else has.
 func checkOwn(t *testing.T, c *client.Client, seed uint64, side int) {
-	q := &reward.Request{Return: []reward.Return{}}
+	q := &wire.Request{Return: []wire.Return{}}
 	for i := range uint64(2) {
 		q.Prompts = append(q.Prompts, "a cat")
-		q.Images = append(q.Images, reward.Picture{Tensor: rewardtest.Tensor(rewardtest.Picture(seed+i*500, side, side))})
+		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(rewardtest.Picture(seed+i*500, side, side))})
 	}
 	p, err := c.Score(context.Background(), q)
 	if err != nil {

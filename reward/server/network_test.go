@@ -15,6 +15,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // network is a listener whose connections are pipes in memory, so that clients
@@ -145,13 +146,13 @@ func linesWith(text, part string) string {
 // question encodes a request for pictures with the given seeds.
 func question(t testing.TB, seeds ...uint64) []byte {
 	t.Helper()
-	q := &reward.Request{}
+	q := &wire.Request{}
 	for _, seed := range seeds {
 		q.Prompts = append(q.Prompts, "a cat")
 		image := rewardtest.Picture(seed, 64, 64)
-		q.Images = append(q.Images, reward.Picture{Tensor: reward.Uint8Tensor(image.Pix, 64, 64, 3)})
+		q.Images = append(q.Images, wire.Image{Tensor: reward.Uint8Tensor(image.Pix, 64, 64, 3)})
 	}
-	m, err := q.Encode(reward.DefaultLimits())
+	m, err := q.Encode(wire.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,10 +166,10 @@ func question(t testing.TB, seeds ...uint64) []byte {
 // post makes a POST of body to /v1/score.
 func post(ctx context.Context, t testing.TB, body io.Reader) *http.Request {
 	t.Helper()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://server"+reward.ScorePath, body)
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://server"+wire.ScorePath, body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Content-Type", reward.MediaType)
+	r.Header.Set("Content-Type", wire.MediaType)
 	return r
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // BenchmarkOverhead measures the server with a stand-in for the evaluator, over
@@ -34,7 +35,7 @@ func BenchmarkOverhead(b *testing.B) {
 				})
 				web := httptest.NewServer(s.server)
 				defer web.Close()
-				overhead(b, loadgen.Score(web.URL, loadgen.NewClient(4), b.Name(), 16, []reward.Picture{picture}, nil))
+				overhead(b, loadgen.Score(web.URL, loadgen.NewClient(4), b.Name(), 16, []wire.Image{picture}, nil))
 			})
 		}
 	}
@@ -104,7 +105,7 @@ func BenchmarkTail(b *testing.B) {
 		b.Fatal(err)
 	}
 	const concurrency = 1000
-	target := loadgen.Score(web.URL, loadgen.NewClient(concurrency), b.Name(), 1, []reward.Picture{picture}, nil)
+	target := loadgen.Score(web.URL, loadgen.NewClient(concurrency), b.Name(), 1, []wire.Image{picture}, nil)
 	var r *loadgen.Report
 	for b.Loop() {
 		r, err = loadgen.Run(b.Context(), loadgen.Load{

@@ -11,10 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // trickle gives its bytes in pieces with pauses between them, until the test is
@@ -114,7 +114,7 @@ func TestAClientThatDoesNotTakeItsAnswerIsCutOff(t *testing.T) {
 			t.Fatal(err)
 		}
 		body := question(t, 1)
-		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: server\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", reward.ScorePath, reward.MediaType, len(body))
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: server\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", wire.ScorePath, wire.MediaType, len(body))
 		if _, err := conn.Write(body); err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +137,7 @@ func TestAStalledUploadThatNobodyReadsIsCutOff(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The wrong type: the handler answers without reading the body.
-		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: server\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n", reward.ScorePath)
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: server\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n", wire.ScorePath)
 		began := time.Now()
 		got, err := io.ReadAll(conn)
 		if err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 415") {
@@ -165,7 +165,7 @@ func TestTwoStalledUploadsDoNotKeepAThirdClientWaiting(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: server\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", reward.ScorePath, reward.MediaType, len(body))
+			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: server\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", wire.ScorePath, wire.MediaType, len(body))
 			if _, err := conn.Write(body[:len(body)/2]); err != nil {
 				t.Fatal(err)
 			}

@@ -5,16 +5,17 @@ import (
 
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // picture is the image of one sample, decoded or not.
 type picture struct {
-	sent          reward.Picture // unset for one that came from latents
-	image         *reward.Image  // nil until decoded
-	height, width int            // 0 where a file's header cannot be read, which is an error
-	borrows       bool           // it, its file or its latents lie in the request's body
-	latents       int64          // bytes of those that it comes from
-	file          []byte         // it as PNG, where it is to be returned
+	sent          wire.Image    // unset for one that came from latents
+	image         *reward.Image // nil until decoded
+	height, width int           // 0 where a file's header cannot be read, which is an error
+	borrows       bool          // it, its file or its latents lie in the request's body
+	latents       int64         // bytes of those that it comes from
+	file          []byte        // it as PNG, where it is to be returned
 }
 
 // bounds are the limits of a picture.
@@ -130,7 +131,7 @@ func pictureError(err error) *reward.Error {
 
 // dropPictures lets go of all pictures but for the files that are to be returned.
 func (r *rollout) dropPictures() {
-	if r.q.Wants(reward.ReturnImages) {
+	if r.q.Wants(wire.ReturnImages) {
 		r.returned = make([][]byte, len(r.pictures))
 		for i := range r.pictures {
 			r.returned[i] = []byte{}

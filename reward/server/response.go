@@ -7,12 +7,13 @@ import (
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // response assembles the response.
-func (r *rollout) response() (*reward.Response, error) {
+func (r *rollout) response() (*wire.Response, error) {
 	n := len(r.outcomes)
-	p := &reward.Response{
+	p := &wire.Response{
 		Rewards:    r.rewards,
 		Missing:    make([][]string, n),
 		Errors:     r.errs,
@@ -30,7 +31,7 @@ func (r *rollout) response() (*reward.Response, error) {
 				values[i] = r.outcomes[i].Scores[s]
 			}
 		}
-		p.Scores = append(p.Scores, reward.NamedScores{Name: spec.Name, Values: values})
+		p.Scores = append(p.Scores, wire.NamedScores{Name: spec.Name, Values: values})
 	}
 	for i := range r.outcomes {
 		p.Missing[i], p.Cached[i] = r.outcomes[i].Missing, r.outcomes[i].Cached
@@ -39,22 +40,22 @@ func (r *rollout) response() (*reward.Response, error) {
 	return p, r.addMaps(p)
 }
 
-func (r *rollout) addMaps(p *reward.Response) error {
+func (r *rollout) addMaps(p *wire.Response) error {
 	n := len(r.outcomes)
-	if r.grid.Cells() > 0 && r.q.Wants(reward.ReturnDense) {
-		p.Dense = &reward.DenseMaps{
+	if r.grid.Cells() > 0 && r.q.Wants(wire.ReturnDense) {
+		p.Dense = &wire.DenseMaps{
 			Height: r.grid.Height, Width: r.grid.Width,
 			Weight: reward.Float32Tensor(r.weight, n, r.grid.Height, r.grid.Width),
 			Reward: reward.Float32Tensor(r.denseReward, n, r.grid.Height, r.grid.Width),
 		}
 	}
-	if r.q.Wants(reward.ReturnHeatmaps) {
+	if r.q.Wants(wire.ReturnHeatmaps) {
 		for k, spec := range r.model.Description.Maps {
 			maps, err := r.heatmaps(k)
 			if err != nil {
 				return err
 			}
-			p.Heatmaps = append(p.Heatmaps, reward.NamedMaps{Name: spec.Name, Maps: maps})
+			p.Heatmaps = append(p.Heatmaps, wire.NamedMaps{Name: spec.Name, Maps: maps})
 		}
 	}
 	return nil
@@ -92,15 +93,15 @@ func (r *rollout) heatmaps(k int) (*reward.Tensor, error) {
 	return reward.Float32Tensor(stack, n, height, width), nil
 }
 
-func (r *rollout) addAnswers(p *reward.Response) {
+func (r *rollout) addAnswers(p *wire.Response) {
 	n := len(r.outcomes)
-	if r.q.Wants(reward.ReturnText) {
+	if r.q.Wants(wire.ReturnText) {
 		p.Texts = make([]string, n)
 		for i := range r.outcomes {
 			p.Texts[i] = strings.ToValidUTF8(r.outcomes[i].Text, "\uFFFD")
 		}
 	}
-	if r.q.Wants(reward.ReturnBoxes) {
+	if r.q.Wants(wire.ReturnBoxes) {
 		p.Boxes = make([][]reward.Box, n)
 		for i := range r.outcomes {
 			p.Boxes[i] = r.outcomes[i].Boxes

@@ -10,16 +10,17 @@ import (
 	"github.com/denseflow/densereward/engine/image/png"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // rollout is one request on its way to a response. Slices have one entry a
 // sample.
 type rollout struct {
-	q       *reward.Request
+	q       *wire.Request
 	model   *Model
 	latents *latents // nil for a request of images
 	weights reward.Weighting
-	limits  reward.Limits
+	limits  wire.Limits
 	files   *image.Decoder
 
 	pictures []picture
@@ -35,7 +36,7 @@ type rollout struct {
 }
 
 // newRollout finds what the request names.
-func (s *Server) newRollout(q *reward.Request) (*rollout, error) {
+func (s *Server) newRollout(q *wire.Request) (*rollout, error) {
 	r := &rollout{q: q, model: &s.cfg.Models[0], limits: s.cfg.Limits, files: s.cfg.Files}
 	if q.Evaluator != "" {
 		m, ok := s.models[q.Evaluator]
@@ -58,7 +59,7 @@ func (s *Server) newRollout(q *reward.Request) (*rollout, error) {
 	if err := checkReturn(q, &about); err != nil {
 		return nil, err
 	}
-	if q.Latents == nil && q.Wants(reward.ReturnImages) {
+	if q.Latents == nil && q.Wants(wire.ReturnImages) {
 		return nil, reward.ErrInvalidValue.With("return: images are those decoded from latents")
 	}
 	if q.Latents != nil {
@@ -130,7 +131,7 @@ func (r *rollout) job(i int, b *body) batch.Job {
 		b.hold()
 		j.Release = b.release
 	}
-	switch returned := r.q.Wants(reward.ReturnImages); {
+	switch returned := r.q.Wants(wire.ReturnImages); {
 	case r.latents != nil:
 		j.Load = func(ctx context.Context) (*reward.Image, error) {
 			image, err := r.latents.picture(ctx, i)
@@ -157,12 +158,12 @@ func (r *rollout) job(i int, b *body) batch.Job {
 }
 
 // checkReturn fails where a request asks for what the evaluator never gives.
-func checkReturn(q *reward.Request, about *reward.Description) error {
+func checkReturn(q *wire.Request, about *reward.Description) error {
 	for _, part := range q.Return {
 		switch {
-		case part == reward.ReturnText && !about.Text:
+		case part == wire.ReturnText && !about.Text:
 			return reward.ErrInvalidValue.With("return: %s gives no text", about.Name)
-		case part == reward.ReturnBoxes && !about.Boxes:
+		case part == wire.ReturnBoxes && !about.Boxes:
 			return reward.ErrInvalidValue.With("return: %s gives no boxes", about.Name)
 		}
 	}

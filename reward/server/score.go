@@ -7,12 +7,13 @@ import (
 	"strconv"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 	"github.com/labstack/echo/v4"
 )
 
 // score answers POST /v1/score.
 func (s *Server) score(c echo.Context) error {
-	if kind, _, _ := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); kind != reward.MediaType {
+	if kind, _, _ := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); kind != wire.MediaType {
 		return reward.ErrUnsupportedMediaType
 	}
 	ctx, cancel, err := withDeadline(c.Request(), s.cfg.Timeout)
@@ -55,7 +56,7 @@ func (s *Server) judged(c echo.Context, watch *stopwatch, r *rollout) {
 // lets go of b, so that nothing large is held while a group is gathered.
 func (s *Server) judge(ctx context.Context, b *body, watch *stopwatch) (*rollout, error) {
 	defer b.release()
-	q, err := reward.DecodeRequest(b.bytes, s.cfg.Limits)
+	q, err := wire.DecodeRequest(b.bytes, s.cfg.Limits)
 	if err != nil {
 		return nil, err
 	}
@@ -77,9 +78,9 @@ func (s *Server) judge(ctx context.Context, b *body, watch *stopwatch) (*rollout
 }
 
 // send writes a message with its length.
-func send(c echo.Context, m *reward.Message) error {
+func send(c echo.Context, m *wire.Message) error {
 	h := c.Response().Header()
-	h.Set(echo.HeaderContentType, reward.MediaType)
+	h.Set(echo.HeaderContentType, wire.MediaType)
 	h.Set(echo.HeaderContentLength, strconv.FormatInt(m.Len(), 10))
 	c.Response().WriteHeader(http.StatusOK)
 	_, err := m.WriteTo(c.Response())

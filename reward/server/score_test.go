@@ -13,6 +13,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // serveOver starts a server over real HTTP with a client of it that tries
@@ -44,11 +45,11 @@ func serveOver(t testing.TB, fake *rewardtest.Fake, change func(*server.Config))
 }
 
 // rollout is a request for n pictures of a size, as tensors.
-func rollout(n, width, height int) *reward.Request {
-	q := &reward.Request{}
+func rollout(n, width, height int) *wire.Request {
+	q := &wire.Request{}
 	for i := range n {
 		q.Prompts = append(q.Prompts, "a cat")
-		q.Images = append(q.Images, reward.Picture{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(i), width, height))})
+		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(i), width, height))})
 	}
 	return q
 }
@@ -58,7 +59,7 @@ func judged(i, width, height int, mode reward.Mode) reward.Result {
 	return rewardtest.Answer(reward.Sample{Image: rewardtest.Picture(uint64(i), width, height), Prompt: "a cat", Mode: mode}, 64)
 }
 
-func mustScore(t testing.TB, c *client.Client, q *reward.Request) *reward.Response {
+func mustScore(t testing.TB, c *client.Client, q *wire.Request) *wire.Response {
 	t.Helper()
 	p, err := c.Score(context.Background(), q)
 	if err != nil {
@@ -67,7 +68,7 @@ func mustScore(t testing.TB, c *client.Client, q *reward.Request) *reward.Respon
 	return p
 }
 
-func mustFail(t testing.TB, c *client.Client, q *reward.Request, want *reward.Error) {
+func mustFail(t testing.TB, c *client.Client, q *wire.Request, want *reward.Error) {
 	t.Helper()
 	if _, err := c.Score(context.Background(), q); !errors.Is(err, want) {
 		t.Errorf("got %v, want %s", err, want.Code())
@@ -109,8 +110,8 @@ func TestEveryFormOfAnImageGivesTheSameAnswer(t *testing.T) {
 		planes[i%3*24*16+i/3] = v
 		floats[i] = float32(v) / 255
 	}
-	q := &reward.Request{Return: []reward.Return{}}
-	for _, p := range []reward.Picture{
+	q := &wire.Request{Return: []wire.Return{}}
+	for _, p := range []wire.Image{
 		{Encoded: rewardtest.PNG(picture)},
 		{Tensor: rewardtest.Tensor(picture)},
 		{Tensor: reward.Uint8Tensor(planes, 3, 16, 24)},
@@ -134,7 +135,7 @@ func TestEverythingThatIsAskedForComes(t *testing.T) {
 	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
 	q := rollout(2, 32, 32)
 	q.Mode = reward.ModeThink
-	q.Return = []reward.Return{reward.ReturnHeatmaps, reward.ReturnText, reward.ReturnBoxes}
+	q.Return = []wire.Return{wire.ReturnHeatmaps, wire.ReturnText, wire.ReturnBoxes}
 	p := mustScore(t, c, q)
 	if p.Dense != nil {
 		t.Error("dense maps were not asked for")
@@ -160,9 +161,9 @@ func TestEverythingThatIsAskedForComes(t *testing.T) {
 func TestOneBadImageNeverFailsItsBatch(t *testing.T) {
 	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
 	q := rollout(3, 32, 32)
-	q.Images[1] = reward.Picture{Encoded: []byte("\x89PNG\r\n\x1a\nnot really")}
+	q.Images[1] = wire.Image{Encoded: []byte("\x89PNG\r\n\x1a\nnot really")}
 	q.Advantage = &reward.Advantage{Method: reward.AdvantageDenseFlow}
-	q.Return = []reward.Return{reward.ReturnDense, reward.ReturnHeatmaps, reward.ReturnText, reward.ReturnBoxes}
+	q.Return = []wire.Return{wire.ReturnDense, wire.ReturnHeatmaps, wire.ReturnText, wire.ReturnBoxes}
 	p := mustScore(t, c, q)
 	if !errors.Is(p.Errors[1], reward.ErrImageCorrupt) || p.Errors[0] != nil || p.Errors[2] != nil {
 		t.Fatalf("errors are %v", p.Errors)
@@ -251,7 +252,7 @@ func TestRequestsNameWhatTheServerHas(t *testing.T) {
 	q.Latents = reward.Float32Tensor(make([]float32, 64), 1, 4, 4, 4)
 	mustFail(t, c, q, reward.ErrUnknownVAE)
 	pictures := rollout(1, 32, 32)
-	pictures.Return = []reward.Return{reward.ReturnImages}
+	pictures.Return = []wire.Return{wire.ReturnImages}
 	mustFail(t, c, pictures, reward.ErrInvalidValue)
 }
 

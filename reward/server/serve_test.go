@@ -14,6 +14,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // reply is what became of a request.
@@ -161,7 +162,7 @@ func TestARequestWithoutATimeoutHasTheServers(t *testing.T) {
 			t.Errorf("%+v, want 504 after the server's minute", got)
 		}
 		r := post(t.Context(), t, bytes.NewReader(question(t, 2)))
-		r.Header.Set(reward.HeaderTimeout, "2.5")
+		r.Header.Set(wire.HeaderTimeout, "2.5")
 		if got := <-send(client, r); got.status != http.StatusGatewayTimeout || got.took != 2500*time.Millisecond {
 			t.Errorf("%+v, want 504 after the client's 2.5 s", got)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/wire"
 	"github.com/labstack/echo/v4"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -42,8 +43,8 @@ type Config struct {
 	// Files decodes image files, within its own limits; nil means a new one
 	// with those of Limits.
 	Files *image.Decoder
-	// Limits bound a request; the zero value means reward.DefaultLimits.
-	Limits reward.Limits
+	// Limits bound a request; the zero value means wire.DefaultLimits.
+	Limits wire.Limits
 	// Gathering bounds the groups that span requests; the zero value means
 	// DefaultGathering.
 	Gathering Gathering
@@ -127,8 +128,8 @@ func New(cfg Config) (*Server, error) {
 }
 
 func withDefaults(cfg Config) Config {
-	if cfg.Limits == (reward.Limits{}) {
-		cfg.Limits = reward.DefaultLimits()
+	if cfg.Limits == (wire.Limits{}) {
+		cfg.Limits = wire.DefaultLimits()
 	}
 	if cfg.Files == nil {
 		cfg.Files = image.NewDecoder(image.Limits{MaxPixels: cfg.Limits.ImagePixels})
@@ -174,8 +175,8 @@ func (s *Server) route() {
 	s.echo = echo.New()
 	s.echo.HTTPErrorHandler = s.fail
 	s.echo.Use(s.identify, s.watch, s.trace, s.contain, s.secure, s.pace, s.authorize)
-	s.echo.POST(reward.ScorePath, s.score)
-	s.echo.GET(reward.ModelsPath, s.listModels)
+	s.echo.POST(wire.ScorePath, s.score)
+	s.echo.GET(wire.ModelsPath, s.listModels)
 	s.echo.GET(healthPath, s.healthz)
 	s.echo.GET(readyPath, s.readyz)
 	s.echo.GET(flowFactoryHealth, s.healthz)

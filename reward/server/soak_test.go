@@ -23,6 +23,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // soakTime is how long the soak lasts: go test ./reward/server -run Soak -soak 10m -timeout 20m -v
@@ -79,7 +80,7 @@ func newSoak(t *testing.T) *soak {
 	k := &soak{t: t}
 	k.stack = newStack(t, &rewardtest.Fake{Delay: 2 * time.Millisecond}, func(q *batch.Config, c *server.Config) {
 		q.MaxBatch, q.MaxDelay, q.QueueSamples, q.CacheBytes = 16, time.Millisecond, 40, 1<<20
-		c.Limits = reward.DefaultLimits()
+		c.Limits = wire.DefaultLimits()
 		c.Limits.BodyBytes = 4 << 20
 		c.Pace = server.Pace{Grace: 200 * time.Millisecond, MinRate: 1 << 20}
 	})
@@ -96,7 +97,7 @@ func newSoak(t *testing.T) *soak {
 
 // sentPicture is a picture as it travels and as the server should see it.
 type sentPicture struct {
-	travels reward.Picture
+	travels wire.Image
 	seen    *reward.Image
 }
 
@@ -146,7 +147,7 @@ func (k *soak) load(d time.Duration) {
 // beValid sends a request in random forms and checks that it is answered with its
 // own results.
 func (k *soak) beValid(rng *rand.Rand, web *http.Client) {
-	q := &reward.Request{}
+	q := &wire.Request{}
 	images := make([]*reward.Image, 1+rng.IntN(8))
 	for i := range images {
 		p := k.sent[rng.IntN(len(k.sent))]
@@ -175,13 +176,13 @@ func (k *soak) beValid(rng *rand.Rand, web *http.Client) {
 
 // post posts a body and gives the status; 0 if the connection ended.
 func (k *soak) post(ctx context.Context, web *http.Client, body io.Reader, length int64) int {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+k.address+reward.ScorePath, body)
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+k.address+wire.ScorePath, body)
 	if err != nil {
 		k.t.Error(err)
 		return 0
 	}
 	r.ContentLength = length
-	r.Header.Set("Content-Type", reward.MediaType)
+	r.Header.Set("Content-Type", wire.MediaType)
 	resp, err := web.Do(r)
 	if err != nil {
 		return 0
@@ -262,7 +263,7 @@ func (k *soak) vanish(rng *rand.Rand, _ *http.Client) {
 		sent = rng.IntN(sent)
 	}
 	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: server\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
-		reward.ScorePath, reward.MediaType, len(body), body[:sent])
+		wire.ScorePath, wire.MediaType, len(body), body[:sent])
 	if err != nil {
 		k.t.Error(err)
 	}

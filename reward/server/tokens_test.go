@@ -8,10 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 const (
@@ -55,15 +55,15 @@ func TestOnlyOwnersOfATokenAreLetIn(t *testing.T) {
 		name, path, header string
 		want               int
 	}{
-		{"a named token", reward.ModelsPath, "Authorization: Bearer " + aliceToken, 200},
-		{"a token without a name", reward.ModelsPath, "Authorization: Bearer " + plainToken, 200},
-		{"the scheme in small letters", reward.ModelsPath, "Authorization: bearer " + plainToken, 200},
-		{"no token", reward.ModelsPath, "X-Nothing: 1", 401},
-		{"a wrong token", reward.ModelsPath, "Authorization: Bearer " + aliceToken + "x", 401},
-		{"a part of a token", reward.ModelsPath, "Authorization: Bearer " + aliceToken[:20], 401},
-		{"another scheme", reward.ModelsPath, "Authorization: Basic " + aliceToken, 401},
-		{"a name instead of a token", reward.ModelsPath, "Authorization: Bearer alice", 401},
-		{"an empty token", reward.ModelsPath, "Authorization: Bearer ", 401},
+		{"a named token", wire.ModelsPath, "Authorization: Bearer " + aliceToken, 200},
+		{"a token without a name", wire.ModelsPath, "Authorization: Bearer " + plainToken, 200},
+		{"the scheme in small letters", wire.ModelsPath, "Authorization: bearer " + plainToken, 200},
+		{"no token", wire.ModelsPath, "X-Nothing: 1", 401},
+		{"a wrong token", wire.ModelsPath, "Authorization: Bearer " + aliceToken + "x", 401},
+		{"a part of a token", wire.ModelsPath, "Authorization: Bearer " + aliceToken[:20], 401},
+		{"another scheme", wire.ModelsPath, "Authorization: Basic " + aliceToken, 401},
+		{"a name instead of a token", wire.ModelsPath, "Authorization: Bearer alice", 401},
+		{"an empty token", wire.ModelsPath, "Authorization: Bearer ", 401},
 		{"the metrics without a token", "/metrics", "X-Nothing: 1", 401},
 		{"a path that does not exist, without a token", "/nowhere", "X-Nothing: 1", 401},
 		{"a probe without a token", "/healthz", "X-Nothing: 1", 200},
@@ -89,7 +89,7 @@ func TestTokensFollowTheirFile(t *testing.T) {
 	}
 	s := newStack(t, &rewardtest.Fake{}, func(_ *batch.Config, c *server.Config) { c.Tokens = tokens })
 	status := func(token string) int {
-		return get(t, s.server, reward.ModelsPath, "Authorization: Bearer "+token).Code
+		return get(t, s.server, wire.ModelsPath, "Authorization: Bearer "+token).Code
 	}
 	writeFile(t, path, plainToken)
 	if status(aliceToken) != 200 || status(plainToken) != 401 {

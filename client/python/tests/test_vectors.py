@@ -1,4 +1,4 @@
-"""The bytes of the protocol, as reward/testdata/vectors.json has them."""
+"""The bytes of the protocol, as reward/wire/testdata/vectors.json has them."""
 
 import json
 
@@ -15,7 +15,7 @@ from densereward._response import decode, unpack
 from densereward._samples import ImageList, Stack
 from densereward._tensor import Tensor
 
-VECTORS = json.loads((ROOT / "reward/testdata/vectors.json").read_text())["vectors"]
+VECTORS = json.loads((ROOT / "reward/wire/testdata/vectors.json").read_text())["vectors"]
 
 
 def vectors(kind):

@@ -15,6 +15,7 @@ import (
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 func main() {
@@ -28,17 +29,17 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	q := &reward.Request{}
+	q := &wire.Request{}
 	for i := range *images {
 		image := rewardtest.Picture(uint64(i), *side, *side)
 		q.Prompts = append(q.Prompts, "a cat")
-		q.Images = append(q.Images, reward.Picture{Tensor: reward.Uint8Tensor(image.Pix, *side, *side, 3)})
+		q.Images = append(q.Images, wire.Image{Tensor: reward.Uint8Tensor(image.Pix, *side, *side, 3)})
 	}
 	fmt.Printf("%.1f\n", measure(c, q, *requests, *duration))
 }
 
 // measure is the images scored in a second.
-func measure(c *client.Client, q *reward.Request, requests int, duration time.Duration) float64 {
+func measure(c *client.Client, q *wire.Request, requests int, duration time.Duration) float64 {
 	var scored atomic.Int64
 	var senders sync.WaitGroup
 	start := time.Now()

@@ -1,4 +1,6 @@
-package reward
+package wire
+
+import "github.com/denseflow/densereward/reward"
 
 // Response answers a Request of N samples, in their order.
 //
@@ -6,18 +8,18 @@ package reward
 // heatmaps and dense maps are NaN, its texts and boxes are empty, and it takes
 // no part in the statistics of its group.
 type Response struct {
-	Rewards []float64     // N, the weighted sum of the scores
-	Scores  []NamedScores // in the evaluator's order
-	Missing [][]string    // N, the scores and maps that the evaluator did not give
-	Errors  []*Error      // N, nil for a sample that was scored
-	Cached  []bool        // N, the result was known or shared with identical work
+	Rewards []float64       // N, the weighted sum of the scores
+	Scores  []NamedScores   // in the evaluator's order
+	Missing [][]string      // N, the scores and maps that the evaluator did not give
+	Errors  []*reward.Error // N, nil for a sample that was scored
+	Cached  []bool          // N, the result was known or shared with identical work
 
-	Dense      *DenseMaps  // nil unless asked for
-	Advantages *Tensor     // nil without a method; float64 (N) or float32 (N,h,w)
-	Heatmaps   []NamedMaps // in the evaluator's order; nil unless asked for
-	Texts      []string    // N, nil unless asked for
-	Boxes      [][]Box     // N, nil unless asked for
-	Images     [][]byte    // N PNG files, nil unless asked for
+	Dense      *DenseMaps     // nil unless asked for
+	Advantages *reward.Tensor // nil without a method; float64 (N) or float32 (N,h,w)
+	Heatmaps   []NamedMaps    // in the evaluator's order; nil unless asked for
+	Texts      []string       // N, nil unless asked for
+	Boxes      [][]reward.Box // N, nil unless asked for
+	Images     [][]byte       // N PNG files, nil unless asked for
 
 	Evaluator string // the evaluator's name
 	Model     string // the checkpoint's fingerprint
@@ -28,8 +30,8 @@ type Response struct {
 // DenseMaps are the maps on the flow model's latent grid, float32 (N,h,w).
 type DenseMaps struct {
 	Height, Width int
-	Weight        *Tensor // 1-H
-	Reward        *Tensor // R_D: R(1-H), or BoxFlow's form with that method
+	Weight        *reward.Tensor // 1-H
+	Reward        *reward.Tensor // R_D: R(1-H), or BoxFlow's form with that method
 }
 
 // NamedScores is one score of N samples, NaN where a sample failed.
@@ -42,7 +44,7 @@ type NamedScores struct {
 // means flawed.
 type NamedMaps struct {
 	Name string
-	Maps *Tensor
+	Maps *reward.Tensor
 }
 
 // Score is the score of that name, N values; nil if the evaluator gives none.
@@ -57,7 +59,7 @@ func (p *Response) Score(name string) []float64 {
 
 // Heatmap is the evaluator's map of that name, float32 (N,h,w); nil if there is
 // none or none was asked for.
-func (p *Response) Heatmap(name string) *Tensor {
+func (p *Response) Heatmap(name string) *reward.Tensor {
 	for i := range p.Heatmaps {
 		if p.Heatmaps[i].Name == name {
 			return p.Heatmaps[i].Maps

@@ -1,4 +1,4 @@
-package reward_test
+package wire_test
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // vector is one entry of testdata/vectors.json, which vectors.py makes and
@@ -50,18 +51,18 @@ func vectors(t *testing.T, kind string, known int) map[string]*vector {
 	return found
 }
 
-func vectorRequests(t *testing.T) map[string]*reward.Request {
-	file := reward.Picture{Encoded: vectorFile(t)}
+func vectorRequests(t *testing.T) map[string]*wire.Request {
+	file := wire.Image{Encoded: vectorFile(t)}
 	raw := make([]uint8, 12)
 	for i := range raw {
 		raw[i] = uint8(i)
 	}
-	tensor := reward.Picture{Tensor: reward.Uint8Tensor(raw, 2, 2, 3)}
+	tensor := wire.Image{Tensor: reward.Uint8Tensor(raw, 2, 2, 3)}
 	floats := make([]float32, 24)
 	for i := range floats {
 		floats[i] = float32(float64(i) * (1.0 / 23))
 	}
-	batch, err := reward.SplitImages(reward.Float32Tensor(floats, 2, 3, 2, 2))
+	batch, err := wire.SplitImages(reward.Float32Tensor(floats, 2, 3, 2, 2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,26 +70,26 @@ func vectorRequests(t *testing.T) map[string]*reward.Request {
 	for i := range latents {
 		latents[i] = byte(i)
 	}
-	return map[string]*reward.Request{
-		"a file":   {Prompts: []string{"a cat"}, Images: []reward.Picture{file}},
-		"a tensor": {Prompts: []string{"a cat"}, Images: []reward.Picture{tensor}},
+	return map[string]*wire.Request{
+		"a file":   {Prompts: []string{"a cat"}, Images: []wire.Image{file}},
+		"a tensor": {Prompts: []string{"a cat"}, Images: []wire.Image{tensor}},
 		"a batch":  {Prompts: []string{"a cat", "a dog"}, Images: batch},
 		"every option": {
-			Prompts: []string{"a cat", "größe"}, Images: []reward.Picture{file, tensor}, Mode: reward.ModeThink,
+			Prompts: []string{"a cat", "größe"}, Images: []wire.Image{file, tensor}, Mode: reward.ModeThink,
 			Grid: reward.GridSpec{Height: 64, Width: 32}, Groups: reward.Groups{Names: []string{"g", "h"}},
 			Advantage: &reward.Advantage{Method: reward.AdvantageBoxFlow, GlobalStd: true, Floor: ptr(0.25),
 				Penalty: &reward.Penalty{Artifact: 1, Misalignment: 0.5}},
 			Weights:   &reward.Weights{Scores: map[string]float64{"semantic_alignment": 0.5, "aesthetics": 0, "plausibility": 0, "overall": 0.5}, Maps: map[string]float64{"misalignment": 0.25, "artifact": 0.75}},
-			Return:    []reward.Return{reward.ReturnDense, reward.ReturnHeatmaps, reward.ReturnText, reward.ReturnBoxes},
+			Return:    []wire.Return{wire.ReturnDense, wire.ReturnHeatmaps, wire.ReturnText, wire.ReturnBoxes},
 			Evaluator: "imagedoctor",
 		},
 		"latents": {
 			Prompts: []string{"a cat", "a dog"}, VAE: "sd3",
 			Latents: &reward.Tensor{Type: reward.BFloat16, Shape: []int{2, 4, 1, 2}, Data: latents},
-			Return:  []reward.Return{reward.ReturnDense, reward.ReturnImages},
+			Return:  []wire.Return{wire.ReturnDense, wire.ReturnImages},
 		},
 		"a group across requests": {
-			Prompts: []string{"a cat"}, Images: []reward.Picture{file},
+			Prompts: []string{"a cat"}, Images: []wire.Image{file},
 			Groups:    reward.Groups{Step: "12", Size: 24, Members: []int{3}},
 			Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO},
 		},
@@ -97,7 +98,7 @@ func vectorRequests(t *testing.T) map[string]*reward.Request {
 
 // vectorFile is the PNG file of the vectors.
 func vectorFile(t *testing.T) []byte {
-	q, err := reward.DecodeRequest(vectors(t, "request", 6)["a file"].bytes(t), reward.DefaultLimits())
+	q, err := wire.DecodeRequest(vectors(t, "request", 6)["a file"].bytes(t), wire.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +108,7 @@ func vectorFile(t *testing.T) []byte {
 func TestRequestVectors(t *testing.T) {
 	want := vectorRequests(t)
 	for name, v := range vectors(t, "request", len(want)) {
-		got, err := reward.DecodeRequest(v.bytes(t), reward.DefaultLimits())
+		got, err := wire.DecodeRequest(v.bytes(t), wire.DefaultLimits())
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -118,7 +119,7 @@ func TestRequestVectors(t *testing.T) {
 		if name == "a batch" {
 			continue // two encodings mean the same
 		}
-		m, err := want[name].Encode(reward.DefaultLimits())
+		m, err := want[name].Encode(wire.DefaultLimits())
 		if err != nil || !bytes.Equal(m.Bytes(), v.bytes(t)) {
 			t.Errorf("%s: encodes as %x (%v)\nwant %s", name, m.Bytes(), err, v.Hex)
 		}
@@ -127,7 +128,7 @@ func TestRequestVectors(t *testing.T) {
 
 func TestRefusedVectors(t *testing.T) {
 	for name, v := range vectors(t, "refused", 6) {
-		_, err := reward.DecodeRequest(v.bytes(t), reward.DefaultLimits())
+		_, err := wire.DecodeRequest(v.bytes(t), wire.DefaultLimits())
 		var e *reward.Error
 		if !errors.As(err, &e) || e.Code() != v.Code {
 			t.Errorf("%s: got %v, want %s", name, err, v.Code)
@@ -141,7 +142,7 @@ func TestResponseVectors(t *testing.T) {
 		if got := want[name].Encode().Bytes(); !bytes.Equal(got, v.bytes(t)) {
 			t.Errorf("%s: encodes as %x\nwant %s", name, got, v.Hex)
 		}
-		p, err := reward.DecodeResponse(v.bytes(t))
+		p, err := wire.DecodeResponse(v.bytes(t))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		} else if !bytes.Equal(p.Encode().Bytes(), v.bytes(t)) {
@@ -149,7 +150,7 @@ func TestResponseVectors(t *testing.T) {
 		}
 	}
 	overloaded := vectors(t, "error", 1)["overloaded"]
-	if got := reward.ErrOverloaded.Encode(); !bytes.Equal(got, overloaded.bytes(t)) {
+	if got := wire.EncodeError(reward.ErrOverloaded); !bytes.Equal(got, overloaded.bytes(t)) {
 		t.Errorf("error: encodes as %x\nwant %s", got, overloaded.Hex)
 	}
 }
@@ -159,9 +160,9 @@ func scoreNames() []string {
 	return []string{"semantic_alignment", "aesthetics", "plausibility", "overall"}
 }
 
-func vectorResponses(t *testing.T) map[string]*reward.Response {
-	base := func(n int) *reward.Response {
-		p := &reward.Response{
+func vectorResponses(t *testing.T) map[string]*wire.Response {
+	base := func(n int) *wire.Response {
+		p := &wire.Response{
 			Rewards: make([]float64, n), Missing: make([][]string, n),
 			Errors: make([]*reward.Error, n), Cached: make([]bool, n),
 			Evaluator: "imagedoctor", Model: "0123abcd",
@@ -171,7 +172,7 @@ func vectorResponses(t *testing.T) map[string]*reward.Response {
 			p.Rewards[i] = 0.53125
 			for s, name := range scoreNames() {
 				if i == 0 {
-					p.Scores = append(p.Scores, reward.NamedScores{Name: name})
+					p.Scores = append(p.Scores, wire.NamedScores{Name: name})
 				}
 				p.Scores[s].Values = append(p.Scores[s].Values, 0.5+float64(s)/8)
 			}
@@ -183,7 +184,7 @@ func vectorResponses(t *testing.T) map[string]*reward.Response {
 	}
 	scores, dense, failed, all := base(1), base(2), base(2), base(1)
 	scores.Missing[0] = []string{"overall"}
-	dense.Dense = &reward.DenseMaps{Height: 1, Width: 2, Weight: maps(1, 0.5, 0.25, 0), Reward: maps(0.5, 0.25, 0.125, 0)}
+	dense.Dense = &wire.DenseMaps{Height: 1, Width: 2, Weight: maps(1, 0.5, 0.25, 0), Reward: maps(0.5, 0.25, 0.125, 0)}
 	dense.Advantages = reward.Float64Tensor([]float64{1, -1}, 2)
 	nan := math.Float64frombits(0x7ff8 << 48) // numpy's; Go's has another payload
 	failed.Rewards[1] = nan
@@ -192,11 +193,11 @@ func vectorResponses(t *testing.T) map[string]*reward.Response {
 	}
 	failed.Errors[1] = reward.ErrImageCorrupt.With("corrupt image")
 	all.Cached[0] = true
-	all.Heatmaps = []reward.NamedMaps{{Name: "misalignment", Maps: maps(0, 1)}, {Name: "artifact", Maps: maps(1, 0)}}
+	all.Heatmaps = []wire.NamedMaps{{Name: "misalignment", Maps: maps(0, 1)}, {Name: "artifact", Maps: maps(1, 0)}}
 	all.Texts = []string{"fine"}
 	all.Boxes = [][]reward.Box{{{Coords: [4]float64{0, 10, 500, 1000}, Label: "artifact", Importance: 80}}}
 	all.Images = [][]byte{vectorFile(t)}
-	return map[string]*reward.Response{
+	return map[string]*wire.Response{
 		"scores": scores, "dense maps": dense, "a failed image": failed, "everything": all,
 	}
 }

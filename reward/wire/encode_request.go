@@ -1,11 +1,13 @@
-package reward
+package wire
 
 import (
 	"maps"
 	"slices"
+
+	"github.com/denseflow/densereward/reward"
 )
 
-// Encode is the request as it travels. Pictures and tensors are borrowed, not
+// Encode is the request as it travels. Images and tensors are borrowed, not
 // copied. It fails, with an *Error, where a server of the same limits would
 // refuse the request unseen.
 func (q *Request) Encode(limits Limits) (*Message, error) {
@@ -22,7 +24,7 @@ func (q *Request) Encode(limits Limits) (*Message, error) {
 	q.encodeOptions(w)
 	m := w.message()
 	if m.Len() > limits.BodyBytes {
-		return nil, ErrBodyTooLarge.With("the request takes %d bytes, limit %d", m.Len(), limits.BodyBytes)
+		return nil, reward.ErrBodyTooLarge.With("the request takes %d bytes, limit %d", m.Len(), limits.BodyBytes)
 	}
 	return m, nil
 }
@@ -38,7 +40,7 @@ func (w *writer) texts(texts []string) {
 func (q *Request) fieldCount() int {
 	n := 2 // prompts, and images or latents
 	for _, present := range []bool{
-		q.VAE != "", q.Mode != "", q.Grid != GridSpec{}, q.Groups.present(),
+		q.VAE != "", q.Mode != "", q.Grid != reward.GridSpec{}, groupsGiven(&q.Groups),
 		q.Advantage != nil, q.Weights != nil, q.Return != nil, q.Evaluator != "",
 	} {
 		if present {
@@ -48,7 +50,7 @@ func (q *Request) fieldCount() int {
 	return n
 }
 
-func (g *Groups) present() bool { return g.Names != nil || g.Step != "" }
+func groupsGiven(g *reward.Groups) bool { return g.Names != nil || g.Step != "" }
 
 func (q *Request) encodeInputs(w *writer) error {
 	if q.Latents != nil {
@@ -67,14 +69,14 @@ func (q *Request) encodeInputs(w *writer) error {
 		switch {
 		case p.Tensor != nil:
 			if err := p.Tensor.Check(); err != nil {
-				e := AsError(err, ErrInvalidValue)
+				e := reward.AsError(err, reward.ErrInvalidValue)
 				return e.With("images[%d]: %s", i, e.Message())
 			}
 			w.tensor(p.Tensor)
 		case p.Encoded != nil:
 			w.bin(p.Encoded)
 		default:
-			return ErrMissingField.With("images[%d]: holds neither a file nor a tensor", i)
+			return reward.ErrMissingField.With("images[%d]: holds neither a file nor a tensor", i)
 		}
 	}
 	return nil
@@ -85,21 +87,21 @@ func (q *Request) encodeOptions(w *writer) {
 		w.text("mode")
 		w.text(string(q.Mode))
 	}
-	if q.Grid != (GridSpec{}) {
+	if q.Grid != (reward.GridSpec{}) {
 		w.text("grid")
-		q.Grid.encode(w)
+		w.grid(q.Grid)
 	}
-	if q.Groups.present() {
+	if groupsGiven(&q.Groups) {
 		w.text("groups")
-		q.Groups.encode(w)
+		w.groups(&q.Groups)
 	}
 	if q.Advantage != nil {
 		w.text("advantage")
-		q.Advantage.encode(w)
+		w.advantage(q.Advantage)
 	}
 	if q.Weights != nil {
 		w.text("weights")
-		q.Weights.encode(w)
+		w.weights(q.Weights)
 	}
 	if q.Return != nil {
 		w.text("return")
@@ -114,7 +116,7 @@ func (q *Request) encodeOptions(w *writer) {
 	}
 }
 
-func (g GridSpec) encode(w *writer) {
+func (w *writer) grid(g reward.GridSpec) {
 	if g.Preset != "" {
 		w.mapLen(1)
 		w.text("preset")
@@ -128,7 +130,7 @@ func (g GridSpec) encode(w *writer) {
 	w.int(g.Width)
 }
 
-func (g *Groups) encode(w *writer) {
+func (w *writer) groups(g *reward.Groups) {
 	if g.Step == "" {
 		w.texts(g.Names)
 		return
@@ -165,7 +167,7 @@ func (g *Groups) encode(w *writer) {
 	}
 }
 
-func (a *Advantage) encode(w *writer) {
+func (w *writer) advantage(a *reward.Advantage) {
 	n := 1
 	for _, present := range []bool{a.GlobalStd, a.Floor != nil, a.Smoothing != 0, a.Penalty != nil} {
 		if present {
@@ -199,7 +201,7 @@ func (a *Advantage) encode(w *writer) {
 	}
 }
 
-func (g *Weights) encode(w *writer) {
+func (w *writer) weights(g *reward.Weights) {
 	n := 0
 	for _, named := range []map[string]float64{g.Scores, g.Maps} {
 		if named != nil {
@@ -207,12 +209,12 @@ func (g *Weights) encode(w *writer) {
 		}
 	}
 	w.mapLen(n)
-	w.weights("scores", g.Scores)
-	w.weights("heatmaps", g.Maps)
+	w.weightsByName("scores", g.Scores)
+	w.weightsByName("heatmaps", g.Maps)
 }
 
-// weights writes weights that are given, in the order of their names.
-func (w *writer) weights(key string, named map[string]float64) {
+// weightsByName writes weights that are given, in the order of their names.
+func (w *writer) weightsByName(key string, named map[string]float64) {
 	if named == nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package reward
+package wire
 
 // Limits bound what a Request may claim before anything is allocated for it.
 type Limits struct {

@@ -1,4 +1,4 @@
-package reward_test
+package wire_test
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // atServer are errors that only a server can find.
@@ -18,7 +19,7 @@ func atServer(e *reward.Error) bool {
 func TestHostileBodiesAreRefusedWithTheirErrors(t *testing.T) {
 	for _, h := range rewardtest.HostileBodies() {
 		t.Run(h.Name, func(t *testing.T) {
-			_, err := reward.DecodeRequest(h.Body, reward.DefaultLimits())
+			_, err := wire.DecodeRequest(h.Body, wire.DefaultLimits())
 			if h.Sample || atServer(h.Want) || strings.HasPrefix(h.Name, "a grid of ten million") {
 				if err != nil {
 					t.Fatalf("refused by the decoder: %v", err)
@@ -36,7 +37,7 @@ func TestRefusingTakesNoMemoryThatWasOnlyClaimed(t *testing.T) {
 	for _, h := range rewardtest.HostileBodies() {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, err := reward.DecodeRequest(h.Body, reward.DefaultLimits())
+		_, err := wire.DecodeRequest(h.Body, wire.DefaultLimits())
 		runtime.ReadMemStats(&after)
 		if took := after.TotalAlloc - before.TotalAlloc; took > 64<<10 {
 			t.Errorf("%s (%v): %d bytes allocated for a body of %d", h.Name, err, took, len(h.Body))
@@ -58,7 +59,7 @@ func TestErrorsNameTheField(t *testing.T) {
 		{[]byte("\x01"), "body: want a map, got an integer"},
 		{[]byte("\x81\xa7prompts\xdd\xff\xff\xff\xff"), "prompts: an array claims 4294967295 elements, 0 bytes are left"},
 	} {
-		_, err := reward.DecodeRequest(c.body, reward.DefaultLimits())
+		_, err := wire.DecodeRequest(c.body, wire.DefaultLimits())
 		var e *reward.Error
 		if !errors.As(err, &e) || e.Message() != c.want {
 			t.Errorf("%q: got %v, want %q", c.body, err, c.want)

@@ -1,4 +1,4 @@
-package reward_test
+package wire_test
 
 import (
 	"bytes"
@@ -8,21 +8,22 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // sample is a response of two samples with every part, the second failed.
-func sampleResponse() *reward.Response {
+func sampleResponse() *wire.Response {
 	maps := func() *reward.Tensor { return reward.Float32Tensor([]float32{0, 0.5, 1, 0.25, 1, 1}, 2, 1, 3) }
-	p := &reward.Response{
+	p := &wire.Response{
 		Rewards: []float64{0.75, math.NaN()},
 		Missing: [][]string{{"overall"}, {}},
 		Errors:  []*reward.Error{nil, reward.ErrImageCorrupt.With("corrupt image: png: early end")},
 		Cached:  []bool{true, false},
-		Dense:   &reward.DenseMaps{Height: 1, Width: 3, Weight: maps(), Reward: maps()},
+		Dense:   &wire.DenseMaps{Height: 1, Width: 3, Weight: maps(), Reward: maps()},
 		Advantages: reward.Float64Tensor([]float64{
 			-1, math.NaN(),
 		}, 2),
-		Heatmaps: []reward.NamedMaps{{Name: "misalignment", Maps: maps()}, {Name: "artifact", Maps: maps()}},
+		Heatmaps: []wire.NamedMaps{{Name: "misalignment", Maps: maps()}, {Name: "artifact", Maps: maps()}},
 		Texts:    []string{"fine", ""},
 		Boxes: [][]reward.Box{
 			{{Coords: [4]float64{0, 10, 500, 1000}, Label: "artifact", Importance: 80}},
@@ -34,7 +35,7 @@ func sampleResponse() *reward.Response {
 		TimingMS:  map[string]float64{"total": 12.5, "evaluate": 10},
 	}
 	for s, name := range scoreNames() {
-		p.Scores = append(p.Scores, reward.NamedScores{Name: name, Values: []float64{float64(s) / 4, math.NaN()}})
+		p.Scores = append(p.Scores, wire.NamedScores{Name: name, Values: []float64{float64(s) / 4, math.NaN()}})
 	}
 	return p
 }
@@ -42,7 +43,7 @@ func sampleResponse() *reward.Response {
 func TestResponsesSurviveTheWire(t *testing.T) {
 	want := sampleResponse()
 	body := want.Encode().Bytes()
-	got, err := reward.DecodeResponse(body)
+	got, err := wire.DecodeResponse(body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,35 +71,35 @@ func TestAClientPassesOverPartsItDoesNotKnow(t *testing.T) {
 	}
 	later := append([]byte{0x8f}, body[1:]...)
 	later = append(later, "\xa5later\x82\xa1a\x92\xc0\xcb\x00\x00\x00\x00\x00\x00\x00\x00\xc4\x01b\x81\x01\xc3"...)
-	if _, err := reward.DecodeResponse(later); err != nil {
+	if _, err := wire.DecodeResponse(later); err != nil {
 		t.Error(err)
 	}
 	deep := append([]byte{0x8f}, body[1:]...)
 	deep = append(deep, "\xa5later"...)
 	deep = append(deep, bytes.Repeat([]byte{0x91}, 1<<20)...)
-	if _, err := reward.DecodeResponse(deep); !errors.Is(err, reward.ErrMalformedBody) {
+	if _, err := wire.DecodeResponse(deep); !errors.Is(err, reward.ErrMalformedBody) {
 		t.Errorf("a part nested a million deep: got %v", err)
 	}
 }
 
 func TestAResponseWhosePartsDisagreeIsRefused(t *testing.T) {
-	for name, spoil := range map[string]func(*reward.Response){
-		"scores":     func(p *reward.Response) { p.Scores[2].Values = p.Scores[2].Values[:1] },
-		"missing":    func(p *reward.Response) { p.Missing = p.Missing[:1] },
-		"errors":     func(p *reward.Response) { p.Errors = p.Errors[:1] },
-		"texts":      func(p *reward.Response) { p.Texts = append(p.Texts, "") },
-		"boxes":      func(p *reward.Response) { p.Boxes = p.Boxes[:1] },
-		"advantages": func(p *reward.Response) { p.Advantages = reward.Float64Tensor([]float64{1}, 1) },
-		"weight":     func(p *reward.Response) { p.Dense.Weight = reward.Float32Tensor(make([]float32, 3), 1, 1, 3) },
-		"heatmaps":   func(p *reward.Response) { p.Heatmaps[1].Maps = reward.Float64Tensor(make([]float64, 6), 2, 1, 3) },
+	for name, spoil := range map[string]func(*wire.Response){
+		"scores":     func(p *wire.Response) { p.Scores[2].Values = p.Scores[2].Values[:1] },
+		"missing":    func(p *wire.Response) { p.Missing = p.Missing[:1] },
+		"errors":     func(p *wire.Response) { p.Errors = p.Errors[:1] },
+		"texts":      func(p *wire.Response) { p.Texts = append(p.Texts, "") },
+		"boxes":      func(p *wire.Response) { p.Boxes = p.Boxes[:1] },
+		"advantages": func(p *wire.Response) { p.Advantages = reward.Float64Tensor([]float64{1}, 1) },
+		"weight":     func(p *wire.Response) { p.Dense.Weight = reward.Float32Tensor(make([]float32, 3), 1, 1, 3) },
+		"heatmaps":   func(p *wire.Response) { p.Heatmaps[1].Maps = reward.Float64Tensor(make([]float64, 6), 2, 1, 3) },
 	} {
 		p := sampleResponse()
 		spoil(p)
-		if _, err := reward.DecodeResponse(p.Encode().Bytes()); err == nil {
+		if _, err := wire.DecodeResponse(p.Encode().Bytes()); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if _, err := reward.DecodeResponse([]byte{0x80}); !errors.Is(err, reward.ErrMissingField) {
+	if _, err := wire.DecodeResponse([]byte{0x80}); !errors.Is(err, reward.ErrMissingField) {
 		t.Errorf("an empty map: got %v", err)
 	}
 }

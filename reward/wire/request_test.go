@@ -1,4 +1,4 @@
-package reward_test
+package wire_test
 
 import (
 	"bytes"
@@ -9,36 +9,37 @@ import (
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 func ptr[T any](v T) *T { return &v }
 
 // requests has a request for each field and form of the protocol.
-func requests() map[string]*reward.Request {
-	file := reward.Picture{Encoded: rewardtest.PNG(rewardtest.Picture(1, 9, 7))}
-	pixels := reward.Picture{Tensor: rewardtest.Tensor(rewardtest.Picture(2, 40, 30))}
-	return map[string]*reward.Request{
-		"a file":   {Prompts: []string{"a cat"}, Images: []reward.Picture{file}},
-		"a tensor": {Prompts: []string{"a cat"}, Images: []reward.Picture{pixels}},
+func requests() map[string]*wire.Request {
+	file := wire.Image{Encoded: rewardtest.PNG(rewardtest.Picture(1, 9, 7))}
+	pixels := wire.Image{Tensor: rewardtest.Tensor(rewardtest.Picture(2, 40, 30))}
+	return map[string]*wire.Request{
+		"a file":   {Prompts: []string{"a cat"}, Images: []wire.Image{file}},
+		"a tensor": {Prompts: []string{"a cat"}, Images: []wire.Image{pixels}},
 		"a file and a tensor, every option": {
 			Prompts:   []string{"a cat", "größe 🐈"},
-			Images:    []reward.Picture{file, pixels},
+			Images:    []wire.Image{file, pixels},
 			Mode:      reward.ModeThink,
 			Grid:      reward.GridSpec{Height: 64, Width: 32},
 			Groups:    reward.Groups{Names: []string{"g", "h"}},
 			Advantage: &reward.Advantage{Method: reward.AdvantageBoxFlow, GlobalStd: true, Floor: ptr(0.2), Smoothing: 5, Penalty: &reward.Penalty{Artifact: 1, Misalignment: 2, Min: 3}},
 			Weights:   &reward.Weights{Scores: map[string]float64{"semantic_alignment": 1, "aesthetics": -2, "plausibility": 3, "overall": 4}, Maps: map[string]float64{"misalignment": 0.25, "artifact": 0.75}},
-			Return:    []reward.Return{reward.ReturnDense, reward.ReturnHeatmaps, reward.ReturnText, reward.ReturnBoxes},
+			Return:    []wire.Return{wire.ReturnDense, wire.ReturnHeatmaps, wire.ReturnText, wire.ReturnBoxes},
 			Evaluator: "imagedoctor",
 		},
-		"scores alone": {Prompts: []string{"a"}, Images: []reward.Picture{file}, Return: []reward.Return{}},
+		"scores alone": {Prompts: []string{"a"}, Images: []wire.Image{file}, Return: []wire.Return{}},
 		"latents": {
 			Prompts: []string{"a", "b"}, VAE: "sd3", Grid: reward.GridSpec{Preset: "sd3"},
 			Latents: &reward.Tensor{Type: reward.BFloat16, Shape: []int{2, 4, 2, 2}, Data: make([]byte, 64)},
-			Return:  []reward.Return{reward.ReturnImages},
+			Return:  []wire.Return{wire.ReturnImages},
 		},
 		"groups across requests": {
-			Prompts: []string{"a", "b"}, Images: []reward.Picture{file, file},
+			Prompts: []string{"a", "b"}, Images: []wire.Image{file, file},
 			Groups:    reward.Groups{Step: "epoch 3", Size: 24, Names: []string{"g", "h"}, Members: []int{0, 23}, Count: 7},
 			Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO, GlobalStd: true},
 		},
@@ -48,7 +49,7 @@ func requests() map[string]*reward.Request {
 func TestRequestsSurviveTheWire(t *testing.T) {
 	for name, q := range requests() {
 		t.Run(name, func(t *testing.T) {
-			m, err := q.Encode(reward.DefaultLimits())
+			m, err := q.Encode(wire.DefaultLimits())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,7 +57,7 @@ func TestRequestsSurviveTheWire(t *testing.T) {
 			if int64(len(body)) != m.Len() {
 				t.Errorf("Len is %d, the message has %d bytes", m.Len(), len(body))
 			}
-			got, err := reward.DecodeRequest(body, reward.DefaultLimits())
+			got, err := wire.DecodeRequest(body, wire.DefaultLimits())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -69,7 +70,7 @@ func TestRequestsSurviveTheWire(t *testing.T) {
 
 func TestAMessageReadsTheSameEveryWay(t *testing.T) {
 	for name, q := range requests() {
-		m, err := q.Encode(reward.DefaultLimits())
+		m, err := q.Encode(wire.DefaultLimits())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,14 +96,14 @@ type onlyReader struct{ io.Reader }
 
 func TestPicturesAreNotCopied(t *testing.T) {
 	image := rewardtest.Picture(3, 64, 64)
-	q := &reward.Request{Prompts: []string{"a"}, Images: []reward.Picture{{Tensor: rewardtest.Tensor(image)}}}
-	m, err := q.Encode(reward.DefaultLimits())
+	q := &wire.Request{Prompts: []string{"a"}, Images: []wire.Image{{Tensor: rewardtest.Tensor(image)}}}
+	m, err := q.Encode(wire.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
 	image.Pix[0] ^= 0xff
 	body := m.Bytes()
-	got, err := reward.DecodeRequest(body, reward.DefaultLimits())
+	got, err := wire.DecodeRequest(body, wire.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,41 +111,41 @@ func TestPicturesAreNotCopied(t *testing.T) {
 		t.Error("the encoded message holds a copy of the pixels")
 	}
 	got.Images[0].Tensor.Data[5] ^= 0xff
-	if again, _ := reward.DecodeRequest(body, reward.DefaultLimits()); again.Images[0].Tensor.Data[5] != got.Images[0].Tensor.Data[5] {
+	if again, _ := wire.DecodeRequest(body, wire.DefaultLimits()); again.Images[0].Tensor.Data[5] != got.Images[0].Tensor.Data[5] {
 		t.Error("the decoded request holds a copy of the pixels")
 	}
 }
 
 func TestEncodingRefusesWhatAServerWould(t *testing.T) {
-	file := reward.Picture{Encoded: []byte("x")}
+	file := wire.Image{Encoded: []byte("x")}
 	broken := &reward.Tensor{Type: reward.Uint8, Shape: []int{2, 2, 3}, Data: make([]byte, 5)}
-	small := reward.DefaultLimits()
+	small := wire.DefaultLimits()
 	small.BodyBytes = 100
 	for name, c := range map[string]struct {
-		q      reward.Request
-		limits reward.Limits
+		q      wire.Request
+		limits wire.Limits
 		want   *reward.Error
 	}{
-		"no prompts":               {q: reward.Request{Images: []reward.Picture{file}}, want: reward.ErrMissingField},
-		"neither images nor more":  {q: reward.Request{Prompts: []string{"a"}}, want: reward.ErrMissingField},
-		"a picture of nothing":     {q: reward.Request{Prompts: []string{"a"}, Images: []reward.Picture{{}}}, want: reward.ErrMissingField},
-		"too few images":           {q: reward.Request{Prompts: []string{"a", "b"}, Images: []reward.Picture{file}}, want: reward.ErrImageCountMismatch},
-		"a tensor that lies":       {q: reward.Request{Prompts: []string{"a"}, Images: []reward.Picture{{Tensor: broken}}}, want: reward.ErrInvalidValue},
-		"images and latents":       {q: reward.Request{Prompts: []string{"a"}, Images: []reward.Picture{file}, Latents: broken}, want: reward.ErrInvalidValue},
-		"images with a decoder":    {q: reward.Request{Prompts: []string{"a"}, Images: []reward.Picture{file}, VAE: "sd3"}, want: reward.ErrInvalidValue},
-		"latents with no decoder":  {q: reward.Request{Prompts: []string{"a"}, Latents: reward.Float32Tensor(make([]float32, 4), 1, 1, 2, 2)}, want: reward.ErrMissingField},
-		"latents of uint8":         {q: reward.Request{Prompts: []string{"a"}, VAE: "v", Latents: reward.Uint8Tensor(make([]uint8, 4), 1, 1, 2, 2)}, want: reward.ErrUnsupportedDType},
-		"latents of two axes":      {q: reward.Request{Prompts: []string{"a"}, VAE: "v", Latents: reward.Float32Tensor(make([]float32, 4), 1, 4)}, want: reward.ErrInvalidValue},
-		"too few latents":          {q: reward.Request{Prompts: []string{"a", "b"}, VAE: "v", Latents: reward.Float32Tensor(make([]float32, 4), 1, 1, 2, 2)}, want: reward.ErrImageCountMismatch},
-		"a step without a method":  {q: reward.Request{Prompts: []string{"a"}, Images: []reward.Picture{file}, Groups: reward.Groups{Step: "1", Size: 2}}, want: reward.ErrMissingField},
+		"no prompts":               {q: wire.Request{Images: []wire.Image{file}}, want: reward.ErrMissingField},
+		"neither images nor more":  {q: wire.Request{Prompts: []string{"a"}}, want: reward.ErrMissingField},
+		"a picture of nothing":     {q: wire.Request{Prompts: []string{"a"}, Images: []wire.Image{{}}}, want: reward.ErrMissingField},
+		"too few images":           {q: wire.Request{Prompts: []string{"a", "b"}, Images: []wire.Image{file}}, want: reward.ErrImageCountMismatch},
+		"a tensor that lies":       {q: wire.Request{Prompts: []string{"a"}, Images: []wire.Image{{Tensor: broken}}}, want: reward.ErrInvalidValue},
+		"images and latents":       {q: wire.Request{Prompts: []string{"a"}, Images: []wire.Image{file}, Latents: broken}, want: reward.ErrInvalidValue},
+		"images with a decoder":    {q: wire.Request{Prompts: []string{"a"}, Images: []wire.Image{file}, VAE: "sd3"}, want: reward.ErrInvalidValue},
+		"latents with no decoder":  {q: wire.Request{Prompts: []string{"a"}, Latents: reward.Float32Tensor(make([]float32, 4), 1, 1, 2, 2)}, want: reward.ErrMissingField},
+		"latents of uint8":         {q: wire.Request{Prompts: []string{"a"}, VAE: "v", Latents: reward.Uint8Tensor(make([]uint8, 4), 1, 1, 2, 2)}, want: reward.ErrUnsupportedDType},
+		"latents of two axes":      {q: wire.Request{Prompts: []string{"a"}, VAE: "v", Latents: reward.Float32Tensor(make([]float32, 4), 1, 4)}, want: reward.ErrInvalidValue},
+		"too few latents":          {q: wire.Request{Prompts: []string{"a", "b"}, VAE: "v", Latents: reward.Float32Tensor(make([]float32, 4), 1, 1, 2, 2)}, want: reward.ErrImageCountMismatch},
+		"a step without a method":  {q: wire.Request{Prompts: []string{"a"}, Images: []wire.Image{file}, Groups: reward.Groups{Step: "1", Size: 2}}, want: reward.ErrMissingField},
 		"a member past the size":   {q: step(file, reward.Groups{Step: "1", Size: 2, Members: []int{2}}, false), want: reward.ErrInvalidValue},
 		"too few members":          {q: step(file, reward.Groups{Step: "1", Size: 2, Members: []int{}}, false), want: reward.ErrImageCountMismatch},
 		"a global std of no count": {q: step(file, reward.Groups{Step: "1", Size: 2}, true), want: reward.ErrMissingField},
 		"a count for no reason":    {q: step(file, reward.Groups{Step: "1", Size: 2, Count: 3}, false), want: reward.ErrInvalidValue},
-		"a body past the limit":    {q: reward.Request{Prompts: []string{"a"}, Images: []reward.Picture{{Encoded: make([]byte, 200)}}}, limits: small, want: reward.ErrBodyTooLarge},
+		"a body past the limit":    {q: wire.Request{Prompts: []string{"a"}, Images: []wire.Image{{Encoded: make([]byte, 200)}}}, limits: small, want: reward.ErrBodyTooLarge},
 	} {
-		if c.limits == (reward.Limits{}) {
-			c.limits = reward.DefaultLimits()
+		if c.limits == (wire.Limits{}) {
+			c.limits = wire.DefaultLimits()
 		}
 		if _, err := c.q.Encode(c.limits); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %s", name, err, c.want.Code())
@@ -152,25 +153,25 @@ func TestEncodingRefusesWhatAServerWould(t *testing.T) {
 	}
 }
 
-func step(file reward.Picture, groups reward.Groups, global bool) reward.Request {
-	return reward.Request{
-		Prompts: []string{"a"}, Images: []reward.Picture{file}, Groups: groups,
+func step(file wire.Image, groups reward.Groups, global bool) wire.Request {
+	return wire.Request{
+		Prompts: []string{"a"}, Images: []wire.Image{file}, Groups: groups,
 		Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO, GlobalStd: global},
 	}
 }
 
 func TestTwoSamplesCannotBeOneMember(t *testing.T) {
-	file := reward.Picture{Encoded: []byte("x")}
-	q := reward.Request{
-		Prompts: []string{"a", "a"}, Images: []reward.Picture{file, file},
+	file := wire.Image{Encoded: []byte("x")}
+	q := wire.Request{
+		Prompts: []string{"a", "a"}, Images: []wire.Image{file, file},
 		Groups:    reward.Groups{Step: "1", Size: 2, Members: []int{1, 1}},
 		Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO},
 	}
-	if _, err := q.Encode(reward.DefaultLimits()); !errors.Is(err, reward.ErrInvalidValue) {
+	if _, err := q.Encode(wire.DefaultLimits()); !errors.Is(err, reward.ErrInvalidValue) {
 		t.Errorf("got %v", err)
 	}
 	q.Prompts[1] = "b" // another group
-	if _, err := q.Encode(reward.DefaultLimits()); err != nil {
+	if _, err := q.Encode(wire.DefaultLimits()); err != nil {
 		t.Error(err)
 	}
 }
@@ -181,7 +182,7 @@ func TestOneTensorOfImagesIsSplit(t *testing.T) {
 		data[i] = byte(i)
 	}
 	for name, shape := range map[string][]int{"channels last": {2, 4, 3, 3}, "channels first": {2, 3, 4, 3}} {
-		pictures, err := reward.SplitImages(&reward.Tensor{Type: reward.Uint8, Shape: shape, Data: data})
+		pictures, err := wire.SplitImages(&reward.Tensor{Type: reward.Uint8, Shape: shape, Data: data})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,7 +190,7 @@ func TestOneTensorOfImagesIsSplit(t *testing.T) {
 			t.Errorf("%s: got %+v", name, pictures)
 		}
 	}
-	if _, err := reward.SplitImages(reward.Uint8Tensor(data, 24, 3)); !errors.Is(err, reward.ErrInvalidValue) {
+	if _, err := wire.SplitImages(reward.Uint8Tensor(data, 24, 3)); !errors.Is(err, reward.ErrInvalidValue) {
 		t.Errorf("a matrix: got %v", err)
 	}
 }

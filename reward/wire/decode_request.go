@@ -1,13 +1,15 @@
-package reward
+package wire
+
+import "github.com/denseflow/densereward/reward"
 
 // DecodeRequest reads a Request from a body. Nothing is allocated for a length
 // that the body does not hold or the limits do not allow, and the data of
-// pictures and tensors alias body. Every error is an *Error that names the
+// images and tensors alias body. Every error is an *Error that names the
 // field; the caller has checked len(body) against limits.BodyBytes.
 //
 // A request that DecodeRequest returns is complete: its fields agree in number
 // and its names are those of the protocol. What the evaluator, the decoder or
-// the pictures' own bytes may still refuse comes later.
+// the images' own bytes may still refuse comes later.
 func DecodeRequest(body []byte, limits Limits) (*Request, error) {
 	r := newReader(body)
 	q := &Request{}
@@ -72,7 +74,7 @@ func (r *reader) requestField(q *Request, key string, limits Limits) (known bool
 func (r *reader) samples(limits Limits) (int, error) {
 	n, err := r.arrayLen()
 	if err == nil && n > limits.Samples {
-		err = r.fail(ErrTooManyImages, "%d elements, limit %d", n, limits.Samples)
+		err = r.fail(reward.ErrTooManyImages, "%d elements, limit %d", n, limits.Samples)
 	}
 	return n, err
 }
@@ -100,7 +102,7 @@ func (r *reader) texts(n, limit int) ([]string, error) {
 }
 
 // images reads an array of files and tensors, or one tensor of all.
-func (r *reader) images(limits Limits) ([]Picture, error) {
+func (r *reader) images(limits Limits) ([]Image, error) {
 	if err := r.expect(kindArray, kindMap); err != nil {
 		return nil, err
 	}
@@ -111,25 +113,25 @@ func (r *reader) images(limits Limits) ([]Picture, error) {
 	if err != nil {
 		return nil, err
 	}
-	pictures := make([]Picture, n)
-	for i := range pictures {
+	images := make([]Image, n)
+	for i := range images {
 		r.pushIndex(i)
-		err := r.picture(&pictures[i])
+		err := r.image(&images[i])
 		r.pop()
 		if err != nil {
 			return nil, err
 		}
 	}
-	return pictures, nil
+	return images, nil
 }
 
-func (r *reader) imageBatch(limits Limits) ([]Picture, error) {
+func (r *reader) imageBatch(limits Limits) ([]Image, error) {
 	t, err := r.tensor()
 	if err != nil {
 		return nil, err
 	}
 	if len(t.Shape) > 0 && t.Shape[0] > limits.Samples {
-		return nil, r.fail(ErrTooManyImages, "%d images, limit %d", t.Shape[0], limits.Samples)
+		return nil, r.fail(reward.ErrTooManyImages, "%d images, limit %d", t.Shape[0], limits.Samples)
 	}
 	if err := r.imageTensor(t, 4); err != nil {
 		return nil, err
@@ -137,7 +139,7 @@ func (r *reader) imageBatch(limits Limits) ([]Picture, error) {
 	return SplitImages(t)
 }
 
-func (r *reader) picture(p *Picture) (err error) {
+func (r *reader) image(p *Image) (err error) {
 	if err := r.expect(kindBin, kindMap); err != nil {
 		return err
 	}
@@ -152,11 +154,11 @@ func (r *reader) picture(p *Picture) (err error) {
 }
 
 // imageTensor checks the type and shape of one image (rank 3) or many (4).
-func (r *reader) imageTensor(t *Tensor, rank int) error {
+func (r *reader) imageTensor(t *reward.Tensor, rank int) error {
 	switch t.Type {
-	case Uint8, Float16, BFloat16, Float32:
+	case reward.Uint8, reward.Float16, reward.BFloat16, reward.Float32:
 	default:
-		return r.fail(ErrUnsupportedDType, "type %s: want uint8, float16, bfloat16 or float32", t.Type)
+		return r.fail(reward.ErrUnsupportedDType, "type %s: want uint8, float16, bfloat16 or float32", t.Type)
 	}
 	s := t.Shape
 	if len(s) != rank || (s[rank-1] != 3 && s[rank-3] != 3) || len(t.Data) == 0 {
@@ -164,7 +166,7 @@ func (r *reader) imageTensor(t *Tensor, rank int) error {
 		if rank == 4 {
 			want = "(N,h,w,3) or (N,3,h,w)"
 		}
-		return r.fail(ErrInvalidValue, "shape %v: want %s", s, want)
+		return r.fail(reward.ErrInvalidValue, "shape %v: want %s", s, want)
 	}
 	return nil
 }

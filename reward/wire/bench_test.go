@@ -1,19 +1,20 @@
-package reward_test
+package wire_test
 
 import (
 	"testing"
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
-func rawRequest(b *testing.B) (*reward.Request, []byte) {
-	q := &reward.Request{}
+func rawRequest(b *testing.B) (*wire.Request, []byte) {
+	q := &wire.Request{}
 	for i := range 16 {
 		q.Prompts = append(q.Prompts, "a photograph of a red panda that reads a newspaper in the rain")
-		q.Images = append(q.Images, reward.Picture{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(i), 512, 512))})
+		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(i), 512, 512))})
 	}
-	m, err := q.Encode(reward.DefaultLimits())
+	m, err := q.Encode(wire.DefaultLimits())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -27,7 +28,7 @@ func BenchmarkDecodeRequest16Raw(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := reward.DecodeRequest(body, reward.DefaultLimits()); err != nil {
+		if _, err := wire.DecodeRequest(body, wire.DefaultLimits()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -39,7 +40,7 @@ func BenchmarkEncodeRequest16Raw(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := q.Encode(reward.DefaultLimits()); err != nil {
+		if _, err := q.Encode(wire.DefaultLimits()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -50,17 +51,17 @@ func BenchmarkEncodeRequest16Raw(b *testing.B) {
 func BenchmarkEncode16Maps(b *testing.B) {
 	const n, side = 16, 64
 	values := make([]float32, n*side*side)
-	p := &reward.Response{
+	p := &wire.Response{
 		Rewards: make([]float64, n), Missing: make([][]string, n),
 		Errors: make([]*reward.Error, n), Cached: make([]bool, n),
 	}
 	for _, name := range []string{"semantic_alignment", "aesthetics", "plausibility", "overall"} {
-		p.Scores = append(p.Scores, reward.NamedScores{Name: name, Values: make([]float64, n)})
+		p.Scores = append(p.Scores, wire.NamedScores{Name: name, Values: make([]float64, n)})
 	}
 	b.ReportAllocs()
 	for b.Loop() {
 		maps := reward.Float32Tensor(values, n, side, side)
-		p.Dense = &reward.DenseMaps{Height: side, Width: side, Weight: maps, Reward: maps}
+		p.Dense = &wire.DenseMaps{Height: side, Width: side, Weight: maps, Reward: maps}
 		if p.Encode().Len() == 0 {
 			b.Fatal("empty")
 		}

@@ -1,10 +1,11 @@
-package reward
+package wire
 
 import (
 	"bytes"
 	"io"
 	"net"
 
+	"github.com/denseflow/densereward/reward"
 	"github.com/vmihailenco/msgpack/v5"
 )
 
@@ -100,7 +101,7 @@ func (w *writer) bin(data []byte) {
 func (w *writer) binText(s string) { w.bin([]byte(s)) }
 
 // tensor writes the map that msgpack-numpy writes, keys as bin.
-func (w *writer) tensor(t *Tensor) {
+func (w *writer) tensor(t *reward.Tensor) {
 	w.mapLen(5)
 	w.binText("nd")
 	w.bool(true)

@@ -1,6 +1,10 @@
-package reward
+package wire
 
-import "math"
+import (
+	"math"
+
+	"github.com/denseflow/densereward/reward"
+)
 
 // maxResponseElements bounds each array of a response, so that a body of nils
 // cannot take many times its size.
@@ -91,7 +95,7 @@ func (r *reader) numbers() ([]float64, error) {
 		return nil, err
 	}
 	if len(t.Shape) != 1 {
-		return nil, r.fail(ErrInvalidValue, "shape %v: want (N)", t.Shape)
+		return nil, r.fail(reward.ErrInvalidValue, "shape %v: want (N)", t.Shape)
 	}
 	return t.Float64s()
 }
@@ -117,15 +121,15 @@ func (r *reader) missing() ([]string, error) {
 }
 
 // sampleError reads nil or {code, message}.
-func (r *reader) sampleError() (*Error, error) {
+func (r *reader) sampleError() (*reward.Error, error) {
 	if absent, err := r.skipNil(); absent || err != nil {
 		return nil, err
 	}
-	return r.failure(ErrInternal.status)
+	return r.failure(reward.ErrInternal.Status())
 }
 
 // failure reads {code, message}.
-func (r *reader) failure(status int) (*Error, error) {
+func (r *reader) failure(status int) (*reward.Error, error) {
 	var code, message string
 	err := r.fields(func(key string) (known bool, err error) {
 		switch key {
@@ -139,16 +143,16 @@ func (r *reader) failure(status int) (*Error, error) {
 		return true, err
 	})
 	if err == nil && code == "" {
-		err = r.fail(ErrMissingField, "an error needs a code")
+		err = r.fail(reward.ErrMissingField, "an error needs a code")
 	}
 	if err != nil {
 		return nil, err
 	}
-	return ErrorByCode(code, status, message), nil
+	return reward.ErrorByCode(code, status, message), nil
 }
 
 // DecodeError reads the error in the body of a response with an HTTP status.
-func DecodeError(body []byte, status int) (*Error, error) {
+func DecodeError(body []byte, status int) (*reward.Error, error) {
 	r := newReader(body)
 	e, err := r.failure(status)
 	if err != nil {
@@ -181,7 +185,7 @@ func (r *reader) denseMaps() (*DenseMaps, error) {
 		return true, err
 	})
 	if err == nil && (d.Width == 0 || d.Weight == nil || d.Reward == nil) {
-		err = r.fail(ErrMissingField, "want grid, weight and reward")
+		err = r.fail(reward.ErrMissingField, "want grid, weight and reward")
 	}
 	return d, err
 }
@@ -196,9 +200,9 @@ func (r *reader) heatmaps() ([]NamedMaps, error) {
 	return maps, err
 }
 
-func (r *reader) boxes() ([]Box, error) { return list(r, r.box) }
+func (r *reader) boxes() ([]reward.Box, error) { return list(r, r.box) }
 
-func (r *reader) box() (b Box, err error) {
+func (r *reader) box() (b reward.Box, err error) {
 	err = r.fields(func(key string) (known bool, err error) {
 		switch key {
 		case "box":
@@ -222,14 +226,14 @@ func (r *reader) box() (b Box, err error) {
 func (p *Response) check() error {
 	n := len(p.Rewards)
 	if p.Rewards == nil {
-		return ErrMissingField.With("rewards: required")
+		return reward.ErrMissingField.With("rewards: required")
 	}
 	if p.Scores == nil {
-		return ErrMissingField.With("scores: required")
+		return reward.ErrMissingField.With("scores: required")
 	}
 	for _, s := range p.Scores {
 		if len(s.Values) != n {
-			return ErrImageCountMismatch.With("scores.%s: %d for %d rewards", s.Name, len(s.Values), n)
+			return reward.ErrImageCountMismatch.With("scores.%s: %d for %d rewards", s.Name, len(s.Values), n)
 		}
 	}
 	counts := []struct {
@@ -246,7 +250,7 @@ func (p *Response) check() error {
 	}
 	for _, c := range counts {
 		if c.present && c.n != n {
-			return ErrImageCountMismatch.With("%s: %d for %d rewards", c.field, c.n, n)
+			return reward.ErrImageCountMismatch.With("%s: %d for %d rewards", c.field, c.n, n)
 		}
 	}
 	return p.checkMaps(n)
@@ -255,7 +259,7 @@ func (p *Response) check() error {
 // checkMaps fails unless each map tensor is float32 (N,h,w); advantages may be
 // floats (N).
 func (p *Response) checkMaps(n int) error {
-	maps := map[string]*Tensor{}
+	maps := map[string]*reward.Tensor{}
 	if p.Dense != nil {
 		maps["dense.weight"], maps["dense.reward"] = p.Dense.Weight, p.Dense.Reward
 	}
@@ -266,12 +270,12 @@ func (p *Response) checkMaps(n int) error {
 		maps["advantages"] = p.Advantages
 	}
 	for field, t := range maps {
-		if len(t.Shape) != 3 || t.Shape[0] != n || t.Type != Float32 {
-			return ErrInvalidValue.With("%s: %s %v: want %s (%d,h,w)", field, t.Type, t.Shape, Float32, n)
+		if len(t.Shape) != 3 || t.Shape[0] != n || t.Type != reward.Float32 {
+			return reward.ErrInvalidValue.With("%s: %s %v: want %s (%d,h,w)", field, t.Type, t.Shape, reward.Float32, n)
 		}
 	}
 	if p.Advantages != nil && p.Advantages.Shape[0] != n {
-		return ErrImageCountMismatch.With("advantages: %d for %d rewards", p.Advantages.Shape[0], n)
+		return reward.ErrImageCountMismatch.With("advantages: %d for %d rewards", p.Advantages.Shape[0], n)
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
-package reward
+package wire
 
-// Protocol version 1. PROTOCOL.md beside this file is its full text.
+// Protocol version 1. PROTOCOL.md beside package reward is its full text.
 const (
 	// MediaType is the content type of requests, responses and their errors.
 	MediaType = "application/msgpack"

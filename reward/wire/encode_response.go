@@ -1,6 +1,10 @@
-package reward
+package wire
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/denseflow/densereward/reward"
+)
 
 // Encode is the response as it travels. Tensors and images are borrowed, not
 // copied.
@@ -8,12 +12,12 @@ func (p *Response) Encode() *Message {
 	w := newWriter()
 	w.mapLen(p.fieldCount())
 	w.text("rewards")
-	w.tensor(Float64Tensor(p.Rewards, len(p.Rewards)))
+	w.tensor(reward.Float64Tensor(p.Rewards, len(p.Rewards)))
 	w.text("scores")
 	w.mapLen(len(p.Scores))
 	for _, s := range p.Scores {
 		w.text(s.Name)
-		w.tensor(Float64Tensor(s.Values, len(s.Values)))
+		w.tensor(reward.Float64Tensor(s.Values, len(s.Values)))
 	}
 	w.text("missing")
 	w.arrayLen(len(p.Missing))
@@ -95,7 +99,7 @@ func (p *Response) encodeAnswers(w *writer) {
 		for _, boxes := range p.Boxes {
 			w.arrayLen(len(boxes))
 			for _, b := range boxes {
-				b.encode(w)
+				w.box(&b)
 			}
 		}
 	}
@@ -108,7 +112,7 @@ func (p *Response) encodeAnswers(w *writer) {
 	}
 }
 
-func (b *Box) encode(w *writer) {
+func (w *writer) box(b *reward.Box) {
 	w.mapLen(3)
 	w.text("box")
 	w.arrayLen(len(b.Coords))
@@ -136,16 +140,16 @@ func (p *Response) encodeTiming(w *writer) {
 }
 
 // failure writes {code, message}.
-func (w *writer) failure(e *Error) {
+func (w *writer) failure(e *reward.Error) {
 	w.mapLen(2)
 	w.text("code")
-	w.text(e.code)
+	w.text(e.Code())
 	w.text("message")
-	w.text(e.message)
+	w.text(e.Message())
 }
 
-// Encode is the error as the body of a response.
-func (e *Error) Encode() []byte {
+// EncodeError is e as the body of a response.
+func EncodeError(e *reward.Error) []byte {
 	w := newWriter()
 	w.failure(e)
 	return w.message().Bytes()

@@ -1,21 +1,25 @@
-package reward
+package wire
 
-import "math"
+import (
+	"math"
 
-func (r *reader) mode() (Mode, error) {
+	"github.com/denseflow/densereward/reward"
+)
+
+func (r *reader) mode() (reward.Mode, error) {
 	s, err := r.text(maxKeyBytes)
 	if err != nil {
 		return "", err
 	}
-	if !Mode(s).Valid() {
-		return "", r.fail(ErrInvalidValue, "%q: want %q or %q", s, ModeAnswer, ModeThink)
+	if !reward.Mode(s).Valid() {
+		return "", r.fail(reward.ErrInvalidValue, "%q: want %q or %q", s, reward.ModeAnswer, reward.ModeThink)
 	}
-	return Mode(s), nil
+	return reward.Mode(s), nil
 }
 
 // grid reads {preset} or {height, width}.
-func (r *reader) grid(limits Limits) (GridSpec, error) {
-	var g GridSpec
+func (r *reader) grid(limits Limits) (reward.GridSpec, error) {
+	var g reward.GridSpec
 	err := r.fields(func(key string) (known bool, err error) {
 		switch key {
 		case "preset":
@@ -34,14 +38,14 @@ func (r *reader) grid(limits Limits) (GridSpec, error) {
 	}
 	sides := g.Height > 0 && g.Width > 0
 	if (g.Preset != "") == sides || (g.Height > 0) != (g.Width > 0) {
-		return g, r.fail(ErrInvalidValue, "want either preset or height and width")
+		return g, r.fail(reward.ErrInvalidValue, "want either preset or height and width")
 	}
 	return g, nil
 }
 
 // groups reads an array of names, or {step, size, names, members, count}.
-func (r *reader) groups(limits Limits) (Groups, error) {
-	var g Groups
+func (r *reader) groups(limits Limits) (reward.Groups, error) {
+	var g reward.Groups
 	if err := r.expect(kindArray, kindMap); err != nil {
 		return g, err
 	}
@@ -71,7 +75,7 @@ func (r *reader) groups(limits Limits) (Groups, error) {
 		return true, err
 	})
 	if err == nil && (g.Step == "" || g.Size == 0) {
-		err = r.fail(ErrMissingField, "a map needs step and size")
+		err = r.fail(reward.ErrMissingField, "a map needs step and size")
 	}
 	return g, err
 }
@@ -97,16 +101,16 @@ func (r *reader) members(limits Limits) ([]int, error) {
 // maxSmoothing bounds the work that a request can ask for at each cell.
 const maxSmoothing = 63
 
-func (r *reader) advantage() (*Advantage, error) {
-	a := &Advantage{}
+func (r *reader) advantage() (*reward.Advantage, error) {
+	a := &reward.Advantage{}
 	err := r.fields(func(key string) (known bool, err error) {
 		switch key {
 		case "method":
 			var s string
 			s, err = r.text(maxKeyBytes)
-			a.Method = AdvantageMethod(s)
+			a.Method = reward.AdvantageMethod(s)
 			if err == nil && !a.Method.Valid() {
-				err = r.fail(ErrInvalidValue, "%q is not a method of the protocol", s)
+				err = r.fail(reward.ErrInvalidValue, "%q is not a method of the protocol", s)
 			}
 		case "global_std":
 			a.GlobalStd, err = r.bool()
@@ -116,7 +120,7 @@ func (r *reader) advantage() (*Advantage, error) {
 		case "smoothing":
 			a.Smoothing, err = r.int(0, maxSmoothing)
 		case "penalty":
-			a.Penalty = new(Penalty)
+			a.Penalty = new(reward.Penalty)
 			*a.Penalty, err = r.penalty()
 		default:
 			return false, nil
@@ -128,19 +132,19 @@ func (r *reader) advantage() (*Advantage, error) {
 	}
 	switch {
 	case a.Method == "":
-		err = r.fail(ErrMissingField, "method is required")
-	case a.Penalty != nil && a.Method != AdvantageBoxFlow:
-		err = r.fail(ErrInvalidValue, "penalty goes with method %q", AdvantageBoxFlow)
-	case (a.Floor != nil || a.Smoothing != 0) && a.Method != AdvantageBoxFlow && a.Method != AdvantageDenseFlowPaper:
-		err = r.fail(ErrInvalidValue, "floor and smoothing go with methods %q and %q", AdvantageDenseFlowPaper, AdvantageBoxFlow)
+		err = r.fail(reward.ErrMissingField, "method is required")
+	case a.Penalty != nil && a.Method != reward.AdvantageBoxFlow:
+		err = r.fail(reward.ErrInvalidValue, "penalty goes with method %q", reward.AdvantageBoxFlow)
+	case (a.Floor != nil || a.Smoothing != 0) && a.Method != reward.AdvantageBoxFlow && a.Method != reward.AdvantageDenseFlowPaper:
+		err = r.fail(reward.ErrInvalidValue, "floor and smoothing go with methods %q and %q", reward.AdvantageDenseFlowPaper, reward.AdvantageBoxFlow)
 	}
 	return a, err
 }
 
 // penalty reads {artifact, misalignment, min}; what it leaves out keeps its
 // default.
-func (r *reader) penalty() (Penalty, error) {
-	p := DefaultPenalty()
+func (r *reader) penalty() (reward.Penalty, error) {
+	p := reward.DefaultPenalty()
 	err := r.fields(func(key string) (known bool, err error) {
 		switch key {
 		case "artifact":
@@ -165,15 +169,15 @@ const maxCoefficient = 1e6
 func (r *reader) coefficient() (float64, error) {
 	f, err := r.float()
 	if err == nil && (f < 0 || f > maxCoefficient) {
-		err = r.fail(ErrInvalidValue, "%v is not in [0,%v]", f, float64(maxCoefficient))
+		err = r.fail(reward.ErrInvalidValue, "%v is not in [0,%v]", f, float64(maxCoefficient))
 	}
 	return f, err
 }
 
 // weights reads {scores: {name: w}, heatmaps: {name: w}}. Which names there are
 // depends on the evaluator, so they are checked later.
-func (r *reader) weights() (*Weights, error) {
-	w := &Weights{}
+func (r *reader) weights() (*reward.Weights, error) {
+	w := &reward.Weights{}
 	err := r.fields(func(key string) (known bool, err error) {
 		switch key {
 		case "scores":
@@ -201,7 +205,7 @@ func (r *reader) weightsByName(weight func() (float64, error)) (map[string]float
 func (r *reader) scoreWeight() (float64, error) {
 	f, err := r.float()
 	if err == nil && math.Abs(f) > maxCoefficient {
-		err = r.fail(ErrInvalidValue, "%v is not in [%v,%v]", f, float64(-maxCoefficient), float64(maxCoefficient))
+		err = r.fail(reward.ErrInvalidValue, "%v is not in [%v,%v]", f, float64(-maxCoefficient), float64(maxCoefficient))
 	}
 	return f, err
 }
@@ -221,7 +225,7 @@ func (r *reader) mapWeights() (map[string]float64, error) {
 		negative = negative || weight < 0
 	}
 	if negative || sum > 1+weightSlack {
-		return nil, r.fail(ErrInvalidValue, "want weights of at least 0 with a sum of at most 1")
+		return nil, r.fail(reward.ErrInvalidValue, "want weights of at least 0 with a sum of at most 1")
 	}
 	return named, nil
 }
@@ -234,7 +238,7 @@ func (r *reader) returns() ([]Return, error) {
 			return err
 		}
 		if !Return(s).Valid() {
-			return r.fail(ErrInvalidValue, "%q is not a part of a response", s)
+			return r.fail(reward.ErrInvalidValue, "%q is not a part of a response", s)
 		}
 		asked = append(asked, Return(s))
 		return nil

@@ -1,4 +1,4 @@
-package reward
+package wire
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/denseflow/densereward/reward"
 	"github.com/vmihailenco/msgpack/v5"
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
@@ -90,7 +91,7 @@ func (r *reader) pushIndex(i int)  { r.path = append(r.path, step{index: i}) }
 func (r *reader) pop()             { r.path = r.path[:len(r.path)-1] }
 
 // fail is e with a message that begins with the path of the current field.
-func (r *reader) fail(e *Error, format string, args ...any) error {
+func (r *reader) fail(e *reward.Error, format string, args ...any) error {
 	var b strings.Builder
 	for i, s := range r.path {
 		switch {
@@ -112,7 +113,7 @@ func (r *reader) fail(e *Error, format string, args ...any) error {
 func (r *reader) peek() (kind, error) {
 	code, err := r.dec.PeekCode()
 	if err != nil {
-		return kindInvalid, r.fail(ErrMalformedBody, "the body ends where a value should begin")
+		return kindInvalid, r.fail(reward.ErrMalformedBody, "the body ends where a value should begin")
 	}
 	return kindOf(code), nil
 }
@@ -130,12 +131,12 @@ func (r *reader) expect(want ...kind) error {
 		}
 		names[i] = w.String()
 	}
-	return r.fail(ErrInvalidValue, "want %s, got %s", strings.Join(names, " or "), got)
+	return r.fail(reward.ErrInvalidValue, "want %s, got %s", strings.Join(names, " or "), got)
 }
 
 // cut is the error for a token whose own bytes are not all there.
 func (r *reader) cut() error {
-	return r.fail(ErrMalformedBody, "the body ends inside a value")
+	return r.fail(reward.ErrMalformedBody, "the body ends inside a value")
 }
 
 // skipNil consumes a nil and reports whether there was one: an optional field
@@ -158,7 +159,7 @@ func (r *reader) arrayLen() (int, error) {
 		return 0, r.cut()
 	}
 	if n > r.left() {
-		return 0, r.fail(ErrMalformedBody, "an array claims %d elements, %d bytes are left", n, r.left())
+		return 0, r.fail(reward.ErrMalformedBody, "an array claims %d elements, %d bytes are left", n, r.left())
 	}
 	return n, nil
 }
@@ -173,7 +174,7 @@ func (r *reader) mapLen() (int, error) {
 		return 0, r.cut()
 	}
 	if n > r.left()/2 {
-		return 0, r.fail(ErrMalformedBody, "a map claims %d entries, %d bytes are left", n, r.left())
+		return 0, r.fail(reward.ErrMalformedBody, "a map claims %d entries, %d bytes are left", n, r.left())
 	}
 	return n, nil
 }
@@ -188,10 +189,10 @@ func (r *reader) span(limit int, want ...kind) ([]byte, error) {
 		return nil, r.cut()
 	}
 	if n > r.left() {
-		return nil, r.fail(ErrMalformedBody, "claims %d bytes, %d are left", n, r.left())
+		return nil, r.fail(reward.ErrMalformedBody, "claims %d bytes, %d are left", n, r.left())
 	}
 	if n > limit {
-		return nil, r.fail(ErrInvalidValue, "%d bytes, limit %d", n, limit)
+		return nil, r.fail(reward.ErrInvalidValue, "%d bytes, limit %d", n, limit)
 	}
 	at := len(r.buf) - r.left()
 	if _, err := r.src.Seek(int64(n), io.SeekCurrent); err != nil {
@@ -207,7 +208,7 @@ func (r *reader) text(limit int) (string, error) {
 		return "", err
 	}
 	if !utf8.Valid(b) {
-		return "", r.fail(ErrInvalidValue, "not valid UTF-8")
+		return "", r.fail(reward.ErrInvalidValue, "not valid UTF-8")
 	}
 	return string(b), nil
 }
@@ -238,7 +239,7 @@ func (r *reader) int(low, high int) (int, error) {
 		return 0, r.cut()
 	}
 	if n < int64(low) || n > int64(high) {
-		return 0, r.fail(ErrInvalidValue, "%d is not in [%d,%d]", n, low, high)
+		return 0, r.fail(reward.ErrInvalidValue, "%d is not in [%d,%d]", n, low, high)
 	}
 	return int(n), nil
 }
@@ -253,16 +254,16 @@ func (r *reader) float() (float64, error) {
 		return 0, r.cut()
 	}
 	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return 0, r.fail(ErrNotFinite, "%v is not finite", f)
+		return 0, r.fail(reward.ErrNotFinite, "%v is not finite", f)
 	}
 	return f, nil
 }
 
 // maxKeyBytes is no shorter than any key of the protocol.
-const maxKeyBytes = MaxNameBytes
+const maxKeyBytes = reward.MaxNameBytes
 
 // maxKeys is no fewer than any map of the protocol has.
-const maxKeys = MaxNames
+const maxKeys = reward.MaxNames
 
 // fields reads a map whose keys are str or bin and calls field for each, the
 // path set to the key. field returns false for a key it does not know. A key
@@ -273,7 +274,7 @@ func (r *reader) fields(field func(key string) (bool, error)) error {
 		return err
 	}
 	if n > maxKeys {
-		return r.fail(ErrUnknownField, "a map of %d entries, limit %d", n, maxKeys)
+		return r.fail(reward.ErrUnknownField, "a map of %d entries, limit %d", n, maxKeys)
 	}
 	seen := make([]string, 0, n)
 	for range n {
@@ -284,7 +285,7 @@ func (r *reader) fields(field func(key string) (bool, error)) error {
 		key := string(b)
 		for _, s := range seen {
 			if s == key {
-				return r.fail(ErrMalformedBody, "key %q comes twice", key)
+				return r.fail(reward.ErrMalformedBody, "key %q comes twice", key)
 			}
 		}
 		seen = append(seen, key)
@@ -295,7 +296,7 @@ func (r *reader) fields(field func(key string) (bool, error)) error {
 			return err
 		}
 		if !known {
-			return r.fail(ErrUnknownField, "unknown key %q", key)
+			return r.fail(reward.ErrUnknownField, "unknown key %q", key)
 		}
 	}
 	return nil
@@ -309,7 +310,7 @@ func (r *reader) elements(limit int, element func(i int) error) error {
 		return err
 	}
 	if n > limit {
-		return r.fail(ErrInvalidValue, "%d elements, limit %d", n, limit)
+		return r.fail(reward.ErrInvalidValue, "%d elements, limit %d", n, limit)
 	}
 	for i := range n {
 		r.pushIndex(i)
@@ -325,15 +326,15 @@ func (r *reader) elements(limit int, element func(i int) error) error {
 // end fails if bytes are left.
 func (r *reader) end() error {
 	if r.left() > 0 {
-		return r.fail(ErrMalformedBody, "%d bytes follow the value", r.left())
+		return r.fail(reward.ErrMalformedBody, "%d bytes follow the value", r.left())
 	}
 	return nil
 }
 
 // tensor reads the map that msgpack-numpy writes, with keys and texts as str
 // or bin. Data aliases the body.
-func (r *reader) tensor() (*Tensor, error) {
-	t := &Tensor{}
+func (r *reader) tensor() (*reward.Tensor, error) {
+	t := &reward.Tensor{}
 	var isArray, hasType, hasShape, hasData bool
 	err := r.fields(func(key string) (known bool, err error) {
 		switch key {
@@ -345,11 +346,11 @@ func (r *reader) tensor() (*Tensor, error) {
 		case "kind":
 			var b []byte
 			if b, err = r.span(maxKeyBytes, kindString, kindBin); err == nil && len(b) > 0 {
-				err = r.fail(ErrUnsupportedDType, "kind %q: want a plain numeric array", b)
+				err = r.fail(reward.ErrUnsupportedDType, "kind %q: want a plain numeric array", b)
 			}
 		case "shape":
 			hasShape = true
-			err = r.elements(MaxRank, func(int) error {
+			err = r.elements(reward.MaxRank, func(int) error {
 				d, err := r.int(0, math.MaxInt32)
 				t.Shape = append(t.Shape, d)
 				return err
@@ -366,26 +367,26 @@ func (r *reader) tensor() (*Tensor, error) {
 	case err != nil:
 		return nil, err
 	case !isArray || !hasType || !hasShape || !hasData:
-		return nil, r.fail(ErrMissingField, "a tensor needs nd true, type, shape and data")
+		return nil, r.fail(reward.ErrMissingField, "a tensor needs nd true, type, shape and data")
 	}
 	if err := t.Check(); err != nil {
-		e := AsError(err, ErrInvalidValue)
+		e := reward.AsError(err, reward.ErrInvalidValue)
 		return nil, r.fail(e, "%s", e.Message())
 	}
 	return t, nil
 }
 
-func (r *reader) dtype(d *DType) error {
+func (r *reader) dtype(d *reward.DType) error {
 	b, err := r.span(maxKeyBytes, kindString, kindBin)
 	if err != nil {
 		return err
 	}
-	*d = DType(b)
+	*d = reward.DType(b)
 	if d.Size() > 0 {
 		return nil
 	}
 	if len(b) > 0 && b[0] == '>' {
-		return r.fail(ErrUnsupportedDType, "%q is big-endian: send little-endian", b)
+		return r.fail(reward.ErrUnsupportedDType, "%q is big-endian: send little-endian", b)
 	}
-	return r.fail(ErrUnsupportedDType, "%q is not a type of the protocol", b)
+	return r.fail(reward.ErrUnsupportedDType, "%q is not a type of the protocol", b)
 }

@@ -1,4 +1,4 @@
-package reward_test
+package wire_test
 
 import (
 	"bytes"
@@ -6,13 +6,14 @@ import (
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // FuzzDecodeRequest holds the decoder to this: it neither panics nor returns
 // what is not a request, and what it returns encodes and decodes to itself.
 func FuzzDecodeRequest(f *testing.F) {
 	for _, q := range requests() {
-		m, err := q.Encode(reward.DefaultLimits())
+		m, err := q.Encode(wire.DefaultLimits())
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -24,8 +25,8 @@ func FuzzDecodeRequest(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		limits := reward.DefaultLimits()
-		q, err := reward.DecodeRequest(body, limits)
+		limits := wire.DefaultLimits()
+		q, err := wire.DecodeRequest(body, limits)
 		if err != nil {
 			if reward.AsError(err, reward.ErrInternal).Code() == reward.ErrInternal.Code() {
 				t.Fatalf("an error without a code: %v", err)
@@ -36,7 +37,7 @@ func FuzzDecodeRequest(f *testing.F) {
 		if err != nil {
 			t.Fatalf("a request that was decoded does not encode: %v", err)
 		}
-		again, err := reward.DecodeRequest(m.Bytes(), limits)
+		again, err := wire.DecodeRequest(m.Bytes(), limits)
 		if err != nil {
 			t.Fatalf("a request that was encoded does not decode: %v", err)
 		}
@@ -49,14 +50,14 @@ func FuzzDecodeRequest(f *testing.F) {
 
 func FuzzDecodeResponse(f *testing.F) {
 	f.Add(sampleResponse().Encode().Bytes())
-	f.Add(reward.ErrOverloaded.Encode())
+	f.Add(wire.EncodeError(reward.ErrOverloaded))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		_, _ = reward.DecodeError(body, 500)
-		p, err := reward.DecodeResponse(body)
+		_, _ = wire.DecodeError(body, 500)
+		p, err := wire.DecodeResponse(body)
 		if err != nil {
 			return
 		}
-		if _, err := reward.DecodeResponse(p.Encode().Bytes()); err != nil {
+		if _, err := wire.DecodeResponse(p.Encode().Bytes()); err != nil {
 			t.Fatalf("a response that was decoded does not survive: %v", err)
 		}
 	})

@@ -1,4 +1,6 @@
-package reward
+package wire
+
+import "github.com/denseflow/densereward/reward"
 
 // maxSkipDepth bounds the nesting of a value that is passed over.
 const maxSkipDepth = 32
@@ -9,7 +11,7 @@ func (r *reader) skip() error { return r.skipDepth(maxSkipDepth) }
 
 func (r *reader) skipDepth(depth int) error {
 	if depth == 0 {
-		return r.fail(ErrMalformedBody, "nested more than %d deep", maxSkipDepth)
+		return r.fail(reward.ErrMalformedBody, "nested more than %d deep", maxSkipDepth)
 	}
 	k, err := r.peek()
 	if err != nil {
@@ -29,7 +31,7 @@ func (r *reader) skipDepth(depth int) error {
 			err = r.cut()
 		}
 	default:
-		err = r.fail(ErrMalformedBody, "%s", k)
+		err = r.fail(reward.ErrMalformedBody, "%s", k)
 	}
 	for range values {
 		if err != nil {
