@@ -1,7 +1,9 @@
 package metrics
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/denseflow/densereward/reward"
 )
@@ -46,33 +48,31 @@ func ratio(part, whole int) float64 {
 	return float64(part) / float64(whole)
 }
 
-// Presence counts the images on which a flaw was seen, that is, whose value is
-// above threshold, against those that have one. The value of an image is its
-// heatmap's peak, or the largest importance of its boxes over 100; see
-// [HeatmapPeak] and [BoxPeak].
-func Presence(values []float64, truth []bool, threshold float64) (Detection, error) {
-	if len(values) != len(truth) {
-		return Detection{}, fmt.Errorf("metrics: presence: %d values beside %d", len(values), len(truth))
-	}
-	if err := checkFinite(values); err != nil {
+// Presence counts the images on which a flaw was seen against those that have
+// one. The value of an image is the peak of its heatmap, predicted or true; a
+// flaw is there where it is above threshold, on both sides (SDG-Eval,
+// eval/code/eval_imdoc_richhf.py, lines 92-97). For boxes the value is 1 where
+// there is any, else 0.
+func Presence(predicted, truth []float64, threshold float64) (Detection, error) {
+	if err := checkPairs(predicted, truth, 0); err != nil {
 		return Detection{}, fmt.Errorf("metrics: presence: %w", err)
 	}
 	var d Detection
-	for i, v := range values {
-		switch found := v > threshold; {
-		case found && truth[i]:
+	for i, v := range predicted {
+		switch found, there := v > threshold, truth[i] > threshold; {
+		case found && there:
 			d.TruePositives++
 		case found:
 			d.FalsePositives++
-		case truth[i]:
+		case there:
 			d.FalseNegatives++
 		}
 	}
 	return d, nil
 }
 
-// HeatmapPeak is the largest value of a map, 0 for none.
-func HeatmapPeak(m reward.Map) float64 {
+// Peak is the largest value of a map, 0 for a map without values.
+func Peak(m reward.Map) float64 {
 	var peak float64
 	for _, v := range m.Data {
 		peak = max(peak, float64(v))
@@ -80,58 +80,60 @@ func HeatmapPeak(m reward.Map) float64 {
 	return peak
 }
 
-// BoxPeak is the largest importance of the boxes in [0,1], 0 for none.
-func BoxPeak(boxes []reward.Box) float64 {
-	var peak float64
-	for _, b := range boxes {
-		peak = max(peak, b.Importance/100)
-	}
-	return peak
-}
-
-// BoxIoU is the overlap from which SDG-Eval takes a box for found.
+// BoxIoU is the overlap from which SDG-Eval's stricter figure takes a box for
+// found.
 const BoxIoU = 0.5
 
-// MatchBoxes counts the boxes of one image that were found: predicted and true
-// boxes are paired one to one so that as many pairs as possible overlap by at
-// least threshold (a maximum matching, which no order of the boxes changes).
+// LabelBoth is the label of a box that is an artifact and a misalignment: it
+// matches either.
+const LabelBoth = "both"
+
+// MatchBoxes counts the boxes of one image that were found: pairs of a predicted
+// and a true box with the same label that overlap by at least threshold are taken
+// in the order of their overlap, each box once (SDG-Eval, eval/code/evaluate.py,
+// match_boxes; of equal overlaps the later box goes first).
 func MatchBoxes(predicted, truth []reward.Box, threshold float64) Detection {
-	partner := make([]int, len(truth)) // the predicted box of each true one, or -1
-	for i := range partner {
-		partner[i] = -1
+	type pair struct {
+		iou  float64
+		p, t int
 	}
-	matched := 0
+	var pairs []pair
 	for p := range predicted {
-		if augment(p, predicted, truth, threshold, partner, make([]bool, len(truth))) {
+		for t := range truth {
+			iou := overlap(predicted[p].Coords, truth[t].Coords)
+			if iou >= threshold && sameLabel(predicted[p].Label, truth[t].Label) {
+				pairs = append(pairs, pair{iou, p, t})
+			}
+		}
+	}
+	slices.SortFunc(pairs, func(a, b pair) int {
+		return cmp.Or(cmp.Compare(b.iou, a.iou), cmp.Compare(b.p, a.p), cmp.Compare(b.t, a.t))
+	})
+	usedP, usedT := make([]bool, len(predicted)), make([]bool, len(truth))
+	matched := 0
+	for _, c := range pairs {
+		if !usedP[c.p] && !usedT[c.t] {
+			usedP[c.p], usedT[c.t] = true, true
 			matched++
 		}
 	}
 	return Detection{TruePositives: matched, FalsePositives: len(predicted) - matched, FalseNegatives: len(truth) - matched}
 }
 
-// augment finds predicted box p a partner, moving others to theirs if need be.
-func augment(p int, predicted, truth []reward.Box, threshold float64, partner []int, seen []bool) bool {
-	for t := range truth {
-		if seen[t] || overlap(predicted[p].Coords, truth[t].Coords) < threshold {
-			continue
-		}
-		seen[t] = true
-		if partner[t] < 0 || augment(partner[t], predicted, truth, threshold, partner, seen) {
-			partner[t] = p
-			return true
-		}
-	}
-	return false
+func sameLabel(a, b string) bool {
+	flaw := func(label string) bool { return label == "artifact" || label == "misalignment" }
+	return a == b || a == LabelBoth && flaw(b) || b == LabelBoth && flaw(a)
 }
 
-// overlap is intersection over union, 0 for boxes without area.
+// overlap is intersection over union, 0 where the union has no area. A box whose
+// corners are swapped has a negative area, as in the published code.
 func overlap(a, b [4]float64) float64 {
-	inter := area(max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3]))
-	union := area(a[0], a[1], a[2], a[3]) + area(b[0], b[1], b[2], b[3]) - inter
+	inter := max(0, min(a[2], b[2])-max(a[0], b[0])) * max(0, min(a[3], b[3])-max(a[1], b[1]))
+	union := area(a) + area(b) - inter
 	if !(union > 0) {
 		return 0
 	}
 	return inter / union
 }
 
-func area(x0, y0, x1, y1 float64) float64 { return max(0, x1-x0) * max(0, y1-y0) }
+func area(b [4]float64) float64 { return (b[2] - b[0]) * (b[3] - b[1]) }

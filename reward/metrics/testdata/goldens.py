@@ -1,13 +1,15 @@
 """Writes goldens.json.gz: what other people's code gives for random and for odd
-inputs. scipy 1.17.1 for correlations, intervals and matchings, scikit-learn for
-precision, recall and F1, pysaliency 0.2.22 for the metrics of maps.
+inputs. scipy 1.17.1 for correlations and intervals, scikit-learn for precision, recall
+and F1, pysaliency 0.2.22 for the metrics of maps, and the published SDG-Eval for
+boxes (github.com/nianbai006/SDG at commit 2374570).
 
-    python goldens.py   # pysaliency needs setuptools < 80
+    python goldens.py SDG/eval/code   # pysaliency needs setuptools < 80
 """
 
 import gzip
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy
@@ -15,12 +17,11 @@ import numpy
 numpy.trapz = numpy.trapezoid  # the name that pysaliency 0.2.22 knows
 import pysaliency
 import pysaliency.metrics
-import scipy.optimize
-import scipy.sparse
 import scipy.stats
-import torch
-import torchvision.ops
 from sklearn.metrics import precision_recall_fscore_support
+
+sys.path.insert(0, sys.argv[1])
+from evaluate import match_boxes
 
 random = numpy.random.default_rng(15)
 
@@ -95,27 +96,27 @@ def heatmaps():
 def presence():
     out = []
     for n, share in [(1, 0.5), (50, 0.5), (50, 0.02), (20, 1.0), (20, 0.0)]:
-        values, truth = random.choice([0, 0.1, 0.2, 0.33, 0.5, 1.0], n), random.random(n) < share
+        predicted = random.choice([0, 0.1, 0.2, 0.33, 0.5, 1.0], n)
+        truth = random.choice([0.05, 0.1, 0.3, 0.33, 0.9], n) * (random.random(n) < share)
         for threshold in (0, 0.1, 0.33):
-            p, r, f, _ = precision_recall_fscore_support(truth, values > threshold, average="binary", zero_division=0)
-            out.append({"values": values.tolist(), "truth": truth.tolist(), "threshold": threshold, "precision": p, "recall": r, "f1": f})
+            p, r, f, _ = precision_recall_fscore_support(truth > threshold, predicted > threshold, average="binary", zero_division=0)
+            out.append({"predicted": predicted.tolist(), "truth": truth.tolist(), "threshold": threshold, "precision": p, "recall": r, "f1": f})
     return out
 
 
-def boxes():
+def boxes(match_boxes):
     out = []
-    for n, m in [(0, 0), (0, 3), (4, 0), (1, 1), (5, 6), (12, 9), (20, 20)]:
+    for n, m in [(0, 0), (0, 3), (4, 0), (1, 1), (5, 6), (12, 9), (20, 20), (30, 25)]:
         def draw(count):
-            corner = random.integers(0, 300, (count, 2))
-            return numpy.concatenate([corner, corner + random.integers(150, 700, (count, 2))], 1).clip(0, 1000)
+            corner = random.integers(0, 300, (count, 2)) // 50 * 50
+            coords = numpy.concatenate([corner, corner + random.integers(150, 700, (count, 2)) // 50 * 50], 1).clip(0, 1000)
+            coords[random.random(count) < 0.2] = [100, 200, 600, 700]  # some alike
+            labels = random.choice(["artifact", "misalignment", "both", ""], count, p=[0.4, 0.4, 0.1, 0.1])
+            return [{"box_2d": box.tolist(), "label": str(label)} for box, label in zip(coords, labels)]
         predicted, truth = draw(n), draw(m)
-        if n and m:
-            iou = torchvision.ops.box_iou(torch.tensor(predicted).double(), torch.tensor(truth).double()).numpy()
-            rows, columns = scipy.optimize.linear_sum_assignment(iou >= 0.5, maximize=True)
-            matched = int((iou >= 0.5)[rows, columns].sum())
-        else:
-            matched = 0
-        out.append({"predicted": predicted.tolist(), "truth": truth.tolist(), "matched": matched})
+        for threshold in (0.1, 0.5):
+            matched = len(match_boxes(truth, predicted, threshold)["matches"])
+            out.append({"predicted": predicted, "truth": truth, "threshold": threshold, "matched": matched})
     return out
 
 
@@ -137,7 +138,7 @@ def intervals():
     return {"means": means, "rates": rates, "percentiles": percentiles}
 
 
-goldens = {"correlations": correlations(), "heatmaps": heatmaps(), "presence": presence(), "boxes": boxes(), **intervals()}
+goldens = {"correlations": correlations(), "heatmaps": heatmaps(), "presence": presence(), "boxes": boxes(match_boxes), **intervals()}
 
 
 def check(value):
@@ -145,7 +146,7 @@ def check(value):
         [check(v) for v in value.values()]
     elif isinstance(value, list):
         [check(v) for v in value]
-    else:
+    elif not isinstance(value, str):
         assert math.isfinite(value)
 
 
