@@ -1,0 +1,63 @@
+"""The mathematics of flow-model reinforcement learning as functions on torch tensors.
+
+Schedules, SDE and CPS steps with log-probability maps, advantages, and the losses of
+the methods that package flowgrpo has in Go; the numbers agree. Nothing here knows a
+trainer, and the rest of the client needs no torch.
+
+Latents are (B,C,H,W) or packed (B,L,D), on any device, in any floating type: float64
+is computed in float64, all else in float32. Maps are (B,H,W) or (B,L), in the order of
+the latents; a flat (B,H*W) is taken too. Everything is differentiable by the model
+output and traced by torch.compile without a graph break. Wrong shapes raise ValueError.
+
+    from densereward import torch as flow
+
+    sigmas = flow.shifted_sigmas(10, 3.0).to(latents.device)    # or scheduler.sigmas
+    step = flow.sde_step(sigmas, index, noise_level=0.7)
+    old = flow.log_prob_map(step, velocity, latents, next_latents)
+    advantages = flow.group_advantages(rewards, prompts)
+    out = flow.dense_flow_grpo_loss(step, velocity, latents, next_latents, old, advantages, weight)
+    out.loss.backward()
+"""
+
+from .advantages import (
+    Groups,
+    Moments,
+    box_advantages,
+    dense_reward,
+    dense_weight,
+    group_advantages,
+    group_index,
+    group_moments,
+    pool,
+)
+from .losses import Loss, box_flow_grpo_loss, dense_flow_grpo_loss, flow_grpo_loss
+from .schedules import dynamic_shift, dynamic_sigmas, shifted_sigmas, stretch
+from .steps import Step, cps_step, log_prob, log_prob_map, ode_step, sample_step, sde_step, step_mean
+
+__all__ = [
+    "Groups",
+    "Loss",
+    "Moments",
+    "Step",
+    "box_advantages",
+    "box_flow_grpo_loss",
+    "cps_step",
+    "dense_flow_grpo_loss",
+    "dense_reward",
+    "dense_weight",
+    "dynamic_shift",
+    "dynamic_sigmas",
+    "flow_grpo_loss",
+    "group_advantages",
+    "group_index",
+    "group_moments",
+    "log_prob",
+    "log_prob_map",
+    "ode_step",
+    "pool",
+    "sample_step",
+    "sde_step",
+    "shifted_sigmas",
+    "step_mean",
+    "stretch",
+]

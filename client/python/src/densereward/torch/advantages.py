@@ -1,0 +1,120 @@
+"""Group-relative advantages, of images and of locations.
+
+``rewards`` are (N), or (N, ...) with a number for each location, column or step that
+is normalised over its group by itself. ``groups`` says which samples share a prompt:
+any hashable names (N), or a LongTensor (N) of numbers from 0. Where torch.compile is
+to trace this, give the tensor and ``num_groups``. A group whose rewards are all equal
+has advantages of exactly 0.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Hashable, NamedTuple, Optional, Sequence, Union
+
+import torch
+from torch import Tensor
+
+from .layout import compute_dtype, is_compiling
+
+Groups = Union[Tensor, Sequence[Hashable]]
+
+
+class Moments(NamedTuple):
+    mean: Tensor  # (G, ...)
+    std: Tensor  # (G, ...), exactly 0 where all rewards are equal
+    group: Tensor  # (N), the group of each sample
+
+
+def group_index(groups: Groups, device: Optional[torch.device] = None) -> Tensor:
+    """The group of each sample as a number, in the order of first appearance."""
+    if isinstance(groups, Tensor):
+        return groups.to(device=device, dtype=torch.long)
+    numbers: Dict[Hashable, int] = {}
+    return torch.tensor([numbers.setdefault(g, len(numbers)) for g in groups], dtype=torch.long, device=device)
+
+
+def group_moments(rewards: Tensor, groups: Groups, *, sample_std: bool = False, num_groups: Optional[int] = None) -> Moments:
+    """Mean and standard deviation of each group, the population's or, with
+    ``sample_std``, the sample's, which is 0 for a single reward."""
+    index = group_index(groups, rewards.device)
+    if index.shape != rewards.shape[:1]:
+        raise ValueError(f"{index.shape[0]} groups for {rewards.shape[0]} rewards")
+    if num_groups is None:
+        num_groups = int(index.max()) + 1 if len(index) else 0
+    rewards = rewards.to(compute_dtype(rewards))
+    shape = (num_groups, *rewards.shape[1:])
+    per_sample = [1] * (rewards.dim() - 1)
+    n = rewards.new_zeros(num_groups).index_add(0, index, torch.ones_like(index, dtype=rewards.dtype)).reshape(-1, *per_sample)
+    mean = rewards.new_zeros(shape).index_add(0, index, rewards) / n.clamp(min=1)
+    distance = rewards - mean[index]
+    square = rewards.new_zeros(shape).index_add(0, index, distance * distance)
+    std = torch.sqrt(square / (n - 1 if sample_std else n).clamp(min=1))
+
+    # Any member stands for a group whose rewards are all equal: its mean does not round.
+    one = torch.zeros_like(index[:1]).expand(num_groups).scatter(0, index, torch.arange(len(index), device=index.device))
+    member = rewards[one]
+    differ = rewards.new_zeros(shape).index_add(0, index, (rewards != member[index]).to(rewards.dtype))
+    equal = differ == 0
+    return Moments(torch.where(equal, member, mean), torch.where(equal, torch.zeros_like(std), std), index)
+
+
+def group_advantages(
+    rewards: Tensor,
+    groups: Groups,
+    *,
+    global_std: bool = False,
+    sample_std: bool = False,
+    epsilon: float = 1e-4,
+    floor: float = 0.0,
+    num_groups: Optional[int] = None,
+) -> Tensor:
+    """A = (R - mean) / max(std + epsilon, floor), of the group, at each location by itself.
+
+    The defaults are Flow-GRPO's and DenseFlow-GRPO's. With ``global_std`` there is one
+    deviation over all rewards and locations. Raises ValueError for a reward that is
+    NaN or infinite, which it names (not while torch.compile traces).
+    """
+    _check_finite(rewards)
+    mean, std, index = group_moments(rewards, groups, sample_std=sample_std, num_groups=num_groups)
+    rewards = rewards.to(mean.dtype)
+    if global_std:
+        std = rewards.std(unbiased=sample_std) if rewards.numel() > 1 else torch.zeros_like(mean[:1])
+        sigma = (std + epsilon).clamp(min=floor)
+    else:
+        sigma = (std + epsilon).clamp(min=floor)[index]
+    distance = rewards - mean[index]
+    return torch.where(distance == 0, torch.zeros_like(distance), distance / sigma)
+
+
+def box_advantages(reward_maps: Tensor, groups: Groups, *, floor: float = 0.1, num_groups: Optional[int] = None) -> Tensor:
+    """BoxFlow-GRPO's advantages of reward maps (N,h,w): the sample's deviation, and not
+    less than ``floor``."""
+    return group_advantages(reward_maps, groups, sample_std=True, epsilon=0.0, floor=floor, num_groups=num_groups)
+
+
+def dense_weight(heatmap: Tensor) -> Tensor:
+    """1-H, the factor that DenseFlow-GRPO's published code puts on an image's advantage
+    at each location. H is 1 where the image is flawed."""
+    return 1 - heatmap.to(compute_dtype(heatmap))
+
+
+def dense_reward(rewards: Tensor, heatmap: Tensor) -> Tensor:
+    """R (1-H), the dense reward of DenseFlow-GRPO's paper: rewards (N), heatmap (N,h,w)."""
+    dtype = compute_dtype(rewards, heatmap)
+    return rewards.to(dtype).reshape(-1, *([1] * (heatmap.dim() - 1))) * (1 - heatmap.to(dtype))
+
+
+def pool(heatmap: Tensor, size: Sequence[int]) -> Tensor:
+    """Heatmaps (N,H,W) averaged to a grid of (h,w) cells, as the published scorer does."""
+    height, width = size
+    return torch.nn.functional.adaptive_avg_pool2d(heatmap[:, None].to(compute_dtype(heatmap)), (height, width))[:, 0]
+
+
+def _check_finite(rewards: Tensor) -> None:
+    if is_compiling():
+        return
+    finite = torch.isfinite(rewards.detach())
+    if not bool(finite.all()):
+        sample = int((~finite).flatten(1).any(1).nonzero()[0]) if rewards.dim() > 1 else int((~finite).nonzero()[0])
+        value = rewards[sample][~finite[sample]].flatten()[0].item() if rewards.dim() > 1 else rewards[sample].item()
+        raise ValueError(f"reward of sample {sample} is {value}")
