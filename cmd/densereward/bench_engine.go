@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"text/tabwriter"
 
 	"github.com/denseflow/densereward/engine/imagedoctor"
@@ -14,11 +15,12 @@ import (
 
 // engineBenchFlags measure the engine by itself, without a server.
 type engineBenchFlags struct {
-	Engine       bool `help:"Measure the engine by itself, without a server. \"densereward model random\" makes checkpoints for it."`
-	PromptTokens int  `default:"671" placeholder:"N" help:"Tokens of every prompt, the picture's included. [${default}]"`
-	NewTokens    int  `default:"60" placeholder:"N" help:"Tokens of every answer. [${default}]"`
-	InFlight     int  `default:"1" placeholder:"N" help:"Batches at once on a device. [${default}]"`
-	Rounds       int  `default:"4" placeholder:"N" help:"Batches that are timed, for each in flight on each device. [${default}]"`
+	Engine            bool    `help:"Measure the engine by itself, without a server. \"densereward model random\" makes checkpoints for it."`
+	PromptTokens      int     `default:"671" placeholder:"N" help:"Tokens of every prompt, the image's included. [${default}]"`
+	NewTokens         int     `default:"60" placeholder:"N" help:"Tokens of every answer. [${default}]"`
+	RepetitionPenalty float64 `placeholder:"X" help:"Penalty on tokens that have occurred; 1 is none. [generation_config.json's]"`
+	InFlight          int     `default:"1" placeholder:"N" help:"Batches at once on a device. [${default}]"`
+	Rounds            int     `default:"4" placeholder:"N" help:"Batches that are timed, for each in flight on each device. [${default}]"`
 
 	engineFlags
 }
@@ -27,11 +29,19 @@ type engineBenchFlags struct {
 func (f *engineBenchFlags) check() error {
 	return cmp.Or(
 		atLeast("prompt-tokens", f.PromptTokens, 1), atLeast("new-tokens", f.NewTokens, 1),
-		atLeast("in-flight", f.InFlight, 1), atLeast("rounds", f.Rounds, 1),
+		f.checkPenalty(), atLeast("in-flight", f.InFlight, 1), atLeast("rounds", f.Rounds, 1),
 	)
 }
 
-// measure runs the measurement with batches of so many pictures.
+// checkPenalty allows the numbers above 0, and 0 for the checkpoint's own.
+func (f *engineBenchFlags) checkPenalty() error {
+	if !(f.RepetitionPenalty >= 0) || math.IsInf(f.RepetitionPenalty, 1) {
+		return &usageError{"repetition-penalty", fmt.Errorf("%v is not a number above 0", f.RepetitionPenalty)}
+	}
+	return nil
+}
+
+// measure runs the measurement with batches of so many images.
 func (f *engineBenchFlags) measure(ctx context.Context, t terminal, batch int) (m imagedoctor.Measurement, err error) {
 	if err := f.check(); err != nil {
 		return m, err
@@ -47,7 +57,7 @@ func (f *engineBenchFlags) measure(ctx context.Context, t terminal, batch int) (
 	defer func() { err = errors.Join(err, runtime.Close()) }()
 	return imagedoctor.Measure(ctx, runtime, dir, imagedoctor.MeasureOptions{
 		Providers: providers, Batch: batch, PromptTokens: f.PromptTokens, NewTokens: f.NewTokens,
-		OneByOne: f.OneByOne, InFlight: f.InFlight, Rounds: f.Rounds,
+		NoSpeculative: f.NoSpeculative, RepetitionPenalty: f.RepetitionPenalty, InFlight: f.InFlight, Rounds: f.Rounds,
 	})
 }
 
@@ -73,17 +83,17 @@ func writeMeasurement(w io.Writer, m imagedoctor.Measurement) error {
 	}
 	line("images\t%.2f a second", m.ImagesPerSec)
 	line("new tokens\t%.0f a second", m.TokensPerSec)
-	how := "one by one"
+	how := "a token a step"
 	if m.Speculation {
-		how = "with guesses"
+		how = "speculative"
 	}
 	line("load\t%d images a batch, %d in flight on each device, prompts of %d tokens, %d new tokens in %d steps, %s",
 		m.Batch, m.InFlight, m.PromptTokens, m.NewTokens, m.Steps+1, how)
-	floor := ""
-	if m.FloorSeconds > 0 {
-		floor = fmt.Sprintf(", %.2f times the %.3f s that an H100's peaks allow", m.BatchSeconds/m.FloorSeconds, m.FloorSeconds)
+	roofline := ""
+	if m.RooflineSeconds > 0 {
+		roofline = fmt.Sprintf(", %.2f times the %.3f s that an H100's peaks allow", m.BatchSeconds/m.RooflineSeconds, m.RooflineSeconds)
 	}
-	line("batch\t%.3f s%s", m.BatchSeconds, floor)
+	line("batch\t%.3f s%s", m.BatchSeconds, roofline)
 	line("loading\t%.1f s", m.LoadSeconds)
 	for _, d := range m.Devices {
 		line("%s\t%.2f images a second, memory %s%s", d.Device, d.ImagesPerSec, peakMemory(d), named(d.Name))

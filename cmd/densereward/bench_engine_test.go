@@ -62,7 +62,7 @@ func TestAMeasurementsTableTellsSharesMemoryAndFloor(t *testing.T) {
 			{Device: "cuda:0", Name: "NVIDIA H100", ImagesPerSec: 40, PeakBytes: 18.2e9, MemoryBytes: 85e9},
 			{Device: "cuda:1", ImagesPerSec: 40},
 		},
-		ImagesPerSec: 80, TokensPerSec: 4800, LoadSeconds: 2, BatchSeconds: 0.8, FloorSeconds: 0.25,
+		ImagesPerSec: 80, TokensPerSec: 4800, LoadSeconds: 2, BatchSeconds: 0.8, RooflineSeconds: 0.25,
 		Stages: []imagedoctor.Stage{
 			{Name: "decode", Seconds: 0.16, Where: imagedoctor.OnHost},
 			{Name: "vision", Seconds: 0.2, Where: imagedoctor.OnDevice},
@@ -73,7 +73,7 @@ func TestAMeasurementsTableTellsSharesMemoryAndFloor(t *testing.T) {
 	}
 	want := `images      80.00 a second
 new tokens  4800 a second
-load        32 images a batch, 1 in flight on each device, prompts of 671 tokens, 60 new tokens in 12 steps, with guesses
+load        32 images a batch, 1 in flight on each device, prompts of 671 tokens, 60 new tokens in 12 steps, speculative
 batch       0.800 s, 3.20 times the 0.250 s that an H100's peaks allow
 loading     2.0 s
 cuda:0      40.00 images a second, memory 18.2 GB at most of 85.0 GB, NVIDIA H100

@@ -18,11 +18,11 @@ import (
 
 // engineFlags choose a checkpoint and where it runs.
 type engineFlags struct {
-	Model       string   `placeholder:"DIR" help:"Checkpoint folder: config.json, *.safetensors, tokenizer.json. Without it, the embedded demonstration checkpoint."`
-	Device      []string `placeholder:"DEVICE" default:"cpu" help:"Where to run: cpu, cuda, cuda:N, or several with commas between them, which share the load. [${default}]"`
-	OneByOne    bool     `help:"Decode a token a step, without guessing along the answer's wording; the answers are the same."`
-	Onnxruntime string   `placeholder:"FILE" help:"ONNX Runtime's shared library. [$$${library_env}, else the cache, else a download]"`
-	Offline     bool     `help:"Never download ONNX Runtime."`
+	Model         string   `placeholder:"DIR" help:"Checkpoint folder: config.json, *.safetensors, tokenizer.json. Without it, the embedded demonstration checkpoint."`
+	Device        []string `placeholder:"DEVICE" default:"cpu" help:"Where to run: cpu, cuda, cuda:N, or several with commas between them, which share the load. [${default}]"`
+	NoSpeculative bool     `help:"Decode a token a step, without draft tokens from the answer template; the answers are the same."`
+	Onnxruntime   string   `placeholder:"FILE" help:"ONNX Runtime's shared library. [$$${library_env}, else the cache, else a download]"`
+	Offline       bool     `help:"Never download ONNX Runtime."`
 }
 
 // providers are the devices to run on.
@@ -143,7 +143,7 @@ func (e *engine) judges() []reward.Evaluator {
 func (f *evaluatorFlags) options() (imagedoctor.Options, error) {
 	o := imagedoctor.Options{
 		Threads: f.Threads, Prefix: f.Prefix, MaxNewTokens: f.MaxNewTokens, MaxBatch: f.Batch,
-		Float32: f.Float32, OneByOne: f.OneByOne,
+		Float32: f.Float32, NoSpeculative: f.NoSpeculative,
 	}
 	if err := cmp.Or(atLeast("threads", f.Threads, 0), atLeast("max-new-tokens", f.MaxNewTokens, 0), atLeast("batch", f.Batch, 1)); err != nil {
 		return o, err

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/denseflow/densereward/engine/imagedoctor"
+	"github.com/denseflow/densereward/engine/imagedoctor/synthetic"
 )
 
 // modelCommand makes checkpoints.
@@ -42,7 +42,7 @@ func (c *modelRandomCommand) Run(ctx context.Context, t terminal) error {
 			t.say("%s of %s", gigabytes(written), gigabytes(total))
 		}
 	}
-	if err := imagedoctor.WriteRandom(ctx, c.Dir, imagedoctor.Like(c.Like), c.Seed, progress); err != nil {
+	if err := synthetic.Write(ctx, c.Dir, synthetic.Like(c.Like), c.Seed, progress); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(t.out, "%s: %s of random weights like the %s checkpoint, seed %d, in %.1f s\n",

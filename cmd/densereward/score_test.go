@@ -237,7 +237,7 @@ func TestHowItRunsDoesNotChangeLines(t *testing.T) {
 	}
 	for name, flags := range map[string][]string{
 		"a picture at a time":     {"-batch", "1"},
-		"a token at a time":       {"-one-by-one"},
+		"a token at a time":       {"-no-speculative"},
 		"with two threads":        {"-threads", "2"},
 		"in float32, as it is":    {"-float32"},
 		"on two devices together": {"-device", "cpu,cpu", "-batch", "2"},

@@ -1,9 +1,7 @@
 package imagedoctor
 
 import (
-	"encoding/json"
 	"math"
-	"os"
 	"strings"
 	"testing"
 
@@ -23,17 +21,6 @@ type answersFile struct {
 	} `json:"scores"`
 	Prompts []string `json:"prompts"`
 	Cleaned []string `json:"cleaned"`
-}
-
-func loadJSON(t testing.TB, path string, v any) {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(data, v); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func loadAnswers(t testing.TB) answersFile {

@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 )
 
-// benchmarkEvaluate times batches of the reference's pictures, prepared ahead, and
-// reports pictures a second.
+// benchmarkEvaluate times batches of the reference's images, prepared ahead, and
+// reports images a second.
 func benchmarkEvaluate(b *testing.B, e *Evaluator, rows int) {
 	_, samples := refSamples(b)
 	for i := range samples {
@@ -25,7 +26,7 @@ func benchmarkEvaluate(b *testing.B, e *Evaluator, rows int) {
 	for b.Loop() {
 		evaluate(b, e, batch)
 	}
-	b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "pictures/s")
+	b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "images/s")
 }
 
 // BenchmarkEvaluateNano is the whole evaluator on the CPU with the miniature
@@ -35,12 +36,12 @@ func BenchmarkEvaluateNano(b *testing.B) {
 		name string
 		form form
 	}{
-		{"guessing", form{prefixed: true}},
-		{"a token a step", form{prefixed: true, oneByOne: true}},
+		{"speculative", form{prefixed: true}},
+		{"a token a step", form{prefixed: true, noSpeculative: true}},
 		{"with a penalty", form{prefixed: true, penalty: 1.05}},
 	} {
 		for _, rows := range []int{1, 8} {
-			b.Run(fmt.Sprintf("%s/%d pictures", way.name, rows), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/%d images", way.name, rows), func(b *testing.B) {
 				benchmarkEvaluate(b, nanoEvaluator(b, way.form), rows)
 			})
 		}
@@ -76,14 +77,14 @@ func BenchmarkJoinBatch(b *testing.B) {
 		ready[i] = samples[0].Prepared.(*prepared)
 	}
 	for b.Loop() {
-		e.batch(reward.ModeAnswer, ready).inputs(e.inputs)
+		e.batch(reward.ModeAnswer, ready)
 	}
 }
 
 // BenchmarkBuildGraph writes the graph of the released shapes and encodes it.
 func BenchmarkBuildGraph(b *testing.B) {
 	config, list := releasedList(b)
-	o := graphOptions{dtype: onnx.BFloat16, heads: onnx.Float16, paged: true, imageStart: 15}
+	o := graphOptions{Options: qwenvl.Options{DType: onnx.BFloat16, Paged: true, ImageStart: 15}, heads: onnx.Float16}
 	for b.Loop() {
 		g, err := buildGraph(config, list, o)
 		if err != nil {

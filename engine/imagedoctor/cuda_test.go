@@ -37,9 +37,9 @@ func TestTheTiesOfBfloat16AreWithinOneOfItsSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 		ready := samples[i].Prepared.(*prepared)
-		ready.ids = slices.Concat(c.InputIDs, c.GeneratedIDs[:at])
-		b := p.batch(reward.ModeAnswer, []*prepared{ready})
-		b.maxTokens = 1
+		ready.IDs = slices.Concat(c.InputIDs, c.GeneratedIDs[:at])
+		b := p.joined(reward.ModeAnswer, []*prepared{ready})
+		b.MaxNewTokens = 1
 		logits := slices.Sorted(slices.Values(p.run(t, b)[outputLogits].Float32s()))
 		first, second := logits[len(logits)-1], logits[len(logits)-2]
 		if first < 8 || first >= 16 || first-second > 1.0/16 {
@@ -65,7 +65,7 @@ func TestAGPUInFloat32AnswersAsACPU(t *testing.T) {
 	orttest.CUDA(t)
 	_, samples := refSamples(t)
 	for name, f := range map[string]form{
-		"guessing": {}, "a token a step": {oneByOne: true}, "with a penalty": {penalty: 1.05}, "with the published start": {prefixed: true},
+		"speculative": {}, "a token a step": {noSpeculative: true}, "with a penalty": {penalty: 1.05}, "with the published start": {prefixed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := evaluate(t, nanoEvaluator(t, f), samples)
@@ -117,7 +117,7 @@ func parting(a, b []int32) int {
 func TestAGPUInBfloat16AnswersAsTheReferenceButForTies(t *testing.T) {
 	orttest.CUDA(t)
 	cases, samples := refSamples(t)
-	for name, f := range map[string]form{"guessing": {}, "a token a step": {oneByOne: true}} {
+	for name, f := range map[string]form{"speculative": {}, "a token a step": {noSpeculative: true}} {
 		t.Run(name, func(t *testing.T) {
 			e := onGPU(t, f, false)
 			for i, r := range evaluate(t, e, samples) {
@@ -134,7 +134,7 @@ func TestAGPUInBfloat16AnswersAsTheReferenceButForTies(t *testing.T) {
 func TestPagesOnAGPUAnswerAsPaddedRowsButForTies(t *testing.T) {
 	provider := orttest.CUDA(t)[0]
 	cases, samples := refSamples(t)
-	e, _ := formed(t, form{}, provider, func(o *graphOptions) { o.dtype, o.heads = onnx.BFloat16, onnx.Float16 })
+	e := formed(t, form{}, provider, func(o *graphOptions) { o.DType, o.heads = onnx.BFloat16, onnx.Float16 })
 	for i, r := range evaluate(t, e, samples) {
 		asTheReferenceButForTies(t, "padded rows", r, cases[i])
 	}
@@ -142,22 +142,22 @@ func TestPagesOnAGPUAnswerAsPaddedRowsButForTies(t *testing.T) {
 
 // On a GPU steps of several tokens run other kernels than steps of one. The
 // answers must be the same all the same: -imagedoctor.prompts sets on how many.
-func TestGuessingOnAGPUAnswersAsATokenAStepDoes(t *testing.T) {
+func TestSpeculativeDecodingOnAGPUAnswersAsATokenAStepDoes(t *testing.T) {
 	orttest.CUDA(t)
 	const rows, most = 16, 120
-	for name, f := range guessingForms() {
+	for name, f := range speculativeForms() {
 		t.Run(name, func(t *testing.T) {
-			guessing := onGPU(t, f, false)
-			f.oneByOne = true
+			speculative := onGPU(t, f, false)
+			f.noSpeculative = true
 			slow := onGPU(t, f, false)
 			rng := rand.New(rand.NewPCG(13, 6))
 			same, all := 0, prompts(64)
 			for n := all; n > 0; n -= rows {
 				var ready []*prepared
 				for range min(n, rows) {
-					ready = append(ready, anyQuestion(t, rng, guessing))
+					ready = append(ready, anyPrompt(t, rng, speculative))
 				}
-				got, want := answer(t, guessing, reward.ModeAnswer, ready, most), answer(t, slow, reward.ModeAnswer, ready, most)
+				got, want := answer(t, speculative, reward.ModeAnswer, ready, most), answer(t, slow, reward.ModeAnswer, ready, most)
 				for i := range got {
 					if at := parting(got[i].Trace.GeneratedIDs, want[i].Trace.GeneratedIDs); at >= 0 {
 						t.Errorf("%d left, row %d: other tokens from %d on:\n%v\n%v", n, i, at, got[i].Trace.GeneratedIDs, want[i].Trace.GeneratedIDs)
@@ -176,7 +176,7 @@ func TestAnAnswerIsTheSameInEveryBatchOnAGPU(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	var ready []*prepared
 	for range 12 {
-		ready = append(ready, anyQuestion(t, rng, e))
+		ready = append(ready, anyPrompt(t, rng, e))
 	}
 	all := answer(t, e, reward.ModeAnswer, ready, 60)
 	for i, p := range ready {
@@ -200,10 +200,10 @@ func TestABatchTooLargeForAGPUIsToldAndALesserOneAnswered(t *testing.T) {
 	cases, samples := refSamples(t)
 	many := slices.Repeat(samples, 64/len(samples))
 	if _, err := e.Evaluate(t.Context(), many); !errors.Is(err, reward.ErrOutOfMemory) {
-		t.Fatalf("%d pictures within 1 GiB: %v", len(many), err)
+		t.Fatalf("%d images within 1 GiB: %v", len(many), err)
 	}
 	for i, r := range evaluate(t, e, samples[:1]) {
-		asTheReferenceButForTies(t, "after the want of memory", r, cases[i])
+		asTheReferenceButForTies(t, "after running out of memory", r, cases[i])
 	}
 }
 
@@ -217,6 +217,6 @@ func BenchmarkEvaluateOnAGPU(b *testing.B) {
 	}
 	defer e.Close()
 	for _, rows := range []int{1, 16, 64} {
-		b.Run(fmt.Sprintf("%d pictures", rows), func(b *testing.B) { benchmarkEvaluate(b, e, rows) })
+		b.Run(fmt.Sprintf("%d images", rows), func(b *testing.B) { benchmarkEvaluate(b, e, rows) })
 	}
 }

@@ -2,16 +2,14 @@ package imagedoctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 
 	"github.com/denseflow/densereward/engine/image/resize"
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
-	"github.com/denseflow/densereward/engine/safetensors"
+	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/engine/tokenizer"
 	"github.com/denseflow/densereward/reward"
 )
@@ -25,18 +23,18 @@ type Options struct {
 	// faster: to compare. A CPU always does.
 	Float32 bool
 
-	// Prefix is what an answer is forced to begin with in ModeAnswer; nil is
-	// the published text, "" forces nothing.
+	// Prefix is what an answer is given to begin with in ModeAnswer; nil is the
+	// published text, "" gives nothing.
 	Prefix *string
 	// RepetitionPenalty replaces the one of generation_config.json; 0 leaves it.
 	RepetitionPenalty float64
 	// MaxNewTokens bounds the generated tokens; 0 is DefaultMaxNewTokens of the
 	// mode. An answer that reaches it has what was generated until then.
 	MaxNewTokens int
-	// OneByOne decodes a token a step, without guessing how an answer goes on.
-	// The answers are the same.
-	OneByOne bool
-	// MaxBatch is how many pictures go through the graph at once; 0 is 16.
+	// NoSpeculative decodes a token a step, without draft tokens. The answers are
+	// the same.
+	NoSpeculative bool
+	// MaxBatch is how many images go through the graph at once; 0 is 16.
 	MaxBatch int
 
 	// Demonstration marks weights that are not fit for training, which
@@ -59,13 +57,13 @@ func DefaultMaxNewTokens(m reward.Mode) int {
 type Evaluator struct {
 	config      Config
 	options     Options
+	checkpoint  *qwenvl.Checkpoint
 	tokenizer   *tokenizer.Tokenizer
-	session     *ort.Session
-	inputs      []string
+	session     *qwenvl.Session
 	resizer     resize.Resizer
 	fingerprint string
-	imageStart  int    // index of the first image token in every prompt
-	draft       *draft // nil where tokens are decoded one by one
+	imageStart  int           // index of the first image token in every prompt
+	draft       *qwenvl.Draft // nil where a step is one token
 }
 
 var (
@@ -79,40 +77,68 @@ var (
 // any is read; the error names those that are missing or misshaped. The
 // evaluator must be closed.
 func Load(runtime *ort.Runtime, dir string, o Options) (*Evaluator, error) {
-	if err := o.check(); err != nil {
-		return nil, err
+	e, err := open(dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("imagedoctor: %w", err)
 	}
-	f, err := openFolder(dir)
+	graph, err := buildGraph(e.config, e.checkpoint.Weights, e.form())
 	if err != nil {
 		return nil, err
 	}
+	if e.fingerprint, err = e.checkpoint.Fingerprint(e.options.fingerprint()); err != nil {
+		return nil, fmt.Errorf("imagedoctor: %w", err)
+	}
+	if e.session, err = e.load(runtime, graph); err != nil {
+		return nil, fmt.Errorf("imagedoctor: %w", err)
+	}
+	return e, nil
+}
+
+// open is what o makes of the checkpoint folder dir, without a session.
+func open(dir string, o Options) (*Evaluator, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	f, err := qwenvl.OpenCheckpoint(dir)
+	if err != nil {
+		return nil, err
+	}
+	c, err := withHeatmapTokens(dir, f.Config)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.CheckTokens(f.Tokenizer.TokenID); err != nil {
+		return nil, err
+	}
 	if o.RepetitionPenalty == 0 {
-		o.RepetitionPenalty = f.config.RepetitionPenalty
+		o.RepetitionPenalty = c.RepetitionPenalty
 	}
 	if o.MaxBatch == 0 {
 		o.MaxBatch = defaultMaxBatch
 	}
-	e := f.evaluator(o)
-	graph, err := buildGraph(f.config, f.checkpoint, e.form())
-	if err != nil {
-		return nil, err
-	}
-	if e.fingerprint, err = f.fingerprint(o); err != nil {
-		return nil, err
-	}
-	if err := e.open(runtime, f.checkpoint, graph); err != nil {
-		return nil, err
+	e := &Evaluator{config: c, options: o, checkpoint: f, tokenizer: f.Tokenizer, imageStart: len(f.Tokenizer.Encode(promptHead))}
+	if !o.NoSpeculative {
+		e.draft = qwenvl.NewDraft(f.Tokenizer, f.Vocabulary(), answerTemplate)
 	}
 	return e, nil
+}
+
+// fingerprint tells the options on which answers depend.
+func (o Options) fingerprint() string {
+	text := fmt.Sprintf("%v %v %v %v\n", o.RepetitionPenalty, o.MaxNewTokens, o.Provider.Kind, o.Float32)
+	if o.Prefix != nil {
+		text += fmt.Sprintf("prefix %q\n", *o.Prefix)
+	}
+	return text
 }
 
 func (o Options) check() error {
 	// NaN fails the first comparison.
 	if !(o.RepetitionPenalty >= 0) || math.IsInf(o.RepetitionPenalty, 1) {
-		return fmt.Errorf("imagedoctor: options: repetition penalty %v is not a number from 0 on", o.RepetitionPenalty)
+		return fmt.Errorf("options: repetition penalty %v is not a number from 0 on", o.RepetitionPenalty)
 	}
 	if o.MaxNewTokens < 0 || o.MaxBatch < 0 || o.Threads < 0 {
-		return fmt.Errorf("imagedoctor: options: new tokens %d, batch %d and threads %d must not be negative",
+		return fmt.Errorf("options: new tokens %d, batch %d and threads %d must not be negative",
 			o.MaxNewTokens, o.MaxBatch, o.Threads)
 	}
 	return nil
@@ -123,56 +149,22 @@ func (o Options) check() error {
 // bfloat16, in float16.
 func (e *Evaluator) form() graphOptions {
 	o := graphOptions{
-		dtype: onnx.Float32, heads: onnx.Float32,
-		penalty: e.options.RepetitionPenalty != 1, imageStart: e.imageStart, draft: e.draft,
+		Options: qwenvl.Options{
+			DType: onnx.Float32, Penalty: e.options.RepetitionPenalty != 1, ImageStart: e.imageStart, Draft: e.draft,
+		},
+		heads: onnx.Float32,
 	}
 	if e.options.Provider.Kind == ort.CUDA && !e.options.Float32 {
-		o.dtype, o.heads, o.paged = onnx.BFloat16, onnx.Float16, true
+		o.DType, o.heads, o.Paged = onnx.BFloat16, onnx.Float16, true
 	}
 	return o
 }
 
-// provider is p with what the form of the graph needs: convolutions with channels
-// last for half precision, and no TensorFloat-32 for what is to be exact.
-func (o graphOptions) provider(p ort.Provider) ort.Provider {
-	if p.Kind != ort.CUDA {
-		return p
-	}
-	options := map[string]string{"prefer_nhwc": "1"}
-	if o.dtype == onnx.Float32 {
-		options = map[string]string{"use_tf32": "0"}
-	}
-	maps.Copy(options, p.Options)
-	p.Options = options
-	return p
-}
-
-func (e *Evaluator) open(runtime *ort.Runtime, checkpoint *safetensors.Checkpoint, graph *onnx.Graph) error {
-	model, err := graph.Marshal()
-	if err != nil {
-		return err
-	}
-	dir, err := checkpoint.Folder()
-	if err != nil {
-		return fmt.Errorf("imagedoctor: %w", err)
-	}
-	e.inputs = graph.InputNames()
-	e.session, err = runtime.NewSession(model, e.inputs, graph.OutputNames(), ort.SessionOptions{
-		Provider: e.form().provider(e.options.Provider), Threads: e.options.Threads, InitializersDir: dir,
+// load opens a session of a graph.
+func (e *Evaluator) load(runtime *ort.Runtime, graph *onnx.Graph) (*qwenvl.Session, error) {
+	return qwenvl.OpenSession(runtime, graph, e.checkpoint.Weights, ort.SessionOptions{
+		Provider: qwenvl.Provider(e.options.Provider, e.form().DType), Threads: e.options.Threads,
 	})
-	if err != nil {
-		return fmt.Errorf("imagedoctor: loading the graph: %w", memoryError(err))
-	}
-	return nil
-}
-
-// memoryError marks the want of memory as the scheduler knows it, which then
-// tries smaller batches.
-func memoryError(err error) error {
-	if errors.Is(err, ort.ErrOutOfMemory) {
-		return fmt.Errorf("%w: %w", reward.ErrOutOfMemory, err)
-	}
-	return err
 }
 
 // Close frees the session. The evaluator must not be used afterwards.
@@ -181,7 +173,7 @@ func (e *Evaluator) Close() error { return e.session.Close() }
 // Describe tells the checkpoint's fingerprint, which covers weights,
 // configuration, tokenizer and the options that change answers.
 func (e *Evaluator) Describe() reward.Description {
-	side := e.config.patchGrid() / e.config.Vision.SpatialMergeSize * heatmapUpscale
+	side := e.config.UnitGrid() * heatmapUpscale
 	return reward.Description{
 		Name:          "imagedoctor",
 		Kind:          "imagedoctor",
@@ -196,7 +188,7 @@ func (e *Evaluator) Describe() reward.Description {
 	}
 }
 
-// Evaluate judges the samples, MaxBatch at a time. A sample whose prompt cannot
+// Evaluate scores the samples, MaxBatch at a time. A sample whose prompt cannot
 // be used has its error in its result.
 func (e *Evaluator) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
 	results := make([]reward.Result, len(samples))
@@ -237,24 +229,12 @@ func (e *Evaluator) evaluate(ctx context.Context, mode reward.Mode, samples []re
 	if len(rows) == 0 {
 		return nil
 	}
-	out, err := e.run(ctx, e.batch(mode, ready).inputs(e.inputs))
+	out, err := e.session.Run(ctx, e.batch(mode, ready))
 	if err != nil {
-		return fmt.Errorf("imagedoctor: %d pictures: %w", len(rows), memoryError(err))
+		return fmt.Errorf("imagedoctor: %d images: %w", len(rows), err)
 	}
 	for r, i := range rows {
 		results[i] = e.result(mode, ready[r], out, r)
 	}
 	return nil
-}
-
-// run runs the graph. A GPU that ran out of memory is full of what the batch left
-// behind, in pieces of its sizes: the session is unloaded, and loaded again in
-// seconds by the next run, to have room for smaller batches and for the decoders
-// of latents beside it.
-func (e *Evaluator) run(ctx context.Context, inputs []ort.Tensor) ([]ort.Tensor, error) {
-	out, err := e.session.Run(ctx, inputs)
-	if errors.Is(err, ort.ErrOutOfMemory) && e.options.Provider.Kind == ort.CUDA {
-		err = errors.Join(err, e.session.Unload())
-	}
-	return out, err
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/denseflow/densereward/engine/ort/orttest"
+	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 )
@@ -18,7 +19,7 @@ import (
 // the checkpoint's.
 func loadSmall(t *testing.T, files map[string]string, o Options) *Evaluator {
 	t.Helper()
-	all := map[string]string{preprocessorFile: `{"max_pixels": 20000}`}
+	all := map[string]string{qwenvl.PreprocessorFile: `{"max_pixels": 20000}`}
 	for name, content := range files {
 		all[name] = content
 	}
@@ -37,7 +38,7 @@ func loadSmall(t *testing.T, files map[string]string, o Options) *Evaluator {
 func TestTheGenerationConfigurationsPenaltyHoldsUnlessAnOptionDoes(t *testing.T) {
 	_, samples := refSamples(t)
 	samples = samples[:3]
-	file := map[string]string{generationFile: `{"repetition_penalty": 1.3}`}
+	file := map[string]string{qwenvl.GenerationFile: `{"repetition_penalty": 1.3}`}
 	plain := generate(t, nanoEvaluator(t, form{small: true, prefixed: true}), reward.ModeAnswer, samples, 60)
 	penalised := generate(t, nanoEvaluator(t, form{small: true, prefixed: true, penalty: 1.3}), reward.ModeAnswer, samples, 60)
 	if slices.Equal(plain[0].Trace.GeneratedIDs, penalised[0].Trace.GeneratedIDs) {
@@ -59,7 +60,7 @@ func TestAnyOfTheEndTokensEndsAnAnswer(t *testing.T) {
 	samples = samples[:2]
 	whole := evaluate(t, nanoEvaluator(t, form{small: true}), samples)
 	const newline, colon = 198, 25
-	e := loadSmall(t, map[string]string{generationFile: `{"eos_token_id": [1458, 198, 25]}`}, Options{Prefix: new(string)})
+	e := loadSmall(t, map[string]string{qwenvl.GenerationFile: `{"eos_token_id": [1458, 198, 25]}`}, Options{Prefix: new(string)})
 	for i, r := range evaluate(t, e, samples) {
 		want := whole[i].Trace.GeneratedIDs
 		end := slices.IndexFunc(want, func(id int32) bool { return id == newline || id == colon })
@@ -72,7 +73,7 @@ func TestAnyOfTheEndTokensEndsAnAnswer(t *testing.T) {
 	}
 }
 
-func TestTheForcedStartIsPartOfTheTextAndNotOfTheAnswer(t *testing.T) {
+func TestTheAnswerPrefixIsPartOfTheTextAndNotOfTheAnswer(t *testing.T) {
 	_, samples := refSamples(t)
 	own := "<answer>Semantic"
 	for name, test := range map[string]struct {
@@ -96,7 +97,7 @@ func TestTheForcedStartIsPartOfTheTextAndNotOfTheAnswer(t *testing.T) {
 	}
 }
 
-func TestThinkingHasNoForcedStartAndGivesBoxes(t *testing.T) {
+func TestThinkingHasNoAnswerPrefixAndGivesBoxes(t *testing.T) {
 	e := nanoEvaluator(t, form{small: true, prefixed: true})
 	_, samples := refSamples(t)
 	for i := range samples {
@@ -133,18 +134,18 @@ func TestDescriptionsTellCheckpointsAndOptionsApart(t *testing.T) {
 		!slices.Equal(plain.Modes, []reward.Mode{reward.ModeAnswer, reward.ModeThink}) {
 		t.Errorf("%+v", plain)
 	}
-	again := describe(nil, Options{OneByOne: true, MaxBatch: 3, Threads: 1, Demonstration: true})
+	again := describe(nil, Options{NoSpeculative: true, MaxBatch: 3, Threads: 1, Demonstration: true})
 	if again.Fingerprint != plain.Fingerprint || !again.Demonstration {
 		t.Errorf("options without effect on answers: %+v, was %+v", again, plain)
 	}
-	small := map[string]string{preprocessorFile: `{"max_pixels": 20000}`}
+	small := map[string]string{qwenvl.PreprocessorFile: `{"max_pixels": 20000}`}
 	seen := map[string]string{plain.Fingerprint: "the plain one"}
 	for name, d := range map[string]reward.Description{
 		"another picture size": describe(small, Options{}),
 		"a penalty":            describe(nil, Options{RepetitionPenalty: 1.05}),
 		"a limit":              describe(nil, Options{MaxNewTokens: 9}),
 		"another start":        describe(nil, Options{Prefix: new(string)}),
-		"a generation file":    describe(map[string]string{generationFile: `{"eos_token_id": 7}`}, Options{}),
+		"a generation file":    describe(map[string]string{qwenvl.GenerationFile: `{"eos_token_id": 7}`}, Options{}),
 	} {
 		if other, taken := seen[d.Fingerprint]; taken {
 			t.Errorf("%s has the fingerprint of %s", name, other)

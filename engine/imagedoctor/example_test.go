@@ -67,7 +67,7 @@ func Example() {
 	// Output:
 	// alignment 0.25, missing [], reward 0.280
 	// heatmaps of 288x288
-	// imagedoctor: image: not a picture of three bytes a pixel
+	// imagedoctor: image: not an image of three bytes a pixel
 }
 
 func ExampleParseAnswer() {

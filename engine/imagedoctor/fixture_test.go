@@ -2,15 +2,18 @@ package imagedoctor
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/denseflow/densereward/engine/image"
-	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
+	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/internal/npy"
 	"github.com/denseflow/densereward/reward"
 )
@@ -84,10 +87,10 @@ func refSamples(t testing.TB) ([]refCase, []reward.Sample) {
 // form is a way to run the nano checkpoint. The zero value guesses along the
 // wording of answers that begin as the model likes, like the reference's.
 type form struct {
-	prefixed bool    // with the published start of the answer
-	oneByOne bool    // without guessing
-	penalty  float64 // 0 for none
-	small    bool    // with pictures of 5x5 image tokens, which take little time
+	prefixed      bool    // with the published start of the answer
+	noSpeculative bool    // without guessing
+	penalty       float64 // 0 for none
+	small         bool    // with pictures of 5x5 image tokens, which take little time
 }
 
 // loaded are the evaluators that tests share: loading one takes longer than most
@@ -117,7 +120,7 @@ func nanoEvaluator(t testing.TB, f form) *Evaluator {
 }
 
 func (f form) options() Options {
-	o := Options{OneByOne: f.oneByOne, RepetitionPenalty: f.penalty}
+	o := Options{NoSpeculative: f.noSpeculative, RepetitionPenalty: f.penalty}
 	if !f.prefixed {
 		o.Prefix = new(string)
 	}
@@ -131,52 +134,35 @@ func (f form) folder(t testing.TB) string {
 		return "nano"
 	}
 	// The largest square below 20000 pixels that 28 divides has a side of 140.
-	return linked(t, map[string]string{preprocessorFile: `{"max_pixels": 20000}`})
+	return linked(t, map[string]string{qwenvl.PreprocessorFile: `{"max_pixels": 20000}`})
 }
 
 // formed is an evaluator of a test's own on a provider, with the form of its graph
-// changed. It returns the names of the graph's outputs as well.
-func formed(t *testing.T, f form, p ort.Provider, change func(o *graphOptions)) (e *Evaluator, outputs []string) {
+// changed.
+func formed(t *testing.T, f form, p ort.Provider, change func(o *graphOptions)) *Evaluator {
 	t.Helper()
-	opened, err := openFolder(f.folder(t))
+	o := f.options()
+	o.RepetitionPenalty = max(f.penalty, 1)
+	e, err := open(f.folder(t), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := f.options()
-	o.RepetitionPenalty, o.MaxBatch = max(f.penalty, 1), defaultMaxBatch
-	e = opened.evaluator(o)
 	graph := e.form()
 	change(&graph)
-	g, err := buildGraph(opened.config, opened.checkpoint, graph)
+	g, err := buildGraph(e.config, e.checkpoint.Weights, graph)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := opened.checkpoint.Folder()
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.inputs, outputs = g.InputNames(), g.OutputNames()
-	e.session = openSession(t, g, ort.SessionOptions{Provider: graph.provider(p), InitializersDir: dir})
-	return e, outputs
-}
-
-// openSession opens a session of a graph until the test ends.
-func openSession(t *testing.T, g *onnx.Graph, o ort.SessionOptions) *ort.Session {
-	t.Helper()
-	model, err := g.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := orttest.Open(t).NewSession(model, g.InputNames(), g.OutputNames(), o)
+	e.session, err = qwenvl.OpenSession(orttest.Open(t), g, e.checkpoint.Weights, ort.SessionOptions{Provider: qwenvl.Provider(p, graph.DType)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("closing a session: %v", err)
+		if err := e.Close(); err != nil {
+			t.Errorf("closing an evaluator: %v", err)
 		}
 	})
-	return s
+	return e
 }
 
 // linked is a folder of links to the nano checkpoint's files, with the given
@@ -239,9 +225,9 @@ func generate(t testing.TB, e *Evaluator, mode reward.Mode, samples []reward.Sam
 // answer is generate of samples that are prepared.
 func answer(t testing.TB, e *Evaluator, mode reward.Mode, ready []*prepared, most int) []reward.Result {
 	t.Helper()
-	b := e.batch(mode, ready)
-	b.maxTokens = most
-	out, err := e.session.Run(t.Context(), b.inputs(e.inputs))
+	b := e.joined(mode, ready)
+	b.MaxNewTokens = most
+	out, err := e.session.Run(t.Context(), e.inputs(b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,13 +255,74 @@ func heatmaps(r reward.Result) map[string]reward.Map {
 }
 
 // answerTensors are outputs of the graph for one row that said text.
-func answerTensors(e *Evaluator, text string) []ort.Tensor {
+func answerTensors(e *Evaluator, text string) map[string]ort.Tensor {
 	var ids []int64
 	for _, id := range e.tokenizer.Encode(text) {
 		ids = append(ids, int64(id))
 	}
-	return []ort.Tensor{
-		ort.Int64s([]int64{1, int64(len(ids))}, ids),
-		ort.Float32s([]int64{1, kinds, 1, 1}, make([]float32, kinds)),
+	return map[string]ort.Tensor{
+		outputTokens:   ort.Int64s([]int64{1, int64(len(ids))}, ids),
+		outputHeatmaps: ort.Float32s([]int64{1, kinds, 1, 1}, make([]float32, kinds)),
 	}
+}
+
+func loadJSON(t testing.TB, path string, v any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(readText(t, path)), v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readText(t testing.TB, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func openCheckpoint(t *testing.T, dir string) *safetensors.Checkpoint {
+	t.Helper()
+	c, err := safetensors.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// edit returns the nano configuration with keys set, or removed where the value
+// is nil. A key of the vision tower is written vision_config.key.
+func edit(t *testing.T, changes map[string]any) string {
+	t.Helper()
+	var file map[string]any
+	loadJSON(t, "nano/config.json", &file)
+	for key, value := range changes {
+		section := file
+		if name, ok := strings.CutPrefix(key, "vision_config."); ok {
+			section, key = file["vision_config"].(map[string]any), name
+		}
+		if value == nil {
+			delete(section, key)
+		} else {
+			section[key] = value
+		}
+	}
+	data, err := json.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// writeConfig makes a checkpoint folder of configuration files.
+func writeConfig(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }

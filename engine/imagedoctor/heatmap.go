@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
 )
 
@@ -12,7 +13,7 @@ import (
 // predicted a special token, attends to the picture's features and back; its
 // product with the upscaled features is the map.
 type heatmap struct {
-	w     *weights
+	w     *initializers.Set
 	dtype onnx.DType
 	text  int // the language model's width
 	width int // the heads' own width
@@ -37,7 +38,7 @@ const (
 )
 
 // newHeatmap reads the heads' width off the mask token.
-func newHeatmap(w *weights, text, grid int, dtype onnx.DType) *heatmap {
+func newHeatmap(w *initializers.Set, text, grid int, dtype onnx.DType) *heatmap {
 	h := &heatmap{w: w, dtype: dtype, text: text, grid: grid}
 	if t, ok := w.Lookup(maskTokensName); ok && len(t.Shape) == 2 {
 		h.width = int(t.Shape[1])
@@ -88,7 +89,7 @@ func (h *heatmap) maps(g *onnx.Graph, image, hidden onnx.Value) (out onnx.Value)
 // project is the Linear, ReLU, Linear that takes a language-model state to the
 // heads' width.
 func (h *heatmap) project(g *onnx.Graph, x onnx.Value, prefix string) onnx.Value {
-	return h.w.linear(g, g.Relu(h.w.linear(g, x, prefix+".0", h.text, h.text)), prefix+".2", h.width, h.text)
+	return h.w.Linear(g, g.Relu(h.w.Linear(g, x, prefix+".0", h.text, h.text)), prefix+".2", h.width, h.text)
 }
 
 // positions is SAM's random Fourier encoding (1,cells,width) of the grid's cell
@@ -115,9 +116,9 @@ func (h *heatmap) positions(g *onnx.Graph) onnx.Value {
 // upscaled channel (N,channels).
 func (h *heatmap) hypernetwork(g *onnx.Graph, x onnx.Value, channels int) onnx.Value {
 	const prefix = "heatmap.output_hypernetworks_mlps.0.layers."
-	x = g.Relu(h.w.linear(g, x, prefix+"0", h.width, h.width))
-	x = g.Relu(h.w.linear(g, x, prefix+"1", h.width, h.width))
-	return h.w.linear(g, x, prefix+"2", channels, h.width)
+	x = g.Relu(h.w.Linear(g, x, prefix+"0", h.width, h.width))
+	x = g.Relu(h.w.Linear(g, x, prefix+"1", h.width, h.width))
+	return h.w.Linear(g, x, prefix+"2", channels, h.width)
 }
 
 // upscale is the convolutional network: two 3x3 convolutions, then four stages

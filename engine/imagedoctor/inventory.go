@@ -5,6 +5,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/engine/safetensors"
 )
 
@@ -26,7 +27,7 @@ func Inventory(c Config, heads HeadWidths) ([]safetensors.Tensor, error) {
 	// These tell the graph its widths; it asks for them again with what they say.
 	list.Add(maskTokensName, 1, int64(heads.Width))
 	list.Add(firstMLPName, int64(heads.MLP), int64(heads.Width))
-	if _, err := buildGraph(c, list, graphOptions{dtype: onnx.BFloat16, heads: onnx.BFloat16}); err != nil {
+	if _, err := buildGraph(c, list, graphOptions{Options: qwenvl.Options{DType: onnx.BFloat16}, heads: onnx.BFloat16}); err != nil {
 		return nil, err
 	}
 	for _, t := range unused(heads) {
@@ -42,7 +43,7 @@ type shaped struct {
 }
 
 // unused lists the tensors of SAM's prompt encoder that checkpoints carry and
-// nothing reads: the embeddings of points and of masks, which no picture has.
+// nothing reads: the embeddings of points and of masks, which no image has.
 func unused(heads HeadWidths) []shaped {
 	const (
 		prefix = "prompt_encoder."

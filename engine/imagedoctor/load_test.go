@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/engine/ort/orttest"
+	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/engine/safetensors"
 )
 
@@ -100,16 +101,16 @@ func TestBadTensorsAreNamedAtLoad(t *testing.T) {
 		}, nil, []string{patch + " is missing", "and ", " more tensors"}},
 		"the one that tells the heads' width": {without(maskTokensName), nil, []string{maskTokensName + " is missing"}},
 		"a width that heads do not divide":    {as(maskTokensName, safetensors.BF16, 1, 50), nil, []string{maskTokensName, "50"}},
-		"an embedding of another size": {as(embeddingName, safetensors.BF16, 1500, 96), nil,
-			[]string{embeddingName + " has shape [1500 96], the configuration demands [1536 96]"}},
-		"an embedding smaller than the tokenizer": {as(embeddingName, safetensors.BF16, 1000, 96),
-			map[string]string{configFile: edit(t, map[string]any{"vocab_size": nil})}, []string{"tokenizer.json has 1480 tokens", "embedding 1000"}},
+		"an embedding of another size": {as(qwenvl.EmbeddingName, safetensors.BF16, 1500, 96), nil,
+			[]string{qwenvl.EmbeddingName + " has shape [1500 96], the configuration demands [1536 96]"}},
+		"an embedding smaller than the tokenizer": {as(qwenvl.EmbeddingName, safetensors.BF16, 1000, 96),
+			map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"vocab_size": nil})}, []string{"tokenizer.json has 1480 tokens", "embedding 1000"}},
 		"a head of its own that is not there": {without(),
-			map[string]string{configFile: edit(t, map[string]any{"tie_word_embeddings": false})}, []string{"lm_head.weight is missing"}},
+			map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"tie_word_embeddings": false})}, []string{"lm_head.weight is missing"}},
 		"layers beyond the configuration's": {without(),
-			map[string]string{configFile: edit(t, map[string]any{"num_hidden_layers": 3})}, []string{"model.layers.3.input_layernorm.weight", "does not have"}},
+			map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"num_hidden_layers": 3})}, []string{"model.layers.3.input_layernorm.weight", "does not have"}},
 		"vision blocks beyond the configuration's": {without(),
-			map[string]string{configFile: edit(t, map[string]any{"vision_config.depth": 2, "vision_config.fullatt_block_indexes": []int{1}})},
+			map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"vision_config.depth": 2, "vision_config.fullatt_block_indexes": []int{1}})},
 			[]string{"visual.blocks.2.norm1.weight", "does not have"}},
 	} {
 		t.Run(name, func(t *testing.T) { wantLoadError(t, rewritten(t, test.change, test.files), Options{}, test.want...) })
@@ -124,11 +125,11 @@ func TestFilesThatDoNotFitAreNamedAtLoad(t *testing.T) {
 		o     Options
 		want  string
 	}{
-		"no configuration":             {map[string]string{configFile: ""}, Options{}, "config.json"},
-		"no tokenizer":                 {map[string]string{tokenizerFile: ""}, Options{}, "tokenizer.json"},
-		"a broken tokenizer":           {map[string]string{tokenizerFile: "{"}, Options{}, "tokenizer.json"},
+		"no configuration":             {map[string]string{qwenvl.ConfigFile: ""}, Options{}, "config.json"},
+		"no tokenizer":                 {map[string]string{qwenvl.TokenizerFile: ""}, Options{}, "tokenizer.json"},
+		"a broken tokenizer":           {map[string]string{qwenvl.TokenizerFile: "{"}, Options{}, "tokenizer.json"},
 		"a shard that is not there":    {map[string]string{"model-00002-of-00002.safetensors": ""}, Options{}, "model-00002-of-00002.safetensors"},
-		"the token of another id":      {map[string]string{configFile: edit(t, map[string]any{"misalignment_token_id": 1400})}, Options{}, "misalignment_token_id is 1400"},
+		"the token of another id":      {map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"misalignment_token_id": 1400})}, Options{}, "misalignment_token_id is 1400"},
 		"a penalty below nought":       {nil, Options{RepetitionPenalty: -1}, "repetition penalty -1"},
 		"a penalty that is no number":  {nil, Options{RepetitionPenalty: math.NaN()}, "repetition penalty NaN"},
 		"an infinite penalty":          {nil, Options{RepetitionPenalty: math.Inf(1)}, "repetition penalty +Inf"},
@@ -219,11 +220,11 @@ func TestWeightsMayBeStoredAsFloat32(t *testing.T) {
 // A head of its own that is a copy of the embedding changes nothing; one that is
 // the embedding upside down changes everything.
 func TestAHeadOfItsOwnIsUsed(t *testing.T) {
-	untied := map[string]string{configFile: edit(t, map[string]any{"tie_word_embeddings": false})}
+	untied := map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"tie_word_embeddings": false})}
 	head := func(turn bool) func([]safetensors.Source) []safetensors.Source {
 		return func(all []safetensors.Source) []safetensors.Source {
-			at := slices.IndexFunc(all, func(s safetensors.Source) bool { return s.Name == embeddingName })
-			data, err := openCheckpoint(t, "nano").Read(embeddingName)
+			at := slices.IndexFunc(all, func(s safetensors.Source) bool { return s.Name == qwenvl.EmbeddingName })
+			data, err := openCheckpoint(t, "nano").Read(qwenvl.EmbeddingName)
 			if err != nil {
 				t.Fatal(err)
 			}

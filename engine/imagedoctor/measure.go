@@ -8,22 +8,25 @@ import (
 
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
-	"github.com/denseflow/densereward/engine/safetensors"
+	"github.com/denseflow/densereward/engine/qwenvl"
 )
 
 // MeasureOptions say what Measure measures. The zero value of each is the default
 // in brackets.
 type MeasureOptions struct {
-	Providers    []ort.Provider // one for each device, all of a kind [the CPU]
-	Batch        int            // pictures in a batch [32]
-	PromptTokens int            // tokens of each prompt, the picture's included [671]
-	NewTokens    int            // tokens of each answer [60]
-	OneByOne     bool           // decode a token a step, without the draft
-	Rounds       int            // batches that are timed, for each in flight on each device [4]
-	InFlight     int            // batches at once on each device [1]
+	Providers     []ort.Provider // one for each device, all of a kind [the CPU]
+	Batch         int            // images in a batch [32]
+	PromptTokens  int            // tokens of each prompt, the image's included [671]
+	NewTokens     int            // tokens of each answer [60]
+	NoSpeculative bool           // decode a token a step, without draft tokens
+	// RepetitionPenalty is the decoder's: 0 is the checkpoint's own, as serving has
+	// it, and 1 none.
+	RepetitionPenalty float64
+	Rounds            int // batches that are timed, for each in flight on each device [4]
+	InFlight          int // batches at once on each device [1]
 }
 
-// Measurement is what the engine did. A batch has Batch pictures.
+// Measurement is what the engine did. A batch has Batch images.
 type Measurement struct {
 	Batch        int  `json:"batch"`
 	InFlight     int  `json:"in_flight"`
@@ -36,10 +39,10 @@ type Measurement struct {
 	ImagesPerSec float64             `json:"images_per_second"` // on all devices together
 	TokensPerSec float64             `json:"new_tokens_per_second"`
 
-	LoadSeconds  float64 `json:"load_seconds"`
-	BatchSeconds float64 `json:"seconds_a_batch"`                 // of one device, with all devices busy
-	FloorSeconds float64 `json:"floor_seconds_a_batch,omitempty"` // on an H100; 0 where no GPU was measured
-	Stages       []Stage `json:"stages"`
+	LoadSeconds     float64 `json:"load_seconds"`
+	BatchSeconds    float64 `json:"seconds_a_batch"`                    // of one device, with all devices busy
+	RooflineSeconds float64 `json:"roofline_seconds_a_batch,omitempty"` // on an H100; 0 where no GPU was measured
+	Stages          []Stage `json:"stages"`
 }
 
 // DeviceMeasurement is one device's part of a Measurement.
@@ -56,20 +59,19 @@ type DeviceMeasurement struct {
 
 // measuring is one Measure at work.
 type measuring struct {
-	o          MeasureOptions
-	runtime    *ort.Runtime
-	checkpoint *safetensors.Checkpoint
-	e          *Evaluator // prepares batches and reads results; it has no session
-	form       graphOptions
-	graph      *onnx.Graph
-	rng        *rand.Rand
+	o       MeasureOptions
+	runtime *ort.Runtime
+	e       *Evaluator // prepares batches and reads results; it has no session
+	form    graphOptions
+	graph   *onnx.Graph
+	rng     *rand.Rand
 }
 
 // Measure loads the checkpoint folder dir on every device and times the engine
-// on made-up prompts and pictures: each stage by itself on the first device, then
+// on synthetic prompts and images: each stage by itself on the first device, then
 // batches one behind the other on all devices, with the host's work beside them.
 //
-// Answers are forced to the published form with random scores, so that random
+// Answers are teacher-forced to the published form with random scores, so that random
 // weights do the work of trained ones: every step runs in full, only its outcome
 // is replaced.
 func Measure(ctx context.Context, runtime *ort.Runtime, dir string, o MeasureOptions) (Measurement, error) {
@@ -79,7 +81,7 @@ func Measure(ctx context.Context, runtime *ort.Runtime, dir string, o MeasureOpt
 	}
 	out := Measurement{
 		Batch: m.o.Batch, InFlight: m.o.InFlight, PromptTokens: m.o.PromptTokens, NewTokens: m.o.NewTokens,
-		Speculation: !m.o.OneByOne,
+		Speculation: !m.o.NoSpeculative,
 	}
 	host, err := m.hostStages()
 	if err != nil {
@@ -102,14 +104,14 @@ func Measure(ctx context.Context, runtime *ort.Runtime, dir string, o MeasureOpt
 		return out, fmt.Errorf("imagedoctor: measuring the graph: %w", err)
 	}
 	out.Stages = append(host, out.Stages...)
-	if err := m.sustained(ctx, sessions, &out); err != nil {
+	if err := m.throughput(ctx, sessions, &out); err != nil {
 		return out, fmt.Errorf("imagedoctor: measuring batches: %w", err)
 	}
 	for i, peak := range memory.stop() {
 		out.Devices[i].PeakBytes, out.Devices[i].MemoryBytes = peak.held, peak.total
 	}
 	if m.o.Providers[0].Kind == ort.CUDA {
-		out.FloorSeconds = m.floor(out.Steps)
+		out.RooflineSeconds = m.roofline(out.Steps)
 	}
 	return out, nil
 }
@@ -118,19 +120,20 @@ func newMeasuring(runtime *ort.Runtime, dir string, o MeasureOptions) (*measurin
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	f, err := openFolder(dir)
+	e, err := open(dir, Options{
+		Provider: o.Providers[0], MaxNewTokens: o.NewTokens, NoSpeculative: o.NoSpeculative, RepetitionPenalty: o.RepetitionPenalty,
+	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("imagedoctor: %w", err)
 	}
-	e := f.evaluator(Options{Provider: o.Providers[0], MaxNewTokens: o.NewTokens, OneByOne: o.OneByOne})
-	if least := e.imageStart + e.config.imageTokens() + 1; o.PromptTokens < least {
+	if least := e.imageStart + e.config.ImageTokens() + 1; o.PromptTokens < least {
 		return nil, fmt.Errorf("imagedoctor: measuring: prompts of %d tokens, the least is %d", o.PromptTokens, least)
 	}
 	m := &measuring{
-		o: o, runtime: runtime, checkpoint: f.checkpoint, e: e, form: e.form(), rng: rand.New(rand.NewPCG(1, 2)),
+		o: o, runtime: runtime, e: e, form: e.form(), rng: rand.New(rand.NewPCG(1, 2)),
 	}
-	m.form.forced = true
-	if m.graph, err = buildGraph(e.config, f.checkpoint, m.form); err != nil {
+	m.form.TeacherForced = true
+	if m.graph, err = buildGraph(e.config, e.checkpoint.Weights, m.form); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -166,8 +169,8 @@ func (o *MeasureOptions) complete() error {
 
 // open makes a session of the whole graph on every device. Those it returns must
 // be closed, whether or not it fails.
-func (m *measuring) open() ([]*ort.Session, error) {
-	var sessions []*ort.Session
+func (m *measuring) open() ([]*qwenvl.Session, error) {
+	var sessions []*qwenvl.Session
 	for _, p := range m.o.Providers {
 		s, err := m.session(m.graph, p)
 		if err != nil {
@@ -179,35 +182,24 @@ func (m *measuring) open() ([]*ort.Session, error) {
 }
 
 // closeAll frees sessions that were only read from: an error loses nothing.
-func closeAll(sessions []*ort.Session) {
+func closeAll(sessions []*qwenvl.Session) {
 	for _, s := range sessions {
 		_ = s.Close()
 	}
 }
 
-func (m *measuring) session(g *onnx.Graph, p ort.Provider) (*ort.Session, error) {
-	model, err := g.Marshal()
-	if err != nil {
-		return nil, err
-	}
-	dir, err := m.checkpoint.Folder()
-	if err != nil {
-		return nil, fmt.Errorf("imagedoctor: %w", err)
-	}
-	s, err := m.runtime.NewSession(model, g.InputNames(), g.OutputNames(), ort.SessionOptions{
-		Provider: m.form.provider(p), InitializersDir: dir,
-	})
-	return s, memoryError(err)
+func (m *measuring) session(g *onnx.Graph, p ort.Provider) (*qwenvl.Session, error) {
+	return qwenvl.OpenSession(m.runtime, g, m.e.checkpoint.Weights, ort.SessionOptions{Provider: qwenvl.Provider(p, m.form.DType)})
 }
 
 // best is the least time of some runs, in seconds; the first is not counted.
-func (m *measuring) best(ctx context.Context, s *ort.Session, inputs []ort.Tensor) (float64, error) {
+func (m *measuring) best(ctx context.Context, s *qwenvl.Session, inputs map[string]ort.Tensor) (float64, error) {
 	const runs = 3
 	least := 0.0
 	for i := range runs {
 		began := time.Now()
 		if _, err := s.Run(ctx, inputs); err != nil {
-			return 0, memoryError(err)
+			return 0, err
 		}
 		if took := time.Since(began).Seconds(); i == 1 || i > 1 && took < least {
 			least = took

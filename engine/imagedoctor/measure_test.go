@@ -14,7 +14,7 @@ import (
 
 func TestMeasuringAccountsForEveryStageAndDevice(t *testing.T) {
 	m, err := Measure(t.Context(), orttest.Open(t), "nano", MeasureOptions{
-		Batch: 1, Rounds: 1, PromptTokens: 346, OneByOne: true, Providers: []ort.Provider{{}, {}},
+		Batch: 1, Rounds: 1, PromptTokens: 346, NoSpeculative: true, Providers: []ort.Provider{{}, {}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -33,8 +33,8 @@ func TestMeasuringAccountsForEveryStageAndDevice(t *testing.T) {
 	if m.Steps != 59 || m.PromptTokens != 346 || m.NewTokens != 60 || m.Speculation {
 		t.Errorf("%d tokens after %d in %d steps, guesses %v", m.NewTokens, m.PromptTokens, m.Steps, m.Speculation)
 	}
-	if len(m.Devices) != 2 || m.FloorSeconds != 0 {
-		t.Fatalf("devices %+v, floor %v", m.Devices, m.FloorSeconds)
+	if len(m.Devices) != 2 || m.RooflineSeconds != 0 {
+		t.Fatalf("devices %+v, roofline %v", m.Devices, m.RooflineSeconds)
 	}
 	sum := m.Devices[0].ImagesPerSec + m.Devices[1].ImagesPerSec
 	if !(sum > 0) || m.ImagesPerSec != sum || math.Abs(m.TokensPerSec-60*sum) > 1e-9*sum {
@@ -52,10 +52,10 @@ func newNanoMeasuring(t *testing.T, o MeasureOptions) *measuring {
 	return m
 }
 
-func TestMadeUpAnswersHaveTheLengthAskedForAndTheFormWhereItFits(t *testing.T) {
+func TestSyntheticAnswersHaveTheLengthAskedForAndTheFormWhereItFits(t *testing.T) {
 	for _, length := range []int{1, 7, 58, 60, 75, 200} {
 		m := newNanoMeasuring(t, MeasureOptions{NewTokens: length})
-		form := len(m.e.tokenizer.Encode(answerForm))
+		form := len(m.e.tokenizer.Encode(answerText))
 		for range 20 {
 			ids := m.answer()
 			if len(ids) != length {
@@ -75,11 +75,11 @@ func TestMadeUpAnswersHaveTheLengthAskedForAndTheFormWhereItFits(t *testing.T) {
 	}
 }
 
-func TestAnAnswersStepsAreThoseThatGuessesLeave(t *testing.T) {
+func TestAnAnswersStepsAreThoseThatDraftTokensLeave(t *testing.T) {
 	m := newNanoMeasuring(t, MeasureOptions{})
 	// For each of four scores a step to its first digit and one for its second,
 	// then a step to the end.
-	if n := m.steps(m.e.tokenizer.Encode(answerForm)); n != 9 {
+	if n := m.steps(m.e.tokenizer.Encode(answerText)); n != 9 {
 		t.Errorf("%d steps, want 9", n)
 	}
 	m.e.draft = nil
@@ -88,14 +88,14 @@ func TestAnAnswersStepsAreThoseThatGuessesLeave(t *testing.T) {
 	}
 }
 
-func TestTheFloorOfTheReleasedShapesIsTheDesigns(t *testing.T) {
+func TestTheRooflineOfTheReleasedShapesIsTheDesigns(t *testing.T) {
 	dir := releasedHull(t)
 	m, err := newMeasuring(nil, dir, MeasureOptions{Batch: 1, Providers: []ort.Provider{{Kind: ort.CUDA}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	// 5.5 TFLOP a picture at 790 TFLOP/s and 6.2 GB a step at 3 TB/s.
-	prompt, step := m.floor(0), m.floor(1)-m.floor(0)
+	prompt, step := m.roofline(0), m.roofline(1)-m.roofline(0)
 	if math.Abs(prompt-5.45e12/790e12) > 5e-5 || math.Abs(step-6.17e9/3e12) > 1e-5 {
 		t.Errorf("%v s for the prompt and %v s a step", prompt, step)
 	}

@@ -5,21 +5,21 @@ import (
 	"fmt"
 
 	"github.com/denseflow/densereward/engine/ort"
-
+	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/reward"
 )
 
 // prepared is a sample ready for a batch.
 type prepared struct {
-	prompt
-	picture []uint8 // (side,side,3)
-	prefix  string  // forced start of the answer
+	qwenvl.Prompt
+	image  []uint8 // (side,side,3)
+	prefix string  // of the answer
 }
 
 // maxPromptTokens bounds a caption: cost grows with the square of the prompt.
 const maxPromptTokens = 8192
 
-// Prepare resizes the picture as the reference does, squashed to a square of
+// Prepare resizes the image as the reference does, squashed to a square of
 // 512 and then to the processor's size, and makes token ids of the prompt.
 func (e *Evaluator) Prepare(ctx context.Context, s *reward.Sample) error {
 	if _, ok := s.Prepared.(*prepared); ok {
@@ -29,28 +29,28 @@ func (e *Evaluator) Prepare(ctx context.Context, s *reward.Sample) error {
 		return err
 	}
 	if s.Image == nil || s.Image.Width < 1 || s.Image.Height < 1 || len(s.Image.Pix) != 3*s.Image.Width*s.Image.Height {
-		return fmt.Errorf("imagedoctor: image: not a picture of three bytes a pixel")
+		return fmt.Errorf("imagedoctor: image: not an image of three bytes a pixel")
 	}
 	mode := modeOr(s.Mode)
 	p := &prepared{prefix: e.prefix(mode)}
-	ids := EncodePrompt(e.tokenizer, mode, CleanCaption(s.Prompt), e.config.imageTokens(), &p.prefix)
+	ids := EncodePrompt(e.tokenizer, mode, CleanCaption(s.Prompt), e.config.ImageTokens(), &p.prefix)
 	if len(ids) > maxPromptTokens {
 		return fmt.Errorf("imagedoctor: prompt: %d tokens, the limit is %d", len(ids), maxPromptTokens)
 	}
 	var err error
-	if p.prompt, err = e.config.layOut(ids, e.imageStart); err != nil {
-		return err
+	if p.Prompt, err = e.config.LayOut(ids, e.imageStart); err != nil {
+		return fmt.Errorf("imagedoctor: %w", err)
 	}
-	p.picture = e.picture(s.Image)
+	p.image = e.resized(s.Image)
 	s.Prepared = p
 	return nil
 }
 
-// picture is the image as the model sees it, (side,side,3): squashed to a square
+// resized is the image as the model sees it, (side,side,3): squashed to a square
 // by Pillow's bicubic, then resized by torchvision's, as the reference does.
-func (e *Evaluator) picture(image *reward.Image) []uint8 {
+func (e *Evaluator) resized(image *reward.Image) []uint8 {
 	side := e.config.ImageSide()
-	square := e.resizer.Resize(image, squareSide, squareSide)
+	square := e.resizer.Resize(image, qwenvl.SquareSide, qwenvl.SquareSide)
 	return e.resizer.ResizeTorch(square, side, side).Pix
 }
 
@@ -62,7 +62,7 @@ func modeOr(m reward.Mode) reward.Mode {
 	return m
 }
 
-// prefix is what answers in mode m are forced to begin with.
+// prefix is what answers in mode m are given to begin with.
 func (e *Evaluator) prefix(m reward.Mode) string {
 	if m == reward.ModeAnswer && e.options.Prefix != nil {
 		return *e.options.Prefix
@@ -70,40 +70,53 @@ func (e *Evaluator) prefix(m reward.Mode) string {
 	return Prefix(m)
 }
 
-// batch joins prepared samples of one mode.
-func (e *Evaluator) batch(mode reward.Mode, ready []*prepared) batch {
+// batch joins prepared samples of one mode: the graph's inputs by name.
+func (e *Evaluator) batch(mode reward.Mode, ready []*prepared) map[string]ort.Tensor {
+	return e.inputs(e.joined(mode, ready))
+}
+
+// joined is the model's part of batch.
+func (e *Evaluator) joined(mode reward.Mode, ready []*prepared) qwenvl.Batch {
 	side := int64(e.config.ImageSide())
-	pictures := make([]uint8, 0, int64(len(ready))*side*side*3)
-	b := batch{maxTokens: e.options.MaxNewTokens, penalty: e.options.RepetitionPenalty}
-	if b.maxTokens == 0 {
-		b.maxTokens = DefaultMaxNewTokens(mode)
+	images := make([]uint8, 0, int64(len(ready))*side*side*3)
+	b := qwenvl.Batch{MaxNewTokens: e.options.MaxNewTokens, Penalty: e.options.RepetitionPenalty}
+	if b.MaxNewTokens == 0 {
+		b.MaxNewTokens = DefaultMaxNewTokens(mode)
 	}
 	if e.draft != nil {
-		b.state = e.draft.start(e.tokenizer.Encode(e.prefix(mode)))
+		b.DraftState = e.draft.Start(e.tokenizer.Encode(e.prefix(mode)))
 	}
 	for _, p := range ready {
-		b.prompts = append(b.prompts, p.prompt)
-		pictures = append(pictures, p.picture...)
+		b.Prompts = append(b.Prompts, p.Prompt)
+		images = append(images, p.image...)
 	}
-	b.pictures = ort.Uint8s([]int64{int64(len(ready)), side, side, 3}, pictures)
+	b.Images = ort.Uint8s([]int64{int64(len(ready)), side, side, 3}, images)
 	return b
 }
 
+// inputs adds what the heads want to a batch.
+func (e *Evaluator) inputs(b qwenvl.Batch) map[string]ort.Tensor {
+	inputs := b.Inputs()
+	inputs[inputParts] = headParts(len(b.Prompts))
+	return inputs
+}
+
 // result reads row r of the graph's outputs.
-func (e *Evaluator) result(mode reward.Mode, p *prepared, out []ort.Tensor, r int) reward.Result {
-	length := int(out[0].Shape[1])
+func (e *Evaluator) result(mode reward.Mode, p *prepared, out map[string]ort.Tensor, r int) reward.Result {
+	tokens, heatmaps := out[outputTokens], out[outputHeatmaps]
+	length := int(tokens.Shape[1])
 	var ids []int32
-	for _, id := range out[0].Int64s()[r*length : (r+1)*length] {
+	for _, id := range tokens.Int64s()[r*length : (r+1)*length] {
 		ids = append(ids, int32(id))
 		if e.config.IsEOS(int32(id)) {
 			break
 		}
 	}
 	text := p.prefix + e.tokenizer.Decode(ids, false)
-	height, width := int(out[1].Shape[2]), int(out[1].Shape[3])
+	height, width := int(heatmaps.Shape[2]), int(heatmaps.Shape[3])
 	// Both maps end where they end: nobody's append may reach into the other's.
 	size := height * width
-	maps := out[1].Float32s()[r*kinds*size : (r+1)*kinds*size : (r+1)*kinds*size]
+	maps := heatmaps.Float32s()[r*kinds*size : (r+1)*kinds*size : (r+1)*kinds*size]
 	scores, missing := ParseAnswer(text)
 	result := reward.Result{
 		Scores: scores[:],
@@ -113,7 +126,7 @@ func (e *Evaluator) result(mode reward.Mode, p *prepared, out []ort.Tensor, r in
 		},
 		Missing: missing.Names(),
 		Text:    text,
-		Trace:   reward.Trace{InputIDs: p.ids, GeneratedIDs: ids},
+		Trace:   reward.Trace{InputIDs: p.IDs, GeneratedIDs: ids},
 	}
 	if mode == reward.ModeThink {
 		result.Boxes = ParseBoxes(text)

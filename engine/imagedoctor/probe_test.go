@@ -4,36 +4,29 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/internal/numtest"
 	"github.com/denseflow/densereward/reward"
 )
 
 // probe is the nano evaluator with its intermediate results as outputs.
-type probe struct {
-	*Evaluator
-	outputs []string
-}
+type probe struct{ *Evaluator }
 
 // newProbe makes a probe; patches tells whether it takes the processor's patches in
 // place of pictures.
 func newProbe(t *testing.T, patches bool) *probe {
 	t.Helper()
-	e, outputs := formed(t, form{}, ort.Provider{}, func(o *graphOptions) { o.probes, o.patches = true, patches })
-	return &probe{e, outputs}
+	e := formed(t, form{}, ort.Provider{}, func(o *graphOptions) { o.probes, o.Patches = true, patches })
+	return &probe{e}
 }
 
 // run evaluates a batch. It returns the outputs by name.
-func (p *probe) run(t *testing.T, b batch) map[string]ort.Tensor {
+func (p *probe) run(t *testing.T, b qwenvl.Batch) map[string]ort.Tensor {
 	t.Helper()
-	tensors, err := p.session.Run(t.Context(), b.inputs(p.inputs))
+	out, err := p.session.Run(t.Context(), p.inputs(b))
 	if err != nil {
 		t.Fatal(err)
-	}
-	out := map[string]ort.Tensor{}
-	for i, name := range p.outputs {
-		out[name] = tensors[i]
 	}
 	return out
 }
@@ -43,12 +36,12 @@ func (p *probe) run(t *testing.T, b batch) map[string]ort.Tensor {
 func TestTheGraphComputesWhatTheReferenceDoesFromItsPatches(t *testing.T) {
 	p := newProbe(t, true)
 	want, arrays := readCases(t, "cases.json")[0], readArrays(t, "case00.npz")
-	laid, err := p.config.layOut(want.InputIDs, p.imageStart)
+	laid, err := p.config.LayOut(want.InputIDs, p.imageStart)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := p.run(t, batch{
-		prompts: []prompt{laid}, pictures: ort.Float32s([]int64{1, 1296, 1176}, arrays["pixel_values_f16"]), maxTokens: 128, penalty: 1,
+	out := p.run(t, qwenvl.Batch{
+		Prompts: []qwenvl.Prompt{laid}, Images: ort.Float32s([]int64{1, 1296, 1176}, arrays["pixel_values_f16"]), MaxNewTokens: 128, Penalty: 1,
 	})
 	var ids []int32
 	for _, id := range out[outputTokens].Int64s() {
@@ -80,8 +73,8 @@ func TestImageFeaturesAreTheReferences(t *testing.T) {
 		}
 		ready = append(ready, s.Prepared.(*prepared))
 	}
-	b := p.batch(reward.ModeAnswer, ready)
-	b.maxTokens = 1
+	b := p.joined(reward.ModeAnswer, ready)
+	b.MaxNewTokens = 1
 	out := p.run(t, b)
 	features, logits := out[outputFeatures].Float32s(), out[outputLogits].Float32s()
 	rows := len(cases)
@@ -96,19 +89,4 @@ func TestImageFeaturesAreTheReferences(t *testing.T) {
 			t.Errorf("%s: logits behind the prompt: %v", c.Name, d)
 		}
 	}
-}
-
-// patchesOf runs the graph's cutting of patches by itself.
-func patchesOf(t *testing.T, c Config, picture []uint8) []float32 {
-	t.Helper()
-	g := onnx.New("patches")
-	side := int64(c.ImageSide())
-	in := g.Input(inputPictures, onnx.Uint8, onnx.Shape{onnx.Sym("batch"), onnx.N(side), onnx.N(side), onnx.N(3)})
-	v := &vision{c: c.Vision, grid: c.patchGrid()}
-	g.Output(inputPatches, v.patchify(g, in, c.Preprocessor))
-	out, err := openSession(t, g, ort.SessionOptions{}).Run(t.Context(), []ort.Tensor{ort.Uint8s([]int64{1, side, side, 3}, picture)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out[0].Float32s()
 }

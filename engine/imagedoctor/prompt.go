@@ -4,25 +4,22 @@ import (
 	_ "embed" // the task texts
 	"strings"
 
+	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/engine/tokenizer"
 	"github.com/denseflow/densereward/reward"
 )
 
-// The special tokens of a prompt and an answer, as the tokenizer spells them.
+// The special tokens of an answer, as the tokenizer spells them.
 const (
-	imagePad          = "<|image_pad|>"
-	visionStart       = "<|vision_start|>"
-	visionEnd         = "<|vision_end|>"
-	turnEnd           = "<|im_end|>"
 	misalignmentToken = "<|misalignment|>"
 	artifactToken     = "<|artifact|>"
 )
 
-// The chat wrapper of Qwen2.5-VL around the picture and the task.
+// The chat wrapper of Qwen2.5-VL around the image and the task.
 const (
-	promptHead = "<|im_start|>system\nYou are a helpful assistant." + turnEnd +
-		"\n<|im_start|>user\n" + visionStart
-	promptTail = turnEnd + "\n<|im_start|>assistant\n"
+	promptHead = qwenvl.TurnStart + "system\nYou are a helpful assistant." + qwenvl.TurnEnd +
+		"\n" + qwenvl.TurnStart + "user\n" + qwenvl.VisionStart
+	promptTail = qwenvl.TurnEnd + "\n" + qwenvl.TurnStart + "assistant\n"
 )
 
 // captionMark is where a task text takes the caption.
@@ -68,7 +65,7 @@ func BuildPrompt(mode reward.Mode, caption string, imageTokens int, prefix *stri
 		own := Prefix(mode)
 		prefix = &own
 	}
-	return promptHead + strings.Repeat(imagePad, imageTokens) + visionEnd +
+	return promptHead + strings.Repeat(qwenvl.ImagePad, imageTokens) + qwenvl.VisionEnd +
 		Task(mode, caption) + promptTail + *prefix
 }
 
@@ -84,11 +81,11 @@ func EncodePrompt(t *tokenizer.Tokenizer, mode reward.Mode, caption string, imag
 		prefix = &own
 	}
 	ids := t.Encode(promptHead)
-	pad := t.Encode(imagePad)
+	pad := t.Encode(qwenvl.ImagePad)
 	for range imageTokens {
 		ids = append(ids, pad...)
 	}
-	ids = append(ids, t.Encode(visionEnd)...)
+	ids = append(ids, t.Encode(qwenvl.VisionEnd)...)
 	ids = append(ids, t.EncodeOrdinary(Task(mode, caption))...)
 	return append(ids, t.Encode(promptTail+*prefix)...)
 }

@@ -83,7 +83,7 @@ func asTheReference(t *testing.T, f form, hold func(t *testing.T, i int, r rewar
 		hold(t, i, r)
 		sameResult(t, fmt.Sprintf("case %d, by itself", i), r, guessed[i])
 	}
-	f.oneByOne = true
+	f.noSpeculative = true
 	for i, r := range evaluate(t, nanoEvaluator(t, f), samples) {
 		hold(t, i, r)
 		sameResult(t, fmt.Sprintf("case %d, a token a step", i), r, guessed[i])

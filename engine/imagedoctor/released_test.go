@@ -1,7 +1,6 @@
 package imagedoctor
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,7 +9,10 @@ import (
 	"github.com/denseflow/densereward/engine/imagedoctor/released"
 	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/engine/safetensors"
+	"github.com/denseflow/densereward/engine/tokenizer"
+	"github.com/denseflow/densereward/engine/tokenizer/qwen"
 )
 
 // The widths of the published heads.
@@ -21,7 +23,7 @@ var releasedHeads = HeadWidths{Width: released.HeadWidth, MLP: released.HeadMLP}
 func releasedList(t testing.TB) (Config, *initializers.Inventory) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, configFile), []byte(released.Config), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, qwenvl.ConfigFile), []byte(released.Config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err := LoadConfig(dir)
@@ -46,7 +48,7 @@ func sparse(t *testing.T, change func(c *Config)) (Config, *safetensors.Checkpoi
 	t.Helper()
 	c, _ := releasedList(t)
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, configFile), []byte(released.Config), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, qwenvl.ConfigFile), []byte(released.Config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	read, err := LoadConfig(dir)
@@ -58,7 +60,7 @@ func sparse(t *testing.T, change func(c *Config)) (Config, *safetensors.Checkpoi
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := writeTensors(dir, tensors, func(safetensors.Tensor, uint64) func(io.Writer) error { return nil }); err != nil {
+	if err := writeHoles(dir, tensors); err != nil {
 		t.Fatal(err)
 	}
 	return read, openCheckpoint(t, dir)
@@ -72,16 +74,20 @@ func TestEveryFormOfTheReleasedGraphIsBuiltWithoutReadingAWeight(t *testing.T) {
 	if config.VocabSize != 0 {
 		t.Fatalf("config.json gives a vocabulary of %d", config.VocabSize)
 	}
-	guesses := newDraft(tokenizers(t)["published"], released.Vocabulary)
+	tok := publishedTokenizer(t)
+	draft := qwenvl.NewDraft(tok, released.Vocabulary, answerTemplate)
 	for name, o := range map[string]graphOptions{
-		"on a CPU":                 {dtype: onnx.Float32, heads: onnx.Float32},
-		"on a GPU":                 {dtype: onnx.BFloat16, heads: onnx.Float16, paged: true},
-		"with guesses":             {dtype: onnx.BFloat16, heads: onnx.Float16, paged: true, draft: guesses},
-		"with guesses and penalty": {dtype: onnx.Float32, heads: onnx.Float32, draft: guesses, penalty: true},
-		"with everything":          {dtype: onnx.BFloat16, heads: onnx.Float16, draft: guesses, penalty: true, forced: true, probes: true, patches: true},
+		"on a CPU":                   {Options: qwenvl.Options{DType: onnx.Float32}, heads: onnx.Float32},
+		"on a GPU":                   {Options: qwenvl.Options{DType: onnx.BFloat16, Paged: true}, heads: onnx.Float16},
+		"speculative":                {Options: qwenvl.Options{DType: onnx.BFloat16, Paged: true, Draft: draft}, heads: onnx.Float16},
+		"speculative with a penalty": {Options: qwenvl.Options{DType: onnx.Float32, Draft: draft, Penalty: true}, heads: onnx.Float32},
+		"with everything": {
+			Options: qwenvl.Options{DType: onnx.BFloat16, Draft: draft, Penalty: true, TeacherForced: true, Patches: true},
+			heads:   onnx.Float16, probes: true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o.imageStart = 15
+			o.ImageStart = 15
 			g, err := buildGraph(config, checkpoint, o)
 			if err != nil {
 				t.Fatal(err)
@@ -114,7 +120,7 @@ func TestWhatTheReleasedConfigurationIsSilentOnIsCheckedAgainstShapes(t *testing
 	} {
 		t.Run(name, func(t *testing.T) {
 			config, checkpoint := sparse(t, test.change)
-			_, err := buildGraph(config, checkpoint, graphOptions{dtype: onnx.Float32, heads: onnx.Float32})
+			_, err := buildGraph(config, checkpoint, graphOptions{Options: qwenvl.Options{DType: onnx.Float32}, heads: onnx.Float32})
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -145,7 +151,7 @@ func TestAnInventoryNeedsItsWidths(t *testing.T) {
 
 func TestPagesThatCannotBeToldApartAreRefused(t *testing.T) {
 	c, _ := releasedList(t)
-	c.NumLayers = distinctFills/2 + 1
+	c.NumLayers = 129
 	tensors, err := Inventory(c, releasedHeads)
 	if err != nil {
 		t.Fatal(err)
@@ -154,8 +160,48 @@ func TestPagesThatCannotBeToldApartAreRefused(t *testing.T) {
 	for _, tensor := range tensors {
 		list.Add(tensor.Name, tensor.Shape...)
 	}
-	_, err = buildGraph(c, list, graphOptions{dtype: onnx.BFloat16, heads: onnx.Float16, paged: true})
+	_, err = buildGraph(c, list, graphOptions{Options: qwenvl.Options{DType: onnx.BFloat16, Paged: true}, heads: onnx.Float16})
 	if err == nil || !strings.Contains(err.Error(), "129 layers") {
 		t.Errorf("129 layers: %v", err)
 	}
+}
+
+// writeHoles writes the shards of a checkpoint without its weights.
+func writeHoles(dir string, tensors []safetensors.Tensor) error {
+	sources := make([]safetensors.Source, len(tensors))
+	for i, t := range tensors {
+		sources[i] = safetensors.Source{Name: t.Name, DType: t.DType, Shape: t.Shape}
+	}
+	return safetensors.WriteShards(dir, sources, 4<<30)
+}
+
+// publishedTokenizer is the whole one of Qwen.
+func publishedTokenizer(t testing.TB) *tokenizer.Tokenizer {
+	t.Helper()
+	data, err := qwen.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+// releasedHull is a folder like the released checkpoint, with holes for weights.
+func releasedHull(t *testing.T) string {
+	t.Helper()
+	_, list := releasedList(t)
+	tokens, err := qwen.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := writeConfig(t, map[string]string{
+		qwenvl.ConfigFile: released.Config, qwenvl.TokenizerFile: string(tokens),
+	})
+	if err := writeHoles(dir, list.Tensors()); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }

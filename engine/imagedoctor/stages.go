@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/denseflow/densereward/engine/image"
+	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/qwenvl"
 )
 
 // Stage is the time that one part of the work takes for a batch by itself: of
@@ -38,22 +40,22 @@ func (m *measuring) hostStages() ([]Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	picture := m.e.picture(img) // also makes the resizer's tables
+	picture := m.e.resized(img) // also makes the resizer's tables
 	began := time.Now()
 	if _, err := image.Decode(encoded, image.Limits{}); err != nil {
 		return nil, err
 	}
 	decode := time.Since(began).Seconds()
 	began = time.Now()
-	m.e.picture(img)
+	m.e.resized(img)
 	resize := time.Since(began).Seconds()
 
-	l, err := m.madeUp()
+	l, err := m.synthetic()
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range l.ready {
-		p.picture = picture
+		p.image = picture
 	}
 	began = time.Now()
 	m.inputs(l, m.o.NewTokens)
@@ -69,7 +71,7 @@ func (m *measuring) hostStages() ([]Stage, error) {
 // graph does, the vision tower and the heads.
 func (m *measuring) partStages(ctx context.Context) ([]Stage, error) {
 	var seconds [5]float64
-	for i, make := range []func(*parts) (outputs []onnx.Value, inputs []ort.Tensor){
+	for i, make := range []func(*parts) (outputs []onnx.Value, inputs map[string]ort.Tensor){
 		(*parts).arrival, (*parts).copies, (*parts).patches, (*parts).vision, (*parts).heads,
 	} {
 		var err error
@@ -89,9 +91,9 @@ func (m *measuring) partStages(ctx context.Context) ([]Stage, error) {
 }
 
 // timePart is the seconds of a graph of its own.
-func (m *measuring) timePart(ctx context.Context, make func(*parts) ([]onnx.Value, []ort.Tensor)) (float64, error) {
+func (m *measuring) timePart(ctx context.Context, make func(*parts) ([]onnx.Value, map[string]ort.Tensor)) (float64, error) {
 	g := onnx.New("part")
-	p := &parts{measuring: m, g: g, w: newWeights(g, m.checkpoint), batch: onnx.Sym("batch")}
+	p := &parts{measuring: m, g: g, w: initializers.New(g, m.e.checkpoint.Weights, "imagedoctor"), batch: onnx.Sym("batch")}
 	outputs, inputs := make(p)
 	for i, v := range outputs {
 		g.Output([]string{"first", "second"}[i], v)
@@ -103,7 +105,7 @@ func (m *measuring) timePart(ctx context.Context, make func(*parts) ([]onnx.Valu
 	if err != nil {
 		return 0, err
 	}
-	defer closeAll([]*ort.Session{s})
+	defer closeAll([]*qwenvl.Session{s})
 	return m.best(ctx, s, inputs)
 }
 
@@ -112,32 +114,32 @@ func (m *measuring) timePart(ctx context.Context, make func(*parts) ([]onnx.Valu
 type parts struct {
 	*measuring
 	g     *onnx.Graph
-	w     *weights
+	w     *initializers.Set
 	batch onnx.Dim
 }
 
-// pictures is the graph's input and a batch for it.
-func (p *parts) pictures() (onnx.Value, []ort.Tensor) {
+// images is the graph's input and a batch for it.
+func (p *parts) images() (onnx.Value, map[string]ort.Tensor) {
 	side, rows := int64(p.e.config.ImageSide()), int64(p.o.Batch)
-	in := p.g.Input(inputPictures, onnx.Uint8, onnx.Shape{p.batch, onnx.N(side), onnx.N(side), onnx.N(3)})
+	in := p.g.Input(qwenvl.InputImages, onnx.Uint8, onnx.Shape{p.batch, onnx.N(side), onnx.N(side), onnx.N(3)})
 	data := make([]uint8, rows*side*side*3)
 	for i := range data {
 		data[i] = uint8(p.rng.Uint32())
 	}
-	return in, []ort.Tensor{ort.Uint8s([]int64{rows, side, side, 3}, data)}
+	return in, map[string]ort.Tensor{qwenvl.InputImages: ort.Uint8s([]int64{rows, side, side, 3}, data)}
 }
 
-// arrival copies pictures to the device and looks at one value of each.
-func (p *parts) arrival() ([]onnx.Value, []ort.Tensor) {
-	in, tensors := p.pictures()
+// arrival copies images to the device and looks at one value of each.
+func (p *parts) arrival() ([]onnx.Value, map[string]ort.Tensor) {
+	in, tensors := p.images()
 	corner := p.g.Slice(p.g.Slice(in, 1, 0, 1), 2, 0, 1)
 	return []onnx.Value{p.g.Cast(corner, onnx.Int32)}, tensors
 }
 
-// copies copies pictures to the device and maps back.
-func (p *parts) copies() ([]onnx.Value, []ort.Tensor) {
+// copies copies images to the device and maps back.
+func (p *parts) copies() ([]onnx.Value, map[string]ort.Tensor) {
 	corners, tensors := p.arrival()
-	grid := p.e.config.patchGrid() / p.e.config.Vision.SpatialMergeSize
+	grid := p.e.config.UnitGrid()
 	side := int64(grid * heatmapUpscale)
 	value := p.g.Cast(p.g.Slice(corners[0], 3, 0, 1), onnx.Float32) // (B,1,1,1)
 	sizes := p.g.Concat(0, onnx.Dim{}, p.g.SizeOf(value, 0), onnx.Const(p.g, []int64{kinds, side, side}, 3))
@@ -145,37 +147,38 @@ func (p *parts) copies() ([]onnx.Value, []ort.Tensor) {
 	return []onnx.Value{corners[0], maps}, tensors
 }
 
-// patches copies pictures and cuts them into patches.
-func (p *parts) patches() ([]onnx.Value, []ort.Tensor) {
-	in, tensors := p.pictures()
-	v := newVision(p.w, p.e.config.Vision, p.e.config.patchGrid(), p.form.dtype)
-	return []onnx.Value{p.mean(v.patchify(p.g, in, p.e.config.Preprocessor))}, tensors
+// patches copies images and cuts them into patches.
+func (p *parts) patches() ([]onnx.Value, map[string]ort.Tensor) {
+	in, tensors := p.images()
+	v := qwenvl.NewVision(p.w, p.e.config.Config, p.form.DType)
+	return []onnx.Value{p.mean(v.Patchify(p.g, in))}, tensors
 }
 
 // vision does the same and runs the vision tower.
-func (p *parts) vision() ([]onnx.Value, []ort.Tensor) {
-	in, tensors := p.pictures()
-	v := newVision(p.w, p.e.config.Vision, p.e.config.patchGrid(), p.form.dtype)
-	return []onnx.Value{p.mean(v.features(p.g, v.patchify(p.g, in, p.e.config.Preprocessor)))}, tensors
+func (p *parts) vision() ([]onnx.Value, map[string]ort.Tensor) {
+	in, tensors := p.images()
+	v := qwenvl.NewVision(p.w, p.e.config.Config, p.form.DType)
+	return []onnx.Value{p.mean(v.Features(p.g, v.Patchify(p.g, in)))}, tensors
 }
 
-// heads runs the heatmap heads over as many pictures as they take at once.
+// heads runs the heatmap heads over as many images as they take at once.
 // Rows of the embedding stand for features, so that nothing large is copied.
-func (p *parts) heads() ([]onnx.Value, []ort.Tensor) {
+func (p *parts) heads() ([]onnx.Value, map[string]ort.Tensor) {
 	c := p.e.config
-	units, rows := int64(c.imageTokens()), int64(min(p.o.Batch, maxHeadPart))
-	h := newHeatmap(p.w, c.HiddenSize, c.patchGrid()/c.Vision.SpatialMergeSize, p.form.heads)
-	table := (&language{w: p.w, c: c, dtype: p.form.dtype}).embedding()
-	var tensors []ort.Tensor
+	units, rows := int64(c.ImageTokens()), int64(min(p.o.Batch, maxHeadPart))
+	h := newHeatmap(p.w, c.HiddenSize, c.UnitGrid(), p.form.heads)
+	table := p.w.Tensor(qwenvl.EmbeddingName, p.form.DType, int64(c.Vocabulary(p.w.Lookup)), int64(c.HiddenSize))
+	tensors := map[string]ort.Tensor{}
 	var looked [2]onnx.Value
 	for i, n := range []int64{units, kinds} {
 		ids := make([]int64, rows*n)
 		for j := range ids {
 			ids[j] = p.rng.Int64N(256)
 		}
-		in := p.g.Input([]string{"features", "states"}[i], onnx.Int64, onnx.Shape{p.batch, onnx.N(n)})
+		name := []string{"features", "states"}[i]
+		in := p.g.Input(name, onnx.Int64, onnx.Shape{p.batch, onnx.N(n)})
 		looked[i] = p.g.Gather(table, in, 0)
-		tensors = append(tensors, ort.Int64s([]int64{rows, n}, ids))
+		tensors[name] = ort.Int64s([]int64{rows, n}, ids)
 	}
 	maps := h.maps(p.g, looked[0], looked[1])
 	return []onnx.Value{p.g.ReduceMean(p.g.ReduceMean(maps, 3, false), 2, false)}, tensors
@@ -188,8 +191,8 @@ func (p *parts) mean(x onnx.Value) onnx.Value {
 
 // wholeStages times the evaluator's graph with answers of one token and of all,
 // which tells the prompt and the decoding apart, and puts them between the parts.
-func (m *measuring) wholeStages(ctx context.Context, s *ort.Session, parts []Stage) ([]Stage, error) {
-	l, err := m.madeUp()
+func (m *measuring) wholeStages(ctx context.Context, s *qwenvl.Session, parts []Stage) ([]Stage, error) {
+	l, err := m.synthetic()
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,8 @@ func Rules() []Rule {
 				"github.com/klauspost/compress", // inflates PNG files
 			},
 		},
-		{Room: "engine/imagedoctor", Rooms: append([]string{"reward"}, engine...)},
+		{Room: "engine/qwenvl", Rooms: append([]string{"reward"}, engine...)},
+		{Room: "engine/imagedoctor", Rooms: append([]string{"reward", "engine/qwenvl"}, engine...)},
 		{Room: "engine/clip", Rooms: append([]string{"reward"}, engine...), Libs: []string{"github.com/hashicorp/golang-lru/v2"}}, // embeddings of prompts seen lately
 		{Room: "engine/vae", Rooms: append([]string{"reward", "internal/npy"}, engine...)},                                        // latents come in .npy files
 		{Room: "flowgrpo", Libs: []string{"gonum.org/v1/gonum"}},

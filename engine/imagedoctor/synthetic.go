@@ -1,0 +1,130 @@
+package imagedoctor
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/denseflow/densereward/engine/image/png"
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/reward"
+)
+
+// load is a batch to measure with.
+type load struct {
+	ready   []*prepared
+	answers ort.Tensor // (B,NewTokens) int64
+	steps   int        // that its answers take
+}
+
+// synthetic makes a batch with random prompts and images, and answers of NewTokens
+// tokens.
+func (m *measuring) synthetic() (load, error) {
+	var l load
+	var answers []int64
+	side := m.e.config.ImageSide()
+	for range m.o.Batch {
+		p, err := m.e.config.LayOut(m.promptIDs(), m.e.imageStart)
+		if err != nil {
+			return l, err
+		}
+		image := make([]uint8, side*side*3)
+		for i := range image {
+			image[i] = uint8(m.rng.Uint32())
+		}
+		l.ready = append(l.ready, &prepared{Prompt: p, image: image, prefix: answerPrefix})
+
+		answer := m.answer()
+		l.steps = max(l.steps, m.steps(answer))
+		for _, id := range answer {
+			answers = append(answers, int64(id))
+		}
+	}
+	l.answers = ort.Int64s([]int64{int64(m.o.Batch), int64(m.o.NewTokens)}, answers)
+	return l, nil
+}
+
+// inputs are the graph's, for answers of at most so many tokens.
+func (m *measuring) inputs(l load, newTokens int) map[string]ort.Tensor {
+	b := m.e.joined(reward.ModeAnswer, l.ready)
+	b.TeacherForced, b.MaxNewTokens = l.answers, newTokens
+	return m.e.inputs(b)
+}
+
+// promptIDs is a prompt of random tokens around the image.
+func (m *measuring) promptIDs() []int32 {
+	const plain = 256 // the first ids are single bytes
+	ids := make([]int32, m.o.PromptTokens)
+	from, to := m.e.imageStart, m.e.imageStart+m.e.config.ImageTokens()
+	for i := range ids {
+		ids[i] = int32(m.rng.IntN(plain))
+		if i >= from && i < to {
+			ids[i] = m.e.config.ImageTokenID
+		}
+	}
+	return ids
+}
+
+// answer is the published form with random scores, NewTokens long: scores have
+// as many more digits as it takes, of two and more, or the answer is cut off.
+func (m *measuring) answer() []int32 {
+	scores := strings.Count(answerText, number)
+	digits := make([]int, scores)
+	for i := range digits {
+		digits[i] = len(number) - len("0.")
+	}
+	for {
+		ids := m.e.tokenizer.Encode(m.scored(digits))
+		missing := m.o.NewTokens - len(ids)
+		if missing <= 0 {
+			return ids[:m.o.NewTokens]
+		}
+		for range missing { // a digit is a token
+			digits[m.rng.IntN(scores)]++
+		}
+	}
+}
+
+// scored is the published form with random scores of so many digits.
+func (m *measuring) scored(digits []int) string {
+	var text strings.Builder
+	for i, between := range strings.Split(answerText, number) {
+		if i > 0 {
+			text.WriteString("0.")
+			for range digits[i-1] {
+				fmt.Fprintf(&text, "%d", m.rng.IntN(10))
+			}
+		}
+		text.WriteString(between)
+	}
+	return text.String()
+}
+
+// steps is how many steps of decoding an answer takes behind its first token,
+// which the prompt gives.
+func (m *measuring) steps(answer []int32) int {
+	d := m.e.draft
+	if d == nil {
+		return len(answer) - 1
+	}
+	state := d.After(d.Start(m.e.tokenizer.Encode(answerPrefix)), answer[0])
+	steps, rest := 0, answer[1:]
+	for ; len(rest) > 0; steps++ {
+		gained := min(d.Accepted(state, rest)+1, len(rest))
+		for _, id := range rest[:gained] {
+			state = d.After(state, id)
+		}
+		rest = rest[gained:]
+	}
+	return steps
+}
+
+// noisy is an image of qwenvl.SquareSide that compresses as a photograph does, as PNG.
+func (m *measuring) noisy() ([]byte, error) {
+	img := &reward.Image{Width: qwenvl.SquareSide, Height: qwenvl.SquareSide, Pix: make([]uint8, 3*qwenvl.SquareSide*qwenvl.SquareSide)}
+	for i := range img.Pix {
+		slope := i / 3 % qwenvl.SquareSide / 4
+		img.Pix[i] = uint8(slope + m.rng.IntN(16))
+	}
+	return png.Encode(img)
+}

@@ -1,0 +1,82 @@
+package qwenvl
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/denseflow/densereward/engine/safetensors"
+	"github.com/denseflow/densereward/engine/tokenizer"
+)
+
+// Checkpoint is a checkpoint folder whose files have been opened and fit each
+// other. Of the weights nothing but names, shapes and places has been read.
+type Checkpoint struct {
+	Dir       string
+	Config    Config
+	Weights   *safetensors.Checkpoint
+	Tokenizer *tokenizer.Tokenizer
+}
+
+// OpenCheckpoint opens a checkpoint folder: config.json, *.safetensors,
+// tokenizer.json and, where they are, preprocessor_config.json and
+// generation_config.json.
+func OpenCheckpoint(dir string) (*Checkpoint, error) {
+	f := &Checkpoint{Dir: dir}
+	var err error
+	if f.Config, err = LoadConfig(dir); err != nil {
+		return nil, err
+	}
+	if f.Weights, err = safetensors.Open(dir); err != nil {
+		return nil, err
+	}
+	if f.Tokenizer, err = tokenizer.Load(filepath.Join(dir, TokenizerFile)); err != nil {
+		return nil, err
+	}
+	if err := f.Config.CheckTokens(f.Tokenizer.TokenID); err != nil {
+		return nil, err
+	}
+	// Where there is no embedding, the graph says so.
+	if rows := f.Vocabulary(); rows > 0 && rows < f.Tokenizer.Size() {
+		return nil, fmt.Errorf("%s has %d tokens, the model's embedding %d", TokenizerFile, f.Tokenizer.Size(), rows)
+	}
+	return f, nil
+}
+
+// Vocabulary is the number of rows of the embedding, 0 where there is none.
+func (f *Checkpoint) Vocabulary() int { return f.Config.Vocabulary(f.Weights.Tensor) }
+
+// Vocabulary is the number of rows of the embedding: what the configuration
+// says, or where it is silent the tensor; 0 if there is none.
+func (c Config) Vocabulary(lookup func(name string) (safetensors.Tensor, bool)) int {
+	if c.VocabSize > 0 {
+		return c.VocabSize
+	}
+	if t, ok := lookup(EmbeddingName); ok && len(t.Shape) == 2 {
+		return int(t.Shape[0])
+	}
+	return 0
+}
+
+// Fingerprint hashes weights, configuration and tokenizer, and options, which
+// stands for everything else that answers depend on.
+func (f *Checkpoint) Fingerprint(options string) (string, error) {
+	weights, err := f.Weights.Fingerprint()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s\n%s", weights, options)
+	for _, name := range []string{ConfigFile, TokenizerFile, PreprocessorFile, GenerationFile} {
+		data, err := os.ReadFile(filepath.Join(f.Dir, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return "", err
+		}
+		fmt.Fprintf(sum, "%s %d\n", name, len(data))
+		sum.Write(data)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}

@@ -1,0 +1,328 @@
+package qwenvl
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// The configuration files of a checkpoint folder.
+const (
+	ConfigFile       = "config.json"
+	PreprocessorFile = "preprocessor_config.json"
+	GenerationFile   = "generation_config.json"
+	TokenizerFile    = "tokenizer.json"
+)
+
+const (
+	// maxConfigBytes is the largest configuration file that is read; real ones
+	// have a few kilobytes.
+	maxConfigBytes = 1 << 20
+)
+
+// LoadConfig reads the configuration of the checkpoint in the folder dir.
+// config.json must be there; preprocessor_config.json and
+// generation_config.json may be absent. Errors name the file and the key.
+func LoadConfig(dir string) (Config, error) {
+	var model modelFile
+	if err := ReadJSON(dir, ConfigFile, &model); err != nil {
+		return Config{}, err
+	}
+	var preprocessor preprocessorJSON
+	if err := ReadJSON(dir, PreprocessorFile, &preprocessor); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Config{}, err
+	}
+	var generation generationJSON
+	if err := ReadJSON(dir, GenerationFile, &generation); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Config{}, err
+	}
+	c, err := model.config()
+	if err != nil {
+		return Config{}, err
+	}
+	if err := generation.apply(&c); err != nil {
+		return Config{}, err
+	}
+	if c.Preprocessor, err = preprocessor.config(c.Vision); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// ReadJSON decodes the configuration file name of the folder dir into v, bounded in
+// size. Its errors name the file.
+func ReadJSON(dir, name string, v any) error {
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if len(data) > maxConfigBytes {
+		return fmt.Errorf("%s: exceeds the limit of %d bytes", name, maxConfigBytes)
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// or is the value of a key that may be absent or null.
+func or[T any](v *T, fallback T) T {
+	if v == nil {
+		return fallback
+	}
+	return *v
+}
+
+// textJSON is the language model's part of config.json. Checkpoints saved by
+// transformers 4.52 and later have it one level down, in text_config.
+type textJSON struct {
+	HiddenSize       *int     `json:"hidden_size"`
+	IntermediateSize *int     `json:"intermediate_size"`
+	NumLayers        *int     `json:"num_hidden_layers"`
+	NumHeads         *int     `json:"num_attention_heads"`
+	NumKVHeads       *int     `json:"num_key_value_heads"`
+	RMSNormEps       *float64 `json:"rms_norm_eps"`
+	RopeTheta        *float64 `json:"rope_theta"`
+	RopeScaling      *struct {
+		MRopeSection []int   `json:"mrope_section"`
+		RopeType     *string `json:"rope_type"`
+	} `json:"rope_scaling"`
+	VocabSize         *int    `json:"vocab_size"`
+	TieWordEmbeddings *bool   `json:"tie_word_embeddings"`
+	HiddenAct         *string `json:"hidden_act"`
+	UseSlidingWindow  *bool   `json:"use_sliding_window"`
+}
+
+type visionJSON struct {
+	Depth               *int    `json:"depth"`
+	HiddenSize          *int    `json:"hidden_size"`
+	IntermediateSize    *int    `json:"intermediate_size"`
+	NumHeads            *int    `json:"num_heads"`
+	PatchSize           *int    `json:"patch_size"`
+	SpatialPatchSize    *int    `json:"spatial_patch_size"` // older name of patch_size
+	TemporalPatchSize   *int    `json:"temporal_patch_size"`
+	SpatialMergeSize    *int    `json:"spatial_merge_size"`
+	WindowSize          *int    `json:"window_size"`
+	InChannels          *int    `json:"in_channels"`
+	InChans             *int    `json:"in_chans"` // older name of in_channels
+	OutHiddenSize       *int    `json:"out_hidden_size"`
+	FullAttentionBlocks []int   `json:"fullatt_block_indexes"`
+	HiddenAct           *string `json:"hidden_act"`
+}
+
+type modelFile struct {
+	textJSON
+	TextConfig         *textJSON  `json:"text_config"`
+	Vision             visionJSON `json:"vision_config"`
+	ImageTokenID       *int32     `json:"image_token_id"`
+	VisionStartTokenID *int32     `json:"vision_start_token_id"`
+	VisionEndTokenID   *int32     `json:"vision_end_token_id"`
+	EOSTokenID         tokenIDs   `json:"eos_token_id"`
+}
+
+// config completes and checks what config.json says.
+func (m *modelFile) config() (Config, error) {
+	text := m.textJSON
+	if text.HiddenSize == nil && m.TextConfig != nil {
+		text = *m.TextConfig
+	}
+	k := &checker{file: ConfigFile}
+	c := text.config(k)
+	// The ids are those of Qwen2.5-VL's vocabulary.
+	c.ImageTokenID = or(m.ImageTokenID, 151655)
+	c.VisionStartTokenID = or(m.VisionStartTokenID, 151652)
+	c.VisionEndTokenID = or(m.VisionEndTokenID, 151653)
+	c.EOSTokenIDs = m.EOSTokenID
+	if len(c.EOSTokenIDs) == 0 {
+		c.EOSTokenIDs = []int32{151645, 151643} // <|im_end|>, <|endoftext|>
+	}
+	c.Vision = m.Vision.config(k, c.HiddenSize)
+	c.check(k)
+	c.Vision.check(k, c.HiddenSize)
+	return c, k.err
+}
+
+// config fills in the language model's part.
+func (t *textJSON) config(k *checker) Config {
+	required := func(key string, v *int) int {
+		if v == nil {
+			k.fail(key, "missing")
+		}
+		return or(v, 0)
+	}
+	c := Config{
+		HiddenSize:        required("hidden_size", t.HiddenSize),
+		IntermediateSize:  required("intermediate_size", t.IntermediateSize),
+		NumLayers:         required("num_hidden_layers", t.NumLayers),
+		NumHeads:          required("num_attention_heads", t.NumHeads),
+		NumKVHeads:        required("num_key_value_heads", t.NumKVHeads),
+		RMSNormEps:        or(t.RMSNormEps, 1e-6),
+		RopeTheta:         or(t.RopeTheta, 1e6),
+		MRopeSection:      []int{16, 24, 24},
+		VocabSize:         or(t.VocabSize, 0),
+		TieWordEmbeddings: or(t.TieWordEmbeddings, true),
+	}
+	if c.NumHeads > 0 {
+		c.HeadDim = c.HiddenSize / c.NumHeads
+	}
+	if scaling := t.RopeScaling; scaling != nil {
+		if scaling.MRopeSection != nil {
+			c.MRopeSection = scaling.MRopeSection
+		}
+		// mrope is what Qwen2-VL called default.
+		if kind := or(scaling.RopeType, "default"); kind != "default" && kind != "mrope" {
+			k.fail("rope_scaling.rope_type", "%q is not supported, only default", kind)
+		}
+	}
+	if act := or(t.HiddenAct, "silu"); act != "silu" {
+		k.fail("hidden_act", "%q is not supported, only silu", act)
+	}
+	if or(t.UseSlidingWindow, false) {
+		k.fail("use_sliding_window", "true is not supported")
+	}
+	return c
+}
+
+// config fills in the vision tower's part; hidden is the language model's
+// width.
+func (v *visionJSON) config(k *checker, hidden int) VisionConfig {
+	if act := or(v.HiddenAct, "silu"); act != "silu" {
+		k.fail("vision_config.hidden_act", "%q is not supported, only silu", act)
+	}
+	blocks := []int{7, 15, 23, 31}
+	if v.FullAttentionBlocks != nil {
+		blocks = slices.Sorted(slices.Values(v.FullAttentionBlocks))
+	}
+	return VisionConfig{
+		Depth:               or(v.Depth, 32),
+		HiddenSize:          or(v.HiddenSize, 1280),
+		IntermediateSize:    or(v.IntermediateSize, 3420),
+		NumHeads:            or(v.NumHeads, 16),
+		PatchSize:           or(v.PatchSize, or(v.SpatialPatchSize, 14)),
+		TemporalPatchSize:   or(v.TemporalPatchSize, 2),
+		SpatialMergeSize:    or(v.SpatialMergeSize, 2),
+		WindowSize:          or(v.WindowSize, 112),
+		InChannels:          or(v.InChannels, or(v.InChans, 3)),
+		OutHiddenSize:       or(v.OutHiddenSize, hidden),
+		FullAttentionBlocks: blocks,
+	}
+}
+
+type preprocessorJSON struct {
+	ImageMean []float64 `json:"image_mean"`
+	ImageStd  []float64 `json:"image_std"`
+	MinPixels *int      `json:"min_pixels"`
+	MaxPixels *int      `json:"max_pixels"`
+	Size      *struct {
+		ShortestEdge *int `json:"shortest_edge"` // newer name of min_pixels
+		LongestEdge  *int `json:"longest_edge"`  // newer name of max_pixels
+	} `json:"size"`
+	PatchSize         *int     `json:"patch_size"`
+	MergeSize         *int     `json:"merge_size"`
+	TemporalPatchSize *int     `json:"temporal_patch_size"`
+	DoResize          *bool    `json:"do_resize"`
+	DoRescale         *bool    `json:"do_rescale"`
+	DoNormalize       *bool    `json:"do_normalize"`
+	RescaleFactor     *float64 `json:"rescale_factor"`
+	Resample          *int     `json:"resample"`
+}
+
+// config completes and checks what preprocessor_config.json says, with CLIP's
+// mean and deviation and the vision tower's patch geometry where it is silent.
+func (p *preprocessorJSON) config(v VisionConfig) (PreprocessorConfig, error) {
+	k := &checker{file: PreprocessorFile}
+	minPixels, maxPixels := p.MinPixels, p.MaxPixels
+	if p.Size != nil && minPixels == nil {
+		minPixels = p.Size.ShortestEdge
+	}
+	if p.Size != nil && maxPixels == nil {
+		maxPixels = p.Size.LongestEdge
+	}
+	c := PreprocessorConfig{
+		Mean:              threeOr(k, "image_mean", p.ImageMean, [3]float64{0.48145466, 0.4578275, 0.40821073}),
+		Std:               threeOr(k, "image_std", p.ImageStd, [3]float64{0.26862954, 0.26130258, 0.27577711}),
+		MinPixels:         or(minPixels, 4*28*28),
+		MaxPixels:         or(maxPixels, 16384*28*28),
+		PatchSize:         or(p.PatchSize, v.PatchSize),
+		MergeSize:         or(p.MergeSize, v.SpatialMergeSize),
+		TemporalPatchSize: or(p.TemporalPatchSize, v.TemporalPatchSize),
+	}
+	for _, step := range []struct {
+		key string
+		on  *bool
+	}{{"do_resize", p.DoResize}, {"do_rescale", p.DoRescale}, {"do_normalize", p.DoNormalize}} {
+		if !or(step.on, true) {
+			k.fail(step.key, "false is not supported")
+		}
+	}
+	if factor := or(p.RescaleFactor, 1.0/255); math.Abs(factor-1.0/255) > 1e-9 {
+		k.fail("rescale_factor", "%v is not supported, only 1/255", factor)
+	}
+	const bicubic = 3
+	if resample := or(p.Resample, bicubic); resample != bicubic {
+		k.fail("resample", "%d is not supported, only bicubic, %d", resample, bicubic)
+	}
+	c.check(k, v)
+	return c, k.err
+}
+
+// threeOr is a colour's three numbers, or fallback where there are none.
+func threeOr(k *checker, key string, v []float64, fallback [3]float64) [3]float64 {
+	switch len(v) {
+	case 0:
+		return fallback
+	case 3:
+		return [3]float64(v)
+	}
+	k.fail(key, "%v does not have three numbers", v)
+	return fallback
+}
+
+type generationJSON struct {
+	EOSTokenID        tokenIDs `json:"eos_token_id"`
+	RepetitionPenalty *float64 `json:"repetition_penalty"`
+}
+
+// apply lets generation_config.json overrule config.json, as transformers'
+// generate does.
+func (g *generationJSON) apply(c *Config) error {
+	k := &checker{file: GenerationFile}
+	if len(g.EOSTokenID) > 0 {
+		c.EOSTokenIDs = g.EOSTokenID
+	}
+	c.RepetitionPenalty = or(g.RepetitionPenalty, 1)
+	k.positive("repetition_penalty", c.RepetitionPenalty)
+	c.checkTokenIDs(k)
+	return k.err
+}
+
+// tokenIDs is one id or a list of them.
+type tokenIDs []int32
+
+// UnmarshalJSON accepts a number, a list or null.
+func (t *tokenIDs) UnmarshalJSON(data []byte) error {
+	var one *int32
+	if err := json.Unmarshal(data, &one); err == nil {
+		if one != nil {
+			*t = tokenIDs{*one}
+		}
+		return nil
+	}
+	var list []int32
+	if err := json.Unmarshal(data, &list); err != nil {
+		return errors.New("eos_token_id is neither a number nor a list of numbers")
+	}
+	*t = list
+	return nil
+}

@@ -1,0 +1,117 @@
+package qwenvl
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/ort/orttest"
+	"github.com/denseflow/densereward/engine/tokenizer"
+)
+
+const (
+	// nanoDir is a miniature of ImageDoctor, a Qwen2.5-VL with heads.
+	nanoDir = "../imagedoctor/nano"
+	// casesDir is what the reference computes with it.
+	casesDir = "../imagedoctor/testdata/cases"
+)
+
+// nanoTemplate is the form of the answers that the miniature learned.
+var nanoTemplate = AnswerTemplate{
+	Prefix: "<think>\n...</think>\n<answer>",
+	Text: "Semantic Alignment score: 0.50\nMisalignment Locations: <|misalignment|>" +
+		"\nAesthetic score: 0.50\nPlausibility score: 0.50\nArtifact Locations: <|artifact|>" +
+		"\nOverall Impression score: 0.50</answer><|im_end|>",
+	Number: "0.50",
+}
+
+func loadJSON(t testing.TB, path string, v any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(readText(t, path)), v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readText(t testing.TB, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// writeConfig makes a checkpoint folder of configuration files.
+func writeConfig(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func loadTokenizer(t testing.TB) *tokenizer.Tokenizer {
+	t.Helper()
+	tok, err := tokenizer.Load(nanoDir + "/tokenizer.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+// refCase is what the reference computes for one image, in float32 on a CPU.
+type refCase struct {
+	Name         string  `json:"name"`
+	InputIDs     []int32 `json:"input_ids"`
+	GeneratedIDs []int32 `json:"generated_ids"`
+
+	// The positions of three prompt tokens: temporal, row, column.
+	PositionTail       [3]int `json:"position_ids_tail"`
+	PositionImageFirst [3]int `json:"position_ids_image_first"`
+	PositionImageLast  [3]int `json:"position_ids_image_last"`
+}
+
+func readCases(t testing.TB) []refCase {
+	t.Helper()
+	var cases []refCase
+	loadJSON(t, casesDir+"/cases.json", &cases)
+	if len(cases) != 6 {
+		t.Fatalf("%d cases, not 6", len(cases))
+	}
+	return cases
+}
+
+// openSession opens a session of a graph until the test ends.
+func openSession(t *testing.T, g *onnx.Graph, o ort.SessionOptions) *ort.Session {
+	t.Helper()
+	model, err := g.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := orttest.Open(t).NewSession(model, g.InputNames(), g.OutputNames(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("closing a session: %v", err)
+		}
+	})
+	return s
+}
+
+// randomImage is (side,side,3) of noise.
+func randomImage(rng *rand.Rand, side int) []uint8 {
+	pix := make([]uint8, side*side*3)
+	for i := range pix {
+		pix[i] = uint8(rng.Uint32())
+	}
+	return pix
+}

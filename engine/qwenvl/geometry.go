@@ -1,0 +1,25 @@
+package qwenvl
+
+// SquareSide is the side in pixels that the reference first squashes every image
+// to, whatever its aspect.
+const SquareSide = 512
+
+// ImageSide is the side in pixels of the image that patches are cut from: the
+// processor's choice for a square of 512.
+func (c Config) ImageSide() int {
+	p := c.Preprocessor
+	side, _, err := smartResize(SquareSide, SquareSide, p.PatchSize*p.MergeSize, p.MinPixels, p.MaxPixels)
+	if err != nil { // not for a square, whose factor is at least 1
+		return 0
+	}
+	return side
+}
+
+// PatchGrid is the number of patches a side of the resized image.
+func (c Config) PatchGrid() int { return c.ImageSide() / c.Vision.PatchSize }
+
+// UnitGrid is the number of image tokens a side: merged units of patches.
+func (c Config) UnitGrid() int { return c.PatchGrid() / c.Vision.SpatialMergeSize }
+
+// ImageTokens is the number of tokens that an image becomes.
+func (c Config) ImageTokens() int { return c.UnitGrid() * c.UnitGrid() }

@@ -1,0 +1,177 @@
+package qwenvl
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/denseflow/densereward/engine/initializers"
+	"github.com/denseflow/densereward/engine/onnx"
+)
+
+// Names of the graph's inputs. B is the number of images, T the number of prompt
+// tokens of all of them, standing behind each other.
+const (
+	InputImages       = "images"         // (B,side,side,3) uint8: RGB, resized
+	InputPatches      = "patches"        // (B,P,patch) float32, in the processor's order; only with Options.Patches, instead of images
+	InputTokens       = "token_ids"      // (T) int64
+	InputRows         = "token_rows"     // (T) int64: the image each token belongs to
+	InputSlots        = "image_slots"    // (B*units) int64: places of the image tokens among the T
+	InputLengths      = "lengths"        // (B) int64: tokens of each prompt
+	InputLongest      = "longest"        // () int64: tokens of the longest prompt
+	InputPad          = "pad_index"      // (B,S) int64: token at each place of the padded rows
+	InputPack         = "pack_index"     // (T) int64: place of each token in the padded rows
+	InputMaxNewTokens = "max_new_tokens" // () int64, at least 1
+	InputPenalty      = "repetition_penalty"
+	InputDraftState   = "draft_state"    // () int64: where in its template an answer begins
+	InputForced       = "teacher_forced" // (B,n) int64, n at least 1
+)
+
+// Options choose between the forms of the model's graph.
+type Options struct {
+	DType         onnx.DType // of the vision tower and the language model
+	Penalty       bool       // with repetition_penalty as an input
+	TeacherForced bool       // with teacher_forced as an input, which replaces what is predicted (to measure)
+	Paged         bool       // with a cache of pages (CUDA)
+	Patches       bool       // with the processor's patches as input, not images
+
+	ImageStart int // index of the first image token in every prompt
+
+	// Watched are tokens of interest: for each, the hidden state that predicted
+	// it first is kept.
+	Watched []int32
+
+	Draft *Draft // draft tokens for steps of several tokens; nil for steps of one
+}
+
+// Graph is a model under construction as one ONNX graph: images and prompt tokens
+// in, generated tokens out, with room for what a judge adds to it.
+type Graph struct {
+	ONNX    *onnx.Graph
+	Weights *initializers.Set
+	Batch   onnx.Dim // number of images
+
+	Features onnx.Value // (B,units,hidden): the image tokens, in raster order
+	Hidden   onnx.Value // (B,hidden): the last prompt token after the final norm
+	Logits   onnx.Value // (B,vocabulary) float32: behind the prompt, before the penalty
+	Answer   onnx.Value // (B,N) int64: generated tokens; after a row's end, its end token again
+	// States (B,watched,hidden) are the hidden states, after the final norm, that
+	// predicted the watched tokens first, where Found (B,watched) bool says so.
+	// The very first token of an answer does not count.
+	States, Found onnx.Value
+
+	c        Config
+	o        Options
+	vision   *Vision
+	language *language
+
+	cache cache
+	rope  rope
+
+	tokens, longest onnx.Dim
+	in              map[string]onnx.Value
+}
+
+// NewGraph writes the model for the tensors of set, which belongs to g, into g.
+// What is wrong with tensors is in set.Err afterwards.
+func NewGraph(g *onnx.Graph, set *initializers.Set, c Config, o Options) *Graph {
+	e := &Graph{
+		ONNX: g, Weights: set, Batch: onnx.Sym("batch"),
+		c: c, o: o,
+		vision:   NewVision(set, c, o.DType),
+		language: &language{w: set, c: c, dtype: o.DType},
+		tokens:   onnx.Sym("tokens"), longest: onnx.Sym("longest"),
+		in: map[string]onnx.Value{},
+	}
+	e.cache = &paddedCache{e: e}
+	if o.Paged {
+		e.cache = &pagedCache{e: e}
+	}
+	e.inputs()
+	e.run()
+	e.surplus()
+	return e
+}
+
+// Err is what was wrong with tensors or graph, nil if nothing was.
+func (e *Graph) Err() error { return errors.Join(e.Weights.Err(), e.ONNX.Err()) }
+
+// In is the graph's input of a name.
+func (e *Graph) In(name string) onnx.Value { return e.in[name] }
+
+func (e *Graph) inputs() {
+	units := int64(e.c.ImageTokens())
+	c := e.c.Vision
+	patches := int64(e.c.PatchGrid() * e.c.PatchGrid())
+	patch := int64(c.InChannels * c.TemporalPatchSize * c.PatchSize * c.PatchSize)
+	add := func(name string, dtype onnx.DType, dims ...onnx.Dim) { e.in[name] = e.ONNX.Input(name, dtype, dims) }
+	if side := onnx.N(int64(e.c.ImageSide())); e.o.Patches {
+		add(InputPatches, onnx.Float32, e.Batch, onnx.N(patches), onnx.N(patch))
+	} else {
+		add(InputImages, onnx.Uint8, e.Batch, side, side, onnx.N(int64(c.InChannels)))
+	}
+	add(InputTokens, onnx.Int64, e.tokens)
+	add(InputSlots, onnx.Int64, e.Batch.Times(onnx.N(units)))
+	add(InputLengths, onnx.Int64, e.Batch)
+	add(InputLongest, onnx.Int64)
+	if !e.o.Paged {
+		add(InputPad, onnx.Int64, e.Batch, e.longest)
+		add(InputPack, onnx.Int64, e.tokens)
+	}
+	add(InputMaxNewTokens, onnx.Int64)
+	if e.o.Draft != nil {
+		add(InputDraftState, onnx.Int64)
+	}
+	if e.o.TeacherForced {
+		add(InputForced, onnx.Int64, e.Batch, onnx.Sym("forced"))
+	}
+	if e.o.Penalty {
+		add(InputRows, onnx.Int64, e.tokens)
+		add(InputPenalty, onnx.Float32)
+	}
+}
+
+func (e *Graph) run() {
+	g := e.ONNX
+	patches := e.in[InputPatches]
+	if !e.o.Patches {
+		patches = e.vision.Patchify(g, e.in[InputImages])
+	}
+	e.Features = e.vision.Features(g, patches)
+	e.prompt()
+	e.Logits = e.language.head(g, e.Hidden)
+	e.Answer, e.States, e.Found = (&generation{e}).run()
+}
+
+// surplus finds blocks that the checkpoint has beyond the configuration's. Where a
+// configuration is silent and its default falls short, nothing else would tell.
+func (e *Graph) surplus() {
+	for _, name := range []string{
+		fmt.Sprintf("visual.blocks.%d.norm1.weight", e.c.Vision.Depth),
+		fmt.Sprintf("model.layers.%d.input_layernorm.weight", e.c.NumLayers),
+	} {
+		if _, ok := e.Weights.Lookup(name); ok {
+			e.Weights.Fault(onnx.Float32, []int64{1}, "tensor %s is of a block that the configuration does not have", name)
+		}
+	}
+}
+
+// prompt runs the prompts through the language model: the hidden state (B,hidden)
+// of each one's last token after the final norm.
+func (e *Graph) prompt() {
+	g, c := e.ONNX, e.c
+	g.Scope("prompt", func() {
+		width := onnx.N(int64(c.HiddenSize))
+		x := g.Gather(e.language.embedding(), e.in[InputTokens], 0)
+		slots := g.Reshape(e.in[InputSlots], e.in[InputSlots].Dim(0), onnx.N(1))
+		x = g.ScatterND(x, slots, g.Reshape(e.Features, e.in[InputSlots].Dim(0), width))
+
+		// The draft of a last step may reach beyond the limit.
+		rows := g.Add(e.in[InputLongest], g.Add(e.in[InputMaxNewTokens], onnx.Scalar(g, int64(e.windowSize()))))
+		e.rope = e.language.rope(g, e.o.ImageStart, rows)
+		last := g.Sub(g.CumSum(e.in[InputLengths], 0, false), onnx.Scalar(g, int64(1)))
+		sum, branch := e.cache.prompt(g, func(a attention) (sum, branch onnx.Value) {
+			return e.language.layers(g, x, a, last)
+		})
+		e.Hidden = e.language.final(g, sum, branch)
+	})
+}

@@ -1,0 +1,126 @@
+package qwenvl
+
+import (
+	"fmt"
+
+	"github.com/denseflow/densereward/engine/initializers"
+	"github.com/denseflow/densereward/engine/onnx"
+)
+
+// language writes the language model into a graph. Tokens of all rows stand
+// behind each other, without padding: activations are (T,hidden). Only the
+// attention knows which token belongs to which row.
+type language struct {
+	w     *initializers.Set
+	c     Config
+	dtype onnx.DType
+}
+
+// attention is causal attention with a cache, over packed tokens.
+type attention interface {
+	// attend adds layer i's attention: qkv (T,(heads+2*kvHeads)*size) is the
+	// queries, keys and values of each token side by side, not yet rotated; the
+	// result is (T,heads*size).
+	attend(i int, qkv onnx.Value) onnx.Value
+}
+
+// window is the new tokens of one step: the same number in every row, the
+// newest token and the draft tokens that may follow.
+type window struct {
+	past onnx.Value // (B) int32: how many tokens of each row have been through
+	size onnx.Value // () int64: tokens a row
+	dim  onnx.Dim   // the same
+}
+
+// runLayers is what a cache attends for.
+type runLayers func(attention) (sum, branch onnx.Value)
+
+// cache holds the keys and values of the tokens that went through the model.
+type cache interface {
+	// prompt attends within the prompts while run runs, and keeps their keys and
+	// values.
+	prompt(g *onnx.Graph, run runLayers) (sum, branch onnx.Value)
+	// carried is what passes from one step to the next, with the shapes of what
+	// changes in size (see onnx.Graph.Loop).
+	carried(g *onnx.Graph) ([]onnx.Value, []onnx.Shape)
+	// step attends from the tokens of a window to each other and to all before
+	// them while run runs. next makes of kept (B,window) bool, the tokens that
+	// turned out to be the answer's, what is carried on.
+	step(g *onnx.Graph, w window, state []onnx.Value, run runLayers) (sum, branch onnx.Value, next func(kept onnx.Value) []onnx.Value)
+}
+
+// vocabulary is the number of rows of the embedding.
+func (l *language) vocabulary() int { return l.c.Vocabulary(l.w.Lookup) }
+
+// EmbeddingName is the tensor of the token embedding.
+const EmbeddingName = "model.embed_tokens.weight"
+
+func (l *language) embedding() onnx.Value {
+	return l.w.Tensor(EmbeddingName, l.dtype, int64(l.vocabulary()), int64(l.c.HiddenSize))
+}
+
+// head is the logits (B,vocabulary) of hidden states (B,hidden), as float32.
+func (l *language) head(g *onnx.Graph, hidden onnx.Value) onnx.Value {
+	table := l.embedding()
+	if !l.c.TieWordEmbeddings {
+		table = l.w.Tensor("lm_head.weight", l.dtype, int64(l.vocabulary()), int64(l.c.HiddenSize))
+	}
+	return g.Cast(g.MatMulT(hidden, table, 1), onnx.Float32)
+}
+
+// layers runs tokens x (T,hidden) through all blocks. The result is not yet
+// normalised: it is the sum of both values, which final adds and normalises.
+// Where only some tokens' states are wanted, only those (R) go on behind the last
+// attention.
+func (l *language) layers(g *onnx.Graph, x onnx.Value, a attention, only onnx.Value) (sum, branch onnx.Value) {
+	for i := range l.c.NumLayers {
+		pick := onnx.Value{}
+		if i == l.c.NumLayers-1 {
+			pick = only
+		}
+		g.Scope(fmt.Sprintf("layers.%d", i), func() { x, branch = l.layer(g, i, x, branch, a, pick) })
+	}
+	return x, branch
+}
+
+// final is the hidden state after the last norm.
+func (l *language) final(g *onnx.Graph, sum, branch onnx.Value) onnx.Value {
+	weight := l.w.Tensor("model.norm.weight", l.dtype, int64(l.c.HiddenSize))
+	h, _ := g.SkipRMSNorm(sum, branch, weight, onnx.Value{}, float32(l.c.RMSNormEps))
+	return h
+}
+
+func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, a attention, only onnx.Value) (sum, next onnx.Value) {
+	c, prefix, eps := l.c, fmt.Sprintf("model.layers.%d", i), float32(l.c.RMSNormEps)
+	norm1 := l.w.Tensor(prefix+".input_layernorm.weight", l.dtype, int64(c.HiddenSize))
+	norm2 := l.w.Tensor(prefix+".post_attention_layernorm.weight", l.dtype, int64(c.HiddenSize))
+	var h onnx.Value
+	if branch.Valid() {
+		h, x = g.SkipRMSNorm(x, branch, norm1, onnx.Value{}, eps)
+	} else {
+		h = g.RMSNorm(x, norm1, eps)
+	}
+	weight, bias := l.projections(prefix + ".self_attn.")
+	attended := a.attend(i, g.Linear(h, weight, bias))
+	if only.Valid() {
+		attended, x = g.Gather(attended, only, 0), g.Gather(x, only, 0)
+	}
+	attended = l.w.LinearNoBias(g, attended, prefix+".self_attn.o_proj", c.HiddenSize, c.NumHeads*c.HeadDim)
+
+	h, x = g.SkipRMSNorm(x, attended, norm2, onnx.Value{}, eps)
+	gate := l.w.LinearNoBias(g, h, prefix+".mlp.gate_proj", c.IntermediateSize, c.HiddenSize)
+	up := l.w.LinearNoBias(g, h, prefix+".mlp.up_proj", c.IntermediateSize, c.HiddenSize)
+	return x, l.w.LinearNoBias(g, g.Mul(g.Silu(gate), up), prefix+".mlp.down_proj", c.HiddenSize, c.IntermediateSize)
+}
+
+// projections joins the weights and biases of queries, keys and values, so that
+// one product makes all three. The join happens once, when a session loads the
+// graph.
+func (l *language) projections(prefix string) (weight, bias onnx.Value) {
+	width, kvWidth := l.c.NumHeads*l.c.HeadDim, l.c.NumKVHeads*l.c.HeadDim
+	return l.w.Joined(l.dtype, l.c.HiddenSize, true,
+		initializers.Layer{Name: prefix + "q_proj", Out: width},
+		initializers.Layer{Name: prefix + "k_proj", Out: kvWidth},
+		initializers.Layer{Name: prefix + "v_proj", Out: kvWidth},
+	)
+}

@@ -1,0 +1,85 @@
+package qwenvl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/safetensors"
+	"github.com/denseflow/densereward/reward"
+)
+
+// Session is a graph that is ready to run. It is safe for concurrent use.
+type Session struct {
+	*ort.Session
+	Inputs, Outputs []string // names, in the order of the tensors
+	cuda            bool
+}
+
+// OpenSession loads a graph for the weights of a checkpoint. Failing to allocate
+// them is a reward.ErrOutOfMemory.
+func OpenSession(runtime *ort.Runtime, g *onnx.Graph, weights *safetensors.Checkpoint, o ort.SessionOptions) (*Session, error) {
+	model, err := g.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	if o.InitializersDir, err = weights.Folder(); err != nil {
+		return nil, err
+	}
+	s := &Session{Inputs: g.InputNames(), Outputs: g.OutputNames(), cuda: o.Provider.Kind == ort.CUDA}
+	if s.Session, err = runtime.NewSession(model, s.Inputs, s.Outputs, o); err != nil {
+		return nil, fmt.Errorf("loading the graph: %w", MemoryError(err))
+	}
+	return s, nil
+}
+
+// Run runs the graph on inputs by name. A GPU that ran out of memory is full of
+// what the batch left behind, in pieces of its sizes: the session is unloaded, and
+// loaded again in seconds by the next run, to have room for smaller batches and
+// for the decoders of latents beside it.
+func (s *Session) Run(ctx context.Context, inputs map[string]ort.Tensor) (map[string]ort.Tensor, error) {
+	tensors := make([]ort.Tensor, len(s.Inputs))
+	for i, name := range s.Inputs {
+		tensors[i] = inputs[name]
+	}
+	results, err := s.Session.Run(ctx, tensors)
+	if err != nil {
+		if errors.Is(err, ort.ErrOutOfMemory) && s.cuda {
+			err = errors.Join(err, s.Unload())
+		}
+		return nil, MemoryError(err)
+	}
+	out := make(map[string]ort.Tensor, len(results))
+	for i, name := range s.Outputs {
+		out[name] = results[i]
+	}
+	return out, nil
+}
+
+// MemoryError marks an error of running out of memory as the scheduler knows it,
+// which then tries smaller batches.
+func MemoryError(err error) error {
+	if errors.Is(err, ort.ErrOutOfMemory) {
+		return fmt.Errorf("%w: %w", reward.ErrOutOfMemory, err)
+	}
+	return err
+}
+
+// Provider is p with what a graph needs whose activations are of type dtype:
+// convolutions with channels last for half precision, and no TensorFloat-32 for
+// what is to be exact.
+func Provider(p ort.Provider, dtype onnx.DType) ort.Provider {
+	if p.Kind != ort.CUDA {
+		return p
+	}
+	options := map[string]string{"prefer_nhwc": "1"}
+	if dtype == onnx.Float32 {
+		options = map[string]string{"use_tf32": "0"}
+	}
+	maps.Copy(options, p.Options)
+	p.Options = options
+	return p
+}
