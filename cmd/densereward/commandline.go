@@ -7,7 +7,7 @@ import (
 	"io"
 
 	"github.com/alecthomas/kong"
-	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/ort/provision"
 )
 
 // The exit codes of every command.
@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(t),
 		kong.Configuration(readConfig),
-		kong.Vars{"library_env": ort.EnvLibrary},
+		kong.Vars{"library_env": provision.EnvLibrary},
 	)
 	if err != nil {
 		t.say("%v", err)

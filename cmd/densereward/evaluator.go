@@ -12,6 +12,7 @@ import (
 	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/imagedoctor/nano"
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/ort/provision"
 	"github.com/denseflow/densereward/engine/vae"
 	"github.com/denseflow/densereward/reward"
 )
@@ -47,7 +48,7 @@ func (f *engineFlags) openRuntime(ctx context.Context, t terminal, providers []o
 			return "", nil, err
 		}
 	}
-	library, err := ort.Provision(ctx, ort.ProvisionOptions{
+	library, err := provision.Find(ctx, provision.Options{
 		Path: f.Onnxruntime, Offline: f.Offline, CUDA: usesCUDA(providers), Progress: t.err,
 	})
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
-	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/ort/provision"
 )
 
 type versionCommand struct{}
@@ -13,7 +13,7 @@ type versionCommand struct{}
 // Run prints what the program was built from and what it expects to find.
 func (versionCommand) Run(t terminal) error {
 	_, err := fmt.Fprintf(t.out, "densereward %s\ngo          %s\nonnxruntime %s\nplatform    %s/%s\n",
-		buildVersion(), runtime.Version(), ort.Version, runtime.GOOS, runtime.GOARCH)
+		buildVersion(), runtime.Version(), provision.Version, runtime.GOOS, runtime.GOARCH)
 	return err
 }
 

@@ -10,13 +10,14 @@ import (
 	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/imagedoctor/nano"
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/ort/provision"
 	"github.com/denseflow/densereward/reward"
 )
 
 // The miniature checkpoint judges a picture of a green circle.
 func Example() {
 	ctx := context.Background()
-	library, err := ort.Provision(ctx, ort.ProvisionOptions{})
+	library, err := provision.Find(ctx, provision.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

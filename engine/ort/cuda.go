@@ -11,7 +11,7 @@ import (
 // system's own places: those of pip's nvidia packages, say.
 const EnvCUDALibraries = "DENSEREWARD_CUDA_LIBRARIES"
 
-// ErrNoCUDA occurs when a session asks for CUDA and this machine has no driver,
+// ErrNoCUDA is returned when a session asks for CUDA and this machine has no driver,
 // no such device, or lacks one of CUDA's libraries. The error names it.
 var ErrNoCUDA = errors.New("cuda is not available")
 

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/denseflow/densereward/engine/ort/provision"
 	"github.com/ebitengine/purego"
 )
 
@@ -22,13 +23,13 @@ const cudnn = "libcudnn.so.9"
 // libraries loaded, so that the provider finds those outside the system's
 // places.
 func checkCUDA(path string, device int) error {
-	provider, err := elf.Open(filepath.Join(filepath.Dir(path), cudaProvider))
+	provider, err := elf.Open(filepath.Join(filepath.Dir(path), provision.CUDAProvider))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoCUDA, err)
 	}
 	needed, err := provider.ImportedLibraries()
 	if err = errors.Join(err, provider.Close()); err != nil {
-		return fmt.Errorf("%w: reading %s: %w", ErrNoCUDA, cudaProvider, err)
+		return fmt.Errorf("%w: reading %s: %w", ErrNoCUDA, provision.CUDAProvider, err)
 	}
 	folders := filepath.SplitList(os.Getenv(EnvCUDALibraries))
 	var missing []string

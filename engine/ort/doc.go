@@ -1,10 +1,10 @@
-// Package ort runs ONNX graphs with ONNX Runtime: it finds or fetches the
-// shared library, opens it, and turns models into sessions. It is the only
-// package that uses cgo, by way of onnxruntime_go.
+// Package ort runs ONNX graphs with ONNX Runtime: it opens the shared library
+// and turns models into sessions. It is the only package that uses cgo, by way
+// of onnxruntime_go. Its telemetry is off.
 //
 // # The library
 //
-// Provision finds the library, Open loads it. A process has one ONNX Runtime
+// Package provision finds the library, Open loads it. A process has one ONNX Runtime
 // environment, so that every Runtime of a process shares one library, which
 // stays loaded. For CUDA the provider's two libraries
 // lie beside the core library, and CUDA's own (cudart, cublas, cublasLt,

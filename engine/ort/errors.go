@@ -8,15 +8,12 @@ import (
 
 // Errors that callers tell apart with errors.Is.
 var (
-	// ErrOutOfMemory occurs when a session's weights or a run's intermediate
+	// ErrOutOfMemory is returned when a session's weights or a run's intermediate
 	// tensors do not fit the device. The session stays usable.
 	ErrOutOfMemory = errors.New("out of memory: use a smaller batch, or give the session a larger memory limit or another device")
 
-	// ErrClosed occurs when a closed runtime or session is used.
+	// ErrClosed is returned when a closed runtime or session is used.
 	ErrClosed = errors.New("already closed")
-
-	// ErrNotFound occurs when no source could provide the shared library.
-	ErrNotFound = errors.New("onnx runtime library not found")
 )
 
 // outOfMemory are the words by which ONNX Runtime and the libraries under it

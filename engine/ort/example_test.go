@@ -6,11 +6,12 @@ import (
 	"log"
 
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/ort/provision"
 )
 
 func Example() {
 	ctx := context.Background()
-	lib, err := ort.Provision(ctx, ort.ProvisionOptions{})
+	lib, err := provision.Find(ctx, provision.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

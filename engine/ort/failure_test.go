@@ -13,6 +13,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
+	"github.com/denseflow/densereward/engine/ort/provision"
 )
 
 func TestMistakesInARunAreErrorsThatNameTheTensor(t *testing.T) {
@@ -148,10 +149,10 @@ func TestAProcessLoadsOneLibrary(t *testing.T) {
 		t.Errorf("two libraries: %v and %v", again.Library(), r.Library())
 	}
 	other := filepath.Join(t.TempDir(), "other.so")
-	if _, err := ort.Open(ort.Library{Path: other}); err == nil || !strings.Contains(err.Error(), "already loaded from") {
+	if _, err := ort.Open(provision.Library{Path: other}); err == nil || !strings.Contains(err.Error(), "already loaded from") {
 		t.Errorf("a second library: %v", err)
 	}
-	if _, err := ort.Open(ort.Library{}); !errors.Is(err, ort.ErrNotFound) {
+	if _, err := ort.Open(provision.Library{}); !errors.Is(err, provision.ErrNotFound) {
 		t.Errorf("a library without a path: %v", err)
 	}
 }
@@ -159,7 +160,7 @@ func TestAProcessLoadsOneLibrary(t *testing.T) {
 func TestAFileThatIsNoLibraryIsToldAndAnotherMayBeTried(t *testing.T) {
 	const inside = "DENSEREWARD_TEST_NO_LIBRARY"
 	if path := os.Getenv(inside); path != "" { // in a process that has loaded nothing
-		if _, err := ort.Open(ort.Library{Path: path}); err == nil || !strings.Contains(err.Error(), path) {
+		if _, err := ort.Open(provision.Library{Path: path}); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("error %v", err)
 		}
 		orttest.Open(t)

@@ -3,9 +3,11 @@ package ort
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 
+	"github.com/denseflow/densereward/engine/ort/provision"
 	onnx "github.com/yalue/onnxruntime_go"
 )
 
@@ -57,11 +59,17 @@ func (e *environment) load(path string) error {
 	if e.path != "" {
 		return fmt.Errorf("onnx runtime is already loaded from %s; one process cannot load %s as well", e.path, path)
 	}
+	// From 1.29 on creating the environment starts telemetry, before a call could
+	// turn it off: files in the user's cache folder, look-ups of a host name, and a
+	// crash on long command lines. The variable is read by then.
+	if err := os.Setenv("ORT_DISABLE_TELEMETRY", "1"); err != nil {
+		return fmt.Errorf("disabling telemetry: %w", err)
+	}
 	onnx.SetSharedLibraryPath(path)
 	if err := onnx.InitializeEnvironment(onnx.WithLogLevelFatal()); err != nil {
 		return fmt.Errorf("loading onnx runtime from %s: %w", path, err)
 	}
-	// Off is the default outside Windows; there the call must say so.
+	// Windows has telemetry of its own, which only the call turns off.
 	if err := onnx.DisableTelemetry(); err != nil {
 		return errors.Join(fmt.Errorf("disabling telemetry: %w", err), onnx.DestroyEnvironment())
 	}
@@ -71,15 +79,15 @@ func (e *environment) load(path string) error {
 
 // Runtime is a loaded ONNX Runtime library. It is safe for concurrent use.
 type Runtime struct {
-	library Library
+	library provision.Library
 	closed  atomic.Bool
 }
 
 // Open loads the library. Opening the same library again shares it; opening
 // another one in the same process is an error.
-func Open(lib Library) (*Runtime, error) {
+func Open(lib provision.Library) (*Runtime, error) {
 	if lib.Path == "" {
-		return nil, fmt.Errorf("%w: the library has no path", ErrNotFound)
+		return nil, fmt.Errorf("%w: the library has no path", provision.ErrNotFound)
 	}
 	if err := process.load(lib.Path); err != nil {
 		return nil, err
@@ -88,7 +96,7 @@ func Open(lib Library) (*Runtime, error) {
 }
 
 // Library is what the runtime was opened with.
-func (r *Runtime) Library() Library { return r.library }
+func (r *Runtime) Library() provision.Library { return r.library }
 
 // Version is the library's own version, such as "1.29.0".
 func (r *Runtime) Version() string { return onnx.GetVersion() }

@@ -1,9 +1,9 @@
 package ort
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // signature is what a model declares of its graph's inputs and outputs.
@@ -39,10 +39,6 @@ const (
 	shapeDim      = 1
 	dimValue      = 1
 	dimParam      = 2
-	wireVarint    = 0
-	wireFixed64   = 1
-	wireBytes     = 2
-	wireFixed32   = 5
 )
 
 // elementDTypes maps TensorProto.DataType.
@@ -128,43 +124,30 @@ func (d *declared) parseTensor(tensor []byte) error {
 	})
 }
 
-var errTruncated = errors.New("not a valid protobuf message")
-
 // fields gives each field of a protobuf message to visit: its number, and its
 // value or its bytes.
 func fields(message []byte, visit func(field int, number uint64, body []byte) error) error {
 	for len(message) > 0 {
-		tag, n := binary.Uvarint(message)
-		if n <= 0 {
-			return errTruncated
+		field, wire, n := protowire.ConsumeTag(message)
+		if n < 0 {
+			return fmt.Errorf("not a valid protobuf message: %w", protowire.ParseError(n))
 		}
 		message = message[n:]
 		var number uint64
 		var body []byte
-		switch tag & 7 {
-		case wireVarint:
-			if number, n = binary.Uvarint(message); n <= 0 {
-				return errTruncated
-			}
-		case wireFixed64:
-			n = 8
-		case wireFixed32:
-			n = 4
-		case wireBytes:
-			length, m := binary.Uvarint(message)
-			if m <= 0 || length > uint64(len(message)-m) {
-				return errTruncated
-			}
-			n = m + int(length)
-			body = message[m:n]
+		switch wire {
+		case protowire.VarintType:
+			number, n = protowire.ConsumeVarint(message)
+		case protowire.BytesType:
+			body, n = protowire.ConsumeBytes(message)
 		default:
-			return errTruncated
+			n = protowire.ConsumeFieldValue(field, wire, message)
 		}
-		if n > len(message) {
-			return errTruncated
+		if n < 0 {
+			return fmt.Errorf("not a valid protobuf message: %w", protowire.ParseError(n))
 		}
 		message = message[n:]
-		if err := visit(int(tag>>3), number, body); err != nil {
+		if err := visit(int(field), number, body); err != nil {
 			return err
 		}
 	}

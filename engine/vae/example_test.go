@@ -6,13 +6,14 @@ import (
 	"log"
 
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/ort/provision"
 	"github.com/denseflow/densereward/engine/vae"
 	"github.com/denseflow/densereward/reward"
 )
 
 func Example() {
 	ctx := context.Background()
-	lib, err := ort.Provision(ctx, ort.ProvisionOptions{})
+	lib, err := provision.Find(ctx, provision.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

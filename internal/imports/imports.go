@@ -58,11 +58,20 @@ func Rules() []Rule {
 		{Room: "reward/metrics", Rooms: []string{"reward"}, Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "dense", Libs: []string{"gonum.org/v1/gonum"}},
 		{
-			Room: "engine/ort",
+			Room:  "engine/ort",
+			Rooms: []string{"engine/ort/provision"},
 			Libs: []string{
-				"github.com/yalue/onnxruntime_go",   // the only room that may: cgo
-				"github.com/ebitengine/purego",      // looks whether CUDA's libraries load
-				"github.com/schollz/progressbar/v3", // provisioning shows its download
+				"github.com/yalue/onnxruntime_go",               // the only room that may: cgo
+				"github.com/ebitengine/purego",                  // looks whether CUDA's libraries load
+				"google.golang.org/protobuf/encoding/protowire", // a model's inputs and outputs
+			},
+		},
+		{
+			Room: "engine/ort/provision",
+			Libs: []string{
+				"github.com/cenkalti/backoff/v5",    // downloads that break off
+				"github.com/gofrs/flock",            // one process fills the cache
+				"github.com/schollz/progressbar/v3", // shows the download
 				"golang.org/x/term",                 // and only on a terminal
 			},
 		},

@@ -7,24 +7,25 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/ort/provision"
 )
 
 // provisioned is the library of this test process, looked for once. A machine
 // with a GPU gets the CUDA provider as well, since a process has one library;
 // where that fails, tests of the GPU say so and the others run.
-var provisioned = sync.OnceValues(func() (ort.Library, error) {
+var provisioned = sync.OnceValues(func() (provision.Library, error) {
 	ctx := context.Background()
 	if _, err := ort.Devices(); err == nil {
-		if lib, err := ort.Provision(ctx, ort.ProvisionOptions{CUDA: true}); err == nil {
+		if lib, err := provision.Find(ctx, provision.Options{CUDA: true}); err == nil {
 			return lib, nil
 		}
 	}
-	return ort.Provision(ctx, ort.ProvisionOptions{})
+	return provision.Find(ctx, provision.Options{})
 })
 
 // Library provisions the shared library, once a process. A test that cannot
 // have it fails: without it the test says nothing.
-func Library(tb testing.TB) ort.Library {
+func Library(tb testing.TB) provision.Library {
 	tb.Helper()
 	lib, err := provisioned()
 	if err != nil {
@@ -57,7 +58,7 @@ func CUDA(tb testing.TB) []ort.Provider {
 		tb.Skipf("needs a GPU: %v", err)
 	}
 	if !Library(tb).CUDA {
-		_, err := ort.Provision(context.Background(), ort.ProvisionOptions{CUDA: true})
+		_, err := provision.Find(context.Background(), provision.Options{CUDA: true})
 		tb.Skipf("needs the CUDA provider of ONNX Runtime: %v", err)
 	}
 	providers := make([]ort.Provider, len(devices))

@@ -1,10 +1,13 @@
-package ort
+// Package provision finds the shared library of ONNX Runtime on this machine, or
+// fetches it. It does not load it and uses no cgo.
+package provision
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +17,15 @@ import (
 // EnvLibrary is the environment variable that names the shared library's file.
 const EnvLibrary = "DENSEREWARD_ONNXRUNTIME"
 
+// Errors that callers tell apart with errors.Is.
+var (
+	// ErrNotFound is returned when no source could provide the shared library.
+	ErrNotFound = errors.New("onnx runtime library not found")
+	// ErrCorrupt is returned when a library's file is not what was published, or
+	// no whole library.
+	ErrCorrupt = errors.New("onnx runtime library is corrupt")
+)
+
 // Library is a shared library of ONNX Runtime on this machine.
 type Library struct {
 	Path   string
@@ -21,9 +33,9 @@ type Library struct {
 	CUDA   bool   // the CUDA provider lies beside it; false where it was not asked for
 }
 
-// ProvisionOptions say where Provision may look and what it may do. The zero
+// Options say where Find may look and what it may do. The zero
 // value looks everywhere and downloads quietly.
-type ProvisionOptions struct {
+type Options struct {
 	// Path names the library's file; nothing else is tried where it is set.
 	// Empty is the environment variable DENSEREWARD_ONNXRUNTIME.
 	Path string
@@ -39,7 +51,7 @@ type ProvisionOptions struct {
 	Progress io.Writer
 }
 
-// Provision finds the shared library or fetches it: the file that Path or the
+// Find finds the shared library or fetches it: the file that Path or the
 // environment names, else the user's cache, else ONNX Runtime's release archive
 // on GitHub, else the npm package onnxruntime-node by way of the npm client,
 // which also serves closed networks that have an npm mirror. What is fetched is
@@ -47,7 +59,7 @@ type ProvisionOptions struct {
 // concurrent processes fetch it once. A source that cannot be reached is passed
 // over within seconds. When none is left the error is an ErrNotFound that says
 // what was tried and how to name a file.
-func Provision(ctx context.Context, o ProvisionOptions) (Library, error) {
+func Find(ctx context.Context, o Options) (Library, error) {
 	if o.Path != "" {
 		return named(o.Path, "named by the caller", o.CUDA)
 	}
@@ -58,17 +70,18 @@ func Provision(ctx context.Context, o ProvisionOptions) (Library, error) {
 	if err != nil {
 		return Library{}, err
 	}
-	platform := runtime.GOOS + "-" + runtime.GOARCH
 	p := provisioner{
-		platform: platform,
-		releases: releasesFor(platform),
+		platform: platform(),
+		releases: releasesFor(platform()),
 		cache:    cache{dir: filepath.Join(dir, "onnxruntime", Version)},
 		cuda:     o.CUDA,
 		offline:  o.Offline,
-		fetcher:  fetcher{client: quickClient(), npm: "npm", bar: newBar(o.Progress)},
+		fetcher:  fetcher{client: quickClient(), npm: "npm", bar: newBar(o.Progress), pauses: pauses},
 	}
 	return p.provision(ctx)
 }
+
+func platform() string { return runtime.GOOS + "-" + runtime.GOARCH }
 
 func cacheDir(dir string) (string, error) {
 	if dir != "" {
@@ -81,8 +94,8 @@ func cacheDir(dir string) (string, error) {
 	return filepath.Join(user, "densereward"), nil
 }
 
-// named takes a file on the user's word. It is not checked against a digest: a
-// build of one's own is as welcome as a published one.
+// named takes a file on the user's word: a build of one's own is as welcome as a
+// published one, but for a damaged copy of one.
 func named(path, source string, cuda bool) (Library, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -91,7 +104,10 @@ func named(path, source string, cuda bool) (Library, error) {
 	if err := regular(path); err != nil {
 		return Library{}, fmt.Errorf("%w: the file %s: %w", ErrNotFound, source, err)
 	}
-	for _, name := range []string{sharedProvider, cudaProvider} {
+	if err := whole(path, releasesFor(platform())); err != nil {
+		return Library{}, err
+	}
+	for _, name := range []string{sharedProvider, CUDAProvider} {
 		if err := regular(filepath.Join(filepath.Dir(path), name)); cuda && err != nil {
 			return Library{}, fmt.Errorf("%w: the cuda provider must lie beside the file %s: %w", ErrNotFound, source, err)
 		}
@@ -110,7 +126,7 @@ func regular(path string) error {
 	return nil
 }
 
-// provisioner is one call of Provision with everything it depends on.
+// provisioner is one call of Find with everything it depends on.
 type provisioner struct {
 	platform string
 	releases []release
@@ -121,21 +137,22 @@ type provisioner struct {
 }
 
 func (p provisioner) provision(ctx context.Context) (Library, error) {
-	if lib, ok := p.cached(); ok {
+	lib, damage := p.cached()
+	if lib.Path != "" {
 		return lib, nil
 	}
 	if len(p.wanted()) == 0 {
-		return Library{}, p.notFound(fmt.Errorf("no published build with cuda=%t is known for %s", p.cuda, p.platform))
+		return Library{}, p.notFound(damage, fmt.Errorf("no published build with cuda=%t is known for %s", p.cuda, p.platform))
 	}
 	if p.offline {
-		return Library{}, p.notFound(errors.New("downloads are turned off"))
+		return Library{}, p.notFound(damage, errors.New("downloads are turned off"))
 	}
 	unlock, err := p.cache.lock(ctx)
 	if err != nil {
 		return Library{}, err
 	}
 	defer unlock()
-	if lib, ok := p.cached(); ok {
+	if lib, damage = p.cached(); lib.Path != "" {
 		return lib, nil // another process was faster
 	}
 	var tried []error
@@ -149,7 +166,7 @@ func (p provisioner) provision(ctx context.Context) (Library, error) {
 		}
 		tried = append(tried, err)
 	}
-	return Library{}, p.notFound(tried...)
+	return Library{}, p.notFound(damage, tried...)
 }
 
 // wanted are the releases worth fetching for what was asked.
@@ -163,29 +180,35 @@ func (p provisioner) wanted() []release {
 	return wanted
 }
 
-// cached looks for a release that lies in the cache whole and unchanged.
-func (p provisioner) cached() (Library, bool) {
+// cached looks for a release that lies in the cache whole and unchanged. damage
+// says what is wrong with the files that lie there otherwise.
+func (p provisioner) cached() (lib Library, damage error) {
 	for _, r := range p.releases {
 		if p.cuda && !r.cuda {
 			continue
 		}
-		if p.complete(r) {
-			return p.library(r, "cache"), true
+		err := p.complete(r)
+		switch {
+		case err == nil:
+			return p.library(r, "cache"), nil
+		case damage == nil && !errors.Is(err, fs.ErrNotExist):
+			damage = err
 		}
 	}
-	return Library{}, false
+	return Library{}, damage
 }
 
-func (p provisioner) complete(r release) bool {
+// complete returns nil if the cache holds all of r that is asked for.
+func (p provisioner) complete(r release) error {
 	for _, a := range r.archives {
 		if a.cuda && !p.cuda {
 			continue
 		}
-		if !p.cache.holds(p.folder(r), a) {
-			return false
+		if err := p.cache.verify(p.folder(r), a); err != nil {
+			return err
 		}
 	}
-	return true
+	return nil
 }
 
 func (p provisioner) library(r release, source string) Library {
@@ -202,7 +225,7 @@ func (p provisioner) folder(r release) string { return p.platform + "-" + r.name
 func (p provisioner) install(ctx context.Context, r release) (Library, error) {
 	var source string
 	for _, a := range r.archives {
-		if a.cuda && !p.cuda || p.cache.holds(p.folder(r), a) {
+		if a.cuda && !p.cuda || p.cache.verify(p.folder(r), a) == nil {
 			continue
 		}
 		if err := p.installArchive(ctx, r, a); err != nil {
@@ -226,11 +249,15 @@ func (p provisioner) installArchive(ctx context.Context, r release, a archive) e
 	return p.cache.store(p.folder(r), a, path)
 }
 
-// notFound lists what was tried and says what the user can do.
-func (p provisioner) notFound(tried ...error) error {
-	return fmt.Errorf("%w for %s\n  cache %s: not there\n%w\n"+
+// notFound lists what was tried and says what the user can do. damage is what
+// ails the cache.
+func (p provisioner) notFound(damage error, tried ...error) error {
+	if damage == nil {
+		damage = errors.New("not there")
+	}
+	return fmt.Errorf("%w for %s\n  cache %s: %w\n%w\n"+
 		"name a file with the environment variable %s, such as the library unpacked from %s",
-		ErrNotFound, p.platform, p.cache.dir, indented(tried), EnvLibrary, githubReleases)
+		ErrNotFound, p.platform, p.cache.dir, damage, indented(tried), EnvLibrary, githubReleases)
 }
 
 // indented joins errors one a line, set in below a headline.

@@ -1,4 +1,4 @@
-package ort
+package provision
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // cache is the folder that keeps the libraries, one folder a release.
@@ -22,45 +24,38 @@ func (c cache) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(c.dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
+	file := flock.New(filepath.Join(c.dir, ".lock"))
+	if _, err := file.TryLockContext(ctx, 100*time.Millisecond); err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("waiting for another process to fetch onnx runtime: %w", err)
+		}
+		return nil, fmt.Errorf("locking %s: %w", file.Path(), err)
 	}
-	again := time.NewTicker(100 * time.Millisecond)
-	defer again.Stop()
-	for {
-		locked, err := tryLock(f)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("locking %s: %w", f.Name(), err), f.Close())
-		}
-		if locked {
-			return func() { _ = f.Close() }, nil // closing unlocks
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("waiting for another process to fetch onnx runtime: %w", ctx.Err()), f.Close())
-		case <-again.C:
-		}
-	}
+	return func() { _ = file.Close() }, nil
 }
 
-// holds tells whether folder has every file of a, unchanged.
-func (c cache) holds(folder string, a archive) bool {
+// verify returns nil if folder has every file of a, unchanged. The error is an
+// fs.ErrNotExist where one is missing, and an ErrCorrupt where one is damaged.
+func (c cache) verify(folder string, a archive) error {
 	for _, f := range a.files {
 		path := filepath.Join(c.dir, folder, f.name)
 		want := f.sha256
 		if want == "" {
 			recorded, err := os.ReadFile(path + digestSuffix)
 			if err != nil {
-				return false
+				return err
 			}
 			want = strings.TrimSpace(string(recorded))
 		}
-		if got, err := digest(path); err != nil || got != want {
-			return false
+		got, err := digest(path)
+		if err != nil {
+			return err
+		}
+		if got != want {
+			return fmt.Errorf("%w: the sha-256 of %s is %s, want %s", ErrCorrupt, path, got, want)
 		}
 	}
-	return true
+	return nil
 }
 
 // digestSuffix ends the name of the file that keeps the digest of a library

@@ -1,4 +1,4 @@
-package ort
+package provision
 
 import (
 	"archive/tar"
@@ -14,10 +14,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/cenkalti/backoff/v5"
 )
 
 func sum(data []byte) string {
@@ -25,7 +28,7 @@ func sum(data []byte) string {
 	return hex.EncodeToString(h[:])
 }
 
-func tarball(t *testing.T, members map[string]string) []byte {
+func tarball(t testing.TB, members map[string]string) []byte {
 	t.Helper()
 	var buf bytes.Buffer
 	plain := gzip.NewWriter(&buf)
@@ -48,12 +51,18 @@ func tarball(t *testing.T, members map[string]string) []byte {
 type site struct {
 	archives map[string][]byte
 	served   atomic.Int32
+	failures atomic.Int32 // answers to come that break off
 }
 
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	data, ok := s.archives[r.URL.Path]
 	if !ok {
 		http.NotFound(w, r)
+		return
+	}
+	if s.failures.Add(-1) >= 0 {
+		w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+		_, _ = w.Write(data[:len(data)/2])
 		return
 	}
 	s.served.Add(1)
@@ -101,7 +110,7 @@ func world(t *testing.T) (provisioner, *site) {
 	return provisioner{
 		platform: "plan9-mips",
 		cache:    cache{dir: filepath.Join(t.TempDir(), "cache")},
-		fetcher:  fetcher{client: server.Client(), npm: fakeNPM(t, packed)},
+		fetcher:  fetcher{client: server.Client(), npm: fakeNPM(t, packed), pauses: func() backoff.BackOff { return &backoff.ZeroBackOff{} }},
 		releases: []release{{
 			name: "github",
 			archives: []archive{{url: server.URL + "/cpu.tgz", files: []file{
@@ -280,25 +289,107 @@ func TestWaitingForAnotherProcessEndsWithTheContext(t *testing.T) {
 	}
 }
 
+func TestADownloadThatBreaksOffIsTriedAgain(t *testing.T) {
+	for failures, want := range map[int32]string{1: "core.so", attempts - 1: "core.so", attempts: "core.so.1"} {
+		p, s := world(t)
+		s.failures.Store(failures)
+		lib, err := p.provision(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := filepath.Base(lib.Path); got != want {
+			t.Errorf("after %d failures: %s, want %s", failures, got, want)
+		}
+	}
+}
+
+func TestADamagedCacheIsCalledCorruptWhereNothingReplacesIt(t *testing.T) {
+	p, _ := world(t)
+	lib, err := p.provision(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(lib.Path, 5); err != nil {
+		t.Fatal(err)
+	}
+	p.offline = true
+	if _, err = p.provision(context.Background()); !errors.Is(err, ErrNotFound) || !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), lib.Path) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// program is a file in the format of this platform's libraries: the test itself.
+func program(t *testing.T) []byte {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
 func TestANamedFileIsTakenAsItIs(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "mine.so")
-	if err := os.WriteFile(path, []byte(coreData), 0o644); err != nil {
+	if err := os.WriteFile(path, program(t), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	lib, err := Provision(context.Background(), ProvisionOptions{Path: path, Offline: true})
+	lib, err := Find(context.Background(), Options{Path: path, Offline: true})
 	if err != nil || lib.Path != path {
 		t.Fatalf("named by option: %+v, %v", lib, err)
 	}
-	if _, err := Provision(context.Background(), ProvisionOptions{Path: dir}); !errors.Is(err, ErrNotFound) {
+	if _, err := Find(context.Background(), Options{Path: dir}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a folder: %v", err)
 	}
-	if _, err := Provision(context.Background(), ProvisionOptions{Path: path, CUDA: true}); !errors.Is(err, ErrNotFound) {
+	if _, err := Find(context.Background(), Options{Path: path, CUDA: true}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("cuda without the provider beside it: %v", err)
 	}
 	t.Setenv(EnvLibrary, path)
-	if lib, err = Provision(context.Background(), ProvisionOptions{Offline: true}); err != nil || lib.Path != path {
+	if lib, err = Find(context.Background(), Options{Offline: true}); err != nil || lib.Path != path {
 		t.Errorf("named by the environment: %+v, %v", lib, err)
+	}
+}
+
+func TestANamedFileThatIsNoWholeLibraryIsCalledCorrupt(t *testing.T) {
+	library := program(t)
+	flipped := bytes.Clone(library)
+	flipped[len(flipped)/2] ^= 1
+	published := []release{{archives: []archive{{url: "https://example.org/a.tgz", files: []file{
+		{name: "core.so", sha256: sum(library), size: int64(len(library))},
+	}}}}}
+	cases := []struct {
+		name string
+		data []byte
+		says string // of the error; none where empty
+	}{
+		{"a published build", library, ""},
+		{"a build of one's own", append(bytes.Clone(library), 0), ""},
+		{"a published build with a flipped bit", flipped, "a.tgz"},
+		{"the first half", library[:len(library)/2], "corrupt"},
+		{"all but the last eighth", library[:len(library)/8*7], "corrupt"},
+		{"a header alone", library[:64], "corrupt"},
+		{"nothing", nil, "not a shared library"},
+		{"a web page", []byte("<!DOCTYPE html><html>"), "not a shared library"},
+		{"a pointer of Git LFS", []byte("version https://git-lfs.github.com/spec/v1\n"), "not a shared library"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "core.so")
+			if err := os.WriteFile(path, c.data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			err := whole(path, published)
+			if c.says == "" && err != nil {
+				t.Error(err)
+			}
+			if c.says != "" && (!errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), path)) {
+				t.Errorf("error %v", err)
+			}
+		})
 	}
 }
 
@@ -322,8 +413,8 @@ func TestZipArchivesAreUnpacked(t *testing.T) {
 	if err := c.store("win", a, path); err != nil {
 		t.Fatal(err)
 	}
-	if !c.holds("win", a) {
-		t.Error("the library did not arrive")
+	if err := c.verify("win", a); err != nil {
+		t.Errorf("the library did not arrive: %v", err)
 	}
 }
 

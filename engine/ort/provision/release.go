@@ -1,7 +1,11 @@
-package ort
+package provision
 
-// Version is the version of ONNX Runtime that this package provisions.
+// Version is the version of ONNX Runtime that is provisioned.
 const Version = "1.29.0"
+
+// CUDAProvider is the file name of the CUDA provider, which lies beside the core
+// library.
+const CUDAProvider = "libonnxruntime_providers_cuda.so"
 
 // A release is one published build of the shared library: a folder of the
 // cache, and the archives that fill it.
@@ -43,7 +47,6 @@ const (
 	nodePackage    = "onnxruntime-node@" + Version
 	gpuPackage     = "com.github.asus4.onnxruntime.linux-x64-gpu@0.4.9"
 
-	cudaProvider   = "libonnxruntime_providers_cuda.so"
 	sharedProvider = "libonnxruntime_providers_shared.so"
 )
 
@@ -89,7 +92,7 @@ var linuxAMD64 = []release{{
 		files: []file{
 			{member: "lib/libonnxruntime.so." + Version, name: "libonnxruntime.so." + Version},
 			{member: "lib/" + sharedProvider, name: sharedProvider},
-			{member: "lib/" + cudaProvider, name: cudaProvider},
+			{member: "lib/" + CUDAProvider, name: CUDAProvider},
 		},
 	}},
 }, {
@@ -112,8 +115,8 @@ var linuxAMD64 = []release{{
 			sha256: "c6a12593396095f5670160e284c35d1700b7708cf3037b7042e2a5200ccae772",
 			size:   14632,
 		}, {
-			member: "Linux/x64/" + cudaProvider,
-			name:   cudaProvider,
+			member: "Linux/x64/" + CUDAProvider,
+			name:   CUDAProvider,
 			sha256: "56cf3254b118ad837ccc4ed8f6d1b23504bbf7ef91b34cbc0b289cb7f10b3037",
 			size:   229780440,
 		}},

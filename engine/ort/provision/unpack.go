@@ -1,4 +1,4 @@
-package ort
+package provision
 
 import (
 	"archive/tar"
@@ -10,6 +10,9 @@ import (
 	"os"
 	"strings"
 )
+
+// maxUnpacked bounds what an archive unpacks to; the largest has about 700 MB.
+const maxUnpacked = 4 << 30
 
 // unpack gives each regular file of a .tgz or .zip archive to visit, which
 // reads as much of it as it wants. Members are named as the archive names them
@@ -31,7 +34,7 @@ func unpackTar(r io.Reader, visit func(string, io.Reader) error) error {
 	if err != nil {
 		return fmt.Errorf("reading archive: %w", err)
 	}
-	archive := tar.NewReader(plain)
+	archive := tar.NewReader(io.LimitReader(plain, maxUnpacked))
 	for {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {

@@ -1,4 +1,4 @@
-package ort
+package provision
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 )
 
 const (
@@ -30,6 +32,17 @@ type fetcher struct {
 	client *http.Client
 	npm    string // name or path of the npm client
 	bar    bar
+	pauses func() backoff.BackOff // between attempts at a download
+}
+
+// attempts bounds how often a download is begun.
+const attempts = 3
+
+// pauses are those between attempts at a download: about one second, then two.
+func pauses() backoff.BackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.Multiplier = time.Second, 2
+	return b
 }
 
 // fetch downloads a into the folder dir and returns the file's path.
@@ -37,7 +50,8 @@ func (f fetcher) fetch(ctx context.Context, a archive, dir string) (string, erro
 	if a.npm != "" {
 		return f.pack(ctx, a.npm, dir)
 	}
-	return f.download(ctx, a.url, dir)
+	return backoff.Retry(ctx, func() (string, error) { return f.download(ctx, a.url, dir) },
+		backoff.WithBackOff(f.pauses()), backoff.WithMaxTries(attempts))
 }
 
 func dialQuickly(ctx context.Context, network, address string) (net.Conn, error) {
@@ -47,6 +61,8 @@ func dialQuickly(ctx context.Context, network, address string) (net.Conn, error)
 // errStalled is the cause of a download that was given up on.
 var errStalled = fmt.Errorf("no data for %v", stallTimeout)
 
+// download makes one attempt. A host that cannot be reached or refuses is an error
+// for good; an overloaded one and an answer that breaks off are worth another try.
 func (f fetcher) download(ctx context.Context, url, dir string) (string, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -56,11 +72,15 @@ func (f fetcher) download(ctx context.Context, url, dir string) (string, error) 
 	}
 	answer, err := f.client.Do(request)
 	if err != nil {
-		return "", unwrapURL(err)
+		return "", backoff.Permanent(unwrapURL(err))
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if answer.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("the server answered %s", answer.Status)
+		err := fmt.Errorf("the server answered %s", answer.Status)
+		if answer.StatusCode < 500 {
+			err = backoff.Permanent(err)
+		}
+		return "", err
 	}
 	to := filepath.Join(dir, path.Base(url))
 	out, err := os.Create(to)
@@ -81,7 +101,7 @@ func (f fetcher) download(ctx context.Context, url, dir string) (string, error) 
 		return "", err
 	}
 	if n > maxArchive {
-		return "", fmt.Errorf("the archive is larger than %d bytes", maxArchive)
+		return "", backoff.Permanent(fmt.Errorf("the archive is larger than %d bytes", maxArchive))
 	}
 	return to, out.Close()
 }
