@@ -1,6 +1,7 @@
 package reward
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -158,4 +159,17 @@ func AsError(err error, fallback *Error) *Error {
 		return e
 	}
 	return fallback.Wrap(err)
+}
+
+// ContextError is AsError that tells a deadline (ErrDeadlineExceeded) and a
+// client that left (ErrCanceled) from other failures.
+func ContextError(err error, fallback *Error) *Error {
+	switch {
+	case errors.As(err, new(*Error)):
+	case errors.Is(err, context.DeadlineExceeded):
+		return ErrDeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		return ErrCanceled
+	}
+	return AsError(err, fallback)
 }

@@ -39,7 +39,7 @@ func Rules() []Rule {
 		{Room: "reward/wire", Rooms: []string{"reward"}, Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
 		{
 			Room:  "reward/server",
-			Rooms: []string{"reward", "reward/wire", "reward/batch", "reward/scoring", "dense", "flowgrpo", "engine/image"},
+			Rooms: []string{"reward", "reward/wire", "reward/batch", "reward/scoring", "reward/groups", "reward/compat", "engine/image"},
 			Libs: []string{
 				"github.com/labstack/echo/v4",         // the only room that may
 				"github.com/prometheus/client_golang", // GET /metrics
@@ -52,7 +52,13 @@ func Rules() []Rule {
 			Rooms: []string{"reward"},
 			Libs:  []string{"github.com/hashicorp/golang-lru/v2", "golang.org/x/sync", "lukechampine.com/blake3"},
 		},
-		{Room: "reward/scoring", Rooms: []string{"reward", "dense"}},
+		{Room: "reward/scoring", Rooms: []string{"reward", "reward/batch", "dense", "flowgrpo", "engine/image"}},
+		{Room: "reward/groups", Rooms: []string{"reward", "reward/scoring"}},
+		{
+			Room:  "reward/compat",
+			Rooms: []string{"reward", "reward/wire", "reward/scoring"},
+			Libs:  []string{"github.com/go-json-experiment/json"},
+		},
 		{Room: "reward/rewardtest", Rooms: []string{"reward", "reward/wire"}},
 		{Room: "reward/rft", Rooms: []string{"reward", "flowgrpo"}},
 		{Room: "reward/metrics", Rooms: []string{"reward"}, Libs: []string{"gonum.org/v1/gonum"}},

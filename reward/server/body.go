@@ -64,7 +64,7 @@ func (p *bodyPool) put(b []byte) {
 }
 
 // body is a request's body. It holds its buffer until every holder has released
-// it: the handler, and each job that may read a picture in it.
+// it: the handler, and each job that may read an image in it.
 type body struct {
 	bytes   []byte
 	pool    *bodyPool
@@ -72,6 +72,12 @@ type body struct {
 }
 
 func (b *body) hold() { b.holders.Add(1) }
+
+// lend holds the buffer for one more reader and returns what gives it back.
+func (b *body) lend() (release func()) {
+	b.holders.Add(1)
+	return b.release
+}
 
 func (b *body) release() {
 	if b.holders.Add(-1) == 0 {

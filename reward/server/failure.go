@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"math"
 	"net/http"
@@ -61,19 +60,5 @@ func asError(err error) *reward.Error {
 			return reward.ErrMethodNotAllowed
 		}
 	}
-	return contextError(err, reward.ErrInternal)
-}
-
-// contextError tells a deadline and a client that left from other failures.
-func contextError(err error, fallback *reward.Error) *reward.Error {
-	var own *reward.Error
-	switch {
-	case errors.As(err, &own):
-		return own
-	case errors.Is(err, context.DeadlineExceeded):
-		return reward.ErrDeadlineExceeded
-	case errors.Is(err, context.Canceled):
-		return reward.ErrCanceled
-	}
-	return fallback.Wrap(err)
+	return reward.ContextError(err, reward.ErrInternal)
 }

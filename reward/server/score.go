@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/denseflow/densereward/engine/image/png"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/wire"
 	"github.com/labstack/echo/v4"
 )
@@ -16,6 +18,31 @@ func (s *Server) score(c echo.Context) error {
 	if kind, _, _ := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); kind != wire.MediaType {
 		return reward.ErrUnsupportedMediaType
 	}
+	return s.withBody(c, func(ctx context.Context, b *body, watch *stopwatch) error {
+		answer, err := s.evaluate(ctx, b, watch)
+		if err != nil {
+			return err
+		}
+		defer s.evaluated(c, watch, answer.evaluated.Errors)
+		mapped := answer.evaluated.MakeMaps()
+		watch.lap("maps")
+		scored, err := mapped.MakeAdvantages(ctx, s.groups)
+		if err != nil {
+			return err
+		}
+		watch.lap("groups")
+		p, err := answer.response(scored)
+		if err != nil {
+			return err
+		}
+		p.TimingMS = timing(watch, scored.Outcomes)
+		return send(c, p.Encode())
+	})
+}
+
+// withBody reads the body of a request within its deadline and hands both to
+// handle, which lets go of the body once its samples were evaluated.
+func (s *Server) withBody(c echo.Context, handle func(ctx context.Context, b *body, watch *stopwatch) error) error {
 	ctx, cancel, err := withDeadline(c.Request(), s.cfg.Timeout)
 	if err != nil {
 		return err
@@ -27,54 +54,93 @@ func (s *Server) score(c echo.Context) error {
 		return err
 	}
 	watch.lap("read")
-	r, err := s.judge(ctx, b, watch)
-	if err != nil {
-		return err
-	}
-	defer s.judged(c, watch, r)
-	r.makeMaps()
-	watch.lap("maps")
-	if err := r.makeAdvantages(ctx, s.gatherer); err != nil {
-		return err
-	}
-	watch.lap("groups")
-	p, err := r.response()
-	if err != nil {
-		return err
-	}
-	p.TimingMS = r.timing(watch)
-	return send(c, p.Encode())
+	return handle(ctx, b, watch)
 }
 
-// judged records a request whose samples were judged.
-func (s *Server) judged(c echo.Context, watch *stopwatch, r *rollout) {
-	s.cfg.Metrics.scored(watch.laps, r.errs)
-	s.traceStages(c.Request().Context(), watch, r.errs)
+// answer is a request whose samples were evaluated, and what its response is to
+// hold.
+type answer struct {
+	evaluated *scoring.Evaluated
+	wants     func(wire.Return) bool
+	files     [][]byte // the images as PNG, where asked for
 }
 
-// judge decodes the request in b, checks it and has its samples judged. It
-// lets go of b, so that nothing large is held while a group is gathered.
-func (s *Server) judge(ctx context.Context, b *body, watch *stopwatch) (*rollout, error) {
+// evaluate decodes the request in b, checks it and has its samples evaluated. It
+// lets go of b, so that nothing large is held while a group comes together.
+func (s *Server) evaluate(ctx context.Context, b *body, watch *stopwatch) (*answer, error) {
 	defer b.release()
 	q, err := wire.DecodeRequest(b.bytes, s.cfg.Limits)
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.newRollout(q)
+	pipeline, in, err := s.input(q, b)
 	if err != nil {
 		return nil, err
 	}
-	r.load()
-	if err := r.chooseGrid(); err != nil {
+	parts := wire.Request{Return: q.Return}
+	a := &answer{wants: parts.Wants}
+	o := options(q)
+	if a.wants(wire.ReturnImages) {
+		a.files = make([][]byte, len(q.Prompts))
+		o.OnImage = func(i int, image *reward.Image) (err error) {
+			a.files[i], err = png.Encode(image)
+			return err
+		}
+	}
+	loaded, err := pipeline.Load(in, o)
+	if err != nil {
 		return nil, err
 	}
 	watch.lap("decode")
-	if err := r.evaluate(ctx, b); err != nil {
+	if a.evaluated, err = loaded.Evaluate(ctx); err != nil {
 		return nil, err
 	}
 	watch.lap("score")
-	r.dropPictures()
-	return r, nil
+	return a, nil
+}
+
+// input finds what a request names and gives its samples, which lie in b.
+func (s *Server) input(q *wire.Request, b *body) (*scoring.Pipeline, scoring.Input, error) {
+	in := scoring.Input{Prompts: q.Prompts, Groups: q.Groups, Hold: b.lend}
+	pipeline, err := s.pipeline(q.Evaluator)
+	if err != nil {
+		return nil, in, err
+	}
+	if q.Latents == nil {
+		if q.Wants(wire.ReturnImages) {
+			return nil, in, reward.ErrInvalidValue.With("return: images are those decoded from latents")
+		}
+		in.Images = make([]scoring.Image, len(q.Images))
+		for i, sent := range q.Images {
+			in.Images[i] = scoring.Image{Encoded: sent.Encoded, Tensor: sent.Tensor}
+		}
+		return pipeline, in, nil
+	}
+	d, ok := s.decoders[q.VAE]
+	if !ok {
+		return nil, in, reward.ErrUnknownVAE.With("vae: no latent decoder %.80q", q.VAE)
+	}
+	in.Latents = &scoring.Latents{Tensor: q.Latents, Decoder: d}
+	return pipeline, in, nil
+}
+
+// options are those of a request. Dense maps that it gets by default are left
+// out where the evaluator draws none.
+func options(q *wire.Request) scoring.Options {
+	return scoring.Options{
+		Mode: q.Mode, Weights: q.Weights, Grid: q.Grid, Advantage: q.Advantage,
+		Parts: scoring.Parts{
+			Dense: q.Wants(wire.ReturnDense), Heatmaps: q.Wants(wire.ReturnHeatmaps),
+			Text: q.Wants(wire.ReturnText), Boxes: q.Wants(wire.ReturnBoxes),
+			Optional: q.Return == nil,
+		},
+	}
+}
+
+// evaluated records a request whose samples were evaluated.
+func (s *Server) evaluated(c echo.Context, watch *stopwatch, errs []*reward.Error) {
+	s.cfg.Metrics.scored(watch.laps, errs)
+	s.traceStages(c.Request().Context(), watch, errs)
 }
 
 // send writes a message with its length.

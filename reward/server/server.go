@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,21 +10,16 @@ import (
 
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/groups"
+	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/wire"
 	"github.com/labstack/echo/v4"
 	"go.opentelemetry.io/otel/trace"
 )
 
-// A Scorer judges the samples of one request among those of others. Score
-// returns one outcome a job, in order, and calls each job's Release once
-// nothing reads its picture any more. It is safe for concurrent use. The
-// Scorer of a running server is a batch.Scheduler.
-type Scorer interface {
-	Score(ctx context.Context, jobs []batch.Job) ([]batch.Outcome, error)
-}
-
-var _ Scorer = (*batch.Scheduler)(nil)
+// Scorer is what scores a model's samples; a batch.Scheduler in a running
+// server.
+type Scorer = scoring.Scorer
 
 // Model is an evaluator that requests can name.
 type Model struct {
@@ -35,24 +29,24 @@ type Model struct {
 
 // Config is what a Server is made of. Only Models is required.
 type Config struct {
-	// Models judge the pictures. Their names differ; the first is the default
+	// Models score the images. Their names differ; the first is the default
 	// of requests that name none.
 	Models []Model
-	// Decoders turn latents into pictures. Their names differ.
+	// Decoders turn latents into images. Their names differ.
 	Decoders []reward.LatentDecoder
 	// Files decodes image files, within its own limits; nil means a new one
 	// with those of Limits.
 	Files *image.Decoder
 	// Limits bound a request; the zero value means wire.DefaultLimits.
 	Limits wire.Limits
-	// Gathering bounds the groups that span requests; the zero value means
-	// DefaultGathering.
-	Gathering Gathering
+	// Groups bounds the groups that span requests; the zero value means
+	// groups.DefaultConfig.
+	Groups groups.Config
 	// Timeout is how long a request may take that brings no X-Request-Timeout;
 	// 0 means DefaultTimeout. Without one a hanging evaluator would hold its
 	// callers for ever.
 	Timeout time.Duration
-	// BodyMemory bounds the bytes of all bodies that are being read or judged;
+	// BodyMemory bounds the bytes of all bodies that are being read or scored;
 	// beyond it, requests are refused as overload. 0 means DefaultBodyMemory.
 	BodyMemory int64
 	// Pace bounds slow clients; the zero value means DefaultPace.
@@ -84,10 +78,10 @@ const DefaultBodyMemory = 4 << 30
 type Server struct {
 	cfg      Config
 	echo     *echo.Echo
-	models   map[string]*Model
+	models   map[string]*scoring.Pipeline
 	decoders map[string]reward.LatentDecoder
 	bodies   bodyPool
-	gatherer *gatherer
+	groups   *groups.Barrier
 	ignored  sync.Once // what requests hold and the server ignores is told once
 }
 
@@ -100,7 +94,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:      withDefaults(cfg),
-		models:   map[string]*Model{},
+		models:   map[string]*scoring.Pipeline{},
 		decoders: map[string]reward.LatentDecoder{},
 	}
 	for i := range s.cfg.Models {
@@ -112,7 +106,10 @@ func New(cfg Config) (*Server, error) {
 		if _, taken := s.models[name]; taken {
 			return nil, fmt.Errorf("server: model name %q is taken", name)
 		}
-		s.models[name] = m
+		s.models[name] = &scoring.Pipeline{
+			Evaluator: m.Description, Scorer: m.Scorer, Files: s.cfg.Files, Logger: s.cfg.Logger,
+			Limits: scoring.Limits{ImagePixels: s.cfg.Limits.ImagePixels, MapCells: s.cfg.Limits.MapCells},
+		}
 	}
 	for _, d := range s.cfg.Decoders {
 		name := d.Describe().Name
@@ -122,7 +119,7 @@ func New(cfg Config) (*Server, error) {
 		s.decoders[name] = d
 	}
 	s.bodies.limit = s.cfg.BodyMemory
-	s.gatherer = newGatherer(s.cfg.Gathering)
+	s.groups = groups.New(s.cfg.Groups)
 	s.route()
 	return s, nil
 }
@@ -134,8 +131,8 @@ func withDefaults(cfg Config) Config {
 	if cfg.Files == nil {
 		cfg.Files = image.NewDecoder(image.Limits{MaxPixels: cfg.Limits.ImagePixels})
 	}
-	if cfg.Gathering == (Gathering{}) {
-		cfg.Gathering = DefaultGathering()
+	if cfg.Groups == (groups.Config{}) {
+		cfg.Groups = groups.DefaultConfig()
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
@@ -179,10 +176,21 @@ func (s *Server) route() {
 	s.echo.GET(wire.ModelsPath, s.listModels)
 	s.echo.GET(healthPath, s.healthz)
 	s.echo.GET(readyPath, s.readyz)
-	s.echo.GET(flowFactoryHealth, s.healthz)
-	s.echo.POST(flowFactoryCompute, s.compute)
+	s.routeForeign()
 	s.echo.GET(metricsPath, echo.WrapHandler(s.cfg.Metrics.Handler()))
 }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
+
+// pipeline finds the evaluator of a name, "" being the default.
+func (s *Server) pipeline(name string) (*scoring.Pipeline, error) {
+	if name == "" {
+		name = s.cfg.Models[0].Description.Name
+	}
+	p, ok := s.models[name]
+	if !ok {
+		return nil, reward.ErrUnknownEvaluator.With("evaluator: no evaluator %.80q", name)
+	}
+	return p, nil
+}

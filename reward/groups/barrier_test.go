@@ -1,4 +1,4 @@
-package server
+package groups
 
 import (
 	"context"
@@ -13,31 +13,32 @@ import (
 
 	"github.com/denseflow/densereward/dense"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/scoring"
 )
 
 // flow is the rule of scalar advantages.
-var flow = rule{method: reward.AdvantageFlowGRPO}
+var flow = scoring.Rule{Method: reward.AdvantageFlowGRPO}
 
 // scored are members of group "g" with rewards.
-func scored(rewards ...float64) []member {
-	members := make([]member, len(rewards))
+func scored(rewards ...float64) []scoring.Member {
+	members := make([]scoring.Member, len(rewards))
 	for i, r := range rewards {
-		members[i] = member{group: "g", reward: r}
+		members[i] = scoring.Member{Group: "g", Reward: r}
 	}
 	return members
 }
 
-// answer is what a call of gather gave.
+// answer is what a call of Gather gave.
 type answer struct {
-	shares []share
+	shares []scoring.Share
 	err    error
 }
 
-// later calls gather in the background.
-func later(ctx context.Context, g *gatherer, groups reward.Groups, u rule, members []member) <-chan answer {
+// later calls Gather in the background.
+func later(ctx context.Context, b *Barrier, groups reward.Groups, u scoring.Rule, members []scoring.Member) <-chan answer {
 	given := make(chan answer, 1)
 	go func() {
-		shares, err := g.gather(ctx, &groups, u, members)
+		shares, err := b.Gather(ctx, &groups, u, members)
 		given <- answer{shares, err}
 	}()
 	synctest.Wait()
@@ -46,15 +47,15 @@ func later(ctx context.Context, g *gatherer, groups reward.Groups, u rule, membe
 
 func waiting(given <-chan answer) bool { return len(given) == 0 }
 
-// checkEmpty fails if the gatherer still holds anything once all is over.
-func checkEmpty(t *testing.T, g *gatherer) {
+// checkEmpty fails if the barrier still holds anything once all is over.
+func checkEmpty(t *testing.T, b *Barrier) {
 	t.Helper()
-	time.Sleep(2 * g.cfg.Linger)
+	time.Sleep(2 * b.cfg.Linger)
 	synctest.Wait()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.gathering) != 0 || g.bytes != 0 {
-		t.Errorf("%d gatherings and %d bytes are left", len(g.gathering), g.bytes)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.groups) != 0 || b.bytes != 0 {
+		t.Errorf("%d groups and %d bytes are left", len(b.groups), b.bytes)
 	}
 }
 
@@ -65,145 +66,145 @@ func checkShares(t *testing.T, given <-chan answer, want ...float64) {
 		t.Fatal(a.err)
 	}
 	for i, s := range a.shares {
-		if math.Abs(s.advantage-want[i]) > 1e-3 {
-			t.Errorf("member %d: %v, want %v", i, s.advantage, want[i])
+		if math.Abs(s.Advantage-want[i]) > 1e-3 {
+			t.Errorf("member %d: %v, want %v", i, s.Advantage, want[i])
 		}
 	}
 }
 
 func TestRequestsAreAnsweredWhenTheirGroupIsComplete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGatherer(DefaultGathering())
+		b := New(DefaultConfig())
 		groups := reward.Groups{Step: "1", Size: 4}
-		first := later(t.Context(), g, groups, flow, scored(1))
-		second := later(t.Context(), g, groups, flow, scored(2, 3))
+		first := later(t.Context(), b, groups, flow, scored(1))
+		second := later(t.Context(), b, groups, flow, scored(2, 3))
 		if !waiting(first) || !waiting(second) {
 			t.Fatal("answered before the group was complete")
 		}
-		other := later(t.Context(), g, reward.Groups{Step: "2", Size: 1}, flow, scored(7))
-		third := later(t.Context(), g, groups, flow, scored(4))
+		other := later(t.Context(), b, reward.Groups{Step: "2", Size: 1}, flow, scored(7))
+		third := later(t.Context(), b, groups, flow, scored(4))
 		checkShares(t, other, 0)
 		checkShares(t, first, -1.3416)
 		checkShares(t, second, -0.4472, 0.4472)
 		checkShares(t, third, 1.3416)
-		checkEmpty(t, g)
+		checkEmpty(t, b)
 	})
 }
 
 func TestAMissingMemberIsNamedAtTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGatherer(DefaultGathering())
+		b := New(DefaultConfig())
 		start := time.Now()
-		given := later(t.Context(), g, reward.Groups{Step: "1", Size: 5, Members: []int{0, 3}}, flow, scored(1, 2))
+		given := later(t.Context(), b, reward.Groups{Step: "1", Size: 5, Members: []int{0, 3}}, flow, scored(1, 2))
 		a := <-given
-		if waited := time.Since(start); waited != g.cfg.Timeout {
-			t.Errorf("waited %v, want %v", waited, g.cfg.Timeout)
+		if waited := time.Since(start); waited != b.cfg.Timeout {
+			t.Errorf("waited %v, want %v", waited, b.cfg.Timeout)
 		}
 		want := `groups: 2 of 5 members came; group "g" misses members 1, 2, 4`
 		if !errors.Is(a.err, reward.ErrGroupIncomplete) || reward.AsError(a.err, reward.ErrInternal).Message() != want {
 			t.Errorf("got %v, want %s", a.err, want)
 		}
-		checkEmpty(t, g)
+		checkEmpty(t, b)
 	})
 }
 
 func TestTheListOfMissingMembersIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGatherer(DefaultGathering())
-		u := rule{method: reward.AdvantageFlowGRPO, globalStd: true}
-		members := append(scored(1), member{group: "h", reward: 1})
-		named := <-later(t.Context(), g, reward.Groups{Step: "1", Size: 30, Count: 9, Members: []int{0, 0}}, u, members)
+		b := New(DefaultConfig())
+		u := scoring.Rule{Method: reward.AdvantageFlowGRPO, GlobalStd: true}
+		members := append(scored(1), scoring.Member{Group: "h", Reward: 1})
+		named := <-later(t.Context(), b, reward.Groups{Step: "1", Size: 30, Count: 9, Members: []int{0, 0}}, u, members)
 		for _, part := range []string{"2 of 270 members came", "7 of 9 groups are missing altogether", "28, 29;", `"h" misses members 1, 2, 3 and 26 more`} {
 			if !strings.Contains(named.err.Error(), part) {
 				t.Errorf("%v: want %q in it", named.err, part)
 			}
 		}
-		counted := <-later(t.Context(), g, reward.Groups{Step: "2", Size: 30}, flow, scored(1, 2))
+		counted := <-later(t.Context(), b, reward.Groups{Step: "2", Size: 30}, flow, scored(1, 2))
 		if want := `group "g" misses 28 members`; !strings.Contains(counted.err.Error(), want) {
 			t.Errorf("%v: want %q in it", counted.err, want)
 		}
-		checkEmpty(t, g)
+		checkEmpty(t, b)
 	})
 }
 
 func TestARequestWaitsNoLongerThanItsOwnDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGatherer(DefaultGathering())
+		b := New(DefaultConfig())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		groups := reward.Groups{Step: "1", Size: 2, Members: []int{0}}
-		a := <-later(ctx, g, groups, flow, scored(1))
+		a := <-later(ctx, b, groups, flow, scored(1))
 		if !errors.Is(a.err, reward.ErrGroupIncomplete) || !strings.Contains(a.err.Error(), "misses members 1") {
 			t.Errorf("got %v", a.err)
 		}
-		checkEmpty(t, g)
+		checkEmpty(t, b)
 	})
 }
 
 func TestAClientThatLeavesTakesItsSamplesWithIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGatherer(DefaultGathering())
+		b := New(DefaultConfig())
 		groups := reward.Groups{Step: "1", Size: 4}
 		ctx, leave := context.WithCancel(t.Context())
-		gone := later(ctx, g, groups, flow, scored(100, 200))
-		stays := later(t.Context(), g, groups, flow, scored(1))
+		gone := later(ctx, b, groups, flow, scored(100, 200))
+		stays := later(t.Context(), b, groups, flow, scored(1))
 		leave()
 		if a := <-gone; !errors.Is(a.err, reward.ErrCanceled) {
 			t.Errorf("got %v", a.err)
 		}
-		back := later(t.Context(), g, groups, flow, scored(2, 3, 4))
+		back := later(t.Context(), b, groups, flow, scored(2, 3, 4))
 		checkShares(t, stays, -1.3416)
 		checkShares(t, back, -0.4472, 0.4472, 1.3416)
-		checkEmpty(t, g)
+		checkEmpty(t, b)
 	})
 }
 
 func TestARepeatedRequestTakesItsOwnPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGatherer(DefaultGathering())
+		b := New(DefaultConfig())
 		at := func(members ...int) reward.Groups { return reward.Groups{Step: "1", Size: 2, Members: members} }
 		ctx, leave := context.WithCancel(t.Context())
-		first := later(ctx, g, at(0), flow, scored(1))
-		again := later(t.Context(), g, at(0), flow, scored(1)) // before the first is known to be gone
+		first := later(ctx, b, at(0), flow, scored(1))
+		again := later(t.Context(), b, at(0), flow, scored(1)) // before the first is known to be gone
 		leave()
 		if a := <-first; !errors.Is(a.err, reward.ErrCanceled) {
 			t.Errorf("got %v", a.err)
 		}
-		other := later(t.Context(), g, at(1), flow, scored(3))
+		other := later(t.Context(), b, at(1), flow, scored(3))
 		checkShares(t, again, -1)
 		checkShares(t, other, 1)
-		checkShares(t, later(t.Context(), g, at(1), flow, scored(3)), 1) // its answer got lost
-		if a := <-later(t.Context(), g, at(1), flow, scored(4)); !errors.Is(a.err, reward.ErrGroupConflict) {
+		checkShares(t, later(t.Context(), b, at(1), flow, scored(3)), 1) // its answer got lost
+		if a := <-later(t.Context(), b, at(1), flow, scored(4)); !errors.Is(a.err, reward.ErrGroupConflict) {
 			t.Errorf("another reward for a member: got %v", a.err)
 		}
-		checkEmpty(t, g)
+		checkEmpty(t, b)
 	})
 }
 
 func TestRequestsOfAGroupMustAgree(t *testing.T) {
-	dense1 := rule{method: reward.AdvantageDenseFlowPaper, grid: dense.Grid{Height: 1, Width: 1}}
+	dense1 := scoring.Rule{Method: reward.AdvantageDenseFlowPaper, Grid: dense.Grid{Height: 1, Width: 1}}
 	for name, c := range map[string]struct {
 		groups  reward.Groups
-		rule    rule
+		rule    scoring.Rule
 		rewards []float64
 	}{
 		"about its size":          {reward.Groups{Step: "1", Size: 4, Members: []int{1}}, flow, []float64{1}},
 		"about the method":        {reward.Groups{Step: "1", Size: 3, Members: []int{1}}, dense1, []float64{1}},
-		"about the options":       {reward.Groups{Step: "1", Size: 3, Members: []int{1}}, rule{method: flow.method, floor: 1}, []float64{1}},
+		"about the options":       {reward.Groups{Step: "1", Size: 3, Members: []int{1}}, scoring.Rule{Method: flow.Method, Floor: 1}, []float64{1}},
 		"about numbering members": {reward.Groups{Step: "1", Size: 3}, flow, []float64{1}},
 		"about a member's reward": {reward.Groups{Step: "1", Size: 3, Members: []int{0}}, flow, []float64{2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newGatherer(DefaultGathering())
-				first := later(t.Context(), g, reward.Groups{Step: "1", Size: 3, Members: []int{0}}, flow, scored(1))
-				if a := <-later(t.Context(), g, c.groups, c.rule, scored(c.rewards...)); !errors.Is(a.err, reward.ErrGroupConflict) {
+				b := New(DefaultConfig())
+				first := later(t.Context(), b, reward.Groups{Step: "1", Size: 3, Members: []int{0}}, flow, scored(1))
+				if a := <-later(t.Context(), b, c.groups, c.rule, scored(c.rewards...)); !errors.Is(a.err, reward.ErrGroupConflict) {
 					t.Errorf("got %v", a.err)
 				}
-				rest := later(t.Context(), g, reward.Groups{Step: "1", Size: 3, Members: []int{1, 2}}, flow, scored(2, 3))
+				rest := later(t.Context(), b, reward.Groups{Step: "1", Size: 3, Members: []int{1, 2}}, flow, scored(2, 3))
 				checkShares(t, first, -1.2247)
 				checkShares(t, rest, 0, 1.2247)
-				checkEmpty(t, g)
+				checkEmpty(t, b)
 			})
 		})
 	}
@@ -211,27 +212,27 @@ func TestRequestsOfAGroupMustAgree(t *testing.T) {
 
 func TestAGroupTakesNoMoreThanItsSize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGatherer(DefaultGathering())
-		if a := <-later(t.Context(), g, reward.Groups{Step: "1", Size: 2}, flow, scored(1, 2, 3)); !errors.Is(a.err, reward.ErrGroupConflict) {
+		b := New(DefaultConfig())
+		if a := <-later(t.Context(), b, reward.Groups{Step: "1", Size: 2}, flow, scored(1, 2, 3)); !errors.Is(a.err, reward.ErrGroupConflict) {
 			t.Errorf("got %v", a.err)
 		}
-		checkEmpty(t, g)
+		checkEmpty(t, b)
 	})
 }
 
 func TestOpenGroupsAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := DefaultGathering()
+		cfg := DefaultConfig()
 		cfg.Groups = 2
-		g := newGatherer(cfg)
+		b := New(cfg)
 		open := func(step string) <-chan answer {
-			return later(t.Context(), g, reward.Groups{Step: step, Size: 2, Members: []int{0}}, flow, scored(1))
+			return later(t.Context(), b, reward.Groups{Step: step, Size: 2, Members: []int{0}}, flow, scored(1))
 		}
 		one, two := open("1"), open("2")
 		if a := <-open("3"); !errors.Is(a.err, reward.ErrTooManyGroups) {
-			t.Errorf("a third group: got %v", a.err)
+			t.Errorf("a third Group: got %v", a.err)
 		}
-		<-later(t.Context(), g, reward.Groups{Step: "1", Size: 2, Members: []int{1}}, flow, scored(2))
+		<-later(t.Context(), b, reward.Groups{Step: "1", Size: 2, Members: []int{1}}, flow, scored(2))
 		<-one
 		three := open("3") // the complete one makes room
 		if !waiting(three) {
@@ -239,19 +240,19 @@ func TestOpenGroupsAreLimited(t *testing.T) {
 		}
 		<-two
 		<-three
-		checkEmpty(t, g)
+		checkEmpty(t, b)
 	})
 }
 
 func TestTheMapsOfWaitingMembersAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := DefaultGathering()
+		cfg := DefaultConfig()
 		cfg.Bytes = 100 << 10
-		g := newGatherer(cfg)
-		u := rule{method: reward.AdvantageDenseFlowPaper, grid: dense.Grid{Height: 64, Width: 64}}
+		b := New(cfg)
+		u := scoring.Rule{Method: reward.AdvantageDenseFlowPaper, Grid: dense.Grid{Height: 64, Width: 64}}
 		maps := make([]float32, 64*64)
 		open := func(step string, size int) <-chan answer {
-			return later(t.Context(), g, reward.Groups{Step: step, Size: size}, u, []member{{group: "g", reward: 1, weight: maps}})
+			return later(t.Context(), b, reward.Groups{Step: step, Size: size}, u, []scoring.Member{{Group: "g", Reward: 1, Weight: maps}})
 		}
 		one := open("1", 2)
 		two := open("2", 2)
@@ -263,74 +264,74 @@ func TestTheMapsOfWaitingMembersAreLimited(t *testing.T) {
 		}
 		<-one
 		<-two
-		checkEmpty(t, g)
+		checkEmpty(t, b)
 	})
 }
 
 func TestAGlobalStandardDeviationWaitsForTheStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGatherer(DefaultGathering())
-		u := rule{method: reward.AdvantageFlowGRPO, globalStd: true}
+		b := New(DefaultConfig())
+		u := scoring.Rule{Method: reward.AdvantageFlowGRPO, GlobalStd: true}
 		groups := reward.Groups{Step: "1", Size: 2, Count: 2}
-		first := later(t.Context(), g, groups, u, scored(1, 3))
+		first := later(t.Context(), b, groups, u, scored(1, 3))
 		if !waiting(first) {
 			t.Fatal("answered when its own group was complete")
 		}
-		third := member{group: "k", reward: 1}
-		second := later(t.Context(), g, groups, u, []member{{group: "h", reward: 10}})
-		if a := <-later(t.Context(), g, groups, u, []member{third}); !errors.Is(a.err, reward.ErrGroupConflict) {
-			t.Errorf("a third group: got %v", a.err)
+		third := scoring.Member{Group: "k", Reward: 1}
+		second := later(t.Context(), b, groups, u, []scoring.Member{{Group: "h", Reward: 10}})
+		if a := <-later(t.Context(), b, groups, u, []scoring.Member{third}); !errors.Is(a.err, reward.ErrGroupConflict) {
+			t.Errorf("a third Group: got %v", a.err)
 		}
-		last := later(t.Context(), g, groups, u, []member{{group: "h", reward: 12}})
+		last := later(t.Context(), b, groups, u, []scoring.Member{{Group: "h", Reward: 12}})
 		sigma := math.Sqrt((5.5*5.5+3.5*3.5+3.5*3.5+5.5*5.5)/4) + 1e-4
 		checkShares(t, first, -1/sigma, 1/sigma)
 		checkShares(t, second, -1/sigma)
 		checkShares(t, last, 1/sigma)
-		checkEmpty(t, g)
+		checkEmpty(t, b)
 	})
 }
 
 func TestAFailedMemberTakesItsPlaceAndNoPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGatherer(DefaultGathering())
+		b := New(DefaultConfig())
 		groups := reward.Groups{Step: "1", Size: 3}
-		first := later(t.Context(), g, groups, flow, scored(1, 3))
-		failed := <-later(t.Context(), g, groups, flow, []member{{group: "g", failed: true, reward: math.NaN()}})
+		first := later(t.Context(), b, groups, flow, scored(1, 3))
+		failed := <-later(t.Context(), b, groups, flow, []scoring.Member{{Group: "g", Failed: true, Reward: math.NaN()}})
 		checkShares(t, first, -1, 1)
-		if failed.err != nil || !math.IsNaN(failed.shares[0].advantage) {
+		if failed.err != nil || !math.IsNaN(failed.shares[0].Advantage) {
 			t.Errorf("got %v, %v", failed.shares, failed.err)
 		}
-		checkEmpty(t, g)
+		checkEmpty(t, b)
 	})
 }
 
 func TestManyRanksShareManyGroups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGatherer(DefaultGathering())
+		b := New(DefaultConfig())
 		const ranks, prompts = 16, 8
 		var callers sync.WaitGroup
 		for rank := range ranks {
 			callers.Go(func() {
-				var members []member
+				var members []scoring.Member
 				var places []int
 				for p := range prompts {
-					members = append(members, member{group: fmt.Sprint(p), reward: float64((rank*7 + p) % ranks)})
+					members = append(members, scoring.Member{Group: fmt.Sprint(p), Reward: float64((rank*7 + p) % ranks)})
 					places = append(places, rank)
 				}
-				shares, err := g.gather(t.Context(), &reward.Groups{Step: "1", Size: ranks, Members: places}, flow, members)
+				shares, err := b.Gather(t.Context(), &reward.Groups{Step: "1", Size: ranks, Members: places}, flow, members)
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				for p, s := range shares {
 					// Each group holds the rewards 0 to 15.
-					if want := (members[p].reward - 7.5) / (math.Sqrt(255.0/12) + 1e-4); math.Abs(s.advantage-want) > 1e-12 {
-						t.Errorf("rank %d, prompt %d: %v, want %v", rank, p, s.advantage, want)
+					if want := (members[p].Reward - 7.5) / (math.Sqrt(255.0/12) + 1e-4); math.Abs(s.Advantage-want) > 1e-12 {
+						t.Errorf("rank %d, prompt %d: %v, want %v", rank, p, s.Advantage, want)
 					}
 				}
 			})
 		}
 		callers.Wait()
-		checkEmpty(t, g)
+		checkEmpty(t, b)
 	})
 }

@@ -1,4 +1,4 @@
-package server
+package compat
 
 import (
 	"bytes"
@@ -25,7 +25,7 @@ func FuzzDecodeCompute(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		text := bytes.Clone(body) // decoding writes over it
-		q, err := decodeCompute(text, wire.DefaultLimits())
+		q, err := readCompute(text, wire.DefaultLimits())
 		if err != nil {
 			if reward.AsError(err, reward.ErrInternal).Code() == reward.ErrInternal.Code() {
 				t.Fatalf("an error without a code: %v", err)

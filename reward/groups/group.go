@@ -1,4 +1,4 @@
-package server
+package groups
 
 import (
 	"fmt"
@@ -7,105 +7,79 @@ import (
 	"strings"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/scoring"
 )
 
-// anySeat is the wish of a sample whose request numbers no members.
-const anySeat = -1
-
-// seat is a place in a group.
-type seat struct {
-	group  string
-	number int
-}
-
-// party is the samples of one request that belong to one gathering.
-type party struct {
-	rule    rule
-	size    int  // members of each group
-	count   int  // groups
-	whole   bool // the groups of a step are gathered together
-	samples []int
-	seats   []seat // of each sample; numbered when it joins
-	members []*member
-	at      *gathering // once joined
-}
-
-func (p *party) add(sample int, s seat, m *member) {
-	p.samples = append(p.samples, sample)
-	p.seats = append(p.seats, s)
-	p.members = append(p.members, m)
-}
-
-// gathering is a group, or a whole step, whose members come with several
-// requests. Its fields are guarded by the gatherer; err and shares are read
+// group is one group, or a whole step, whose members come with several
+// requests. Its fields are guarded by the Barrier; err and shares are read
 // freely once done is closed.
-type gathering struct {
-	rule  rule
-	size  int
-	count int
-	whole bool
-	seats map[seat]*seated
-	sizes map[string]int // seats taken in each group
-	named bool           // its members are numbered by their requests
-	bytes int64
-	timer stopper
+type group struct {
+	rule    scoring.Rule
+	size    int
+	count   int
+	whole   bool
+	members map[place]*placed
+	sizes   map[string]int // places taken in each group
+	named   bool           // its members are numbered by their requests
+	bytes   int64
+	timer   stopper
 
 	ended  bool
 	done   chan struct{}
 	err    error
-	shares map[seat]share
+	shares map[place]scoring.Share
 }
 
 // stopper is a timer.
 type stopper interface{ Stop() bool }
 
-// seated is a member in its place and how many requests brought it.
-type seated struct {
-	member
+// placed is a member in its place and how many requests brought it.
+type placed struct {
+	scoring.Member
 	holders int
 }
 
-func newGathering(p *party) *gathering {
-	return &gathering{
+func newGroup(p *participant) *group {
+	return &group{
 		rule: p.rule, size: p.size, count: p.count, whole: p.whole,
-		seats: map[seat]*seated{},
-		sizes: map[string]int{},
-		named: p.seats[0].number != anySeat,
-		done:  make(chan struct{}),
+		members: map[place]*placed{},
+		sizes:   map[string]int{},
+		named:   p.places[0].number != anyNumber,
+		done:    make(chan struct{}),
 	}
 }
 
-// seat gives each of the party's samples its place. After an error some may
-// have theirs: the party must leave.
-func (t *gathering) seat(p *party) error {
+// place gives each of the participant's samples its place. After an error some
+// may have theirs: the participant must leave.
+func (t *group) place(p *participant) error {
 	switch {
 	case t.rule != p.rule || t.whole != p.whole:
 		return reward.ErrGroupConflict.With("advantage: the group's requests differ in method, options or grid")
 	case t.size != p.size || t.count != p.count:
 		return reward.ErrGroupConflict.With("groups: size %d and count %d, the group's first request had %d and %d", p.size, p.count, t.size, t.count)
-	case t.named != (p.seats[0].number != anySeat):
+	case t.named != (p.places[0].number != anyNumber):
 		return reward.ErrGroupConflict.With("groups.members: given by some of the group's requests and not by others")
 	}
-	p.at = t
-	for k := range p.seats {
-		if err := t.seatOne(p, k); err != nil {
-			p.seats = p.seats[:k]
+	p.group = t
+	for k := range p.places {
+		if err := t.placeOne(p, k); err != nil {
+			p.places = p.places[:k]
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *gathering) seatOne(p *party, k int) error {
-	s, m := &p.seats[k], p.members[k]
-	if s.number == anySeat {
+func (t *group) placeOne(p *participant, k int) error {
+	s, m := &p.places[k], p.members[k]
+	if s.number == anyNumber {
 		s.number = t.free(s.group)
 		if s.number == t.size {
 			return reward.ErrGroupConflict.With("groups: group %.80q has its %d members already", s.group, t.size)
 		}
 	}
-	if taken := t.seats[*s]; taken != nil {
-		if taken.failed != m.failed || (!m.failed && taken.reward != m.reward) {
+	if taken := t.members[*s]; taken != nil {
+		if taken.Failed != m.Failed || (!m.Failed && taken.Reward != m.Reward) {
 			return reward.ErrGroupConflict.With("groups.members: member %d of group %.80q came before with another reward", s.number, s.group)
 		}
 		taken.holders++
@@ -114,16 +88,16 @@ func (t *gathering) seatOne(p *party, k int) error {
 	if t.sizes[s.group] == 0 && len(t.sizes) == t.count {
 		return reward.ErrGroupConflict.With("groups: group %.80q is one more than the step's %d", s.group, t.count)
 	}
-	t.seats[*s] = &seated{member: *m, holders: 1}
+	t.members[*s] = &placed{Member: *m, holders: 1}
 	t.sizes[s.group]++
 	t.bytes += t.bytesOf(m)
 	return nil
 }
 
 // free is the lowest number that nobody has in a group.
-func (t *gathering) free(group string) int {
+func (t *group) free(group string) int {
 	for n := range t.size {
-		if t.seats[seat{group, n}] == nil {
+		if t.members[place{group, n}] == nil {
 			return n
 		}
 	}
@@ -131,20 +105,20 @@ func (t *gathering) free(group string) int {
 }
 
 // bytesOf is what a member holds, with its share: three maps at most.
-func (t *gathering) bytesOf(m *member) int64 {
-	return 256 + int64(len(m.group)) + 3*4*int64(t.rule.grid.Cells()) + 64*int64(len(m.boxes))
+func (t *group) bytesOf(m *scoring.Member) int64 {
+	return 256 + int64(len(m.Group)) + 3*4*int64(t.rule.Grid.Cells()) + 64*int64(len(m.Boxes))
 }
 
-// unseat takes back the places of a party that leaves before the end.
-func (t *gathering) unseat(p *party) {
-	for _, s := range p.seats {
-		held := t.seats[s]
+// unplace takes back the places of a participant that leaves before the end.
+func (t *group) unplace(p *participant) {
+	for _, s := range p.places {
+		held := t.members[s]
 		held.holders--
 		if held.holders > 0 {
 			continue
 		}
-		t.bytes -= t.bytesOf(&held.member)
-		delete(t.seats, s)
+		t.bytes -= t.bytesOf(&held.Member)
+		delete(t.members, s)
 		t.sizes[s.group]--
 		if t.sizes[s.group] == 0 {
 			delete(t.sizes, s.group)
@@ -152,41 +126,41 @@ func (t *gathering) unseat(p *party) {
 	}
 }
 
-func (t *gathering) full() bool { return len(t.seats) == t.size*t.count }
+func (t *group) full() bool { return len(t.members) == t.size*t.count }
 
-// conclude computes the shares of a full gathering. Members are taken in the
+// conclude computes the shares of a full group. Members are taken in the
 // order of their groups' names and their numbers, so that sums do not depend
 // on who came first.
-func (t *gathering) conclude() {
-	order := make([]seat, 0, len(t.seats))
-	for s := range t.seats {
+func (t *group) conclude() {
+	order := make([]place, 0, len(t.members))
+	for s := range t.members {
 		order = append(order, s)
 	}
-	slices.SortFunc(order, func(a, b seat) int {
+	slices.SortFunc(order, func(a, b place) int {
 		if a.group != b.group {
 			return strings.Compare(a.group, b.group)
 		}
 		return a.number - b.number
 	})
-	members := make([]member, len(order))
+	members := make([]scoring.Member, len(order))
 	for i, s := range order {
-		members[i] = t.seats[s].member
+		members[i] = t.members[s].Member
 	}
-	shares, err := t.rule.shares(members)
+	shares, err := t.rule.Shares(members)
 	if err != nil {
 		t.fail(err)
 		return
 	}
-	t.shares = make(map[seat]share, len(order))
+	t.shares = make(map[place]scoring.Share, len(order))
 	for i, s := range order {
 		t.shares[s] = shares[i]
-		t.seats[s].weight, t.seats[s].boxes = nil, nil // used up
+		t.members[s].Weight, t.members[s].Boxes = nil, nil // used up
 	}
 	t.ended = true
 	close(t.done)
 }
 
-func (t *gathering) fail(err error) {
+func (t *group) fail(err error) {
 	t.err, t.ended = err, true
 	close(t.done)
 }
@@ -195,14 +169,14 @@ func (t *gathering) fail(err error) {
 const maxMissing = 32
 
 // incomplete is the error that says who did not come.
-func (t *gathering) incomplete() error {
+func (t *group) incomplete() error {
 	groups := make([]string, 0, len(t.sizes))
 	for name := range t.sizes {
 		groups = append(groups, name)
 	}
 	slices.Sort(groups)
 	var b strings.Builder
-	fmt.Fprintf(&b, "groups: %d of %d members came", len(t.seats), t.size*t.count)
+	fmt.Fprintf(&b, "groups: %d of %d members came", len(t.members), t.size*t.count)
 	if n := t.count - len(groups); n > 0 {
 		fmt.Fprintf(&b, "; %d of %d groups are missing altogether", n, t.count)
 	}
@@ -218,7 +192,7 @@ func (t *gathering) incomplete() error {
 // missing lists the numbers of the members that a group lacks, as far as the
 // list may still grow. Where requests do not number their members it counts
 // them.
-func (t *gathering) missing(group string, lacks int, list *int) string {
+func (t *group) missing(group string, lacks int, list *int) string {
 	if !t.named {
 		*list--
 		return strconv.Itoa(lacks) + " members"
@@ -228,7 +202,7 @@ func (t *gathering) missing(group string, lacks int, list *int) string {
 		if *list == 0 {
 			break
 		}
-		if t.seats[seat{group, n}] == nil {
+		if t.members[place{group, n}] == nil {
 			numbers = append(numbers, strconv.Itoa(n))
 			*list--
 		}

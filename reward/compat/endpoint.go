@@ -1,0 +1,40 @@
+package compat
+
+import (
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/scoring"
+	"github.com/denseflow/densereward/reward/wire"
+)
+
+// Endpoint is one path of a foreign protocol: either Describe or Decode is set.
+type Endpoint struct {
+	Method, Path string
+	Probe        bool // answered without a token, as a health check is
+
+	// Describe gives the JSON of a request without a body.
+	Describe func(evaluators []reward.Description) any
+
+	// Decode reads a JSON body, which it may write over and which lives until
+	// the samples were evaluated. Its errors are *reward.Errors.
+	Decode func(body []byte, limits wire.Limits) (*Request, error)
+}
+
+// Request is a foreign request in the terms of package scoring.
+type Request struct {
+	Calls   []Call
+	Ignored []string // what the body holds and means nothing here
+	// Answer gives the JSON for what became of the calls, in their order.
+	Answer func([]*scoring.Scored) (any, error)
+}
+
+// Call asks one evaluator for scores; "" is the server's first.
+type Call struct {
+	Evaluator string
+	Input     scoring.Input
+	Options   scoring.Options
+}
+
+// Endpoints lists those of every protocol.
+func Endpoints() []Endpoint {
+	return flowFactory()
+}

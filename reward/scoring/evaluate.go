@@ -1,0 +1,108 @@
+package scoring
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/denseflow/densereward/dense"
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
+)
+
+// Evaluated is what the evaluator found in N samples.
+type Evaluated struct {
+	Evaluator reward.Description
+	Outcomes  []batch.Outcome // N; their results are empty where Errors is set
+	Errors    []*reward.Error // N, nil where the sample was scored
+	Rewards   []float64       // N, R: the weighted sum of the scores; NaN where Errors is set
+	Grid      dense.Grid      // of dense maps; empty where none are asked for
+
+	weights   reward.Weighting
+	groups    reward.Groups
+	names     []string // N, of the samples' groups
+	advantage *reward.Advantage
+}
+
+// Evaluate has the samples evaluated whose images are there. The error concerns
+// all of them: a full queue (*batch.OverloadError), or the deadline or departure
+// that ended ctx when it left nothing to answer with.
+func (l *Loaded) Evaluate(ctx context.Context) (*Evaluated, error) {
+	outcomes, err := l.score(ctx)
+	if err != nil {
+		return nil, err
+	}
+	about := &l.pipeline.Evaluator
+	e := &Evaluated{
+		Evaluator: *about, Outcomes: outcomes, Errors: slices.Clone(l.errs), Rewards: make([]float64, len(outcomes)), Grid: l.grid,
+		weights: l.weights, groups: l.in.Groups, names: make([]string, len(outcomes)), advantage: l.o.Advantage,
+	}
+	for i := range outcomes {
+		o := &outcomes[i]
+		if e.Errors[i] == nil && o.Err == nil {
+			o.Err = about.Check(&o.Result)
+		}
+		if e.Errors[i] == nil && o.Err != nil {
+			e.Errors[i] = reward.ContextError(o.Err, reward.ErrEvaluatorFailed)
+			o.Result = reward.Result{}
+		}
+		e.Rewards[i] = math.NaN()
+		if e.Errors[i] == nil {
+			e.Rewards[i] = l.weights.Reward(o.Scores)
+		}
+		e.names[i] = l.in.groupName(i)
+	}
+	return e, allFailed(ctx, e.Errors)
+}
+
+// score gives the outcomes of all samples, empty for those without an image.
+func (l *Loaded) score(ctx context.Context) ([]batch.Outcome, error) {
+	var at []int // the job's place among the samples
+	for i := range l.samples {
+		if l.errs[i] == nil {
+			at = append(at, i)
+		}
+	}
+	for {
+		jobs := make([]batch.Job, len(at))
+		for k, i := range at {
+			jobs[k] = l.job(i)
+		}
+		scored, err := l.pipeline.Scorer.Score(ctx, jobs)
+		var full *batch.OverloadError
+		if l.o.Patient && errors.As(err, &full) && wait(ctx, full.RetryAfter) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		outcomes := make([]batch.Outcome, len(l.samples))
+		for k, i := range at {
+			outcomes[i] = scored[k]
+		}
+		return outcomes, nil
+	}
+}
+
+// wait waits for d, and reports false if ctx ends first.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// allFailed is the deadline's or the departed client's error when it is all
+// that a call has come to, so that it is answered with that status.
+func allFailed(ctx context.Context, errs []*reward.Error) error {
+	if ctx.Err() == nil || slices.Contains(errs, nil) {
+		return nil
+	}
+	return reward.ContextError(context.Cause(ctx), reward.ErrInternal)
+}

@@ -1,0 +1,87 @@
+package server
+
+import (
+	"context"
+	"mime"
+	"net/http"
+	"slices"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/compat"
+	"github.com/denseflow/densereward/reward/scoring"
+	"github.com/labstack/echo/v4"
+)
+
+// routeForeign adds the paths of other people's protocols.
+func (s *Server) routeForeign() {
+	for _, e := range compat.Endpoints() {
+		if e.Describe != nil {
+			s.echo.Add(e.Method, e.Path, func(c echo.Context) error {
+				return c.JSON(http.StatusOK, e.Describe(s.descriptions()))
+			})
+			continue
+		}
+		s.echo.Add(e.Method, e.Path, s.foreign(e))
+	}
+}
+
+// foreign answers an endpoint that scores.
+func (s *Server) foreign(e compat.Endpoint) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if kind, _, _ := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); kind != echo.MIMEApplicationJSON {
+			return reward.ErrUnsupportedMediaType.With("want Content-Type %s", echo.MIMEApplicationJSON)
+		}
+		return s.withBody(c, func(ctx context.Context, b *body, watch *stopwatch) error {
+			defer b.release()
+			q, err := e.Decode(b.bytes, s.cfg.Limits)
+			if err != nil {
+				return err
+			}
+			if len(q.Ignored) > 0 {
+				s.ignored.Do(func() {
+					s.cfg.Logger.Warn("parts of requests are ignored", "path", e.Path, "request_id", requestID(c), "keys", q.Ignored)
+				})
+			}
+			watch.lap("decode")
+			var errs []*reward.Error
+			defer func() { s.evaluated(c, watch, errs) }()
+			scored := make([]*scoring.Scored, len(q.Calls))
+			for i, call := range q.Calls {
+				if scored[i], err = s.call(ctx, call, b); err != nil {
+					return err
+				}
+				errs = append(errs, scored[i].Errors...)
+			}
+			watch.lap("score")
+			answer, err := q.Answer(scored)
+			if err != nil {
+				return err
+			}
+			return c.JSON(http.StatusOK, answer)
+		})
+	}
+}
+
+// call scores what a foreign request asks of one evaluator.
+func (s *Server) call(ctx context.Context, call compat.Call, b *body) (*scoring.Scored, error) {
+	pipeline, err := s.pipeline(call.Evaluator)
+	if err != nil {
+		return nil, err
+	}
+	call.Input.Hold = b.lend
+	return pipeline.Score(ctx, call.Input, call.Options, s.groups)
+}
+
+// descriptions are those of all evaluators, the default first.
+func (s *Server) descriptions() []reward.Description {
+	descriptions := make([]reward.Description, len(s.cfg.Models))
+	for i := range s.cfg.Models {
+		descriptions[i] = s.cfg.Models[i].Description
+	}
+	return descriptions
+}
+
+// probe reports whether a path of another protocol is answered without a token.
+func probe(path string) bool {
+	return slices.ContainsFunc(compat.Endpoints(), func(e compat.Endpoint) bool { return e.Probe && e.Path == path })
+}
