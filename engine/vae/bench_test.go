@@ -17,7 +17,7 @@ import (
 // rate.
 const peakTFLOP = 790
 
-// tera is what decoding one 512x512 picture takes at SD3.5's widths, in TFLOP: its
+// tera is what decoding one 512x512 image takes at SD3.5's widths, in TFLOP: its
 // multiply-adds, times two.
 func tera(b *testing.B) float64 {
 	b.Helper()
@@ -63,7 +63,7 @@ func held(b *testing.B, p ort.Provider) int64 {
 	return total - free
 }
 
-// benchmarkDecode decodes batches of pictures of 512x512.
+// benchmarkDecode decodes batches of images of 512x512.
 func benchmarkDecode(b *testing.B, dir string, batch int, o vae.Options) {
 	o.Runtime = orttest.Open(b)
 	before := held(b, o.Provider)
@@ -94,7 +94,7 @@ func benchmarkDecode(b *testing.B, dir string, batch int, o vae.Options) {
 	b.ReportMetric(first.Seconds(), "first-s")
 }
 
-// BenchmarkDecodeCPU decodes one 512x512 picture at SD3.5's widths.
+// BenchmarkDecodeCPU decodes one 512x512 image at SD3.5's widths.
 func BenchmarkDecodeCPU(b *testing.B) { benchmarkDecode(b, writeSD35(b), 1, vae.Options{}) }
 
 // BenchmarkDecodeCUDA decodes sixteen in each of the ways that a GPU has.

@@ -1,19 +1,22 @@
 package vae
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"slices"
+
+	"github.com/denseflow/densereward/engine/onnx"
 )
 
 // The classes of diffusers whose decoders are built here.
 const (
-	classKL   = "AutoencoderKL"
-	classTiny = "AutoencoderTiny"
+	classKL          = "AutoencoderKL"
+	classFlux2       = "AutoencoderKLFlux2"
+	classQwenImage   = "AutoencoderKLQwenImage"
+	classQwenImage21 = "AutoencoderKLQwenImage21"
+	classWan         = "AutoencoderKLWan"
+	classDC          = "AutoencoderDC"
+	classTiny        = "AutoencoderTiny"
 )
 
 // Limits of what a config.json may ask for. Published decoders stay far below.
@@ -27,154 +30,176 @@ const (
 // Config is what diffusers' config.json says of a decoder. Absent keys have
 // diffusers' defaults.
 type Config struct {
-	Class          string
+	Class string
+
+	// LatentChannels is C of the latents (N,C,h,w) that a trainer holds.
 	LatentChannels int
-	// A trainer's latents are (z-ShiftFactor)*ScalingFactor, z being what the
-	// decoder takes. Where LatentsMean and LatentsStd are given, one number a
-	// channel, they are (z-LatentsMean)*ScalingFactor/LatentsStd instead.
+	// Those are (z-ShiftFactor)*ScalingFactor, z being what the decoder takes.
+	// Where LatentsMean and LatentsStd are given, one number a channel, they are
+	// (z-LatentsMean)*ScalingFactor/LatentsStd instead.
 	ScalingFactor, ShiftFactor float64
 	LatentsMean, LatentsStd    []float64
+	// Where BatchNormEps is not 0, they are 2x2 cells of z joined to one of four
+	// times the channels, less the checkpoint's bn.running_mean, over the root of
+	// its bn.running_var plus BatchNormEps.
+	BatchNormEps float64
 
-	// Widths are the channels of each stage in the order of the decoder, from
-	// the latents to the picture; Layers the residual blocks of each.
-	Widths, Layers []int
-	// Upsampling is how much a stage, all but the last, enlarges.
-	Upsampling int
+	// TokenSide is how many cells a side of the latents one packed token holds.
+	TokenSide int
+	// GridSide is how many cells a side of the latents one cell of the dense grid
+	// holds: TokenSide where the model's pipeline is known to pack them, else 1.
+	GridSide int
 
-	// AutoencoderKL alone.
-	Groups        int // of channels that are normalised together
-	Attention     bool
-	PostQuantConv bool
+	// Float32Only says why the decoder does not compute in float16; empty where
+	// it does.
+	Float32Only string
+
+	network architecture
 }
 
-// configFile is config.json as it is written.
-type configFile struct {
-	Class          string    `json:"_class_name"`
-	LatentChannels *int      `json:"latent_channels"`
-	OutChannels    *int      `json:"out_channels"`
-	ActFn          *string   `json:"act_fn"`
-	ScalingFactor  *float64  `json:"scaling_factor"`
-	ShiftFactor    *float64  `json:"shift_factor"`
-	LatentsMean    []float64 `json:"latents_mean"`
-	LatentsStd     []float64 `json:"latents_std"`
+// An architecture is the decoder of one class. It has two parts: the global one,
+// whose attention sees the whole image, at a low resolution; and the local one,
+// of which a pixel sees only what is near, so that it can be run on tiles.
+type architecture interface {
+	// scale is how many image pixels a side one cell of z becomes.
+	scale() int
+	// hidden is what global makes of z: its channels, and the cells a side that
+	// one of z becomes. Without a global part, global returns z itself and
+	// channels is 0.
+	hidden() (channels, scale int)
+	// groupNorms is the number of normalisations in local that go by statistics
+	// of the whole image, and of the groups of each.
+	groupNorms() (norms, groups int)
 
-	BlockOutChannels []int    `json:"block_out_channels"`
-	UpBlockTypes     []string `json:"up_block_types"`
-	LayersPerBlock   *int     `json:"layers_per_block"`
-	NormNumGroups    *int     `json:"norm_num_groups"`
-	MidAttention     *bool    `json:"mid_block_add_attention"`
-	PostQuantConv    *bool    `json:"use_post_quant_conv"`
-
-	DecoderWidths []int   `json:"decoder_block_out_channels"`
-	DecoderBlocks []int   `json:"num_decoder_blocks"`
-	Upsampling    *int    `json:"upsampling_scaling_factor"`
-	UpsampleFn    *string `json:"upsample_fn"`
+	// global writes the first part, z (N,C,h,w) to (N,channels,scale*h,scale*w).
+	global(n *network, z onnx.Value) onnx.Value
+	// local writes the rest, to an image of about [-1,1] with 3 channels or more.
+	local(n *network, x onnx.Value) onnx.Value
+	// clamps tells whether diffusers' decode limits the image to [-1,1].
+	clamps() bool
 }
 
-// readConfig reads config.json in dir.
-func readConfig(dir string) (Config, []byte, error) {
-	f, err := os.Open(filepath.Join(dir, "config.json"))
-	if err != nil {
-		return Config{}, nil, fmt.Errorf("vae: %w", err)
+// PixelScale is how many image pixels one cell of the latents is wide and high.
+func (c Config) PixelScale() int {
+	if c.patchified() {
+		return patch * c.network.scale()
 	}
-	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
-	if err != nil {
-		return Config{}, nil, fmt.Errorf("vae: %w", err)
+	return c.network.scale()
+}
+
+// patchified tells whether a cell of the latents holds 2x2 of the decoder's.
+func (c Config) patchified() bool { return c.BatchNormEps != 0 }
+
+// decoderChannels is the channels of z.
+func (c Config) decoderChannels() int {
+	if c.patchified() {
+		return c.LatentChannels / patch / patch
 	}
-	if len(data) > maxConfigBytes {
-		return Config{}, nil, fmt.Errorf("vae: config.json is larger than %d bytes", maxConfigBytes)
+	return c.LatentChannels
+}
+
+// hidden is what the decoder's global part makes of the latents: its channels,
+// and the cells a side that one of the latents becomes.
+func (c Config) hidden() (channels, scale int) {
+	channels, scale = c.network.hidden()
+	if channels == 0 {
+		channels = c.decoderChannels()
 	}
-	c, err := ParseConfig(data)
-	return c, data, err
+	if c.patchified() {
+		scale *= patch
+	}
+	return channels, scale
+}
+
+// global tells whether the decoder has a part that must see the whole image.
+func (c Config) global() bool {
+	channels, _ := c.network.hidden()
+	return channels != 0
 }
 
 // ParseConfig reads the contents of diffusers' config.json. A decoder that
 // cannot be built is an error that names the key.
 func ParseConfig(data []byte) (Config, error) {
-	var f configFile
-	if err := json.Unmarshal(data, &f); err != nil {
-		return Config{}, fmt.Errorf("vae: config.json: %w", err)
-	}
-	var c Config
-	var err error
-	switch f.Class {
-	case classKL:
-		c, err = f.kl()
-	case classTiny:
-		c, err = f.tiny()
-	default:
-		err = fmt.Errorf("_class_name: %.80q is not one of %s, %s", f.Class, classKL, classTiny)
-	}
-	if err == nil {
-		err = c.check(f)
-	}
+	c, err := parseConfig(data)
 	if err != nil {
 		return Config{}, fmt.Errorf("vae: config.json: %w", err)
 	}
 	return c, nil
 }
 
-func (f configFile) kl() (Config, error) {
-	for i, kind := range f.UpBlockTypes {
-		if kind != "UpDecoderBlock2D" {
-			return Config{}, fmt.Errorf("up_block_types[%d]: %.80q is not UpDecoderBlock2D", i, kind)
-		}
+func parseConfig(data []byte) (Config, error) {
+	var class struct {
+		Name string `json:"_class_name"`
 	}
-	if act := or(f.ActFn, "silu"); act != "silu" && act != "swish" {
-		return Config{}, fmt.Errorf("act_fn: %.80q is not silu", act)
+	if err := decodeJSON(data, &class); err != nil {
+		return Config{}, err
 	}
-	widths := f.BlockOutChannels
-	if widths == nil {
-		widths = []int{64}
+	parse, ok := map[string]func([]byte) (Config, error){
+		classKL: parseKL, classFlux2: parseFlux2, classTiny: parseTiny, classDC: parseDC,
+		classWan: parseWan, classQwenImage: parseQwenImage, classQwenImage21: parseQwenImage21,
+	}[class.Name]
+	if !ok {
+		return Config{}, fmt.Errorf("_class_name: %.80q is not one of %s, %s, %s, %s, %s, %s, %s", class.Name,
+			classKL, classFlux2, classQwenImage, classQwenImage21, classWan, classDC, classTiny)
 	}
-	widths = slices.Clone(widths)
-	slices.Reverse(widths) // the file has the encoder's order
-	c := Config{
-		Class: classKL, LatentChannels: or(f.LatentChannels, 4),
-		ScalingFactor: or(f.ScalingFactor, 0.18215), ShiftFactor: or(f.ShiftFactor, 0),
-		LatentsMean: f.LatentsMean, LatentsStd: f.LatentsStd,
-		Widths: widths, Upsampling: 2, Groups: or(f.NormNumGroups, 32),
-		Attention: or(f.MidAttention, true), PostQuantConv: or(f.PostQuantConv, true),
+	c, err := parse(data)
+	if err != nil {
+		return Config{}, err
 	}
-	for range widths {
-		c.Layers = append(c.Layers, or(f.LayersPerBlock, 1)+1)
+	c.Class = class.Name
+	c.GridSide = 1
+	if c.Class == classQwenImage { // others share their class with models that do not pack
+		c.GridSide = c.TokenSide
 	}
-	if c.Groups < 1 {
-		return Config{}, fmt.Errorf("norm_num_groups: %d", c.Groups)
-	}
-	for _, w := range widths {
-		if w%c.Groups != 0 {
-			return Config{}, fmt.Errorf("block_out_channels: %d is not a multiple of norm_num_groups %d", w, c.Groups)
-		}
-	}
-	return c, nil
+	return c, c.check()
 }
 
-func (f configFile) tiny() (Config, error) {
-	if act := or(f.ActFn, "relu"); act != "relu" {
-		return Config{}, fmt.Errorf("act_fn: %.80q is not relu", act)
+// check bounds what all classes have.
+func (c Config) check() error {
+	if c.LatentChannels < 1 || c.LatentChannels > maxWidth {
+		return fmt.Errorf("latent_channels or z_dim: %d: want 1 to %d", c.decoderChannels(), maxWidth)
 	}
-	if up := or(f.UpsampleFn, "nearest"); up != "nearest" {
-		return Config{}, fmt.Errorf("upsample_fn: %.80q is not nearest", up)
+	if c.ScalingFactor == 0 {
+		return fmt.Errorf("scaling_factor: 0")
 	}
-	c := Config{
-		Class: classTiny, LatentChannels: or(f.LatentChannels, 4),
-		ScalingFactor: or(f.ScalingFactor, 1), ShiftFactor: or(f.ShiftFactor, 0),
-		Widths: f.DecoderWidths, Layers: f.DecoderBlocks, Upsampling: or(f.Upsampling, 2),
+	if c.LatentsMean == nil && c.LatentsStd == nil {
+		return nil
 	}
-	if c.Widths == nil {
-		c.Widths = []int{64, 64, 64, 64}
+	if len(c.LatentsMean) != c.LatentChannels || len(c.LatentsStd) != c.LatentChannels {
+		return fmt.Errorf("latents_mean and latents_std: %d and %d numbers for %d channels", len(c.LatentsMean), len(c.LatentsStd), c.LatentChannels)
 	}
-	if c.Layers == nil {
-		c.Layers = []int{3, 3, 3, 1}
-	}
-	for _, w := range c.Widths {
-		if w != c.Widths[0] {
-			return Config{}, fmt.Errorf("decoder_block_out_channels: %v are not all equal", c.Widths)
+	for i, s := range c.LatentsStd {
+		if !(s > 0) {
+			return fmt.Errorf("latents_std[%d]: %g is not positive", i, s)
 		}
 	}
-	return c, nil
+	return nil
+}
+
+// stages checks the widths of a decoder's stages and how many layers each has,
+// at least least; key is what the file calls the widths.
+func stages(key string, widths, layers []int, least int) error {
+	if len(widths) < 1 || len(widths) > maxStages || len(layers) != len(widths) {
+		return fmt.Errorf("%s: %d widths and %d layer counts: want as many of both, 1 to %d", key, len(widths), len(layers), maxStages)
+	}
+	for i, w := range widths {
+		if w < 1 || w > maxWidth {
+			return fmt.Errorf("%s: a stage has %d channels: want 1 to %d", key, w, maxWidth)
+		}
+		if layers[i] < least || layers[i] > maxLayers {
+			return fmt.Errorf("%s: a stage has %d layers: want %d to %d", key, layers[i], least, maxLayers)
+		}
+	}
+	return nil
+}
+
+// outputChannels checks how many channels an image has: red, green, blue, and
+// perhaps a fourth, which is opacity and not read.
+func outputChannels(key string, n int) error {
+	if n != 3 && n != 4 {
+		return fmt.Errorf("%s: %d: want 3, or 4 with opacity", key, n)
+	}
+	return nil
 }
 
 // or is what p points at, or the default where the key is absent.
@@ -185,43 +210,39 @@ func or[T any](p *T, otherwise T) T {
 	return *p
 }
 
-// check bounds what both classes have.
-func (c Config) check(f configFile) error {
-	if len(c.Widths) < 1 || len(c.Widths) > maxStages || len(c.Layers) != len(c.Widths) {
-		return fmt.Errorf("%d widths and %d layer counts: want as many of both, 1 to %d", len(c.Widths), len(c.Layers), maxStages)
-	}
-	for i, w := range c.Widths {
-		if w < 1 || w > maxWidth {
-			return fmt.Errorf("a stage has %d channels: want 1 to %d", w, maxWidth)
-		}
-		if c.Layers[i] < 1 || c.Layers[i] > maxLayers {
-			return fmt.Errorf("a stage has %d layers: want 1 to %d", c.Layers[i], maxLayers)
-		}
-	}
-	if c.LatentChannels < 1 || c.LatentChannels > maxWidth {
-		return fmt.Errorf("latent_channels: %d: want 1 to %d", c.LatentChannels, maxWidth)
-	}
-	if n := or(f.OutChannels, 3); n != 3 {
-		return fmt.Errorf("out_channels: %d: want 3", n)
-	}
-	if c.Upsampling < 1 || c.Upsampling > 4 {
-		return fmt.Errorf("upsampling_scaling_factor: %d: want 1 to 4", c.Upsampling)
-	}
-	if c.ScalingFactor == 0 {
-		return errors.New("scaling_factor: 0")
-	}
-	if (c.LatentsMean == nil) != (c.LatentsStd == nil) ||
-		c.LatentsMean != nil && (len(c.LatentsMean) != c.LatentChannels || len(c.LatentsStd) != c.LatentChannels) {
-		return fmt.Errorf("latents_mean and latents_std: %d and %d numbers for %d channels", len(c.LatentsMean), len(c.LatentsStd), c.LatentChannels)
-	}
-	return nil
+// decodeJSON reads JSON as Python writes it. NaN and Infinity, which JSON does
+// not have, become strings, so that the error names the key that has them.
+func decodeJSON(data []byte, into any) error {
+	return json.Unmarshal(quoteConstants(data), into)
 }
 
-// PixelScale is how many picture pixels one latent cell is wide and high.
-func (c Config) PixelScale() int {
-	scale := 1
-	for range len(c.Widths) - 1 {
-		scale *= c.Upsampling
+// quoteConstants puts the constants that Python writes between quotation marks.
+func quoteConstants(data []byte) []byte {
+	if !bytes.Contains(data, []byte("NaN")) && !bytes.Contains(data, []byte("Infinity")) {
+		return data
 	}
-	return scale
+	quoted := make([]byte, 0, len(data)+64)
+	inside := false
+	for i := 0; i < len(data); i++ {
+		rest := data[i:]
+		constant := 0
+		for _, name := range []string{"NaN", "Infinity", "-Infinity"} {
+			if !inside && bytes.HasPrefix(rest, []byte(name)) {
+				constant = len(name)
+			}
+		}
+		switch {
+		case constant > 0:
+			quoted = append(append(append(quoted, '"'), rest[:constant]...), '"')
+			i += constant - 1
+			continue
+		case inside && data[i] == '\\' && len(rest) > 1:
+			quoted = append(quoted, data[i])
+			i++
+		case data[i] == '"':
+			inside = !inside
+		}
+		quoted = append(quoted, data[i])
+	}
+	return quoted
 }

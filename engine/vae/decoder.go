@@ -7,21 +7,21 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"path/filepath"
+
 	"time"
 
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
-	"github.com/denseflow/densereward/engine/safetensors"
+
 	"github.com/denseflow/densereward/reward"
 )
 
 // Precision is the type in which a decoder computes.
 type Precision int
 
-// Precisions. Float16 is for GPUs; the activations of some published decoders
-// (the first SDXL ones) overflow in it and give black pictures. CUDA's
-// convolutions take no bfloat16.
+// Precisions. Float16 is for GPUs; decoders whose activations overflow in it
+// compute in Float32 instead, see Decoder.Precision. CUDA's convolutions take no
+// bfloat16.
 const (
 	Float32 Precision = iota
 	Float16
@@ -39,16 +39,18 @@ type Options struct {
 	// so to 0.6 of its speed. A CPU always has the channels first.
 	ChannelsFirst bool
 
-	// RunPixels bounds the picture pixels that are decoded at once, and with
+	// RunPixels bounds the image pixels that are decoded at once, and with
 	// them the memory, which is about 4 KB a pixel at SD3's and FLUX's widths
-	// in float32 and 2 KB in float16. Larger pictures are decoded in
-	// overlapping tiles. 0 is 2^20 on a CPU and 2^22, sixteen pictures of
+	// in float32 and 2 KB in float16. Larger images are decoded in
+	// overlapping tiles. 0 is 2^20 on a CPU and 2^22, sixteen images of
 	// 512x512, on a GPU. When memory runs out the decoder halves it until there
 	// is enough; after a minute it tries the double, and twice as long after
 	// each try in vain, up to 64 minutes.
 	RunPixels int
-	// MaxPixels bounds one picture; 0 is 64 megapixels.
-	MaxPixels int
+	// MaxPixels bounds one image, MaxSide its height and width each; 0 is 64
+	// megapixels and 32768 pixels. They are applied to the size that the shape of
+	// latents makes, before anything of it is allocated.
+	MaxPixels, MaxSide int
 }
 
 // Defaults of Options.
@@ -56,15 +58,19 @@ const (
 	defaultRunPixelsCPU  = 1 << 20
 	defaultRunPixelsCUDA = 1 << 22
 	defaultMaxPixels     = 64 << 20
+	defaultMaxSide       = 1 << 15
 )
 
-// Decoder turns latents into pictures. It is safe for concurrent use; one call
+// Decoder turns latents into images. It is safe for concurrent use; one call
 // at a time is in the session, so that memory stays bounded.
 type Decoder struct {
 	name        string
 	config      Config
 	fingerprint string
+	precision   Precision
+	float32Only string // why, where float16 was asked for
 	maxPixels   int
+	maxSide     int
 	turn        chan struct{} // holds a token while nobody runs
 
 	runPixels *limit
@@ -83,33 +89,39 @@ type runner interface {
 
 var _ reward.LatentDecoder = (*Decoder)(nil)
 
-// Load builds the decoder that lies in the folder dir as diffusers saves it:
-// config.json and safetensors, in float32, float16 or bfloat16. The weights are
-// read where they lie when the session loads. A tensor that is missing or has
-// another shape than the configuration demands is an error that names it.
-func Load(ctx context.Context, dir string, o Options) (*Decoder, error) {
+// Load builds the decoder that lies at path, in float32, float16 or bfloat16: the
+// folder of config.json and safetensors that diffusers saves, where variants such
+// as .fp16 are found; the folder of a pipeline, which has it in vae/; or a single
+// file with the tensor names of FLUX's and Stable Diffusion's authors, or with a
+// config.json beside it. The weights are read where they lie when the session
+// loads. A tensor that is missing or has another shape than the configuration
+// demands, and statistics that are not finite, are errors that name it.
+func Load(ctx context.Context, path string, o Options) (*Decoder, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	config, file, err := readConfig(dir)
+	m, err := open(path)
 	if err != nil {
 		return nil, err
 	}
-	checkpoint, err := safetensors.Open(dir)
+	weights, err := m.parameters.Fingerprint()
 	if err != nil {
 		return nil, err
 	}
-	weights, err := checkpoint.Fingerprint()
-	if err != nil {
-		return nil, err
+	float32Only := ""
+	if o.Precision == Float16 {
+		if float32Only = m.config.Float32Only; float32Only != "" {
+			o.Precision = Float32
+		}
 	}
-	sum := sha256.Sum256(append([]byte(weights), file...))
+	sum := sha256.Sum256(append([]byte(weights), m.file...))
 	d := &Decoder{
-		name: cmp.Or(o.Name, filepath.Base(dir)), config: config, fingerprint: hex.EncodeToString(sum[:]),
-		maxPixels: cmp.Or(o.MaxPixels, defaultMaxPixels), turn: make(chan struct{}, 1),
+		name: cmp.Or(o.Name, m.name), config: m.config, precision: o.Precision, float32Only: float32Only, fingerprint: hex.EncodeToString(sum[:]),
+		maxPixels: cmp.Or(o.MaxPixels, defaultMaxPixels), maxSide: cmp.Or(o.MaxSide, defaultMaxSide),
+		turn:      make(chan struct{}, 1),
 		runPixels: newLimit(o.runPixels()),
 		sessions:  map[part]runner{},
-		open:      func(p part) (runner, error) { return newSession(config, checkpoint, o, p, false) },
+		open:      func(p part) (runner, error) { return newSession(m, o, p, false) },
 	}
 	if _, err := d.session(whole); err != nil {
 		return nil, err
@@ -129,24 +141,24 @@ func (o Options) runPixels() int {
 }
 
 // newSession writes the graph and has the runtime load it.
-func newSession(config Config, checkpoint *safetensors.Checkpoint, o Options, p part, probes bool) (*ort.Session, error) {
+func newSession(m *model, o Options, p part, probes bool) (*ort.Session, error) {
 	form := graphOptions{dtype: onnx.Float32, last: o.Provider.Kind == ort.CUDA && !o.ChannelsFirst, part: p, probes: probes}
 	if o.Precision == Float16 {
 		form.dtype = onnx.Float16
 	}
-	graph, err := buildGraph(config, checkpoint, form)
+	graph, err := buildGraph(m.config, m.parameters, form)
 	if err != nil {
 		return nil, err
 	}
-	model, err := graph.Marshal()
+	data, err := graph.Marshal()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := checkpoint.Folder()
+	dir, err := m.parameters.Folder()
 	if err != nil {
 		return nil, fmt.Errorf("vae: %w", err)
 	}
-	session, err := o.Runtime.NewSession(model, graph.InputNames(), graph.OutputNames(), ort.SessionOptions{
+	session, err := o.Runtime.NewSession(data, graph.InputNames(), graph.OutputNames(), ort.SessionOptions{
 		Provider: o.Provider, Threads: o.Threads, InitializersDir: dir,
 		// A plan of the memory would be one more block beside what the first run
 		// left: half as much again, and a tenth of a GPU's speed.
@@ -166,6 +178,12 @@ func (d *Decoder) Describe() reward.DecoderDescription {
 	}
 }
 
+// Precision is the type in which the decoder computes, and why it is Float32 where
+// Float16 was asked for; else the reason is empty.
+func (d *Decoder) Precision() (p Precision, reason string) {
+	return d.precision, d.float32Only
+}
+
 // Layout says what latents of this shape make: (N,C,h,w), or packed tokens
 // (N,L,4C) in height rows of width, where 0 and 0 stand for a square.
 func (d *Decoder) Layout(shape []int, height, width int) (reward.LatentLayout, error) {
@@ -179,22 +197,22 @@ func (d *Decoder) Layout(shape []int, height, width int) (reward.LatentLayout, e
 		PictureHeight: l.height * scale, PictureWidth: l.width * scale,
 		Together: d.together(l, int(d.runPixels.Load())),
 	}
-	if l.packed {
-		of.GridHeight, of.GridWidth = l.height/patch, l.width/patch
+	if l.side > 0 {
+		of.GridHeight, of.GridWidth = l.height/l.side, l.width/l.side
 	}
 	return of, nil
 }
 
-// together is how many pictures are decoded at once with at most so many pixels.
+// together is how many images are decoded at once with at most so many pixels.
 func (d *Decoder) together(l layout, pixels int) int {
 	scale := d.config.PixelScale()
 	return max(1, pixels/(l.height*l.width*scale*scale))
 }
 
 // Decode turns latents (N,C,h,w), or packed tokens (N,L,4C) as Layout has them,
-// into N pictures. They are the trainer's latents, scaled and shifted as the
+// into N images. They are the trainer's latents, scaled and shifted as the
 // flow model sees them, in float32, float16 or bfloat16. Latents that are not
-// finite cost their picture alone: it is nil and its error is set.
+// finite cost their image alone: it is nil and its error is set.
 func (d *Decoder) Decode(ctx context.Context, latents *reward.Tensor, height, width int) ([]*reward.Image, []*reward.Error, error) {
 	if err := latents.Check(); err != nil {
 		return nil, nil, err
@@ -211,7 +229,7 @@ func (d *Decoder) Decode(ctx context.Context, latents *reward.Tensor, height, wi
 	return d.decode(ctx, latents, l)
 }
 
-// decode runs the pictures, as many at once as memory allows, and starts over
+// decode runs the images, as many at once as memory allows, and starts over
 // with less where it does not.
 func (d *Decoder) decode(ctx context.Context, latents *reward.Tensor, l layout) ([]*reward.Image, []*reward.Error, error) {
 	select {
@@ -247,8 +265,8 @@ func (d *Decoder) fewer(pixels int, l layout, err error) (int, bool) {
 	if !errors.Is(err, ort.ErrOutOfMemory) || errors.As(err, &opening) {
 		return 0, false // a session's weights are no smaller for smaller runs
 	}
-	scale := d.config.PixelScale()
-	least := minTile * minTile * scale * scale
+	scale, cell := d.config.PixelScale(), d.tileScale()
+	least := minTile * minTile * cell * cell
 	half := min(pixels, l.count*l.height*l.width*scale*scale) / 2
 	if half < least || d.closeSessions() != nil {
 		return 0, false
@@ -256,25 +274,24 @@ func (d *Decoder) fewer(pixels int, l layout, err error) (int, bool) {
 	return half, true
 }
 
-// attempt decodes all pictures with at most so many pixels at once.
+// attempt decodes all images with at most so many pixels at once.
 func (d *Decoder) attempt(ctx context.Context, latents *reward.Tensor, l layout, pixels int) ([]*reward.Image, []*reward.Error, error) {
-	images := make([]*reward.Image, l.count)
-	var errs []*reward.Error
+	out := decoded{images: make([]*reward.Image, l.count)}
 	together := min(d.together(l, pixels), max(1, l.count))
 	buf := make([]float32, together*l.cells())
-	var tokens []float32 // of one picture
-	if l.packed {
+	var tokens []float32 // of one image
+	if l.side > 0 {
 		tokens = make([]float32, l.cells())
 	}
-	var at []int // the pictures in buf
+	var at []int // the images in buf
 	flush := func() error {
 		if len(at) == 0 {
 			return nil
 		}
-		decoded, err := d.run(ctx, buf[:len(at)*l.cells()], l, pixels)
-		for k, i := range at {
-			if err == nil {
-				images[i] = &decoded[k]
+		images, err := d.run(ctx, buf[:len(at)*l.cells()], l, pixels)
+		for k := range images {
+			if out.images[at[k]] = images[k]; images[k] == nil {
+				out.fail(at[k], d.notFinite())
 			}
 		}
 		at = at[:0]
@@ -282,10 +299,7 @@ func (d *Decoder) attempt(ctx context.Context, latents *reward.Tensor, l layout,
 	}
 	for i := range l.count {
 		if err := l.elements(buf[len(at)*l.cells():(len(at)+1)*l.cells()], tokens, latents, i); err != nil {
-			if errs == nil {
-				errs = make([]*reward.Error, l.count)
-			}
-			errs[i] = err
+			out.fail(i, err)
 			continue
 		}
 		if at = append(at, i); len(at) == together {
@@ -297,41 +311,68 @@ func (d *Decoder) attempt(ctx context.Context, latents *reward.Tensor, l layout,
 	if err := flush(); err != nil {
 		return nil, nil, err
 	}
-	return images, errs, nil
+	return out.images, out.errs, nil
 }
 
-// run decodes latents (n,C,h,w), whole or in tiles of at most so many pixels.
-func (d *Decoder) run(ctx context.Context, latents []float32, l layout, pixels int) ([]reward.Image, error) {
-	scale := d.config.PixelScale()
-	if t := tilingOf(l.height, l.width, pixels/(scale*scale)); t.several() {
+// decoded is the images and errors of a call.
+type decoded struct {
+	images []*reward.Image
+	errs   []*reward.Error // nil where there are none
+}
+
+func (d *decoded) fail(i int, err *reward.Error) {
+	if d.errs == nil {
+		d.errs = make([]*reward.Error, len(d.images))
+	}
+	d.errs[i] = err
+}
+
+// notFinite is the error of an image that holds NaN or infinity.
+func (d *Decoder) notFinite() *reward.Error {
+	if d.precision == Float16 {
+		return reward.ErrNotFinite.With("latents: vae %s makes an image of NaN or infinity of them in float16; in float32 it may not", d.name)
+	}
+	return reward.ErrNotFinite.With("latents: vae %s makes an image of NaN or infinity of them", d.name)
+}
+
+// run decodes latents (n,C,h,w), whole or in tiles of at most so many pixels. The
+// image of a sample that is not finite is nil.
+func (d *Decoder) run(ctx context.Context, latents []float32, l layout, pixels int) ([]*reward.Image, error) {
+	_, cells := d.config.hidden()
+	scale := d.tileScale()
+	if t := tilingOf(l.height*cells, l.width*cells, pixels/(scale*scale)); t.several() {
 		img, err := d.runTiles(ctx, latents, l, t)
-		return []reward.Image{img}, err
+		if err != nil {
+			return nil, err
+		}
+		return []*reward.Image{img}, nil
 	}
 	n := len(latents) / l.cells()
-	picture, err := d.runWhole(ctx, latents, n, l.height, l.width)
+	out, err := d.runWhole(ctx, latents, n, l.height, l.width)
 	if err != nil {
 		return nil, err
 	}
-	images := make([]reward.Image, n)
-	size := len(picture) / n
+	images := make([]*reward.Image, n)
+	scale = d.config.PixelScale()
+	pix, sums := out[0].Uint8s(), out[1].Float32s()
+	size := len(pix) / n
 	for i := range images {
-		images[i] = reward.Image{Width: l.width * scale, Height: l.height * scale, Pix: picture[i*size : (i+1)*size : (i+1)*size]}
+		if finite(sums[i : i+1]) {
+			images[i] = &reward.Image{Width: l.width * scale, Height: l.height * scale, Pix: pix[i*size : (i+1)*size : (i+1)*size]}
+		}
 	}
 	return images, nil
 }
 
-// runWhole decodes latents (n,C,h,w) to pictures (n,s*h,s*w,3).
-func (d *Decoder) runWhole(ctx context.Context, latents []float32, n, height, width int) ([]uint8, error) {
+// runWhole decodes latents (n,C,h,w) to images (n,s*h,s*w,3) and the sum of the
+// values of each.
+func (d *Decoder) runWhole(ctx context.Context, latents []float32, n, height, width int) ([]ort.Tensor, error) {
 	session, err := d.session(whole)
 	if err != nil {
 		return nil, err
 	}
 	shape := []int64{int64(n), int64(d.config.LatentChannels), int64(height), int64(width)}
-	out, err := session.Run(ctx, []ort.Tensor{ort.Float32s(shape, latents)})
-	if err != nil {
-		return nil, err
-	}
-	return out[0].Uint8s(), nil
+	return session.Run(ctx, []ort.Tensor{ort.Float32s(shape, latents)})
 }
 
 // openError says that a session could not be opened.

@@ -37,9 +37,9 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(len(images), "pictures of", images[0].Width, "by", images[0].Height, "pixels, errors", errs)
+	fmt.Println(len(images), "images of", images[0].Width, "by", images[0].Height, "pixels, errors", errs)
 	fmt.Println("dense grid", layout.GridHeight, "by", layout.GridWidth)
 	// Output:
-	// 2 pictures of 96 by 64 pixels, errors []
+	// 2 images of 96 by 64 pixels, errors []
 	// dense grid 8 by 12
 }

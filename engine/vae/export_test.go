@@ -10,37 +10,29 @@ import (
 )
 
 // ProbeSession is a decoder's session with what diffusers' decode returns as
-// its second output.
-func ProbeSession(dir string, o Options) (*ort.Session, error) {
-	config, _, err := readConfig(dir)
+// its third output.
+func ProbeSession(path string, o Options) (*ort.Session, error) {
+	m, err := open(path)
 	if err != nil {
 		return nil, err
 	}
-	checkpoint, err := safetensors.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	return newSession(config, checkpoint, o, whole, true)
+	return newSession(m, o, whole, true)
 }
 
 // CheckGraph builds a decoder's graphs and counts its parameters.
-func CheckGraph(dir string) (parameters int64, err error) {
-	config, _, err := readConfig(dir)
+func CheckGraph(path string) (parameters int64, err error) {
+	m, err := open(path)
 	if err != nil {
 		return 0, err
 	}
-	checkpoint, err := safetensors.Open(dir)
-	if err != nil {
-		return 0, err
-	}
-	parts := []part{whole, upToMid, fromMid}
-	if config.Class == classTiny {
+	parts := []part{whole, globalPart, localPart}
+	if !m.config.global() {
 		parts = parts[:1]
 	}
 	for _, p := range parts {
 		for _, last := range []bool{false, true} {
 			for _, dtype := range []onnx.DType{onnx.Float32, onnx.Float16} {
-				g, err := buildGraph(config, checkpoint, graphOptions{dtype: dtype, last: last, part: p, probes: p == whole})
+				g, err := buildGraph(m.config, m.parameters, graphOptions{dtype: dtype, last: last, part: p, probes: p == whole})
 				if err != nil {
 					return 0, err
 				}
@@ -50,8 +42,8 @@ func CheckGraph(dir string) (parameters int64, err error) {
 			}
 		}
 	}
-	for _, name := range checkpoint.Names() {
-		t, _ := checkpoint.Tensor(name)
+	for _, name := range m.parameters.Names() {
+		t, _ := m.parameters.Tensor(name)
 		n := int64(1)
 		for _, d := range t.Shape {
 			n *= d
@@ -59,6 +51,22 @@ func CheckGraph(dir string) (parameters int64, err error) {
 		parameters += n
 	}
 	return parameters, nil
+}
+
+// OriginalName is what a file such as ae.safetensors, of a decoder of so many
+// stages, calls a tensor by diffusers' name.
+func OriginalName(name string, levels int) string {
+	return originalNames(&safetensors.Checkpoint{}, "", levels)(name)
+}
+
+// GridSide is how many cells a side of the latents one of the dense grid holds by
+// the folder at path.
+func GridSide(path string) (int, error) {
+	m, err := open(path)
+	if err != nil {
+		return 0, err
+	}
+	return m.config.GridSide, nil
 }
 
 // ReadNPY reads latents from an .npy file's bytes.

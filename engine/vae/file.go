@@ -15,8 +15,9 @@ import (
 
 // ReadLatents reads latents from a file of at most limit bytes of data: an .npy
 // array, or the tensor called latents, or the only one, of a .safetensors file.
-// An array of one picture without its first dimension, (C,h,w), gets it where
-// its first dimension is channels; otherwise three dimensions are packed tokens.
+// An array of one image without its first dimension, (C,h,w) or (C,1,h,w), gets
+// it where its first dimension is channels; otherwise three dimensions are packed
+// tokens.
 func ReadLatents(path string, channels int, limit int64) (*reward.Tensor, error) {
 	var t *reward.Tensor
 	var err error
@@ -31,8 +32,9 @@ func ReadLatents(path string, channels int, limit int64) (*reward.Tensor, error)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
 	}
-	if len(t.Shape) == 3 && t.Shape[0] == channels && t.Shape[2] != channels*patch*patch {
-		t.Shape = append([]int{1}, t.Shape...)
+	if s := t.Shape; len(s) == 3 && s[0] == channels && s[2] != channels*patch*patch ||
+		len(s) == 4 && s[0] == channels && s[1] == 1 && channels != 1 {
+		t.Shape = append([]int{1}, s...)
 	}
 	return t, nil
 }

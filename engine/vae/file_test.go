@@ -46,7 +46,9 @@ func TestLatentsAreReadFromArrays(t *testing.T) {
 		"a batch":              {npyOf("<f4", 4, 2, 16, 8, 8), reward.Float32, []int{2, 16, 8, 8}},
 		"halves":               {npyOf("<f2", 2, 2, 16, 8, 8), reward.Float16, []int{2, 16, 8, 8}},
 		"bfloat16 of numpy":    {npyOf("|V2", 2, 2, 16, 8, 8), reward.BFloat16, []int{2, 16, 8, 8}},
-		"one picture":          {npyOf("<f4", 4, 16, 8, 8), reward.Float32, []int{1, 16, 8, 8}},
+		"one image":            {npyOf("<f4", 4, 16, 8, 8), reward.Float32, []int{1, 16, 8, 8}},
+		"one image of a frame": {npyOf("<f4", 4, 16, 1, 8, 8), reward.Float32, []int{1, 16, 1, 8, 8}},
+		"a batch of frames":    {npyOf("<f4", 4, 2, 16, 1, 8, 8), reward.Float32, []int{2, 16, 1, 8, 8}},
 		"packed tokens":        {npyOf("<f4", 4, 2, 16, 64), reward.Float32, []int{2, 16, 64}},
 		"sixteen token images": {npyOf("<f4", 4, 16, 16, 64), reward.Float32, []int{16, 16, 64}},
 	} {
@@ -135,12 +137,12 @@ func FuzzReadNPY(f *testing.F) {
 }
 
 func FuzzParseConfig(f *testing.F) {
-	for _, c := range [][]byte{vae.ConfigSD35, vae.ConfigFLUX, vae.ConfigTAESD3} {
+	for _, c := range [][]byte{vae.ConfigSD35, vae.ConfigFLUX, vae.ConfigFLUX2, vae.ConfigQwenImage, vae.ConfigQwenImage21, vae.ConfigWan22, vae.ConfigSANA, vae.ConfigTAESD3} {
 		f.Add(c)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := vae.ParseConfig(data)
-		if err == nil && (c.PixelScale() < 1 || len(c.Widths) != len(c.Layers)) {
+		if err == nil && (c.PixelScale() < 1 || c.LatentChannels < 1 || c.TokenSide < 1 || c.GridSide < 1) {
 			t.Errorf("%s makes %+v", data, c)
 		}
 	})

@@ -42,7 +42,7 @@ func TestFiniteFindsWhatIsNot(t *testing.T) {
 	}
 }
 
-// Latents of sixteen pictures of 512x512.
+// Latents of sixteen images of 512x512.
 const benchCells = 16 * 16 * 64 * 64
 
 func benchmarkConversion(b *testing.B, size int, convert func([]float32, []byte)) {
@@ -79,6 +79,6 @@ func BenchmarkUnpack(b *testing.B) {
 	dst, src := make([]float32, 16*64*64), make([]float32, 16*64*64)
 	b.SetBytes(int64(4 * len(src)))
 	for b.Loop() {
-		Unpack(dst, src, 16, 64, 64)
+		Unpack(dst, src, 16, 64, 64, 2)
 	}
 }

@@ -21,13 +21,13 @@ func TestUnpackingIsThatOfFLUX(t *testing.T) {
 	n, c, h, w := latents.Shape[0], latents.Shape[1], latents.Shape[2], latents.Shape[3]
 	for i := range n {
 		one, two := make([]float32, c*h*w), make([]float32, c*h*w)
-		vae.Unpack(one, packed[i*len(one):(i+1)*len(one)], c, h, w)
+		vae.Unpack(one, packed[i*len(one):(i+1)*len(one)], c, h, w, 2)
 		if !slices.Equal(one, want[i*len(one):(i+1)*len(one)]) {
-			t.Errorf("picture %d: unpacked tokens are not the latents", i)
+			t.Errorf("image %d: unpacked tokens are not the latents", i)
 		}
-		vae.Pack(two, one, c, h, w)
+		vae.Pack(two, one, c, h, w, 2)
 		if !slices.Equal(two, packed[i*len(one):(i+1)*len(one)]) {
-			t.Errorf("picture %d: packed latents are not the tokens", i)
+			t.Errorf("image %d: packed latents are not the tokens", i)
 		}
 	}
 }
@@ -42,7 +42,7 @@ func packed(t *testing.T, latents *reward.Tensor) *reward.Tensor {
 	n, c, h, w := latents.Shape[0], latents.Shape[1], latents.Shape[2], latents.Shape[3]
 	tokens := make([]float32, len(values))
 	for i := range n {
-		vae.Pack(tokens[i*c*h*w:(i+1)*c*h*w], values[i*c*h*w:(i+1)*c*h*w], c, h, w)
+		vae.Pack(tokens[i*c*h*w:(i+1)*c*h*w], values[i*c*h*w:(i+1)*c*h*w], c, h, w, 2)
 	}
 	return reward.Float32Tensor(tokens, n, h/2*w/2, c*4)
 }
@@ -53,7 +53,7 @@ func bfloat16(v float32) uint16 {
 	return uint16((b + 0x7fff + b>>16&1) >> 16)
 }
 
-func pictures(t *testing.T, d *vae.Decoder, latents *reward.Tensor) []*reward.Image {
+func decodeAll(t *testing.T, d *vae.Decoder, latents *reward.Tensor) []*reward.Image {
 	t.Helper()
 	images, errs, err := d.Decode(context.Background(), latents, 0, 0)
 	if err != nil || errs != nil {
@@ -85,10 +85,10 @@ func TestPackedTokensDecodeAsTheirLatents(t *testing.T) {
 	d := load(t, "vae-sd3-nano", vae.Options{})
 	latents := array(t, "vae-sd3-nano.8x8.latents")
 	tokens := packed(t, latents)
-	want, got := pictures(t, d, latents), pictures(t, d, tokens)
+	want, got := decodeAll(t, d, latents), decodeAll(t, d, tokens)
 	for i := range want {
 		if !bytes.Equal(got[i].Pix, want[i].Pix) {
-			t.Errorf("picture %d differs", i)
+			t.Errorf("image %d differs", i)
 		}
 	}
 	oblong := array(t, "vae-sd3-nano.6x10.latents")
@@ -100,8 +100,8 @@ func TestPackedTokensDecodeAsTheirLatents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(images[1].Pix, pictures(t, d, oblong)[1].Pix) {
-		t.Error("tokens of a 3x5 grid decode to another picture than their latents")
+	if !bytes.Equal(images[1].Pix, decodeAll(t, d, oblong)[1].Pix) {
+		t.Error("tokens of a 3x5 grid decode to another image than their latents")
 	}
 }
 
@@ -116,11 +116,11 @@ func TestHalfPrecisionLatentsAreReadExactly(t *testing.T) {
 		bits = binary.LittleEndian.AppendUint16(bits, b)
 		rounded[i] = math.Float32frombits(uint32(b) << 16)
 	}
-	want := pictures(t, d, reward.Float32Tensor(rounded, shape...))
-	got := pictures(t, d, &reward.Tensor{Type: reward.BFloat16, Shape: shape, Data: bits})
+	want := decodeAll(t, d, reward.Float32Tensor(rounded, shape...))
+	got := decodeAll(t, d, &reward.Tensor{Type: reward.BFloat16, Shape: shape, Data: bits})
 	for i := range want {
 		if !bytes.Equal(got[i].Pix, want[i].Pix) {
-			t.Errorf("bfloat16: picture %d differs", i)
+			t.Errorf("bfloat16: image %d differs", i)
 		}
 	}
 	// Eighths up to 4 are whole in half precision: 1/8 is 0x3000 and so on.
@@ -129,16 +129,16 @@ func TestHalfPrecisionLatentsAreReadExactly(t *testing.T) {
 		eighths[i] = float32(1 + i%8)
 		halves = binary.LittleEndian.AppendUint16(halves, [...]uint16{0x3c00, 0x4000, 0x4200, 0x4400, 0x4500, 0x4600, 0x4700, 0x4800}[i%8])
 	}
-	want = pictures(t, d, reward.Float32Tensor(eighths, shape...))
-	got = pictures(t, d, &reward.Tensor{Type: reward.Float16, Shape: shape, Data: halves})
+	want = decodeAll(t, d, reward.Float32Tensor(eighths, shape...))
+	got = decodeAll(t, d, &reward.Tensor{Type: reward.Float16, Shape: shape, Data: halves})
 	for i := range want {
 		if !bytes.Equal(got[i].Pix, want[i].Pix) {
-			t.Errorf("float16: picture %d differs", i)
+			t.Errorf("float16: image %d differs", i)
 		}
 	}
 }
 
-func TestLatentsThatAreNotFiniteCostTheirPictureAlone(t *testing.T) {
+func TestLatentsThatAreNotFiniteCostTheirImageAlone(t *testing.T) {
 	d := load(t, "vae-sd3-nano", vae.Options{RunPixels: 64 * 64})
 	values, _ := array(t, "vae-sd3-nano.8x8.latents").Float32s()
 	for name, bad := range map[string]float32{"NaN": float32(math.NaN()), "infinity": float32(math.Inf(-1))} {
@@ -149,9 +149,9 @@ func TestLatentsThatAreNotFiniteCostTheirPictureAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		if images[0] != nil || len(errs) != 2 || !errors.Is(errs[0], reward.ErrNotFinite) {
-			t.Errorf("%s: picture %v, errors %v", name, images[0], errs)
+			t.Errorf("%s: image %v, errors %v", name, images[0], errs)
 		}
-		if errs[1] != nil || !bytes.Equal(images[1].Pix, pictures(t, d, reward.Float32Tensor(values, 2, 16, 8, 8))[1].Pix) {
+		if errs[1] != nil || !bytes.Equal(images[1].Pix, decodeAll(t, d, reward.Float32Tensor(values, 2, 16, 8, 8))[1].Pix) {
 			t.Errorf("%s: the neighbour suffers: %v", name, errs[1])
 		}
 	}
@@ -175,7 +175,7 @@ func TestLatentsThatTheDecoderDoesNotTakeAreErrors(t *testing.T) {
 		"bytes":                {of(reward.Uint8, 1, 16, 8, 8), reward.ErrUnsupportedDType},
 		"float64":              {of(reward.Float64, 1, 16, 8, 8), reward.ErrUnsupportedDType},
 		"too little data":      {&reward.Tensor{Type: reward.Float32, Shape: []int{1, 16, 8, 8}, Data: make([]byte, 8)}, reward.ErrInvalidValue},
-		"a picture too large":  {of(reward.Float32, 1, 16, 32, 33), reward.ErrImageTooLarge},
+		"an image too large":   {of(reward.Float32, 1, 16, 32, 33), reward.ErrImageTooLarge},
 		"an absurd height":     {&reward.Tensor{Type: reward.Float32, Shape: []int{0, 16, 1 << 20, 1 << 20}}, reward.ErrImageTooLarge},
 		"an absurd strip":      {&reward.Tensor{Type: reward.Float32, Shape: []int{0, 16, 1 << 40, 1}}, reward.ErrImageTooLarge},
 		"too many tokens":      {of(reward.Float32, 1, 17*17, 64), reward.ErrImageTooLarge},
@@ -187,19 +187,19 @@ func TestLatentsThatTheDecoderDoesNotTakeAreErrors(t *testing.T) {
 		}
 	}
 	if images, errs, err := d.Decode(context.Background(), of(reward.Float32, 0, 16, 8, 8), 0, 0); len(images) != 0 || errs != nil || err != nil {
-		t.Errorf("no pictures: %v %v %v", images, errs, err)
+		t.Errorf("no images: %v %v %v", images, errs, err)
 	}
-	if images := pictures(t, d, of(reward.Float32, 1, 16, 32, 32)); images[0].Width != 256 {
-		t.Errorf("a picture at the limit is %d wide", images[0].Width)
+	if images := decodeAll(t, d, of(reward.Float32, 1, 16, 32, 32)); images[0].Width != 256 {
+		t.Errorf("an image at the limit is %d wide", images[0].Width)
 	}
 }
 
-func TestABatchGivesWhatEachPictureGives(t *testing.T) {
+func TestABatchGivesWhatEachImageGives(t *testing.T) {
 	latents := array(t, "vae-sd3-nano.6x10.latents")
 	values, _ := latents.Float32s()
 	half := len(values) / 2
 	d := load(t, "vae-sd3-nano", vae.Options{})
-	batch := pictures(t, d, latents)
+	batch := decodeAll(t, d, latents)
 	var wait sync.WaitGroup
 	for i := range 2 {
 		wait.Go(func() {
@@ -209,7 +209,7 @@ func TestABatchGivesWhatEachPictureGives(t *testing.T) {
 				return
 			}
 			if !bytes.Equal(alone[0].Pix, batch[i].Pix) {
-				t.Errorf("picture %d differs in a batch", i)
+				t.Errorf("image %d differs in a batch", i)
 			}
 		})
 	}
@@ -223,8 +223,8 @@ func TestDecodingEndsWithTheContext(t *testing.T) {
 	if _, _, err := d.Decode(ctx, array(t, "vae-sd3-nano.8x8.latents"), 0, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
-	if len(pictures(t, d, array(t, "vae-sd3-nano.8x8.latents"))) != 2 {
-		t.Error("the decoder after a cancelled call gives no pictures")
+	if len(decodeAll(t, d, array(t, "vae-sd3-nano.8x8.latents"))) != 2 {
+		t.Error("the decoder after a cancelled call gives no images")
 	}
 }
 

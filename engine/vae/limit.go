@@ -14,7 +14,7 @@ const (
 	longestRecovery = 64 * time.Minute
 )
 
-// limit is how many picture pixels are decoded at once. It is below full for a
+// limit is how many image pixels are decoded at once. It is below full for a
 // while after memory ran out, and doubles at raise. Anybody may load it; the
 // rest belongs to whoever has the decoder's turn.
 type limit struct {

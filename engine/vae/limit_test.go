@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// decodeSixteen decodes sixteen pictures of 512x512, as many as a limit of
+// decodeSixteen decodes sixteen images of 512x512, as many as a limit of
 // defaultRunPixelsCUDA takes at once. It wants so many runs that go well and so
-// many that fail, and pictures that are decoded together from then on.
+// many that fail, and images that are decoded together from then on.
 func decodeSixteen(t *testing.T, d *Decoder, on *device, runs, failures, together int) {
 	t.Helper()
 	on.runs, on.failures = 0, 0
@@ -21,7 +21,7 @@ func decodeSixteen(t *testing.T, d *Decoder, on *device, runs, failures, togethe
 		t.Fatal(err)
 	}
 	if on.runs != runs || on.failures != failures || of.Together != together {
-		t.Errorf("%d runs, %d failed, %d pictures together: want %d, %d and %d", on.runs, on.failures, of.Together, runs, failures, together)
+		t.Errorf("%d runs, %d failed, %d images together: want %d, %d and %d", on.runs, on.failures, of.Together, runs, failures, together)
 	}
 }
 

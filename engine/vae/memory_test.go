@@ -11,7 +11,7 @@ import (
 )
 
 // device is a decoder's session on a device with room for so many pixels. Its
-// pictures are grey; it knows neither tensors nor weights.
+// images are grey; it knows neither tensors nor weights.
 type device struct {
 	room, opened, runs, failures int
 
@@ -41,18 +41,21 @@ func (s *deviceSession) Run(_ context.Context, inputs []ort.Tensor) ([]ort.Tenso
 		return nil, fmt.Errorf("%w (%d pixels)", ort.ErrOutOfMemory, pixels)
 	}
 	s.runs++
-	picture := make([]uint8, pixels*3)
-	for i := range picture {
-		picture[i] = 128
+	image := make([]uint8, pixels*3)
+	for i := range image {
+		image[i] = 128
 	}
-	return []ort.Tensor{ort.Uint8s([]int64{shape[0], shape[2] * 8, shape[3] * 8, 3}, picture)}, nil
+	return []ort.Tensor{
+		ort.Uint8s([]int64{shape[0], shape[2] * 8, shape[3] * 8, 3}, image),
+		ort.Float32s([]int64{shape[0]}, make([]float32, shape[0])),
+	}, nil
 }
 
 // decoderOn is a tiny decoder on the device.
 func decoderOn(d *device) *Decoder {
 	decoder := &Decoder{
-		name: "fake", config: Config{Class: classTiny, LatentChannels: 4, Widths: []int{8, 8, 8, 8}, Upsampling: 2},
-		maxPixels: defaultMaxPixels, turn: make(chan struct{}, 1),
+		name: "fake", config: Config{LatentChannels: 4, TokenSide: 2, network: tinyDecoder{channels: 4, width: 8, layers: []int{1, 1, 1, 1}, upsampling: 2}},
+		maxPixels: defaultMaxPixels, maxSide: defaultMaxSide, turn: make(chan struct{}, 1),
 		runPixels: newLimit(defaultRunPixelsCUDA), sessions: map[part]runner{}, open: d.open,
 	}
 	decoder.turn <- struct{}{}
@@ -68,7 +71,7 @@ func TestADecoderThatRunsOutOfMemoryTakesLessAtOnce(t *testing.T) {
 	d := decoderOn(device)
 	images, errs, err := d.Decode(context.Background(), zeros(16, 64, 64), 0, 0)
 	if err != nil || errs != nil || len(images) != 16 || images[15].Pix[0] != 128 {
-		t.Fatalf("%d pictures, %v, %v", len(images), errs, err)
+		t.Fatalf("%d images, %v, %v", len(images), errs, err)
 	}
 	if device.runs != 4 { // 16 at once, 8, then 4 times 4
 		t.Errorf("%d runs, want 4", device.runs)
@@ -83,7 +86,7 @@ func TestADecoderThatRunsOutOfMemoryTakesLessAtOnce(t *testing.T) {
 	}
 	for i, p := range images[0].Pix {
 		if p != 128 {
-			t.Fatalf("byte %d of a grey picture in tiles is %d", i, p)
+			t.Fatalf("byte %d of a grey image in tiles is %d", i, p)
 		}
 	}
 	if err := d.Close(); err != nil || device.opened != 0 {
@@ -100,7 +103,7 @@ func TestADeviceWithNoRoomAtAllIsAnErrorAndLowersNothing(t *testing.T) {
 	if _, _, err := d.Decode(context.Background(), zeros(16, 64, 64), 0, 0); !errors.Is(err, ort.ErrOutOfMemory) {
 		t.Errorf("error %v", err)
 	}
-	if device.failures != 7 { // 16 pictures at once, 8, 4, 2, 1, and tiles of half and a quarter
+	if device.failures != 7 { // 16 images at once, 8, 4, 2, 1, and tiles of half and a quarter
 		t.Errorf("%d attempts, want 7", device.failures)
 	}
 	device.room = defaultRunPixelsCUDA
@@ -136,7 +139,7 @@ func TestASessionTakesTheMemoryOfTheOthers(t *testing.T) {
 	device := &device{}
 	device.refuses = func() bool { return device.opened > 0 }
 	d := decoderOn(device)
-	for _, p := range []part{whole, upToMid, fromMid} {
+	for _, p := range []part{whole, globalPart, localPart} {
 		if _, err := d.session(p); err != nil || device.opened != 1 || d.sessions[p] == nil {
 			t.Errorf("part %v: %d sessions, %v", p, device.opened, err)
 		}

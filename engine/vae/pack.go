@@ -1,42 +1,47 @@
 package vae
 
-// patch is how many cells a side of the latents one packed token holds.
+// patch is how many cells a side of the latents one packed token of FLUX.1
+// and Qwen-Image holds, and how many of its decoder's one of FLUX.2's latents.
 const patch = 2
 
-// Unpack takes packed tokens (h/2*w/2, 4*C), row major, apart into latents
-// (C,h,w); dst and src have C*h*w elements, h and w are even. It is the inverse
-// of Pack.
-func Unpack(dst, src []float32, channels, height, width int) {
-	pairs(channels, height, width, func(row, token, features int) {
-		for range width / patch {
-			pair := src[token : token+patch]
-			dst[row], dst[row+1] = pair[0], pair[1]
-			row, token = row+patch, token+features
+// Unpack takes packed tokens (h/side*w/side, side*side*C), row major, apart into
+// latents (C,h,w); dst and src have C*h*w elements, h and w are multiples of side.
+// It is the inverse of Pack.
+func Unpack(dst, src []float32, channels, height, width, side int) {
+	runs(channels, height, width, side, func(row, token, step int) {
+		for range width / side {
+			for dx := range side {
+				dst[row+dx] = src[token+dx]
+			}
+			row, token = row+side, token+step
 		}
 	})
 }
 
-// Pack joins each 2x2 square of the latents src (C,h,w) to one token of dst
-// (h/2*w/2, 4*C), as FLUX and Qwen-Image do (_pack_latents of diffusers' FLUX
-// pipeline): feature c*4+dy*2+dx of token (y,x) is channel c of cell
-// (2y+dy, 2x+dx).
-func Pack(dst, src []float32, channels, height, width int) {
-	pairs(channels, height, width, func(row, token, features int) {
-		for range width / patch {
-			pair := src[row : row+patch]
-			dst[token], dst[token+1] = pair[0], pair[1]
-			row, token = row+patch, token+features
+// Pack joins each side x side square of the latents src (C,h,w) to one token of
+// dst (h/side*w/side, side*side*C): with a side of 2 as FLUX and Qwen-Image do
+// (_pack_latents of diffusers' FLUX pipeline), feature c*4+dy*2+dx of token (y,x)
+// is channel c of cell (2y+dy, 2x+dx); with a side of 1 as FLUX.2 and Qwen-Image
+// 2.1 do, feature c is channel c.
+func Pack(dst, src []float32, channels, height, width, side int) {
+	runs(channels, height, width, side, func(row, token, step int) {
+		for range width / side {
+			for dx := range side {
+				dst[token+dx] = src[row+dx]
+			}
+			row, token = row+side, token+step
 		}
 	})
 }
 
-// pairs visits every row of the latents: where it begins, where its first two
-// cells stand among the tokens, and how far apart one pair stands from the next.
-func pairs(channels, height, width int, visit func(row, token, features int)) {
-	features := channels * patch * patch
+// runs visits every row of the latents: where it begins, where its first cells
+// stand among the tokens, and how far apart the cells of one token stand from
+// those of the next.
+func runs(channels, height, width, side int, visit func(row, token, step int)) {
+	features := channels * side * side
 	for c := range channels {
 		for y := range height {
-			token := y/patch*(width/patch)*features + c*patch*patch + y%patch*patch
+			token := y/side*(width/side)*features + c*side*side + y%side*side
 			visit((c*height+y)*width, token, features)
 		}
 	}

@@ -43,6 +43,9 @@ func (p *Pool) release() {
 // Describe says what the decoder is.
 func (p *Pool) Describe() reward.DecoderDescription { return p.all[0].Describe() }
 
+// Precision is that of Decoder.
+func (p *Pool) Precision() (Precision, string) { return p.all[0].Precision() }
+
 // Layout is that of Decoder. Together is what the device with the least memory
 // decodes at once: any of them may get the call.
 func (p *Pool) Layout(shape []int, height, width int) (reward.LatentLayout, error) {
@@ -73,7 +76,7 @@ func (p *Pool) Decode(ctx context.Context, latents *reward.Tensor, height, width
 // warmCells is the side of the latents that Warm decodes.
 const warmCells = 8
 
-// Warm decodes a small picture on every device, so that the first call does not
+// Warm decodes a small image on every device, so that the first call does not
 // wait for what is allocated and compiled on first use.
 func (p *Pool) Warm(ctx context.Context) error {
 	for _, d := range p.all {

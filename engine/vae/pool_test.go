@@ -50,7 +50,7 @@ func TestCallsOfAPoolRunOnAllItsDevices(t *testing.T) {
 	for range devices {
 		calls.Go(func() {
 			if images, _, err := p.Decode(context.Background(), zeros(2, 16, 16), 0, 0); err != nil || len(images) != 2 {
-				t.Errorf("%d pictures, %v", len(images), err)
+				t.Errorf("%d images, %v", len(images), err)
 			}
 		})
 	}
@@ -86,7 +86,7 @@ func TestAPoolDecodesTogetherWhatEachOfItsDevicesHasRoomFor(t *testing.T) {
 	small.runPixels = newLimit(4 * 512 * 512)
 	p := poolOn(decoderOn(&device{}), small, decoderOn(&device{}))
 	if of, err := p.Layout([]int{16, 4, 64, 64}, 0, 0); err != nil || of.Together != 4 || of.PictureWidth != 512 {
-		t.Errorf("%+v, %v: want 4 pictures of 512x512 together", of, err)
+		t.Errorf("%+v, %v: want 4 images of 512x512 together", of, err)
 	}
 	if _, err := p.Layout([]int{16, 5, 64, 64}, 0, 0); err == nil {
 		t.Error("latents of five channels have a layout")

@@ -9,7 +9,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-// apart is how far two pictures are from each other: the mean difference in
+// apart is how far two images are from each other: the mean difference in
 // levels and the share of values more than two levels apart.
 func apart(a, b *reward.Image) (mean, far float64) {
 	var sum, count int
@@ -23,12 +23,12 @@ func apart(a, b *reward.Image) (mean, far float64) {
 	return float64(sum) / float64(len(a.Pix)), float64(count) / float64(len(a.Pix))
 }
 
-// agrees compares a decoder's pictures with diffusers'.
+// agrees compares a decoder's images with diffusers'.
 func agrees(t *testing.T, d *vae.Decoder, name, what string, mean, far float64) {
 	t.Helper()
-	for _, grid := range grids {
+	for _, grid := range grids(t, name) {
 		want := array(t, name+"."+grid+".image")
-		for i, img := range pictures(t, d, array(t, name+"."+grid+".latents")) {
+		for i, img := range decodeAll(t, d, array(t, name+"."+grid+".latents")) {
 			n := len(img.Pix)
 			m, f := apart(img, &reward.Image{Pix: want.Data[i*n : (i+1)*n]})
 			if m > mean || f > far {
@@ -38,16 +38,16 @@ func agrees(t *testing.T, d *vae.Decoder, name, what string, mean, far float64) 
 	}
 }
 
-func TestHalfPrecisionIsNearlyTheSamePicture(t *testing.T) {
+func TestHalfPrecisionIsNearlyTheSameImage(t *testing.T) {
 	for _, name := range decoders {
 		// Halves have 11 bits: an activation near 4, the largest here, is known
-		// to 1/512, a quarter of a level of the picture's 2/255, and a dozen
+		// to 1/512, a quarter of a level of the image's 2/255, and a dozen
 		// layers add up.
 		agrees(t, load(t, name, vae.Options{Precision: vae.Float16}), name, "float16 on a CPU", 1, 0.02)
 	}
 }
 
-func TestAGPUDecodesTheSamePictures(t *testing.T) {
+func TestAGPUDecodesTheSameImages(t *testing.T) {
 	p := orttest.CUDA(t)[0]
 	exact := ort.Provider{Kind: p.Kind, Device: p.Device, Options: map[string]string{"use_tf32": "0"}}
 	for _, name := range decoders {

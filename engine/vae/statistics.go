@@ -5,11 +5,11 @@ import (
 )
 
 // statistics are those of the group normalisations in a network that sees one
-// tile of a picture: K normalisations of G groups. A tile's own mean and
-// variance differ from the picture's, which shows as seams and a change of
-// colour. So the network takes the picture's as an input, and gives the tile's,
+// tile of an image: K normalisations of G groups. A tile's own mean and
+// variance differ from the image's, which shows as seams and a change of
+// colour. So the network takes the image's as an input, and gives the tile's,
 // over the cells that the tile owns, so that those of all tiles join to the
-// picture's. For a first look, before those are known, it uses the tile's.
+// image's. For a first look, before those are known, it uses the tile's.
 type statistics struct {
 	given onnx.Value // (K,2,G) float32: mean and variance
 	known onnx.Value // () bool: use what is given
@@ -28,7 +28,7 @@ func (s *statistics) owns(g *onnx.Graph, x onnx.Value, scale int64) onnx.Value {
 	return x
 }
 
-// normTile is norm with statistics of the whole picture.
+// normTile is norm with statistics of the whole image.
 func (n *network) normTile(x onnx.Value, prefix string, channels, groups int, silu bool) onnx.Value {
 	g, s := n.g, n.statistics
 	count := onnx.N(int64(groups))
@@ -64,7 +64,7 @@ func (n *network) normTile(x onnx.Value, prefix string, channels, groups int, si
 	return normed
 }
 
-// join adds the statistics of a tile that owns the share of the picture's
+// join adds the statistics of a tile that owns the share of the image's
 // cells to what the tiles before it had: mean and variance of the union of two
 // sets from those of the sets (Chan, Golub and LeVeque 1979). all and tile are
 // (K,2,G), seen is the share of the tiles before.

@@ -8,13 +8,14 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-// minTile is the smallest tile, in latent cells a side: below it most of the
-// work goes into overlaps and no memory worth the name is saved.
+// minTile is the smallest tile, in cells a side of what tiles are cut out of:
+// below it most of the work goes into overlaps and no memory worth the name is
+// saved.
 const minTile = 32
 
-// minOverlap is the least overlap of neighbours, in latent cells. A picture's
-// pixel depends on latents up to about 12 cells away (19 in the tiny decoders),
-// but hardly on the farther ones.
+// minOverlap is the least overlap of neighbours, in the same cells. An image's
+// pixel depends on cells up to about 12 away (19 in the tiny decoders), but hardly
+// on the farther ones.
 const minOverlap = 12
 
 // tiling cuts latents into tiles of one size that overlap their neighbours.
@@ -28,7 +29,7 @@ type tiling struct {
 func tilingOf(height, width, cells int) tiling {
 	side := max(minTile, int(math.Sqrt(float64(cells))))
 	t := tiling{height: min(height, side), width: min(width, side)}
-	// A flat picture leaves room to make its tiles wider, or higher.
+	// A flat image leaves room to make its tiles wider, or higher.
 	t.width = min(width, max(t.width, cells/t.height))
 	t.height = min(height, max(t.height, cells/t.width))
 	t.tops, t.lefts = starts(height, t.height), starts(width, t.width)
@@ -36,6 +37,11 @@ func tilingOf(height, width, cells int) tiling {
 }
 
 func (t tiling) several() bool { return len(t.tops)*len(t.lefts) > 1 }
+
+// heightOf and widthOf are those of what is cut.
+func (t tiling) heightOf() int { return t.tops[len(t.tops)-1] + t.height }
+
+func (t tiling) widthOf() int { return t.lefts[len(t.lefts)-1] + t.width }
 
 // starts places the fewest tiles of length tile along length cells that overlap
 // by a quarter of a tile or minOverlap, evenly.
@@ -95,7 +101,7 @@ func owned(starts []int, tile, length int) [][2]int {
 	return spans
 }
 
-// canvas adds up the pictures of tiles.
+// canvas adds up the images of tiles.
 type canvas struct {
 	width, height int
 	sum           []float32 // RGB
@@ -137,93 +143,110 @@ func (t tiling) cut(dst, x []float32, height, width, left, top int) {
 	}
 }
 
-// runTiles decodes the latents (C,h,w) of one picture tile by tile and blends
-// the seams.
-func (d *Decoder) runTiles(ctx context.Context, latents []float32, l layout, t tiling) (reward.Image, error) {
+// runTiles decodes the latents (C,h,w) of one image tile by tile and blends the
+// seams. The image is nil if a tile of it is not finite.
+func (d *Decoder) runTiles(ctx context.Context, latents []float32, l layout, t tiling) (*reward.Image, error) {
 	decode, x, err := d.tileDecoder(ctx, latents, l, t)
 	if err != nil {
-		return reward.Image{}, err
+		return nil, err
 	}
-	scale := d.config.PixelScale()
-	c := newCanvas(l.width*scale, l.height*scale)
+	height, width := t.heightOf(), t.widthOf()
+	scale := d.tileScale()
+	c := newCanvas(width*scale, height*scale)
 	rows, columns := weights(t.tops, t.height, scale), weights(t.lefts, t.width, scale)
-	tile := make([]float32, len(x)/(l.height*l.width)*t.height*t.width)
+	tile := make([]float32, len(x)/(height*width)*t.height*t.width)
 	for i, top := range t.tops {
 		for j, left := range t.lefts {
-			t.cut(tile, x, l.height, l.width, left, top)
-			picture, err := decode(tile)
+			t.cut(tile, x, height, width, left, top)
+			out, err := decode(tile)
 			if err != nil {
-				return reward.Image{}, err
+				return nil, err
 			}
-			c.add(picture, left*scale, top*scale, rows[i], columns[j])
+			if !finite(out[1].Float32s()) {
+				return nil, nil
+			}
+			c.add(out[0].Uint8s(), left*scale, top*scale, rows[i], columns[j])
 		}
 	}
-	return c.image(), nil
+	img := c.image()
+	return &img, nil
 }
 
-// tileDecoder prepares for the tiles of one picture. It returns what tiles are
-// cut out of, (C,h,w), and what decodes one to a picture (s*h,s*w,3).
+// tileScale is how many image pixels a side is one cell of what tiles are cut out
+// of: what the decoder's global part gives.
+func (d *Decoder) tileScale() int {
+	_, scale := d.config.hidden()
+	return d.config.PixelScale() / scale
+}
+
+// tileDecoder prepares for the tiles of one image. It returns what tiles are cut
+// out of, (C,h,w), and what decodes one, to an image (s*h,s*w,3) and the sum of
+// its values.
 //
-// An AutoencoderKL's attention sees all of a picture and its normalisations go
-// by the picture's statistics. So the part at the size of the latents is run
-// whole, and the rest once over all tiles for their statistics before it is run
-// for the picture. What comes of it is nearly what the whole gives (measured on
-// the decoders of the tests, 48x64 latents in tiles of 32x32: 0.16 levels off
-// on average, where tiles on their own are off by 6.7); more rounds of
-// statistics change little.
-func (d *Decoder) tileDecoder(ctx context.Context, latents []float32, l layout, t tiling) (decode func([]float32) ([]uint8, error), x []float32, err error) {
-	if d.config.Class == classTiny {
-		return func(tile []float32) ([]uint8, error) { return d.runWhole(ctx, tile, 1, t.height, t.width) }, latents, nil
+// Where a decoder has a part that sees the whole image, that is run first, and
+// the rest on tiles. The normalisations of an AutoencoderKL go by the image's
+// statistics besides, so the rest is run once over all tiles for those before it
+// is run for the image. What comes of it is nearly what the whole gives (measured
+// on the decoders of the tests, 48x64 latents in tiles of 32x32: 0.16 levels off
+// on average, where tiles on their own are off by 6.7); more rounds of statistics
+// change little.
+func (d *Decoder) tileDecoder(ctx context.Context, latents []float32, l layout, t tiling) (decode func([]float32) ([]ort.Tensor, error), x []float32, err error) {
+	if !d.config.global() && !d.config.patchified() {
+		return func(tile []float32) ([]ort.Tensor, error) { return d.runWhole(ctx, tile, 1, t.height, t.width) }, latents, nil
 	}
-	mid, err := d.session(upToMid)
+	global, err := d.session(globalPart)
 	if err != nil {
 		return nil, nil, err
 	}
-	hidden, err := mid.Run(ctx, []ort.Tensor{ort.Float32s([]int64{1, int64(l.channels), int64(l.height), int64(l.width)}, latents)})
+	hidden, err := global.Run(ctx, []ort.Tensor{ort.Float32s([]int64{1, int64(l.channels), int64(l.height), int64(l.width)}, latents)})
 	if err != nil {
 		return nil, nil, err
 	}
 	x = hidden[0].Float32s()
-	up := upTiles{config: d.config, tiling: t}
-	if up.session, err = d.session(fromMid); err != nil {
+	tiles := localTiles{config: d.config, tiling: t}
+	if tiles.session, err = d.session(localPart); err != nil {
 		return nil, nil, err
 	}
-	if up.given, err = up.measure(ctx, x, l); err != nil {
-		return nil, nil, err
+	if norms, _ := d.config.network.groupNorms(); norms > 0 {
+		if tiles.given, err = tiles.measure(ctx, x); err != nil {
+			return nil, nil, err
+		}
 	}
-	return func(tile []float32) ([]uint8, error) {
-		picture, _, err := up.run(ctx, tile, [4]int{0, 0, t.height, t.width})
-		return picture, err
+	return func(tile []float32) ([]ort.Tensor, error) {
+		return tiles.run(ctx, tile, [4]int{0, 0, t.height, t.width})
 	}, x, nil
 }
 
-// upTiles runs the second half of an AutoencoderKL on tiles of a picture.
-type upTiles struct {
+// localTiles runs the local part of a decoder on tiles of an image.
+type localTiles struct {
 	tiling
 	config  Config
 	session runner
-	given   []float32 // (K,2,G) statistics of the picture, nil before they are known
+	given   []float32 // (K,2,G) statistics of the image, nil before they are known
 }
 
 // measure joins the statistics of all tiles of x (C,h,w).
-func (u upTiles) measure(ctx context.Context, x []float32, l layout) ([]float32, error) {
-	tile := make([]float32, len(x)/(l.height*l.width)*u.height*u.width)
+func (u localTiles) measure(ctx context.Context, x []float32) ([]float32, error) {
+	height, width := u.heightOf(), u.widthOf()
+	_, groups := u.config.network.groupNorms()
+	tile := make([]float32, len(x)/(height*width)*u.height*u.width)
 	var all []float32
 	var seen float64
-	rows, columns := owned(u.tops, u.height, l.height), owned(u.lefts, u.width, l.width)
+	rows, columns := owned(u.tops, u.height, height), owned(u.lefts, u.width, width)
 	for i, top := range u.tops {
 		for j, left := range u.lefts {
-			u.cut(tile, x, l.height, l.width, left, top)
+			u.cut(tile, x, height, width, left, top)
 			box := [4]int{rows[i][0] - top, columns[j][0] - left, rows[i][1] - top, columns[j][1] - left}
-			_, measured, err := u.run(ctx, tile, box)
+			out, err := u.run(ctx, tile, box)
 			if err != nil {
 				return nil, err
 			}
+			measured := out[2].Float32s()
 			share := float64((box[2] - box[0]) * (box[3] - box[1]))
 			if all == nil {
 				all = make([]float32, len(measured))
 			}
-			join(all, measured, u.config.Groups, seen, share)
+			join(all, measured, groups, seen, share)
 			seen += share
 		}
 	}
@@ -231,22 +254,21 @@ func (u upTiles) measure(ctx context.Context, x []float32, l layout) ([]float32,
 }
 
 // run decodes one tile (C,h,w), of which it owns the box top, left, bottom,
-// right.
-func (u upTiles) run(ctx context.Context, tile []float32, box [4]int) (picture []uint8, measured []float32, err error) {
-	c := u.config
-	norms, groups := int64(c.klUpNorms()), int64(c.Groups)
-	given := u.given
-	if given == nil {
-		given = make([]float32, norms*2*groups)
+// right, to an image, the sum of its values and, where the decoder's
+// normalisations go by them, the statistics of the box.
+func (u localTiles) run(ctx context.Context, tile []float32, box [4]int) ([]ort.Tensor, error) {
+	channels, _ := u.config.hidden()
+	inputs := []ort.Tensor{ort.Float32s([]int64{1, int64(channels), int64(u.height), int64(u.width)}, tile)}
+	if norms, groups := u.config.network.groupNorms(); norms > 0 {
+		given := u.given
+		if given == nil {
+			given = make([]float32, norms*2*groups)
+		}
+		inputs = append(inputs,
+			ort.Bools(nil, []bool{u.given != nil}),
+			ort.Float32s([]int64{int64(norms), 2, int64(groups)}, given),
+			ort.Int64s([]int64{4}, []int64{int64(box[0]), int64(box[1]), int64(box[2]), int64(box[3])}),
+		)
 	}
-	out, err := u.session.Run(ctx, []ort.Tensor{
-		ort.Float32s([]int64{1, int64(c.Widths[0]), int64(u.height), int64(u.width)}, tile),
-		ort.Bools(nil, []bool{u.given != nil}),
-		ort.Float32s([]int64{norms, 2, groups}, given),
-		ort.Int64s([]int64{4}, []int64{int64(box[0]), int64(box[1]), int64(box[2]), int64(box[3])}),
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	return out[0].Uint8s(), out[1].Float32s(), nil
+	return u.session.Run(ctx, inputs)
 }
