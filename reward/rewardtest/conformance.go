@@ -46,12 +46,16 @@ type suite struct {
 // samples are of different sizes, prompts and pictures.
 func (s *suite) samples() []reward.Sample {
 	mode := s.about.Modes[0]
-	return []reward.Sample{
+	samples := []reward.Sample{
 		{Image: Picture(1, 64, 64), Prompt: "a red circle", Mode: mode},
 		{Image: Picture(2, 96, 64), Prompt: "three blue squares to the left of a green triangle, in the rain", Mode: mode},
 		{Image: Picture(3, 33, 71), Prompt: "", Mode: mode},
 		{Image: Picture(4, 64, 64), Prompt: "a red circle", Mode: mode},
 	}
+	for i := range samples { // for evaluators that must be told what to look for
+		samples[i].Metadata = map[string]any{"text": "stop"}
+	}
+	return samples
 }
 
 func (s *suite) evaluate(t *testing.T, samples []reward.Sample) []reward.Result {
