@@ -96,6 +96,7 @@ func Rules() []Rule {
 		},
 		{Room: "engine/qwenvl", Rooms: append([]string{"reward"}, engine...)},
 		{Room: "engine/imagedoctor", Rooms: append([]string{"reward", "engine/qwenvl"}, engine...)},
+		{Room: "engine/ocr", Rooms: []string{"reward", "engine/ort"}, Libs: []string{"golang.org/x/text", "google.golang.org/protobuf/encoding/protowire"}},
 		{Room: "engine/clip", Rooms: append([]string{"reward"}, engine...), Libs: []string{"github.com/hashicorp/golang-lru/v2"}}, // embeddings of prompts seen lately
 		{Room: "engine/vae", Rooms: append([]string{"reward", "internal/npy"}, engine...)},                                        // latents come in .npy files
 		{Room: "flowgrpo", Libs: []string{"gonum.org/v1/gonum"}},
