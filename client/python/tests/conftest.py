@@ -94,6 +94,12 @@ def stub():
         s.close()
 
 
+@pytest.fixture(scope="session")
+def certificate():
+    """A PEM file of a certificate for 127.0.0.1 and its key, that only tests trust."""
+    return str(pathlib.Path(__file__).parent / "testdata/certificate.pem")
+
+
 @pytest.fixture
 def images():
     return random_images(3)

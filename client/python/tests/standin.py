@@ -111,8 +111,17 @@ class Tensor:
     def clamp(self, low, high):
         return self._like(np.clip(self._array, low, high))
 
-    def all(self):
-        return self._array.all()
+    def min(self):
+        return self._like(self._values().min())
+
+    def max(self):
+        return self._like(self._values().max())
+
+    def item(self):
+        return self._values().item()
+
+    def __float__(self):
+        return float(self._values())
 
     def __iter__(self):
         return (self._like(a) for a in self._array)
@@ -141,7 +150,6 @@ torch.Tensor = Tensor
 torch.device = Device
 torch.stack = stack
 torch.no_grad = _NoGrad
-torch.isfinite = lambda t: Tensor(np.isfinite(t._values()), torch.bool, t.device)
 torch.from_numpy = lambda array: Tensor(array)
 torch.as_tensor = lambda data, dtype=None: data if isinstance(data, Tensor) else Tensor(np.asarray(data, dtype=dtype and dtype.name))
 torch.tensor = lambda data, dtype=None, device="cpu": Tensor(np.array(data, dtype=dtype and dtype.name), device=device)

@@ -9,42 +9,42 @@ from stub import ok, refusal, response, scripted, tensor
 from test_retry import MSGPACK, fast
 
 import densereward
-from densereward._request import Groups, Options, plan
+from densereward._request import Groups, options, plan
 
 PROMPTS = [f"prompt {i % 3}" for i in range(10)]
 
 
-def planned(options, prompts=PROMPTS, size=100, most=4, most_bytes=10**9):
-    return plan([size] * len(prompts), prompts, options, most, most_bytes)
+def planned(asked, prompts=PROMPTS, size=100, most=4, most_bytes=10**9):
+    return plan([size] * len(prompts), prompts, asked, most, most_bytes)
 
 
 def test_requests_are_of_about_one_size():
-    assert [len(p) for p in planned(Options())] == [4, 4, 2]
-    assert [len(p) for p in plan([1] * 100, ["a"] * 100, Options(), 32, 10**9)] == [25, 25, 25, 25]
-    assert [len(p) for p in plan([1] * 33, ["a"] * 33, Options(), 32, 10**9)] == [17, 16]
+    assert [len(p) for p in planned(options())] == [4, 4, 2]
+    assert [len(p) for p in plan([1] * 100, ["a"] * 100, options(), 32, 10**9)] == [25, 25, 25, 25]
+    assert [len(p) for p in plan([1] * 33, ["a"] * 33, options(), 32, 10**9)] == [17, 16]
 
 
 def test_every_sample_goes_once_and_in_order():
-    for options in (Options(), Options(advantage="flowgrpo"), Options(advantage="none")):
-        assert sorted(i for p in planned(options) for i in p) == list(range(10))
-    assert [i for p in planned(Options()) for i in p] == list(range(10))
+    for asked in (options(), options(advantage="flowgrpo"), options(advantage="none")):
+        assert sorted(i for p in planned(asked) for i in p) == list(range(10))
+    assert [i for p in planned(options()) for i in p] == list(range(10))
 
 
 def test_bytes_bound_a_request_too():
-    assert [len(p) for p in planned(Options(), most_bytes=250)] == [2, 2, 2, 2, 2]
-    assert [len(p) for p in planned(Options(), most_bytes=1)] == [1] * 10
+    assert [len(p) for p in planned(options(), most_bytes=250)] == [2, 2, 2, 2, 2]
+    assert [len(p) for p in planned(options(), most_bytes=1)] == [1] * 10
 
 
 def test_groups_stay_whole_where_advantages_are_asked_for():
-    assert planned(Options(advantage="flowgrpo")) == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
-    named = Options(advantage={"method": "denseflow"}, groups=["x"] * 5 + ["y"] * 5)
+    assert planned(options(advantage="flowgrpo")) == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
+    named = options(advantage={"method": "denseflow"}, groups=["x"] * 5 + ["y"] * 5)
     assert planned(named) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
 
 
 def test_statistics_over_all_groups_leave_a_batch_in_one_piece():
     whole = [list(range(10))]
-    assert planned(Options(advantage={"method": "flowgrpo", "global_std": True})) == whole
-    assert planned(Options(groups=Groups("1", 10), advantage="flowgrpo")) == whole
+    assert planned(options(advantage={"method": "flowgrpo", "global_std": True})) == whole
+    assert planned(options(groups=Groups("1", 10), advantage="flowgrpo")) == whole
 
 
 ASKED = {
@@ -153,7 +153,7 @@ def test_pixels_are_not_copied_on_their_way_out():
     from densereward._samples import from_images
 
     given = random_images(4)
-    message = Message(request.body(from_images(given), ["a"] * 4, Options(), range(4)))
+    message = Message(request.body(from_images(given), ["a"] * 4, options(), range(4)))
     large = [run for run in message.runs if len(run) > 2000]
     assert len(large) == 1 and np.shares_memory(np.frombuffer(large[0], np.uint8), given)
 

@@ -83,7 +83,7 @@ def test_torch_comes_back_on_request(torch, client, images):
 
 def test_levels_are_made_on_the_device_of_the_tensor(torch):
     floats = torch.from_numpy(np.array([0.5, 1.5, 400.0, -3.0], np.float32) / np.float32(255))
-    levels = densereward.to_uint8(floats)
+    levels = densereward.to_uint8(floats, clamp=True)
     assert levels.dtype is torch.uint8 and levels.tolist() == [0, 2, 255, 0]
     assert densereward.to_uint8(levels) is levels
     with pytest.raises(densereward.NotFiniteError):

@@ -10,7 +10,7 @@ from conftest import ROOT
 import densereward
 from densereward import _request as request
 from densereward._message import Message
-from densereward._request import Groups, Options
+from densereward._request import Groups
 from densereward._response import decode, unpack
 from densereward._samples import ImageList, Stack
 from densereward._tensor import Tensor
@@ -48,7 +48,7 @@ def asked(fields):
         grid = grid["preset"] if "preset" in grid else (grid["height"], grid["width"])
     if isinstance(groups, dict):
         groups = Groups(**groups)
-    options = Options(
+    options = request.options(
         vae=fields.get("vae"),
         mode=fields.get("mode"),
         grid=grid,

@@ -20,6 +20,7 @@ from ._errors import (
     BodyTimeoutError,
     BodyTooLargeError,
     CanceledError,
+    ConfigurationError,
     ConnectionFailedError,
     DeadlineExceededError,
     DenseRewardError,
@@ -37,6 +38,8 @@ from ._errors import (
     MalformedBodyError,
     MethodNotAllowedError,
     MissingFieldError,
+    MissingPartsError,
+    MissingPartsWarning,
     ModelMismatchError,
     NotFiniteError,
     NotFoundError,
@@ -61,20 +64,26 @@ from ._old_names import OLD_ERRORS
 from ._pixels import to_uint8
 from ._request import Groups
 from ._response import Box, Dense, Heatmaps, Result
+from ._types import Advantage, BoxPenalty, Decoder, Evaluator, ImageLike, Models, Weights
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Advantage",
     "AsyncClient",
     "BodyTimeoutError",
     "BodyTooLargeError",
     "Box",
+    "BoxPenalty",
     "CanceledError",
     "Client",
+    "ConfigurationError",
     "ConnectionFailedError",
     "DeadlineExceededError",
+    "Decoder",
     "Dense",
     "DenseRewardError",
+    "Evaluator",
     "EvaluatorFailedError",
     "GridMismatchError",
     "GroupConflictError",
@@ -83,6 +92,7 @@ __all__ = [
     "Heatmaps",
     "ImageCorruptError",
     "ImageCountMismatchError",
+    "ImageLike",
     "ImageTooLargeError",
     "ImageUnsupportedError",
     "InternalError",
@@ -92,7 +102,10 @@ __all__ = [
     "MalformedBodyError",
     "MethodNotAllowedError",
     "MissingFieldError",
+    "MissingPartsError",
+    "MissingPartsWarning",
     "ModelMismatchError",
+    "Models",
     "NotFiniteError",
     "NotFoundError",
     "NotReadyError",
@@ -110,8 +123,12 @@ __all__ = [
     "UnsupportedMediaTypeError",
     "UnsupportedModeError",
     "UntrustedServerError",
+    "Weights",
     "error_codes",
     "to_uint8",
 ]
 
+for _name in __all__:
+    if isinstance(globals()[_name], type):
+        globals()[_name].__module__ = __name__  # where people find it, in tracebacks and pickles
 globals().update(OLD_ERRORS)

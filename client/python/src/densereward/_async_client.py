@@ -7,12 +7,19 @@ import functools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Literal, Mapping, Optional, Sequence, TypeVar, Union, overload
 
+from numpy.typing import NDArray
+
+from . import _request as request
 from ._call import Call
 from ._client import Client
-from ._request import Grid, Groups, Options
+from ._request import Groups
 from ._response import Result
+from ._types import Advantage, Grid, Images, Latents, Metadata, Missing, Models, Output, Return, Weights
+
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 
@@ -46,25 +53,76 @@ class AsyncClient:
                 if self._pid != os.getpid():
                     self._open()
 
+    @overload
     async def score(
         self,
-        images: Any = None,
+        images: Optional[Images] = None,
         prompts: Optional[Sequence[str]] = None,
         *,
-        latents: Any = None,
+        latents: Optional[Latents] = None,
         vae: Optional[str] = None,
         mode: Optional[str] = None,
         grid: Optional[Grid] = None,
-        groups: Union[Sequence[str], Groups, None] = None,
-        advantage: Union[str, Mapping[str, Any], None] = None,
-        weights: Optional[Mapping[str, Mapping[str, float]]] = None,
-        returns: Optional[Sequence[str]] = None,
+        groups: Union[Sequence[Union[str, int]], Groups, None] = None,
+        advantage: Union[str, Advantage, Mapping[str, Any], None] = None,
+        weights: Union[Weights, Mapping[str, Any], None] = None,
+        returns: Union[Return, Sequence[Return], None] = None,
         evaluator: Optional[str] = None,
-        output: str = "numpy",
+        metadata: Optional[Sequence[Metadata]] = None,
+        missing: Optional[Missing] = None,
+        clamp: bool = False,
+        output: Literal["numpy"] = "numpy",
         timeout: Optional[float] = None,
-    ) -> Result:
+    ) -> Result[NDArray[Any]]:
+        ...
+
+    @overload
+    async def score(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        *,
+        latents: Optional[Latents] = None,
+        vae: Optional[str] = None,
+        mode: Optional[str] = None,
+        grid: Optional[Grid] = None,
+        groups: Union[Sequence[Union[str, int]], Groups, None] = None,
+        advantage: Union[str, Advantage, Mapping[str, Any], None] = None,
+        weights: Union[Weights, Mapping[str, Any], None] = None,
+        returns: Union[Return, Sequence[Return], None] = None,
+        evaluator: Optional[str] = None,
+        metadata: Optional[Sequence[Metadata]] = None,
+        missing: Optional[Missing] = None,
+        clamp: bool = False,
+        output: Literal["torch"],
+        timeout: Optional[float] = None,
+    ) -> Result[torch.Tensor]:
+        ...
+
+    async def score(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        *,
+        latents: Optional[Latents] = None,
+        vae: Optional[str] = None,
+        mode: Optional[str] = None,
+        grid: Optional[Grid] = None,
+        groups: Union[Sequence[Union[str, int]], Groups, None] = None,
+        advantage: Union[str, Advantage, Mapping[str, Any], None] = None,
+        weights: Union[Weights, Mapping[str, Any], None] = None,
+        returns: Union[Return, Sequence[Return], None] = None,
+        evaluator: Optional[str] = None,
+        metadata: Optional[Sequence[Metadata]] = None,
+        missing: Optional[Missing] = None,
+        clamp: bool = False,
+        output: Output = "numpy",
+        timeout: Optional[float] = None,
+    ) -> Result[Any]:
         """`Client.score`, awaited."""
-        options = Options(vae, mode, grid, groups, advantage, weights, returns, evaluator)
+        options = request.options(
+            vae, mode, grid, groups, advantage, weights, returns, evaluator, missing, clamp, metadata
+        )
         call = self._client._call(timeout)
         return await self._run(self._client._score, call, images, prompts, latents, options, output)
 
@@ -76,7 +134,7 @@ class AsyncClient:
         """`Client.wait_ready`, awaited."""
         await self._run(self._client._wait_ready, self._client._call(timeout))
 
-    async def models(self, timeout: Optional[float] = None) -> Dict[str, Any]:
+    async def models(self, timeout: Optional[float] = None) -> Models:
         """`Client.models`, awaited."""
         return await self._run(self._client._models, self._client._call(timeout))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import socket
 import threading
 import time
@@ -16,7 +17,9 @@ class Call:
     it: its sockets are shut down, so that nothing waits on."""
 
     def __init__(self, timeout: Optional[float]) -> None:
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        if timeout is not None and math.isnan(timeout):
+            raise ValueError("timeout: want seconds, got NaN")
+        self._deadline = None if timeout is None else time.monotonic() + float(timeout)
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._sockets: Set[socket.socket] = set()
@@ -40,6 +43,16 @@ class Call:
         if left <= 0:
             raise DeadlineExceededError("the time for the call ran out")
         return left
+
+    def patience(self, grace: float) -> Optional[float]:
+        """Seconds that a socket of this call may still take, None for ever: until so
+        long after the deadline, and never 0, which would mean not to block."""
+        if self._deadline is None:
+            return None
+        left = self._deadline + grace - time.monotonic()
+        if left <= 0:
+            raise socket.timeout("the time for the call ran out")
+        return min(left, threading.TIMEOUT_MAX)
 
     def sleep(self, seconds: float) -> None:
         """Waits, at most to the deadline, then raises as `left` does."""

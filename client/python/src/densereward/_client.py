@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import threading
+import warnings
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Literal, Mapping, Optional, Sequence, Tuple, Union, overload
+
+from numpy.typing import NDArray
 
 from . import _request as request
 from ._call import Call
-from ._errors import CanceledError
+from ._errors import (
+    CanceledError,
+    ConnectionFailedError,
+    DeadlineExceededError,
+    DenseRewardError,
+    MissingPartsWarning,
+    NotReadyError,
+)
 from ._merge import Part, merge
-from ._request import Grid, Groups, Options
+from ._request import Groups, Options
 from ._response import Result
 from ._samples import Samples, from_images, from_latents
 from ._sender import Sender
-from ._servers import PROBE_SECONDS, Backoff, Server, Servers, addresses
+from ._servers import PROBE_SECONDS, Backoff, Server, Servers, addresses, bearer_token
 from ._transport import Transport
+from ._types import Advantage, Grid, Images, Latents, Metadata, Missing, Models, Output, Return, Weights
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger("densereward")
 
 
 class Client:
@@ -26,7 +44,8 @@ class Client:
     ``servers`` is an address such as ``"http://localhost:8080"``, or several:
     requests go to the one with the least to do, and one that fails is left alone
     until it says that it is ready again. A client keeps its connections alive and
-    is safe for use by many threads; after a fork the child opens its own.
+    is safe for use by many threads; after a fork the child opens its own. A copy,
+    by `copy` or `pickle`, is a client with the same settings, the token among them.
 
     A request that met a full queue, a server that is not ready, or a connection
     that broke is sent again after a growing pause, until ``timeout`` (seconds for
@@ -40,7 +59,8 @@ class Client:
     pause between tries in seconds, and ``max_response`` bounds the bytes of an
     answer. Certificates of https are always checked: ``ca_certs`` is a PEM file of
     the authorities to trust, the system's by default, and ``client_cert`` the PEM
-    files of a certificate and its key, for a server that asks for them.
+    files of a certificate and its key, for a server that asks for them. Raises
+    ValueError or OSError for settings that cannot work.
     """
 
     def __init__(
@@ -54,25 +74,25 @@ class Client:
         request_bytes: int = 64 << 20,
         concurrency: int = 8,
         backoff: Tuple[float, float] = (0.1, 5.0),
-        ca_certs: Optional[str] = None,
-        client_cert: Optional[Tuple[str, str]] = None,
+        ca_certs: Union[str, "os.PathLike[str]", None] = None,
+        client_cert: Optional[Tuple[Union[str, "os.PathLike[str]"], Union[str, "os.PathLike[str]"]]] = None,
         max_response: int = 1 << 30,
     ) -> None:
         if batch_size < 1 or request_bytes < 1 or concurrency < 1 or (tries is not None and tries < 1):
             raise ValueError("batch_size, request_bytes, concurrency and tries: want at least 1")
         self.timeout = timeout
-        self._tries = tries
-        self._batch_size, self._request_bytes, self._concurrency = batch_size, request_bytes, concurrency
-        self._backoff = backoff
-        listed = addresses(servers)
+        self._tries = None if tries is None else int(tries)
+        self._batch_size, self._request_bytes, self._concurrency = int(batch_size), int(request_bytes), int(concurrency)
+        self._backoff = (float(backoff[0]), float(backoff[1]))
         self._transport_options: Dict[str, Any] = {
-            "token": token,
-            "ca_certs": ca_certs,
-            "client_cert": client_cert,
-            "max_response": max_response,
+            "token": bearer_token(token),
+            "ca_certs": None if ca_certs is None else os.fspath(ca_certs),
+            "client_cert": None if client_cert is None else (os.fspath(client_cert[0]), os.fspath(client_cert[1])),
+            "max_response": int(max_response),
         }
-        self._addresses = listed
+        self._addresses = addresses(servers)
         self._lock = threading.Lock()
+        self._told: Dict[str, bool] = {}  # what was said once and need not be said again
         self._open()
 
     def _open(self) -> None:
@@ -93,62 +113,143 @@ class Client:
                 if self._pid != os.getpid():
                     self._open()
 
+    def _settings(self) -> Dict[str, Any]:
+        """What makes another client like this one."""
+        return {
+            "servers": self._addresses,
+            "timeout": self.timeout,
+            "tries": self._tries,
+            "batch_size": self._batch_size,
+            "request_bytes": self._request_bytes,
+            "concurrency": self._concurrency,
+            "backoff": self._backoff,
+            **self._transport_options,
+        }
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return self._settings()
+
+    def __setstate__(self, settings: Dict[str, Any]) -> None:
+        Client.__init__(self, **settings)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self._addresses)!r})"
+
+    @overload
     def score(
         self,
-        images: Any = None,
+        images: Optional[Images] = None,
         prompts: Optional[Sequence[str]] = None,
         *,
-        latents: Any = None,
+        latents: Optional[Latents] = None,
         vae: Optional[str] = None,
         mode: Optional[str] = None,
         grid: Optional[Grid] = None,
-        groups: Union[Sequence[str], Groups, None] = None,
-        advantage: Union[str, Mapping[str, Any], None] = None,
-        weights: Optional[Mapping[str, Mapping[str, float]]] = None,
-        returns: Optional[Sequence[str]] = None,
+        groups: Union[Sequence[Union[str, int]], Groups, None] = None,
+        advantage: Union[str, Advantage, Mapping[str, Any], None] = None,
+        weights: Union[Weights, Mapping[str, Any], None] = None,
+        returns: Union[Return, Sequence[Return], None] = None,
         evaluator: Optional[str] = None,
-        output: str = "numpy",
+        metadata: Optional[Sequence[Metadata]] = None,
+        missing: Optional[Missing] = None,
+        clamp: bool = False,
+        output: Literal["numpy"] = "numpy",
         timeout: Optional[float] = None,
-    ) -> Result:
+    ) -> Result[NDArray[Any]]:
+        ...
+
+    @overload
+    def score(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        *,
+        latents: Optional[Latents] = None,
+        vae: Optional[str] = None,
+        mode: Optional[str] = None,
+        grid: Optional[Grid] = None,
+        groups: Union[Sequence[Union[str, int]], Groups, None] = None,
+        advantage: Union[str, Advantage, Mapping[str, Any], None] = None,
+        weights: Union[Weights, Mapping[str, Any], None] = None,
+        returns: Union[Return, Sequence[Return], None] = None,
+        evaluator: Optional[str] = None,
+        metadata: Optional[Sequence[Metadata]] = None,
+        missing: Optional[Missing] = None,
+        clamp: bool = False,
+        output: Literal["torch"],
+        timeout: Optional[float] = None,
+    ) -> Result[torch.Tensor]:
+        ...
+
+    def score(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        *,
+        latents: Optional[Latents] = None,
+        vae: Optional[str] = None,
+        mode: Optional[str] = None,
+        grid: Optional[Grid] = None,
+        groups: Union[Sequence[Union[str, int]], Groups, None] = None,
+        advantage: Union[str, Advantage, Mapping[str, Any], None] = None,
+        weights: Union[Weights, Mapping[str, Any], None] = None,
+        returns: Union[Return, Sequence[Return], None] = None,
+        evaluator: Optional[str] = None,
+        metadata: Optional[Sequence[Metadata]] = None,
+        missing: Optional[Missing] = None,
+        clamp: bool = False,
+        output: Output = "numpy",
+        timeout: Optional[float] = None,
+    ) -> Result[Any]:
         """Scores N images, or latents, with their N prompts.
 
         ``images``: one array or torch tensor, (N,3,h,w) or (N,h,w,3), of uint8 or
         of floats in [0,1], on any device; or a sequence of such arrays without N,
-        PIL images, and bytes of PNG, JPEG or WebP files. Raw uint8 is the fastest:
-        `densereward.to_uint8` makes it of floats. ``latents``: (N,C,h,w), or
-        packed (N,L,D), floats as the trainer holds them, with ``vae`` naming the
-        server's decoder.
+        PIL images, and PNG, JPEG, WebP or .npy files as bytes, paths, open files,
+        ``data:`` URIs or base64. Raw uint8 is the fastest: `densereward.to_uint8`
+        makes it of floats. ``clamp`` takes floats that are not in [0,1] for
+        overshoot; else an image with more than 1% of them fails. ``latents``:
+        (N,C,h,w), or packed (N,L,D), floats as the trainer holds them, with ``vae``
+        naming the server's decoder.
 
-        ``mode``: "answer" (default) or "think". ``grid``: that of the dense maps, a
-        preset ("sd3", "flux", ...) or (height, width). ``groups``: N group names
-        for advantages, the prompts by default, or `Groups` that span requests.
-        ``advantage``: "flowgrpo", "denseflow", "denseflow_paper", "boxflow", or a
-        map with "method" and its settings. ``weights``: {"scores": {...},
-        "heatmaps": {...}}. ``returns``: what to return beside the scores, of
-        "dense" (default), "heatmaps", "text", "boxes", "images". ``evaluator``:
-        the server's first by default. ``output``: "numpy" or "torch" (on the CPU).
-        ``timeout``: seconds, the client's own by default.
+        ``mode``: of the evaluator's, the first by default. ``grid``: that of the
+        dense maps, a preset ("sd3", "flux", "qwen-image"), (height, width) or the
+        side of a square. ``groups``: N group names for advantages, the prompts by
+        default, or `Groups` that span requests. ``advantage``: "flowgrpo",
+        "denseflow", "denseflow_paper", "boxflow", or a map with "method" and its
+        settings. ``weights``: {"scores": {...}, "heatmaps": {...}}. ``returns``:
+        what to return beside the scores, of "dense" (default), "heatmaps", "text",
+        "boxes", "images". ``evaluator``: the server's first by default.
+        ``metadata``: N maps that the evaluator may read, or None for some.
+        ``missing``: whether scores and maps that an answer lacks count as "zero",
+        as they do by default with a warning, or are an "error" of their sample.
+        ``output``: "numpy" or "torch" (on the CPU). ``timeout``: seconds, the
+        client's own by default.
 
         A failed sample has its reason in the result's ``errors``. Raises a
         `ServerError` of the code's class where the whole request failed,
-        `ConnectionFailedError`, `UntrustedServerError`, `DeadlineExceededError` or `CanceledError` where no
-        answer came, and TypeError or ValueError for arguments that cannot be sent.
+        `ConnectionFailedError`, `ConfigurationError`, `DeadlineExceededError` or
+        `CanceledError` where no answer came, and TypeError or ValueError for arguments
+        that cannot be sent.
         """
-        options = Options(vae, mode, grid, groups, advantage, weights, returns, evaluator)
+        options = request.options(
+            vae, mode, grid, groups, advantage, weights, returns, evaluator, missing, clamp, metadata
+        )
         return self._score(self._call(timeout), images, prompts, latents, options, output)
 
-    def _score(self, call: Call, images: Any, prompts: Any, latents: Any, options: Options, output: str) -> Result:
+    def _score(self, call: Call, images: Any, prompts: Any, latents: Any, options: Options, output: str) -> Result[Any]:
         """`score` with a call that another thread can cancel."""
         if output not in ("numpy", "torch"):
             raise ValueError(f'output {output!r}: want "numpy" or "torch"')
-        listed = request.check_prompts(() if prompts is None else prompts)
-        samples = _samples(images, latents, options.vae)
+        samples = _samples(images, latents, options)
+        listed = request.check_prompts(() if prompts is None else prompts, samples)
         request.check_counts(samples, listed, options)
         self._check_open()
         plan = request.plan(samples.sizes(), listed, options, self._batch_size, self._request_bytes)
         result = merge(self._send_all(call, [(p, request.body(samples, listed, options, p)) for p in plan]))
         for place, error in samples.failed.items():
-            result.errors[place] = error  # the server only saw an empty file
+            result.errors[place] = error  # the server only saw a stand-in
+        self._tell(result, options)
         return result.torch() if output == "torch" else result
 
     def _send_all(self, call: Call, bodies: Sequence[Tuple[List[int], Dict[str, Any]]]) -> List[Part]:
@@ -156,7 +257,7 @@ class Client:
         if len(bodies) == 1:
             places, body = bodies[0]
             return [(places, self._sender.send(call, body))]
-        sent: List[Future[Result]] = [self._threads.submit(self._sender.send, call, body) for _, body in bodies]
+        sent: List[Future[Result[Any]]] = [self._threads.submit(self._sender.send, call, body) for _, body in bodies]
         try:
             wait(sent, return_when="FIRST_EXCEPTION")
             failures = [e for e in (f.exception() for f in sent if f.done()) if e is not None]
@@ -169,39 +270,70 @@ class Client:
                 for f in sent:
                     f.cancel()
 
-    def health(self, timeout: float = 5.0) -> Dict[str, bool]:
+    def _tell(self, result: Result[Any], options: Options) -> None:
+        """Says once what the caller should know about answers that are no errors."""
+        for text in result.warnings:
+            if self._is_news(text):
+                log.warning("%s", text)
+        if options.missing is not None:
+            return
+        for place, names in enumerate(result.missing):
+            if names and result.errors[place] is None and self._is_news("missing"):
+                found = f"the answer for sample {place} lacks {', '.join(names)}, which count as zero"
+                remedy = 'missing="error" makes an error of that, missing="zero" says that it is meant'
+                warnings.warn(f"{found}; {remedy}", MissingPartsWarning, stacklevel=_callers_level())
+
+    def _is_news(self, text: str) -> bool:
+        with self._lock:
+            if text in self._told or len(self._told) >= _MOST_TOLD:
+                return False
+            self._told[text] = True
+            return True
+
+    def health(self, timeout: float = PROBE_SECONDS) -> Dict[str, bool]:
         """Whether each server says it is ready within ``timeout`` seconds, by
         address."""
         return self._health(Call(timeout))
 
     def _health(self, call: Call) -> Dict[str, bool]:
+        return {address: why is None for address, why in self._look(call).items()}
+
+    def _look(self, call: Call) -> Dict[str, Optional[DenseRewardError]]:
+        """Why each server is not ready, None where it is."""
         self._check_open()
-
-        def ready(server: Server) -> bool:
-            return server.ready(call)
-
         servers = self._servers.all
         with ThreadPoolExecutor(len(servers)) as threads:
-            return {server.address: answer for server, answer in zip(servers, threads.map(ready, servers))}
+            found = list(threads.map(Server.look, servers, [call] * len(servers)))
+        return {server.address: why for server, why in zip(servers, found)}
 
     def wait_ready(self, timeout: Optional[float] = None) -> None:
         """Waits until a server is ready; a model takes a while to load. Raises
-        `DeadlineExceededError` after ``timeout`` seconds, the client's own by default."""
+        `DeadlineExceededError` after ``timeout`` seconds, the client's own by default,
+        and at once what waiting does not better, such as a `ConfigurationError`."""
         self._wait_ready(self._call(timeout))
 
     def _wait_ready(self, call: Call) -> None:
         backoff = Backoff(*self._backoff)
         looks = 0
-        while not any(self._health(call.within(PROBE_SECONDS)).values()):
+        while True:
+            found = list(self._look(call.within(PROBE_SECONDS)).values())
+            if None in found:
+                return
+            hopeless = [why for why in found if not isinstance(why, _PASSING)]
+            if len(hopeless) == len(found) and hopeless[0] is not None:
+                raise hopeless[0]
             looks += 1
-            call.sleep(backoff.pause(looks))
+            try:
+                call.sleep(backoff.pause(looks))
+            except DeadlineExceededError as e:
+                raise DeadlineExceededError(f"{e.message}; the last look met: {found[0]}") from found[0]
 
-    def models(self, timeout: Optional[float] = None) -> Dict[str, Any]:
+    def models(self, timeout: Optional[float] = None) -> Models:
         """What requests may name: {"protocol", "evaluators": [...], "decoders":
         [...]}, as the first server that answers has it."""
         return self._models(self._call(timeout))
 
-    def _models(self, call: Call) -> Dict[str, Any]:
+    def _models(self, call: Call) -> Models:
         self._check_open()
         return self._sender.models(call)
 
@@ -220,14 +352,29 @@ class Client:
         self.close()
 
 
+#: What a look at a server may meet that passes.
+_PASSING = (ConnectionFailedError, NotReadyError, DeadlineExceededError)
+
+#: Different texts that a client says once each, so that what it remembers is bounded.
+_MOST_TOLD = 256
+
+
+def _callers_level() -> int:
+    """How many calls up the first one outside this package is, for `warnings`."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def _close(servers: Servers, threads: ThreadPoolExecutor) -> None:
     threads.shutdown(wait=False)
     servers.close()
 
 
-def _samples(images: Any, latents: Any, vae: Optional[str]) -> Samples:
+def _samples(images: Any, latents: Any, options: Options) -> Samples:
     if (images is None) == (latents is None):
         raise ValueError("give images or latents, one of them")
-    if (latents is None) != (vae is None):
+    if (latents is None) != (options.vae is None):
         raise ValueError("vae: goes with latents, and latents need it")
-    return from_images(images) if latents is None else from_latents(latents)
+    return from_images(images, bool(options.clamp)) if latents is None else from_latents(latents)

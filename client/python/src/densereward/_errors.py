@@ -20,9 +20,19 @@ class ConnectionFailedError(DenseRewardError):
     """No server could be reached, or the connection broke before the answer."""
 
 
-class UntrustedServerError(DenseRewardError):
-    """The server's certificate is not one to be trusted; another try would not
-    better that."""
+class ConfigurationError(DenseRewardError):
+    """The client's settings do not fit what is at the address: TLS where there is
+    none, a path that is not there, a redirection. The text names the remedy;
+    another try would not better it, and none is made."""
+
+
+class UntrustedServerError(ConfigurationError):
+    """The server's certificate is not one to be trusted."""
+
+
+class MissingPartsWarning(UserWarning):
+    """The evaluator's answers lacked scores or maps, which counted as zero, and
+    the caller did not say whether that is meant."""
 
 
 class InvalidResponseError(DenseRewardError):
@@ -36,16 +46,21 @@ class ModelMismatchError(DenseRewardError):
 
 class SamplesFailedError(DenseRewardError):
     """Samples of a batch that failed; ``errors`` maps their places to the
-    reasons."""
+    reasons, and ``total`` is the size of the batch."""
 
     def __init__(self, errors: Mapping[int, "ServerError"], total: int) -> None:
         self.errors: Dict[int, ServerError] = dict(errors)
+        self.total = total
+        super().__init__(self.errors, total)
+
+    def __str__(self) -> str:
         place, first = next(iter(self.errors.items()))
-        super().__init__(f"{len(self.errors)} of {total} samples failed, first sample {place}: {first}")
+        return f"{len(self.errors)} of {self.total} samples failed, first sample {place}: {first}"
 
 
 class ServerError(DenseRewardError):
-    """An error that a server reported, of a whole request or of one sample.
+    """An error that a server reported, of a whole request or of one sample, or
+    that this client found in its place.
 
     ``code`` is its stable name, ``status`` the HTTP status that goes with it,
     ``message`` a text for people and ``request_id`` what the server's log calls
@@ -69,7 +84,10 @@ class ServerError(DenseRewardError):
             self.status = status
         self.message = message
         self.request_id = request_id
-        super().__init__(f"{self.code}: {message}")
+        super().__init__(message)  # what pickle gives the constructor of the copy
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
 
 
 class MalformedBodyError(ServerError):
@@ -227,6 +245,11 @@ class EvaluatorFailedError(ServerError):
     """The evaluator could not score this sample or batch."""
 
     code, status = "evaluator_failed", 500
+
+
+class MissingPartsError(EvaluatorFailedError):
+    """The evaluator left out scores or heatmaps of this sample, which the caller
+    does not take for zero."""
 
 
 class InternalError(ServerError):

@@ -7,16 +7,16 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple
 import numpy as np
 
 from ._errors import GridMismatchError, InvalidResponseError, ModelMismatchError
-from ._response import SCORES, Dense, Heatmaps, Result
+from ._response import Dense, Heatmaps, Result
 
 #: What an answer has or lacks as a whole.
 OPTIONAL = ("dense", "advantages", "heatmaps", "texts", "boxes", "images", "cached")
 
 #: An answer with the places of its samples in the batch.
-Part = Tuple[Sequence[int], Result]
+Part = Tuple[Sequence[int], Result[Any]]
 
 
-def merge(parts: Sequence[Part]) -> Result:
+def merge(parts: Sequence[Part]) -> Result[Any]:
     """One result of those of several requests, each with the places of its
     samples. Raises `ModelMismatchError` if servers scored with different checkpoints,
     `GridMismatchError` if their maps differ in size and `InvalidResponseError` if some lack
@@ -30,53 +30,77 @@ def merge(parts: Sequence[Part]) -> Result:
     for name in OPTIONAL:
         if len({getattr(p, name) is None for _, p in parts}) > 1:
             raise InvalidResponseError(f"{name}: some requests of one batch were answered with it and some without")
+    if len({(frozenset(p.scores), frozenset(p.heatmaps or ())) for _, p in parts}) > 1:
+        raise InvalidResponseError("scores, heatmaps: some requests of one batch were answered with others than the rest")
     n = sum(len(places) for places, _ in parts)
-    timing = {stage: max(p.timing_ms.get(stage, 0.0) for _, p in parts) for stage in first.timing_ms}
-    merged = Result(
-        rewards=_join_arrays(parts, n, lambda p: p.rewards, "rewards"),
-        scores={name: _join_arrays(parts, n, lambda p: p.scores[name], name) for name in SCORES},
+    merged: Result[Any] = Result(
+        rewards=_join_numbers(parts, n, lambda p: p.rewards),
+        scores={name: _join_numbers(parts, n, lambda p, name=name: p.scores[name]) for name in first.scores},
         missing=_join_lists(parts, n, lambda p: p.missing) or [],
         errors=_join_lists(parts, n, lambda p: p.errors) or [],
         evaluator=first.evaluator,
         model=first.model,
-        timing_ms=timing,
-        advantages=_join_arrays(parts, n, lambda p: p.advantages, "advantages"),
+        timing_ms={stage: max(p.timing_ms.get(stage, 0.0) for _, p in parts) for stage in first.timing_ms},
+        advantages=_join_advantages(parts, n),
         texts=_join_lists(parts, n, lambda p: p.texts),
         boxes=_join_lists(parts, n, lambda p: p.boxes),
         images=_join_lists(parts, n, lambda p: p.images),
         cached=_join_lists(parts, n, lambda p: p.cached),
+        warnings=list(dict.fromkeys(w for _, p in parts for w in p.warnings)),
     )
     if first.dense is not None:
-        weight = _join_arrays(parts, n, lambda p: p.dense.weight, "dense")
-        merged.dense = Dense(weight.shape[1:], weight, _join_arrays(parts, n, lambda p: p.dense.reward, "dense"))
+        weight = _join_maps(parts, n, lambda p: p.dense.weight, "dense")
+        grid = [m.shape for m in weight] if isinstance(weight, list) else weight.shape[1:]
+        merged.dense = Dense(grid, weight, _join_maps(parts, n, lambda p: p.dense.reward, "dense"))
     if first.heatmaps is not None:
         merged.heatmaps = Heatmaps(
-            _join_arrays(parts, n, lambda p: p.heatmaps.misalignment, "heatmaps"),
-            _join_arrays(parts, n, lambda p: p.heatmaps.artifact, "heatmaps"),
+            (name, _join_maps(parts, n, lambda p, name=name: p.heatmaps[name], "heatmaps")) for name in first.heatmaps
         )
     return merged
 
 
-def _join_arrays(parts: Sequence[Part], n: int, field: Callable[[Any], Any], name: str) -> Any:
-    """The field's arrays, (k,...) each, as one (n,...) in the samples' order.
+def _join_numbers(parts: Sequence[Part], n: int, field: Callable[..., Any]) -> Any:
+    """The field's numbers, (k) each, as one array (n) in the samples' order."""
+    joined = np.empty(n, dtype=field(parts[0][1]).dtype)
+    for places, part in parts:
+        joined[list(places)] = field(part)
+    return joined
+
+
+def _join_advantages(parts: Sequence[Part], n: int) -> Any:
+    first = parts[0][1].advantages
+    if first is None:
+        return None
+    if not isinstance(first, list) and first.ndim == 1:
+        return _join_numbers(parts, n, lambda p: p.advantages)
+    return _join_maps(parts, n, lambda p: p.advantages, "advantages")
+
+
+def _join_maps(parts: Sequence[Part], n: int, field: Callable[..., Any], name: str) -> Any:
+    """The field's maps, (k,h,w) each, as one array (n,h,w) in the samples' order; a
+    list of (h,w) where an answer was one.
 
     Maps of a request whose samples all failed have whatever size the server
     fell back to, and nothing to say: they become NaN of the others' size.
     """
-    arrays = [(places, field(p), p) for places, p in parts]
-    if arrays[0][1] is None:
-        return None
-    shapes = {a.shape[1:] for _, a, p in arrays if p.ok.any()} or {arrays[0][1].shape[1:]}
+    fields = [(places, field(p), bool(p.ok.any())) for places, p in parts]
+    if any(isinstance(maps, list) for _, maps, _ in fields):
+        single: List[Any] = [None] * n
+        for places, maps, _ in fields:
+            for place, one in zip(places, maps):
+                single[place] = one
+        return single
+    shapes = {maps.shape[1:] for _, maps, ok in fields if ok} or {fields[0][1].shape[1:]}
     if len(shapes) > 1:
         raise GridMismatchError(f"{name}: images of different sizes need an explicit grid, got maps of {sorted(shapes)}")
-    joined = np.full((n, *shapes.pop()), np.nan, dtype=arrays[0][1].dtype)
-    for places, array, _ in arrays:
-        if array.shape[1:] == joined.shape[1:]:
-            joined[list(places)] = array
+    joined = np.full((n, *shapes.pop()), np.nan, dtype=fields[0][1].dtype)
+    for places, maps, _ in fields:
+        if maps.shape[1:] == joined.shape[1:]:
+            joined[list(places)] = maps
     return joined
 
 
-def _join_lists(parts: Sequence[Part], n: int, field: Callable[[Any], Any]) -> Optional[List[Any]]:
+def _join_lists(parts: Sequence[Part], n: int, field: Callable[..., Any]) -> Optional[List[Any]]:
     if field(parts[0][1]) is None:
         return None
     joined: List[Any] = [None] * n

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
+from ._errors import InvalidValueError
+from ._plain import name, plain, surrogate, text, whole
 from ._samples import Samples
-
-#: A preset by name, or (height, width) in cells.
-Grid = Union[str, Tuple[int, int]]
+from ._types import Advantage, Grid, Metadata, Missing, Return, Weights
 
 
 @dataclass(frozen=True)
@@ -20,47 +20,141 @@ class Groups:
     ``names`` has one name a sample, None for the prompts. ``members`` are the
     samples' places in their groups, in [0,size): with them a repeated request
     takes the place of its first try. ``count`` is the number of groups in the
-    step, required for statistics over all of them.
+    step, required for statistics over all of them. Numbers may be numpy's, and
+    stand for names.
     """
 
-    step: str
+    step: Union[str, int]
     size: int
-    names: Optional[Sequence[str]] = None
+    names: Optional[Sequence[Union[str, int]]] = None
     members: Optional[Sequence[int]] = None
     count: Optional[int] = None
 
 
 class Options(NamedTuple):
-    """What a request asks for, beside its samples. None leaves the choice to the
-    server."""
+    """What a request asks for, beside its samples, in the words of the protocol.
+    None leaves the choice to the server."""
 
     vae: Optional[str] = None
     mode: Optional[str] = None
-    grid: Optional[Grid] = None
-    groups: Union[Sequence[str], Groups, None] = None
-    advantage: Union[str, Mapping[str, Any], None] = None
-    weights: Optional[Mapping[str, Mapping[str, float]]] = None
-    returns: Optional[Sequence[str]] = None
+    grid: Optional[Dict[str, Any]] = None
+    groups: Union[List[str], Groups, None] = None
+    advantage: Optional[Dict[str, Any]] = None
+    weights: Optional[Dict[str, Any]] = None
+    returns: Optional[List[str]] = None
     evaluator: Optional[str] = None
+    missing: Optional[str] = None
+    clamp: Optional[bool] = None
+    metadata: Optional[List[Optional[Dict[str, Any]]]] = None
 
 
-def check_prompts(prompts: Any) -> List[str]:
+def options(
+    vae: Optional[str] = None,
+    mode: Optional[str] = None,
+    grid: Optional[Grid] = None,
+    groups: Union[Sequence[Union[str, int]], Groups, None] = None,
+    advantage: Union[str, Advantage, Mapping[str, Any], None] = None,
+    weights: Union[Weights, Mapping[str, Any], None] = None,
+    returns: Union[Return, Sequence[Return], None] = None,
+    evaluator: Optional[str] = None,
+    missing: Optional[Missing] = None,
+    clamp: bool = False,
+    metadata: Optional[Sequence[Metadata]] = None,
+) -> Options:
+    """A caller's wishes as they travel. Raises TypeError and ValueError that name
+    what cannot."""
+    return Options(
+        vae=None if vae is None else text(vae, "vae"),
+        mode=None if mode is None else text(mode, "mode"),
+        grid=_grid(grid),
+        groups=_groups(groups),
+        advantage=plain({"method": advantage} if isinstance(advantage, str) else advantage, "advantage"),
+        weights=plain(weights, "weights"),
+        returns=_returns(returns),
+        evaluator=None if evaluator is None else text(evaluator, "evaluator"),
+        missing=_missing(missing),
+        clamp=True if plain(clamp, "clamp") else None,
+        metadata=_metadata(metadata),
+    )
+
+
+def _grid(grid: Optional[Grid]) -> Optional[Dict[str, Any]]:
+    if grid is None:
+        return None
+    if isinstance(grid, str):
+        return {"preset": text(grid, "grid")}
+    if isinstance(grid, Mapping):
+        fields: Dict[str, Any] = plain(grid, "grid")
+        return fields
+    listed = plain(grid, "grid")
+    sides = listed if isinstance(listed, list) else [listed, listed]
+    if len(sides) != 2:
+        raise ValueError(f'grid: want a preset such as "sd3" or "flux", (height, width) or one side, got {grid!r}')
+    return {"height": whole(sides[0], "grid height"), "width": whole(sides[1], "grid width")}
+
+
+def _groups(groups: Union[Sequence[Union[str, int]], Groups, None]) -> Union[List[str], Groups, None]:
+    if groups is None:
+        return None
+    if isinstance(groups, (str, bytes)):
+        raise TypeError("groups: want a list with one name for each sample, got one text")
+    if not isinstance(groups, Groups):
+        return [name(group, f"groups[{i}]") for i, group in enumerate(groups)]
+    return Groups(
+        step=name(groups.step, "groups.step"),
+        size=whole(groups.size, "groups.size"),
+        names=None if groups.names is None else [name(n, f"groups.names[{i}]") for i, n in enumerate(groups.names)],
+        members=None if groups.members is None else [whole(m, f"groups.members[{i}]") for i, m in enumerate(groups.members)],
+        count=None if groups.count is None else whole(groups.count, "groups.count"),
+    )
+
+
+def _returns(returns: Union[Return, Sequence[Return], None]) -> Optional[List[str]]:
+    if returns is None:
+        return None
+    listed = [returns] if isinstance(returns, str) else returns
+    return [text(r, f"returns[{i}]") for i, r in enumerate(listed)]
+
+
+def _missing(missing: Optional[Missing]) -> Optional[str]:
+    if missing not in (None, "zero", "error"):
+        raise ValueError(f'missing {missing!r}: want "zero" or "error"')
+    return missing
+
+
+def _metadata(metadata: Optional[Sequence[Metadata]]) -> Optional[List[Optional[Dict[str, Any]]]]:
+    if metadata is None:
+        return None
+    if isinstance(metadata, Mapping):
+        raise TypeError("metadata: want a list with one map for each sample, got one map")
+    listed = list(metadata)
+    for i, entry in enumerate(listed):
+        if entry is not None and not isinstance(entry, Mapping):
+            raise TypeError(f"metadata[{i}]: want a map or None, got {type(entry).__name__}")
+    return [plain(entry, f"metadata[{i}]") for i, entry in enumerate(listed)]
+
+
+def check_prompts(prompts: Any, samples: Samples) -> List[str]:
     """prompts as a list; one text instead of a list is an error, because its
-    letters would count as prompts."""
+    letters would count as prompts. A prompt that no text can hold fails its
+    sample, and travels as an empty one."""
     if isinstance(prompts, (str, bytes)):
         raise TypeError("prompts: want a list with one prompt for each image, got one text")
     listed = list(prompts)
+    if not listed:
+        raise ValueError("prompts: want at least one")
     for i, prompt in enumerate(listed):
         if not isinstance(prompt, str):
             raise TypeError(f"prompts[{i}]: want a text, got {type(prompt).__name__}")
-    if not listed:
-        raise ValueError("prompts: want at least one")
+        wrong = surrogate(prompt)
+        if wrong is not None and i < len(samples):
+            samples.fail(i, InvalidValueError(f"prompts[{i}]: {wrong}"))
+        listed[i] = "" if wrong is not None else str.__str__(prompt)
     return listed
 
 
 def check_counts(samples: Samples, prompts: Sequence[str], options: Options) -> None:
     """Raises ValueError unless everything that goes by sample has as many."""
-    n = len(prompts)
     counts = {"images" if options.vae is None else "latents": len(samples)}
     groups = options.groups
     if isinstance(groups, Groups):
@@ -70,9 +164,11 @@ def check_counts(samples: Samples, prompts: Sequence[str], options: Options) -> 
             counts["groups.members"] = len(groups.members)
     elif groups is not None:
         counts["groups"] = len(groups)
+    if options.metadata is not None:
+        counts["metadata"] = len(options.metadata)
     for field, count in counts.items():
-        if count != n:
-            raise ValueError(f"{field}: {count} for {n} prompts")
+        if count != len(prompts):
+            raise ValueError(f"{field}: {count} for {len(prompts)} prompts")
 
 
 def body(samples: Samples, prompts: Sequence[str], options: Options, places: Sequence[int]) -> Dict[str, Any]:
@@ -82,27 +178,21 @@ def body(samples: Samples, prompts: Sequence[str], options: Options, places: Seq
     optional = {
         "vae": options.vae,
         "mode": options.mode,
-        "grid": _grid(options.grid),
-        "groups": _groups(options.groups, places),
-        "advantage": {"method": options.advantage} if isinstance(options.advantage, str) else options.advantage,
+        "grid": options.grid,
+        "groups": _groups_of(options.groups, places),
+        "advantage": options.advantage,
         "weights": options.weights,
-        "return": None if options.returns is None else list(options.returns),
+        "return": options.returns,
         "evaluator": options.evaluator,
+        "missing": options.missing,
+        "clamp": options.clamp,
+        "metadata": None if options.metadata is None else [options.metadata[i] for i in places],
     }
-    fields.update((key, _plain(value)) for key, value in optional.items() if value is not None)
+    fields.update((key, value) for key, value in optional.items() if value is not None)
     return fields
 
 
-def _grid(grid: Optional[Grid]) -> Optional[Dict[str, Any]]:
-    if grid is None:
-        return None
-    if isinstance(grid, str):
-        return {"preset": grid}
-    height, width = grid
-    return {"height": int(height), "width": int(width)}
-
-
-def _groups(groups: Union[Sequence[str], Groups, None], places: Sequence[int]) -> Union[List[str], Dict[str, Any], None]:
+def _groups_of(groups: Union[List[str], Groups, None], places: Sequence[int]) -> Union[List[str], Dict[str, Any], None]:
     if groups is None:
         return None
     if not isinstance(groups, Groups):
@@ -111,17 +201,10 @@ def _groups(groups: Union[Sequence[str], Groups, None], places: Sequence[int]) -
     if groups.names is not None:
         fields["names"] = [groups.names[i] for i in places]
     if groups.members is not None:
-        fields["members"] = [int(groups.members[i]) for i in places]
+        fields["members"] = [groups.members[i] for i in places]
     if groups.count is not None:
         fields["count"] = groups.count
     return fields
-
-
-def _plain(value: Any) -> Any:
-    """value with every mapping a dict, which is what the encoder knows."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
 
 
 def plan(
@@ -135,7 +218,7 @@ def plan(
     themselves, leave the batch in one piece.
     """
     everything = list(range(len(prompts)))
-    advantage = {"method": options.advantage} if isinstance(options.advantage, str) else options.advantage or {}
+    advantage = options.advantage or {}
     if isinstance(options.groups, Groups) or advantage.get("global_std"):
         return [everything]
     if advantage.get("method", "none") == "none":

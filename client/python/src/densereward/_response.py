@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Dict, Generic, List, NamedTuple, Optional, Tuple, TypeVar, Union
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from ._errors import InvalidResponseError, SamplesFailedError, ServerError, server_error
+from ._errors import InvalidResponseError, MissingPartsError, SamplesFailedError, ServerError, server_error
 from ._tensor import ELEMENT_BYTES, to_torch
 
-SCORES = ("semantic_alignment", "aesthetics", "plausibility", "overall")
+if TYPE_CHECKING:
+    import torch
+
+#: The kind of the arrays: numpy's or torch's.
+A = TypeVar("A")
 
 
 class Box(NamedTuple):
@@ -25,24 +29,29 @@ class Box(NamedTuple):
 
 
 @dataclass
-class Dense:
-    """Maps on the flow model's latent grid, float32 (N,h,w)."""
+class Dense(Generic[A]):
+    """Maps on the flow model's latent grid, float32: an array (N,h,w), or a list of
+    N (h,w) where the images differ in size and the grid follows them."""
 
-    grid: Tuple[int, int]  # height, width
+    grid: Union[Tuple[int, int], List[Tuple[int, int]]]  # height, width
     weight: Any  # 1-H, H the combined heatmap
     reward: Any  # the dense reward R_D
 
 
+class Heatmaps(Dict[str, Any]):
+    """The evaluator's own maps by name, each float32 (N,h,w), or N of (h,w) where
+    their sizes differ; 1 means flawed. Names are attributes as well:
+    ``heatmaps.artifact`` is ``heatmaps["artifact"]``."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"no heatmap {name!r}, there are: {', '.join(self)}") from None
+
+
 @dataclass
-class Heatmaps:
-    """The evaluator's own maps, float32 (N,h,w); 1 means flawed."""
-
-    misalignment: Any
-    artifact: Any
-
-
-@dataclass
-class Result:
+class Result(Generic[A]):
     """The answer for N samples, in their order. Arrays are numpy's, or torch's if
     those were asked for.
 
@@ -50,50 +59,63 @@ class Result:
     NaN, and it takes no part in the statistics of its group.
     """
 
-    rewards: Any  # float64 (N), the weighted sum of the scores
-    scores: Dict[str, Any]  # float64 (N) each, in [0,1], 0 where missing
-    missing: List[List[str]]  # N, the scores that the evaluator did not give
+    rewards: A  # float64 (N), the weighted sum of the scores
+    scores: Dict[str, A]  # by name, float64 (N) each, 0 where missing
+    missing: List[List[str]]  # N, the scores and heatmaps that the evaluator did not give
     errors: List[Optional[ServerError]]  # N, None for a sample that was scored
     evaluator: str
     model: str  # the checkpoint's fingerprint
     timing_ms: Dict[str, float]  # by stage; of a batch in several requests, the longest
-    dense: Optional[Dense] = None
-    advantages: Any = None  # float64 (N), or float32 (N,h,w)
+    dense: Optional[Dense[A]] = None
+    advantages: Any = None  # float64 (N), or float32 maps as dense has them
     heatmaps: Optional[Heatmaps] = None
     texts: Optional[List[str]] = None
     boxes: Optional[List[List[Box]]] = None
     images: Optional[List[bytes]] = None  # PNG files
     cached: Optional[List[bool]] = None  # whether the answer was known already
+    warnings: List[str] = field(default_factory=list)  # what the server finds odd about the request
 
     def __len__(self) -> int:
         return len(self.errors)
 
     @property
-    def ok(self) -> NDArray[Any]:
+    def ok(self) -> NDArray[np.bool_]:
         """bool (N), whether each sample was scored."""
         return np.array([e is None for e in self.errors], dtype=bool)
 
-    def raise_for_errors(self) -> "Result":
-        """The result itself, or `SamplesFailedError` if a sample failed."""
+    def raise_for_errors(self, missing: bool = False) -> "Result[A]":
+        """The result itself, or `SamplesFailedError` if a sample failed or, where
+        that is asked for, if the evaluator left out a score or heatmap of it."""
         failed = {i: e for i, e in enumerate(self.errors) if e is not None}
+        if missing:
+            for i, names in enumerate(self.missing):
+                if names:
+                    failed.setdefault(i, MissingPartsError(f"the answer lacks {', '.join(names)}"))
         if failed:
             raise SamplesFailedError(failed, len(self))
         return self
 
-    def torch(self) -> "Result":
+    def torch(self) -> "Result[torch.Tensor]":
         """The same with torch tensors over the same memory, on the CPU."""
-        converted = Result(**{**vars(self), "rewards": to_torch(self.rewards)})
-        converted.scores = {name: to_torch(values) for name, values in self.scores.items()}
-        if self.advantages is not None:
-            converted.advantages = to_torch(self.advantages)
+        fields: Dict[str, Any] = dict(vars(self))
+        fields["rewards"] = to_torch(self.rewards)
+        fields["scores"] = {name: to_torch(values) for name, values in self.scores.items()}
+        fields["advantages"] = _maps_to_torch(self.advantages)
         if self.dense is not None:
-            converted.dense = Dense(self.dense.grid, to_torch(self.dense.weight), to_torch(self.dense.reward))
+            dense = self.dense
+            fields["dense"] = Dense(dense.grid, _maps_to_torch(dense.weight), _maps_to_torch(dense.reward))
         if self.heatmaps is not None:
-            converted.heatmaps = Heatmaps(to_torch(self.heatmaps.misalignment), to_torch(self.heatmaps.artifact))
-        return converted
+            fields["heatmaps"] = Heatmaps((name, _maps_to_torch(maps)) for name, maps in self.heatmaps.items())
+        return Result(**fields)
 
 
-def decode(body: bytes) -> Result:
+def _maps_to_torch(maps: Any) -> Any:
+    if maps is None:
+        return None
+    return [to_torch(m) for m in maps] if isinstance(maps, list) else to_torch(maps)
+
+
+def decode(body: bytes) -> Result[NDArray[Any]]:
     """A response of protocol version 1. Keys that this version does not know are
     passed over. Raises `InvalidResponseError` for anything else."""
     fields = unpack(body)
@@ -101,7 +123,9 @@ def decode(body: bytes) -> Result:
         return _result(fields)
     except InvalidResponseError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
+    except KeyError as e:
+        raise InvalidResponseError(f"the answer is not a response of protocol version 1: it lacks {e}") from e
+    except (TypeError, ValueError, AttributeError, OverflowError) as e:
         raise InvalidResponseError(f"the answer is not a response of protocol version 1: {e!r}") from e
 
 
@@ -119,14 +143,15 @@ def unpack(body: bytes) -> Dict[str, Any]:
 
 
 def _array(fields: Dict[Any, Any]) -> Any:
-    """The map that msgpack-numpy writes as an array of its own memory; other maps
-    as they are. A kind other than a plain numeric array is refused: msgpack-numpy
-    itself would unpickle it."""
+    """The map that msgpack-numpy writes, of an array with its own memory or of a
+    scalar; other maps as they are. A kind other than a plain numeric array is
+    refused: msgpack-numpy itself would unpickle it."""
     if b"nd" not in fields:
         return fields
-    name, shape, data = fields.get(b"type"), fields.get(b"shape"), fields.get(b"data")
+    array, name, data = fields[b"nd"], fields.get(b"type"), fields.get(b"data")
+    shape = fields.get(b"shape") if array else []
     size = ELEMENT_BYTES.get(name) if isinstance(name, str) else None
-    plain = fields[b"nd"] is True and not fields.get(b"kind")
+    plain = isinstance(array, bool) and not fields.get(b"kind")
     if not plain or size is None or name == "bfloat16" or not isinstance(shape, list) or not isinstance(data, bytes):
         raise InvalidResponseError(f"a tensor of type {name!r} and shape {shape!r} is not one of the protocol")
     count = 1
@@ -136,69 +161,101 @@ def _array(fields: Dict[Any, Any]) -> Any:
         count *= d
     if count * size != len(data):
         raise InvalidResponseError(f"a tensor of {name} {shape!r} takes {count * size} bytes, its data has {len(data)}")
-    return np.frombuffer(data, dtype=np.dtype(name)).reshape(shape).copy()
+    values = np.frombuffer(data, dtype=np.dtype(name)).reshape(shape)
+    return values.copy() if array else values.item()
 
 
-def _result(fields: Dict[str, Any]) -> Result:
+def _result(fields: Dict[str, Any]) -> Result[NDArray[Any]]:
     rewards = _numbers(fields["rewards"], None, "rewards")
     n = len(rewards)
-    result = Result(
-        rewards=rewards,
-        scores={name: _numbers(fields["scores"][name], n, f"scores.{name}") for name in SCORES},
-        missing=[list(names) for names in _listed(fields, "missing", n) or []],
-        errors=[_sample_error(e) for e in _listed(fields, "errors", n) or []],
-        evaluator=fields["evaluator"],
-        model=fields["model"],
-        timing_ms=dict(fields["timing_ms"]),
-        texts=_listed(fields, "texts", n),
-        images=_listed(fields, "images", n),
-        cached=_listed(fields, "cached", n),
-    )
-    if len(result.missing) != n or len(result.errors) != n:
-        raise InvalidResponseError("the answer lacks missing or errors")
-    boxes = _listed(fields, "boxes", n)
-    if boxes is not None:
-        result.boxes = [[_box(b) for b in sample] for sample in boxes]
     dense, heatmaps = fields.get("dense"), fields.get("heatmaps")
-    if dense is not None:
-        height, width = dense["grid"]
-        result.dense = Dense((height, width), _map(dense["weight"], n, "dense.weight"), _map(dense["reward"], n, "dense.reward"))
-    if heatmaps is not None:
-        result.heatmaps = Heatmaps(
-            _map(heatmaps["misalignment"], n, "heatmaps.misalignment"), _map(heatmaps["artifact"], n, "heatmaps.artifact")
-        )
-    advantages = fields.get("advantages")
-    if advantages is not None:
-        scalar = isinstance(advantages, np.ndarray) and advantages.ndim == 1
-        result.advantages = _numbers(advantages, n, "advantages") if scalar else _map(advantages, n, "advantages")
-    return result
+    advantages, boxes = fields.get("advantages"), _listed(fields, "boxes", n)
+    scalar = isinstance(advantages, np.ndarray) and advantages.ndim == 1
+    return Result(
+        rewards=rewards,
+        scores={_text(name, "scores"): _numbers(values, n, f"scores.{name}") for name, values in fields["scores"].items()},
+        missing=[[_text(name, "missing") for name in names] for names in _required(fields, "missing", n)],
+        errors=[_sample_error(e) for e in _required(fields, "errors", n)],
+        evaluator=_text(fields["evaluator"], "evaluator"),
+        model=_text(fields["model"], "model"),
+        timing_ms={_text(stage, "timing_ms"): float(ms) for stage, ms in fields["timing_ms"].items()},
+        dense=None if dense is None else _dense(dense, n),
+        advantages=_numbers(advantages, n, "advantages") if scalar else _maps(advantages, n, "advantages"),
+        heatmaps=None
+        if heatmaps is None
+        else Heatmaps((_text(name, "heatmaps"), _maps(m, n, f"heatmaps.{name}")) for name, m in heatmaps.items()),
+        texts=_items(fields, "texts", n, str),
+        boxes=None if boxes is None else [[_box(b) for b in sample] for sample in boxes],
+        images=_items(fields, "images", n, bytes),
+        cached=_items(fields, "cached", n, bool),
+        warnings=[_text(w, "warnings") for w in fields.get("warnings") or []],
+    )
+
+
+def _dense(fields: Dict[str, Any], n: int) -> Dense[NDArray[Any]]:
+    weight, reward = _maps(fields["weight"], n, "dense.weight"), _maps(fields["reward"], n, "dense.reward")
+    grid = fields["grid"]
+    if isinstance(weight, list):
+        return Dense([(m.shape[0], m.shape[1]) for m in weight], weight, reward)
+    height, width = grid
+    if weight is None or reward is None or weight.shape[1:] != (height, width) or reward.shape != weight.shape:
+        raise InvalidResponseError(f"dense: maps that are not on the grid {grid!r}")
+    return Dense((height, width), weight, reward)
 
 
 def _box(fields: Dict[str, Any]) -> Box:
-    x0, y0, x1, y1 = fields["box"]
-    return Box((x0, y0, x1, y1), fields["label"], fields["importance"])
+    x0, y0, x1, y1 = (float(c) for c in fields["box"])
+    return Box((x0, y0, x1, y1), _text(fields["label"], "boxes"), float(fields["importance"]))
 
 
-def _numbers(value: Any, n: Optional[int], field: str) -> NDArray[Any]:
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidResponseError(f"{name}: want texts, got {type(value).__name__}")
+    return value
+
+
+def _numbers(value: Any, n: Optional[int], name: str) -> NDArray[Any]:
     if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind != "f" or n not in (None, len(value)):
-        raise InvalidResponseError(f"{field}: want a tensor of {'N' if n is None else n} floats")
+        raise InvalidResponseError(f"{name}: want a tensor of {'N' if n is None else n} floats")
     return value
 
 
-def _map(value: Any, n: int, field: str) -> NDArray[Any]:
-    if not isinstance(value, np.ndarray) or value.ndim != 3 or value.dtype != np.float32 or len(value) != n:
-        raise InvalidResponseError(f"{field}: want a float32 tensor ({n},h,w)")
+def _maps(value: Any, n: int, name: str) -> Any:
+    """One tensor (n,h,w), or n of (h,w); None for None."""
+    if value is None:
+        return None
+    if isinstance(value, list):
+        good = len(value) == n and all(isinstance(m, np.ndarray) and m.ndim == 2 and m.dtype == np.float32 for m in value)
+    else:
+        good = isinstance(value, np.ndarray) and value.ndim == 3 and value.dtype == np.float32 and len(value) == n
+    if not good:
+        raise InvalidResponseError(f"{name}: want a float32 tensor ({n},h,w)")
     return value
 
 
-def _listed(fields: Dict[str, Any], field: str, n: int) -> Optional[List[Any]]:
-    value = fields.get(field)
+def _listed(fields: Dict[str, Any], name: str, n: int) -> Optional[List[Any]]:
+    value = fields.get(name)
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != n:
-        raise InvalidResponseError(f"{field}: want an array of {n}")
+        raise InvalidResponseError(f"{name}: want an array of {n}")
+    return value
+
+
+def _required(fields: Dict[str, Any], name: str, n: int) -> List[Any]:
+    value = _listed(fields, name, n)
+    if value is None:
+        raise InvalidResponseError(f"the answer lacks {name}")
+    return value
+
+
+def _items(fields: Dict[str, Any], name: str, n: int, kind: type) -> Optional[List[Any]]:
+    value = _listed(fields, name, n)
+    for item in value or []:
+        if not isinstance(item, kind):
+            raise InvalidResponseError(f"{name}: want {kind.__name__} items, got {type(item).__name__}")
     return value
 
 
 def _sample_error(value: Optional[Dict[str, str]]) -> Optional[ServerError]:
-    return None if value is None else server_error(value["code"], value["message"])
+    return None if value is None else server_error(_text(value["code"], "errors"), _text(value["message"], "errors"))

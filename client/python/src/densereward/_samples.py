@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence, Union
+import os
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 
-from ._errors import ImageCorruptError, ServerError
-from ._tensor import FLOATS, Tensor, host_array, is_array, is_torch, pack
+from . import _image_source as image_source
+from . import _pixel_range as pixel_range
+from ._errors import ImageCorruptError, ImageUnsupportedError, InvalidValueError, ServerError
+from ._tensor import FLOATS, Tensor, host_array, is_array, is_torch, numpy_view, pack
 
 IMAGE_TYPES = ("|u1", *FLOATS)
+
+#: What Pillow's modes of numbers without an agreed range begin with.
+_RANGELESS_MODES = ("I", "F")
 
 #: One image: the bytes of a file, or a tensor (h,w,3) or (3,h,w).
 Image = Union[memoryview, Tensor]
 
+#: Stands for an image that could not be read: the server refuses it, so that it
+#: keeps its place and takes no part in statistics.
+_EMPTY = memoryview(b"")
+
 
 class Stack:
-    """Samples in one array: the first dimension counts them."""
+    """Samples in one array: the first dimension counts them.
+
+    ``failed`` holds the reasons of those that must not be scored. NaN travels in
+    their place, which the server refuses, so that the neighbours keep theirs.
+    """
 
     def __init__(self, tensor: Tensor) -> None:
         self._tensor = tensor
@@ -29,9 +43,22 @@ class Stack:
         """The bytes of each sample."""
         return [self._tensor.row_bytes] * len(self)
 
-    def take(self, places: Sequence[int]) -> Tensor:
+    def fail(self, place: int, error: ServerError) -> None:
+        """Keeps a sample from being scored."""
+        self.failed.setdefault(place, error)
+
+    def take(self, places: Sequence[int]) -> Union[Tensor, List[Image]]:
         """The named samples as a request holds them."""
-        return self._tensor.gather(places)
+        if not any(place in self.failed for place in places):
+            return self._tensor.gather(places)
+        if self._tensor.type == "|u1":
+            return [_EMPTY if place in self.failed else self._tensor.row(place) for place in places]
+        copy = bytearray(self._tensor.gather(places).data)
+        size = self._tensor.row_bytes
+        for i, place in enumerate(places):
+            if place in self.failed:
+                copy[i * size : (i + 1) * size] = b"\xff" * size  # NaN in every type of floats
+        return Tensor(self._tensor.type, (len(places), *self._tensor.shape[1:]), memoryview(copy))
 
 
 class ImageList:
@@ -41,22 +68,51 @@ class ImageList:
     file travels, so that the neighbours keep theirs.
     """
 
-    def __init__(self, images: Sequence[Any]) -> None:
+    def __init__(self, images: Sequence[Any], clamp: bool = True) -> None:
         self.failed: Dict[int, ServerError] = {}
-        self._images = [self._image(i, image) for i, image in enumerate(images)]
+        self._images = [self._image(i, image, clamp) for i, image in enumerate(images)]
 
-    def _image(self, place: int, image: Any) -> Image:
+    def _image(self, place: int, image: Any, clamp: bool) -> Image:
         if _is_pil(image):
-            try:
-                return pack(np.asarray(image.convert("RGB")), "|u1")
-            except OSError as e:  # PIL reads files late: a cut one shows here
-                self.failed[place] = ImageCorruptError(f"image {place}: {e}")
-                return memoryview(b"")
-        if isinstance(image, (bytes, bytearray, memoryview)):
-            return memoryview(image).cast("B")
-        if is_array(image):
-            return _image_tensor(image, 3, f"image {place}")
-        raise TypeError(f"image {place}: want an array, a tensor, a PIL image or a file's bytes, got {type(image).__name__}")
+            return self._pil(place, image)
+        if image_source.is_source(image):
+            return self._file(place, image, clamp)
+        if not is_array(image):
+            kinds = "an array, a tensor, a PIL image, a file's bytes, a path or an open file"
+            raise TypeError(f"image {place}: want {kinds}, got {type(image).__name__}")
+        return self._array(place, image, clamp)
+
+    def _array(self, place: int, image: Any, clamp: bool) -> Image:
+        tensor = _image_tensor(image, 3, f"image {place}")
+        wrong = None if clamp else _range_fault(tensor)
+        return tensor if wrong is None else self._failed(place, InvalidValueError(f"image {place}: {wrong}"))
+
+    def _file(self, place: int, source: Any, clamp: bool) -> Image:
+        try:
+            image = image_source.read(source)
+        except (OSError, ValueError) as e:
+            return self._failed(place, ImageCorruptError(f"image {place}: {e}"))
+        if isinstance(image, memoryview):
+            return image
+        try:
+            return self._array(place, image, clamp)
+        except ValueError as e:  # it names the image
+            return self._failed(place, ImageUnsupportedError(str(e)))
+
+    def _pil(self, place: int, image: Any) -> Image:
+        if image.mode.startswith(_RANGELESS_MODES):
+            remedy = 'convert it to "RGB" with the range it has'
+            return self._failed(place, ImageUnsupportedError(f"image {place}: mode {image.mode!r} says not what is white; {remedy}"))
+        try:
+            return pack(np.asarray(image.convert("RGB")), "|u1")
+        except MemoryError:
+            raise
+        except Exception as e:  # Pillow reads late, and each plugin has errors of its own
+            return self._failed(place, ImageCorruptError(f"image {place}: {type(e).__name__}: {e}"))
+
+    def _failed(self, place: int, error: ServerError) -> Image:
+        self.failed[place] = error
+        return _EMPTY
 
     def __len__(self) -> int:
         return len(self._images)
@@ -64,6 +120,11 @@ class ImageList:
     def sizes(self) -> List[int]:
         """The bytes of each sample."""
         return [len(p.data) if isinstance(p, Tensor) else len(p) for p in self._images]
+
+    def fail(self, place: int, error: ServerError) -> None:
+        """Keeps a sample from being scored."""
+        if place not in self.failed:
+            self._images[place] = self._failed(place, error)
 
     def take(self, places: Sequence[int]) -> List[Image]:
         """The named samples as a request holds them."""
@@ -73,17 +134,17 @@ class ImageList:
 Samples = Union[Stack, ImageList]
 
 
-def from_images(images: Any) -> Samples:
+def from_images(images: Any, clamp: bool = True) -> Samples:
     """Images of any accepted kind: an array (N,h,w,3) or (N,3,h,w), or a
-    sequence of images."""
-    if _is_pil(images) or isinstance(images, (bytes, bytearray, memoryview, str)):
+    sequence of images. Unless clamped, those whose floats are not in [0,1] fail."""
+    if _is_pil(images) or isinstance(images, (bytes, bytearray, memoryview, str, os.PathLike)) or hasattr(images, "read"):
         raise TypeError("images: want a sequence of images; for one image give [image]")
     if is_array(images):
-        return Stack(_image_tensor(images, 4, "images"))
+        return _image_stack(images, clamp)
     images = list(images)
     if _share_a_device(images):
-        return Stack(_image_tensor(_stack(images), 4, "images"))
-    return ImageList(images)
+        return _image_stack(_stack(images), clamp)
+    return ImageList(images, clamp)
 
 
 def from_latents(latents: Any) -> Stack:
@@ -94,6 +155,20 @@ def from_latents(latents: Any) -> Stack:
     if name not in FLOATS or array.ndim not in (3, 4) or array.size == 0:
         raise ValueError(f"latents: want floats of shape (N,C,h,w) or (N,L,D), got {array.dtype} {array.shape}")
     return Stack(pack(array, name))
+
+
+def _image_stack(images: Any, clamp: bool) -> Stack:
+    tensor = _image_tensor(images, 4, "images")
+    stack = Stack(tensor)
+    for i in range(0 if clamp or tensor.type not in FLOATS else len(stack)):
+        wrong = _range_fault(tensor.row(i))
+        if wrong is not None:
+            stack.fail(i, InvalidValueError(f"image {i}: {wrong}"))
+    return stack
+
+
+def _range_fault(image: Tensor) -> Optional[str]:
+    return pixel_range.fault(numpy_view(image)) if image.type in FLOATS else None
 
 
 def _image_tensor(image: Any, rank: int, what: str) -> Tensor:

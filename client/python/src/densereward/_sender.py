@@ -7,14 +7,22 @@ import json
 import uuid
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Optional
 
 from ._call import Call
-from ._errors import ConnectionFailedError, DeadlineExceededError, DenseRewardError, InvalidResponseError, NotReadyError, ServerError, server_error
+from ._errors import (
+    ConnectionFailedError,
+    DeadlineExceededError,
+    DenseRewardError,
+    InvalidResponseError,
+    NotReadyError,
+)
 from ._message import Message
-from ._response import Result, decode, unpack
+from ._refusal import refusal
+from ._response import Result, decode
 from ._servers import Server, Servers
 from ._transport import Answer
+from ._types import Models
 
 MEDIA_TYPE = "application/msgpack"
 
@@ -34,10 +42,10 @@ class Sender:
         self._servers = servers
         self._tries = tries
 
-    def send(self, call: Call, body: Dict[str, Any]) -> Result:
+    def send(self, call: Call, body: Dict[str, Any]) -> Result[Any]:
         """The answer to a request. Raises the `ServerError` of an answer that says
-        no, `ConnectionFailedError` when the tries are used up without one, and as
-        ``call.left`` does."""
+        no, `ConnectionFailedError` when the tries are used up without one,
+        `ConfigurationError` where none can help, and as ``call.left`` does."""
         message = Message(body)
         request_id = uuid.uuid4().hex  # of all tries, so that logs show them as one
 
@@ -45,25 +53,26 @@ class Sender:
             return server.transport.post("/v1/score", message, _headers(call, request_id), call)
 
         groups = body.get("groups")
-        answer = self._exchange(call, post, groups["step"] if isinstance(groups, dict) else None)
-        if answer.status != 200:
-            raise _refusal(answer)
+        answer = self._exchange(call, post, "/v1/score", groups["step"] if isinstance(groups, dict) else None)
+        kind = answer.headers.get("content-type", "")
+        if kind.startswith("text/"):
+            raise InvalidResponseError(f"{answer.address} answered with {kind}: it seems not to be a DenseReward server")
         return decode(answer.body)
 
-    def models(self, call: Call) -> Dict[str, Any]:
+    def models(self, call: Call) -> Models:
         """What GET /v1/models says. Raises as `send` does."""
-        answer = self._exchange(call, lambda server: server.transport.get("/v1/models", call))
-        if answer.status != 200:
-            raise _refusal(answer)
+        answer = self._exchange(call, lambda server: server.transport.get("/v1/models", call), "/v1/models")
         try:
-            models: Dict[str, Any] = json.loads(answer.body)
-        except ValueError as e:
-            raise InvalidResponseError(f"/v1/models: {e}") from e
+            models: Models = json.loads(answer.body)
+            if not isinstance(models, dict):
+                raise ValueError("want an object")
+        except (ValueError, RecursionError) as e:
+            raise InvalidResponseError(f"{answer.address}/v1/models: {e}") from e
         return models
 
-    def _exchange(self, call: Call, once: Callable[[Server], Answer], step: Optional[str] = None) -> Answer:
-        """The first answer that another try would not better, from any server, or
-        from that of a step."""
+    def _exchange(self, call: Call, once: Callable[[Server], Answer], path: str, step: Optional[str] = None) -> Answer:
+        """The first answer of status 200, from any server, or from that of a step.
+        Raises that of an answer which another try would not better."""
         failure: Optional[DenseRewardError] = None
         try:
             for made in itertools.count(1):
@@ -76,17 +85,20 @@ class Sender:
                 except (ConnectionFailedError, NotReadyError) as e:
                     failure = e
                 else:
-                    if answer.status not in RETRYABLE:
+                    if answer.status == 200:
                         self._servers.answered(server)
                         return answer
-                    failure, retry_after = _refusal(answer), _retry_after(answer)
+                    failure, retry_after = refusal(answer, path, server.transport.has_token), _retry_after(answer)
+                    if answer.status not in RETRYABLE:
+                        self._servers.answered(server)
+                        raise failure
                 finally:
                     self._servers.give_back(server)
                 self._servers.failed(server, began, failure, retry_after)
                 if made == self._tries:
                     raise failure
         except DeadlineExceededError as e:
-            if failure is None:
+            if failure is None or e is failure:
                 raise
             raise DeadlineExceededError(f"{e.message}; the last try met: {failure}") from failure
         raise AssertionError("unreachable")
@@ -98,23 +110,6 @@ def _headers(call: Call, request_id: str) -> Dict[str, str]:
     if left is not None:
         headers["X-Request-Timeout"] = f"{max(left, 0.001):.3f}"
     return headers
-
-
-def _refusal(answer: Answer) -> ServerError:
-    """The error of an answer that is not a response, in msgpack or JSON; anything
-    else comes from something between us and the server."""
-    request_id = answer.headers.get("x-request-id")
-    try:
-        json_kind = answer.headers.get("content-type", "").startswith("application/json")
-        fields: Mapping[str, Any] = json.loads(answer.body) if json_kind else unpack(answer.body)
-        code, message = fields["code"], fields["message"]
-        if isinstance(code, str) and isinstance(message, str):
-            return server_error(code, message, answer.status, request_id)
-    except (ValueError, KeyError, TypeError, InvalidResponseError):
-        pass
-    text = answer.body[:200].decode("utf-8", "replace")
-    code = f"http_{answer.status}"
-    return ServerError(f"HTTP status {answer.status}: {text}", code=code, status=answer.status, request_id=request_id)
 
 
 def _retry_after(answer: Answer) -> float:

@@ -7,9 +7,17 @@ import random
 import threading
 import time
 from typing import Callable, List, Optional, Sequence, Tuple, Union
+from urllib.parse import urlsplit
 
 from ._call import Call
-from ._errors import ConnectionFailedError, DeadlineExceededError, DenseRewardError, NotReadyError, ServerError
+from ._errors import (
+    ConnectionFailedError,
+    DeadlineExceededError,
+    DenseRewardError,
+    NotReadyError,
+    ServerError,
+)
+from ._refusal import refusal
 from ._transport import Transport
 
 log = logging.getLogger("densereward")
@@ -24,7 +32,47 @@ def addresses(given: Union[str, Sequence[str]]) -> List[str]:
     cleaned = [a.strip() for a in listed if a.strip()]
     if not cleaned:
         raise ValueError("want the address of at least one server")
+    for address in cleaned:
+        _check_address(address)
     return cleaned
+
+
+def _check_address(address: str) -> None:
+    """Raises ValueError for what is no server's address. Passwords in it are not
+    shown."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError as e:
+        raise ValueError(f"address {address!r}: {e}") from None
+    if "@" in parts.netloc:
+        raise ValueError(f"address of {parts.hostname}: holds a user name or password; a bearer token goes into token=")
+    if parts.query or parts.fragment:
+        raise ValueError(f"address of {parts.hostname}: a query or fragment has no place in it")
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ValueError(f"address {address!r}: want http://host:port or https://host:port")
+    if any(c.isspace() or not c.isprintable() for c in address):
+        raise ValueError(f"address {address!r}: holds white space")
+    for path in ("/v1/score", "/v1/models", "/readyz", "/healthz", "/health", "/compute", "/v1"):
+        if parts.path.rstrip("/").endswith(path):
+            root = address.rstrip("/")[: -len(path)]
+            raise ValueError(f"address {address!r}: want the server's root without {path}: {root}")
+
+
+def bearer_token(token: Optional[str]) -> Optional[str]:
+    """A token without the white space around it that files leave. Raises
+    ValueError, which does not show it, for one that no header can carry."""
+    if token is None:
+        return None
+    if not isinstance(token, str):
+        raise TypeError(f"token: want a text, got {type(token).__name__}")
+    token = token.strip()
+    if not token:
+        raise ValueError("token: it is empty; None stands for no token")
+    for place, character in enumerate(token):
+        if not "!" <= character <= "~":
+            raise ValueError(f"token: character {place} of {len(token)} is not one that a header can carry (the token is not shown)")
+    return token
 
 
 def rank(step: str, address: str) -> int:
@@ -70,25 +118,32 @@ class Server:
         if not self.suspect:
             return
         try:
-            self._probe(call.within(PROBE_SECONDS))
+            found = self._probe(call.within(PROBE_SECONDS))
         finally:
             call.left()
+        # Another refusal, as of a proxy that does not pass the question on, says
+        # nothing about the request itself.
+        if isinstance(found, NotReadyError):
+            raise found
 
-    def ready(self, call: Call) -> bool:
-        """Whether the server says, before the call is over, that it is ready."""
+    def look(self, call: Call) -> Optional[DenseRewardError]:
+        """Why the server is not ready, or does not say so before the call is over;
+        None if it is."""
         try:
-            self._probe(call)
-        except DenseRewardError:
-            return False
-        return True
+            return self._probe(call)
+        except DenseRewardError as e:
+            return e
 
-    def _probe(self, call: Call) -> None:
+    def _probe(self, call: Call) -> Optional[DenseRewardError]:
         try:
             answer = self.transport.get("/readyz", call)
         except DeadlineExceededError as e:
             raise ConnectionFailedError(f"{self.address} does not say whether it is ready") from e
-        if answer.status != 200:
-            raise NotReadyError(f"{self.address} is not ready")
+        if answer.status == 200:
+            return None
+        if answer.status >= 500 or answer.status == 429:
+            return NotReadyError(f"{self.address} is not ready")
+        return refusal(answer, "/readyz", self.transport.has_token)
 
 
 class Servers:

@@ -84,14 +84,15 @@ def host_array(value: Any) -> Tuple[NDArray[Any], str]:
     """An array-like as a numpy array with the name of its type on the wire.
 
     A tensor on a device is copied to the host. bfloat16 comes as its bits, in
-    int16. float64 becomes float32, which is all that images and latents have.
+    int16. float64 of any byte order becomes float32, which is all that images and latents
+    have.
     """
     if is_torch(value):
         return _torch_array(value)
     array = np.asarray(value)
     if array.dtype.name == "bfloat16":  # of ml_dtypes, as JAX has it
         return array.view(np.int16), "bfloat16"
-    if array.dtype == np.float64:
+    if array.dtype.kind == "f" and array.dtype.itemsize > 4:
         array = array.astype(np.float32)
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return array, array.dtype.str
@@ -115,7 +116,16 @@ def pack(array: NDArray[Any], type_name: str) -> Tensor:
     return Tensor(type_name, array.shape, array.reshape(-1).view(np.uint8).data)
 
 
-def to_torch(array: NDArray[Any]) -> Any:
+def numpy_view(tensor: Tensor) -> NDArray[Any]:
+    """A tensor of floats as an array of its values: over the same memory, but for
+    bfloat16."""
+    if tensor.type == "bfloat16":
+        bits = np.frombuffer(tensor.data, np.uint16).reshape(tensor.shape)
+        return (bits.astype(np.uint32) << 16).view(np.float32)
+    return np.frombuffer(tensor.data, tensor.type).reshape(tensor.shape)
+
+
+def to_torch(array: Any) -> Any:
     """A writable numpy array as a torch tensor over the same memory."""
     import torch
 

@@ -25,7 +25,7 @@ import torch
 from flow_factory.rewards.abc import PointwiseRewardModel, RewardModelOutput
 
 from .._client import Client
-from .._errors import NotFiniteError
+from .._errors import InvalidValueError, NotFiniteError
 from .._pixels import to_uint8
 from .._response import Result
 
@@ -86,7 +86,7 @@ class DenseRewardModel(PointwiseRewardModel):  # type: ignore[misc]
         rewards = result.rewards.to(device=self.device, dtype=torch.float32)
         return RewardModelOutput(rewards=rewards, extra_info=self._extra(result))
 
-    def _extra(self, result: Result) -> Dict[str, Any]:
+    def _extra(self, result: Result[Any]) -> Dict[str, Any]:
         assert result.dense is not None
         weight = result.dense.weight.to(self.device)
         return {
@@ -100,8 +100,8 @@ class DenseRewardModel(PointwiseRewardModel):  # type: ignore[misc]
 
 def _levels(image: Any) -> Any:
     """A tensor of floats as 8-bit levels on its device; PIL images, and floats
-    that have no levels, as they are."""
+    that have no levels, as they are, so that the sample can be named."""
     try:
         return to_uint8(image) if isinstance(image, torch.Tensor) else image
-    except NotFiniteError:
+    except (NotFiniteError, InvalidValueError):
         return image

@@ -28,7 +28,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from .._client import Client
-from .._errors import NotFiniteError
+from .._errors import InvalidValueError, NotFiniteError
 from .._pixels import to_uint8
 from .._response import Result
 from .._tensor import is_torch, to_torch
@@ -136,17 +136,17 @@ def _trainers_own(names: Sequence[str]) -> Callable[[Any, Mapping[str, float]], 
 
 def _levels(images: Any) -> Any:
     """Floats as 8-bit levels on the device they are on, as the public scorer does
-    it too, so that a quarter of the bytes leave it. A batch with NaN or infinity
-    goes as it is, so that the server can say which image it is in."""
+    it too, so that a quarter of the bytes leave it. A batch with NaN, infinity or
+    another range goes as it is, so that the sample can be named."""
     if not is_torch(images) and not isinstance(images, np.ndarray):
         return images
     try:
         return to_uint8(images)
-    except NotFiniteError:
+    except (NotFiniteError, InvalidValueError):
         return images
 
 
-def _scores(result: Result, failed: Optional[float]) -> Any:
+def _scores(result: Result[Any], failed: Optional[float]) -> Any:
     if failed is None:
         result.raise_for_errors()
     scores = result.rewards.astype(np.float32)
@@ -157,7 +157,7 @@ def _scores(result: Result, failed: Optional[float]) -> Any:
     return scores
 
 
-def _maps(result: Result) -> List[Any]:
+def _maps(result: Result[Any]) -> List[Any]:
     assert result.dense is not None
     heatmaps = np.float32(1) - result.dense.weight
     heatmaps[~result.ok] = 0
