@@ -313,8 +313,8 @@ def main():
                     arrays[f"{at}.tokens"] = packed.numpy()
             image = arrays[f"{at}.image"]
             print(f"{at}: image {image.shape}, levels {image.mean():.0f} +- {image.std():.0f}")
-    latents = torch.randn((2, 16, 6, 10), generator=generator)
-    arrays["pack.latents"], arrays["pack.tokens"] = latents.numpy(), FluxPipeline._pack_latents(latents, 2, 16, 6, 10).numpy()
+    latents = torch.randn((2, 16, 8, 12), generator=generator)
+    arrays["pack.latents"], arrays["pack.tokens"] = latents.numpy(), FluxPipeline._pack_latents(latents, 2, 16, 8, 12).numpy()
     np.savez_compressed(args.where / "cases.npz", **{k: np.ascontiguousarray(a) for k, a in arrays.items()})
     names = original_names(
         diffusers.AutoencoderKL(**up(4), block_out_channels=[8, 16, 32, 32], layers_per_block=2, norm_num_groups=8)
