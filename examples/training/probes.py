@@ -1,0 +1,94 @@
+"""Linear probes on hidden states, trained with the model and thrown away afterwards.
+
+Each asks a state for something simple that the answer depends on, so that the
+model learns to see before it learns to tell. Without the one on image tokens a
+model that starts from nothing does not learn shapes in the time there is.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from model import GRID, IMAGE_TOKENS
+from samples import COARSE
+from scenes.vocabulary import COLOURS, SHAPES
+
+SHAPE_CLASSES, COLOUR_CLASSES = len(SHAPES) + 1, len(COLOURS) + 1
+PATCH_OUTPUTS = SHAPE_CLASSES + COLOUR_CLASSES + 1
+
+
+class Probes(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.patches = nn.Linear(width, 4 * PATCH_OUTPUTS)  # of the four patches of an image token
+        self.early = nn.Linear(width, 2 * GRID)  # row and column of an image token in the language model
+        self.mention = nn.Linear(width, 1 + 2 * GRID)  # does it hold, row and column of its object
+        self.claims = nn.Linear(width, 2)  # do relation and background hold
+        self.coarse = nn.ModuleList([nn.Linear(width, COARSE * COARSE) for _ in range(2)])  # heat of each kind
+
+
+def patch_loss(probes, image, label, artifact):
+    """What each patch shows. image (B,324,C), label (B,2,36,36), artifact (B,36,36) heat.
+
+    Patches with an object weigh as much as all others together, or else the
+    background drowns them. Gives the loss and the accuracy of shapes.
+    """
+    b = image.shape[0]
+    z = probes.patches(image).float().view(b, GRID, GRID, 2, 2, PATCH_OUTPUTS)
+    z = z.permute(0, 1, 3, 2, 4, 5).reshape(b, 2 * GRID, 2 * GRID, PATCH_OUTPUTS)
+    shape, colour, hot = z.split((SHAPE_CLASSES, COLOUR_CLASSES, 1), -1)
+    shown = (label[:, 0] > 0).float()
+    weight = shown / (shown.sum() + 1) + 0.5 * (1 - shown) / ((1 - shown).sum() + 1)
+    loss = 0.0
+    for logits, target in ((shape, label[:, 0]), (colour, label[:, 1])):
+        ce = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), target.reshape(-1), reduction="none")
+        loss = loss + (ce.view_as(weight) * weight).sum()
+    flawed = (artifact > 0.1).float()
+    weight = 0.5 * flawed / (flawed.sum() + 1) + (1 - flawed) / ((1 - flawed).sum() + 1)
+    loss = loss + F.binary_cross_entropy_with_logits(hot[..., 0], artifact, weight=weight, reduction="sum")
+    right = (shape.argmax(-1) == label[:, 0]).float() * shown
+    return loss, (right.sum() / (shown.sum() + 1)).detach()
+
+
+def early_loss(probes, states):
+    """Where each image token lies. states (B,324,C) of an early layer; M-RoPE alone is relative."""
+    z = probes.early(states.float()).float().view(-1, 2, GRID)
+    unit = torch.arange(IMAGE_TOKENS, device=states.device)
+    place = torch.stack((unit // GRID, unit % GRID), 1).repeat(states.shape[0], 1)
+    return F.cross_entropy(z.reshape(-1, GRID), place.reshape(-1))
+
+
+def mention_loss(probes, states, mentions):
+    """Whether each thing named is there, and where. states (N,M,C), mentions (N,M,4): token, holds, row, column."""
+    z = probes.mention(states.float()).float()
+    there = mentions[..., 0] >= 0
+    holds = mentions[..., 1].clamp(min=0).float()
+    bce = F.binary_cross_entropy_with_logits(z[..., 0], holds, reduction="none")
+    loss = (bce * there).sum() / there.sum().clamp(min=1)
+    placed = mentions[..., 2] >= 0
+    for k in (0, 1):
+        logits = z[..., 1 + k * GRID:1 + (k + 1) * GRID]
+        target = mentions[..., 2 + k].clamp(min=0)
+        ce = F.cross_entropy(logits.reshape(-1, GRID), target.reshape(-1), reduction="none").view_as(target)
+        loss = loss + 0.3 * (ce * placed).sum() / placed.sum().clamp(min=1)
+    right = (((z[..., 0] > 0) == (holds > 0.5)) & there).sum() / there.sum().clamp(min=1)
+    return loss, right.detach()
+
+
+def claim_loss(probes, states, claims):
+    """Whether relation and background hold. states (N,C) at the caption's end, claims (N,2), -1 where there is none."""
+    z = probes.claims(states.float()).float()
+    there = claims >= 0
+    bce = F.binary_cross_entropy_with_logits(z, claims.clamp(min=0).float(), reduction="none") * there
+    right = ((z > 0) == (claims > 0)) & there
+    return bce.sum() / there.sum().clamp(min=1), (right.sum(0) / there.sum(0).clamp(min=1)).detach()
+
+
+def coarse_loss(probes, states, heat):
+    """The heat by tenths of the image. states (N,2,C) that ask for the maps, heat (N,2,288,288)."""
+    target = F.adaptive_avg_pool2d(heat, COARSE)
+    loss = 0.0
+    for k, probe in enumerate(probes.coarse):
+        z = probe(states[:, k].float()).float()
+        loss = loss + F.binary_cross_entropy_with_logits(z, target[:, k].flatten(1))
+    return loss

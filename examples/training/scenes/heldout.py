@@ -1,0 +1,121 @@
+"""Sets of scenes that no training draws: each scene has a seed of its own, by the name of its set.
+
+    python -m scenes.heldout OUT.parquet [SET [COUNT]]
+
+writes a set as Parquet with the images. Needs pyarrow and Pillow.
+"""
+
+import io
+import json
+import random
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .arrays import encode
+from .caption import Caption, write_caption
+from .render import Noise, Renderer
+from .scene import Scene, draw_scene
+from .truth import Truth, boxes, judge
+
+SIDE = 512
+# name: how many, the pairs of colour and shape that are drawn, whether the images are spoiled
+SETS = {
+    "heldout": (1000, "seen", False),
+    "unseen": (250, "unseen", False),  # with pairs that training never drew or named
+    "spoiled": (200, "seen", True),  # what a policy falls into
+}
+
+
+@dataclass
+class Sample:
+    seed: int
+    scene: Scene
+    caption: Caption
+    truth: Truth
+
+
+def samples(name, count=None):
+    """The first count samples of a set."""
+    total, pairs, spoiled = SETS[name]
+    result = []
+    for i in range(total if count is None else min(count, total)):
+        rng = random.Random(f"{name} {i}")
+        scene = draw_scene(rng, pairs, spoiled)
+        caption = write_caption(rng, scene)
+        result.append(Sample(rng.getrandbits(62), scene, caption, judge(scene, caption)))
+    return result
+
+
+def render_samples(renderer, batch):
+    """Images (B,3,side,side) and heat (B,2,288,288), the same in any batch and on any device but for rounding."""
+    encoded = [encode(s.scene, s.truth) for s in batch]
+    slots, regions, frame = (torch.from_numpy(np.stack([e[k] for e in encoded])) for k in range(3))
+    noise = Noise(renderer.device, [s.seed for s in batch])
+    images, heat, _ = renderer(slots, regions, frame, max(e[3] for e in encoded), noise)
+    return images, heat
+
+
+def kind_of_mistake(sample):
+    """The one mistake of the caption as the truth has it, "none", or None for several."""
+    t = sample.truth
+    if t.scores[0] == 1:
+        return "none"
+    kinds = {_kind(r.sentence) for r in t.regions if r.label == "misalignment" and r.sentence}
+    return kinds.pop() if len(kinds) == 1 and "other" not in sample.caption.mistakes else None
+
+
+def _kind(sentence):
+    if "missing" in sentence:
+        return "missing"
+    if "extra" in sentence:
+        return "extra"
+    if sentence.startswith("There should"):
+        return "count"
+    if "background" in sentence:
+        return "background"
+    if sentence.endswith(("be small.", "be large.")):
+        return "size"
+    if any(w in sentence for w in ("be to the", "be above", "be below")):
+        return "relation"
+    return "attribute"
+
+
+def _png(array):
+    from PIL import Image
+    out = io.BytesIO()
+    Image.fromarray(array).save(out, "PNG")
+    return out.getvalue()
+
+
+def rows(name, count=None):
+    """A set as dictionaries with PNG images and maps."""
+    renderer = Renderer(SIDE)
+    for i, s in enumerate(samples(name, count)):
+        images, heat = render_samples(renderer, [s])
+        image = (images[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+        maps = (heat[0].numpy() * 255).round().astype(np.uint8)
+        alignment, aesthetics, plausibility, overall = s.truth.scores
+        yield {
+            "id": f"{name}-{i:04d}", "image": _png(image), "prompt": s.caption.text, "alignment": alignment,
+            "aesthetics": aesthetics, "plausibility": plausibility, "overall": overall,
+            "misalignment_map": _png(maps[0]), "artifact_map": _png(maps[1]),
+            "boxes": json.dumps([{"box_2d": b, "label": label, "importance": importance}
+                                 for b, label, importance, _ in boxes(s.scene, s.truth)]),
+            "mistake": kind_of_mistake(s) or "several",
+            "flaws": ", ".join(f.kind for f in s.scene.flaws) or (s.scene.corruption.kind if s.scene.corruption else ""),
+        }
+
+
+def write_parquet(path, name, count=None):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    table = list(rows(name, count))
+    pq.write_table(pa.Table.from_pylist(table), path, row_group_size=100)
+
+
+if __name__ == "__main__":
+    out, name = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "heldout"
+    write_parquet(out, name, int(sys.argv[3]) if len(sys.argv) > 3 else None)
