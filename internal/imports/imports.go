@@ -62,6 +62,7 @@ func Rules() []Rule {
 		{Room: "reward/rewardtest", Rooms: []string{"reward", "reward/wire"}},
 		{Room: "reward/rft", Rooms: []string{"reward", "flowgrpo"}},
 		{Room: "reward/metrics", Rooms: []string{"reward"}, Libs: []string{"gonum.org/v1/gonum"}},
+		{Room: "reward/judge", Rooms: []string{"reward"}, Libs: []string{"github.com/BurntSushi/toml"}},
 		{Room: "dense", Libs: []string{"gonum.org/v1/gonum"}},
 		{
 			Room:  "engine/ort",
