@@ -84,7 +84,7 @@ func BenchmarkJoinBatch(b *testing.B) {
 // BenchmarkBuildGraph writes the graph of the released shapes and encodes it.
 func BenchmarkBuildGraph(b *testing.B) {
 	config, list := releasedList(b)
-	o := graphOptions{Options: qwenvl.Options{DType: onnx.BFloat16, Paged: true, ImageStart: 15}, heads: onnx.Float16}
+	o := graphOptions{Options: qwenvl.Options{DType: onnx.BFloat16, Paged: true}, heads: onnx.Float16}
 	for b.Loop() {
 		g, err := buildGraph(config, list, o)
 		if err != nil {

@@ -150,7 +150,7 @@ func (o Options) check() error {
 func (e *Evaluator) form() graphOptions {
 	o := graphOptions{
 		Options: qwenvl.Options{
-			DType: onnx.Float32, Penalty: e.options.RepetitionPenalty != 1, ImageStart: e.imageStart, Draft: e.draft,
+			DType: onnx.Float32, Penalty: e.options.RepetitionPenalty != 1, Draft: e.draft,
 		},
 		heads: onnx.Float32,
 	}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/qwenvl"
 )
 
 // heatmap writes the heatmap heads into a graph: SAM's mask decoder with a
@@ -17,7 +19,10 @@ type heatmap struct {
 	dtype onnx.DType
 	text  int // the language model's width
 	width int // the heads' own width
-	grid  int // image features a side
+
+	// The images of a batch have one grid of features.
+	rows, cols onnx.Dim
+	centres    onnx.Value // (cells,2) float32: column and row of each cell's centre, in [-1,1]
 }
 
 // Constants of the published module that no tensor tells.
@@ -37,9 +42,11 @@ const (
 	firstMLPName   = "heatmap.transformer.layers.0.mlp.lin1.weight"
 )
 
-// newHeatmap reads the heads' width off the mask token.
-func newHeatmap(w *initializers.Set, text, grid int, dtype onnx.DType) *heatmap {
-	h := &heatmap{w: w, dtype: dtype, text: text, grid: grid}
+// newHeatmap reads the heads' width off the mask token, and adds the input that
+// tells the grid.
+func newHeatmap(g *onnx.Graph, w *initializers.Set, text int, dtype onnx.DType) *heatmap {
+	h := &heatmap{w: w, dtype: dtype, text: text, rows: onnx.Sym("grid_rows"), cols: onnx.Sym("grid_cols")}
+	h.centres = g.Input(inputCentres, onnx.Float32, onnx.Shape{h.rows.Times(h.cols), onnx.N(2)})
 	if t, ok := w.Lookup(maskTokensName); ok && len(t.Shape) == 2 {
 		h.width = int(t.Shape[1])
 	} else {
@@ -52,22 +59,24 @@ func newHeatmap(w *initializers.Set, text, grid int, dtype onnx.DType) *heatmap 
 	return h
 }
 
-// kinds is the number of heatmaps of a picture: misalignment and artifact.
+// kinds is the number of heatmaps of an image: misalignment and artifact.
 const kinds = 2
 
-// maps adds the heads: image features (B,units,text width) and the hidden
-// states (B,kinds,text width) of two queries a picture give maps
-// (B,kinds,side,side) in (0,1).
+// maps adds the heads: image features (B,rows,cols,text width) and the hidden
+// states (B,kinds,text width) of two queries an image give maps
+// (B,kinds,16*rows,16*cols) in (0,1).
 func (h *heatmap) maps(g *onnx.Graph, image, hidden onnx.Value) (out onnx.Value) {
 	g.Scope("heatmap", func() {
-		queries, width := hidden.Dim(0).Times(onnx.N(kinds)), onnx.N(int64(h.width))
-		cells, grid := int64(h.grid*h.grid), onnx.N(int64(h.grid))
+		batch, queries, width := hidden.Dim(0), hidden.Dim(0).Times(onnx.N(kinds)), onnx.N(int64(h.width))
+		cells := h.rows.Times(h.cols)
 
-		keys := h.project(g, g.Cast(image, h.dtype), "image_hidden_fcs.0")
+		flat := g.ReshapeLike(image, g.Concat(0, onnx.Dim{}, g.SizeOf(image, 0), g.SizeOf(h.centres, 0), g.SizeOf(image, 3)), batch, cells, image.Dim(3))
+		keys := h.project(g, g.Cast(flat, h.dtype), "image_hidden_fcs.0")
 		keys = g.Add(keys, h.w.Tensor("prompt_encoder.no_mask_embed.weight", h.dtype, 1, int64(h.width)))
-		pairs := g.Concat(0, onnx.Dim{}, g.SizeOf(hidden, 0), onnx.Const(g, []int64{kinds, cells, int64(h.width)}, 3))
-		keys = g.Expand(g.Unsqueeze(keys, 1), pairs, hidden.Dim(0), onnx.N(kinds), onnx.N(cells), width)
-		keys = g.Reshape(keys, queries, onnx.N(cells), width)
+		pairs := g.Concat(0, onnx.Dim{}, g.SizeOf(hidden, 0), onnx.Const(g, []int64{kinds}, 1), g.SizeOf(h.centres, 0), onnx.Const(g, []int64{int64(h.width)}, 1))
+		keys = g.Expand(g.Unsqueeze(keys, 1), pairs, batch, onnx.N(kinds), cells, width)
+		sizes := g.Concat(0, onnx.Dim{}, onnx.Const(g, []int64{-1}, 1), g.SizeOf(h.centres, 0), onnx.Const(g, []int64{int64(h.width)}, 1))
+		keys = g.ReshapeLike(keys, sizes, queries, cells, width)
 
 		text := g.Reshape(g.Cast(hidden, h.dtype), queries, hidden.Dim(2))
 		text = g.Reshape(h.project(g, text, "text_hidden_fcs.0"), queries, onnx.N(1), width)
@@ -77,11 +86,15 @@ func (h *heatmap) maps(g *onnx.Graph, image, hidden onnx.Value) (out onnx.Value)
 		t := transformer{h, tokens, h.positions(g)}
 		tokens, keys = t.run(g, tokens, keys)
 
-		upscaled, channels := h.upscale(g, g.Reshape(keys, queries, grid, grid, width))
+		grid := g.Concat(0, onnx.Dim{}, onnx.Const(g, []int64{-1}, 1), g.SizeOf(image, 1), g.SizeOf(image, 2), onnx.Const(g, []int64{int64(h.width)}, 1))
+		upscaled, channels := h.upscale(g, g.ReshapeLike(keys, grid, queries, h.rows, h.cols, width))
 		weights := h.hypernetwork(g, g.Squeeze(g.Slice(tokens, 1, 0, 1), 1), channels)
-		side, deep := onnx.N(int64(h.grid*heatmapUpscale)), onnx.N(int64(channels))
-		logits := g.MatMul(g.Reshape(upscaled, queries, side.Times(side), deep), g.Reshape(weights, queries, deep, onnx.N(1)))
-		out = g.Sigmoid(g.Cast(g.Reshape(logits, hidden.Dim(0), onnx.N(kinds), side, side), onnx.Float32))
+		// One weight for each channel of a pixel: a product with a column.
+		column := g.Reshape(weights, queries, onnx.N(1), onnx.N(int64(channels)), onnx.N(1))
+		logits := g.Squeeze(g.MatMul(upscaled, column), 3)
+		height, wide := upscaled.Dim(1), upscaled.Dim(2)
+		shape := g.Concat(0, onnx.Dim{}, onnx.Const(g, []int64{-1, kinds}, 2), g.SizeOf(upscaled, 1), g.SizeOf(upscaled, 2))
+		out = g.Sigmoid(g.Cast(g.ReshapeLike(logits, shape, batch, onnx.N(kinds), height, wide), onnx.Float32))
 	})
 	return out
 }
@@ -97,16 +110,8 @@ func (h *heatmap) project(g *onnx.Graph, x onnx.Value, prefix string) onnx.Value
 func (h *heatmap) positions(g *onnx.Graph) onnx.Value {
 	half := int64(h.width / 2)
 	matrix := h.w.Tensor("prompt_encoder.pe_layer.positional_encoding_gaussian_matrix", onnx.Float32, 2, half)
-	var xs, ys []float32
-	for y := range h.grid {
-		for x := range h.grid {
-			xs = append(xs, 2*(float32(x)+0.5)/float32(h.grid)-1)
-			ys = append(ys, 2*(float32(y)+0.5)/float32(h.grid)-1)
-		}
-	}
-	cells := int64(len(xs))
-	byX := g.Mul(onnx.Const(g, xs, cells, 1), g.Slice(matrix, 0, 0, 1))
-	byY := g.Mul(onnx.Const(g, ys, cells, 1), g.Slice(matrix, 0, 1, 2))
+	byX := g.Mul(g.Slice(h.centres, 1, 0, 1), g.Slice(matrix, 0, 0, 1))
+	byY := g.Mul(g.Slice(h.centres, 1, 1, 2), g.Slice(matrix, 0, 1, 2))
 	angles := g.Mul(g.Add(byX, byY), onnx.Scalar(g, float32(2*math.Pi)))
 	encoding := g.Concat(1, onnx.Dim{}, g.Sin(angles), g.Cos(angles))
 	return g.Cast(g.Unsqueeze(encoding, 0), h.dtype)
@@ -123,7 +128,7 @@ func (h *heatmap) hypernetwork(g *onnx.Graph, x onnx.Value, channels int) onnx.V
 
 // upscale is the convolutional network: two 3x3 convolutions, then four stages
 // that double the sides, each followed by a residual pair of convolutions, then
-// a last convolution. x is (N,grid,grid,width); the result (N,side,side,channels)
+// a last convolution. x is (N,rows,cols,width); the result (N,16*rows,16*cols,channels)
 // has as many channels as are returned. Channels stand last, where the norm and
 // the convolutions of a GPU want them.
 func (h *heatmap) upscale(g *onnx.Graph, x onnx.Value) (onnx.Value, int) {
@@ -173,13 +178,12 @@ func channelsLast(g *onnx.Graph, x onnx.Value) onnx.Value { return g.Transpose(x
 // to add as well; it gets zeros.
 func (h *heatmap) channelRMS(g *onnx.Graph, x onnx.Value, prefix, conv string, channels int) onnx.Value {
 	bias := h.w.Tensor(conv+".bias", h.dtype, int64(channels))
-	side, _ := x.Dim(1).Fixed()
-	pixels, deep := onnx.N(side*side), onnx.N(int64(channels))
+	pixels, deep := x.Dim(1).Times(x.Dim(2)), onnx.N(int64(channels))
 	flat := g.Reshape(x, x.Dim(0), pixels, deep)
-	sizes := onnx.Const(g, []int64{1, side * side, int64(channels)}, 3)
+	sizes := g.Concat(0, onnx.Dim{}, onnx.Const(g, []int64{1}, 1), g.SizeOf(flat, 1), onnx.Const(g, []int64{int64(channels)}, 1))
 	zeros := g.Expand(g.Zeros(h.dtype, 1, 1, 1), sizes, onnx.N(1), pixels, deep)
 	normed, _ := g.SkipRMSNorm(flat, zeros, h.scale(prefix, channels), bias, channelRMSEps)
-	return g.Reshape(normed, x.Shape()...)
+	return g.ReshapeLike(normed, g.ShapeOf(x), x.Shape()...)
 }
 
 // scale is the scale of a norm as a vector.
@@ -187,4 +191,16 @@ func (h *heatmap) scale(prefix string, channels int) onnx.Value {
 	return h.w.Once("flat "+prefix, func(top *onnx.Graph) onnx.Value {
 		return top.Reshape(h.w.Tensor(prefix+".scale", h.dtype, int64(channels), 1, 1), onnx.N(int64(channels)))
 	})
+}
+
+// cellCentres are the column and row of the centre of each cell of a grid, (cells,2),
+// in [-1,1] across the image.
+func cellCentres(g qwenvl.Grid) ort.Tensor {
+	var centres []float32
+	for y := range g.Rows {
+		for x := range g.Cols {
+			centres = append(centres, 2*(float32(x)+0.5)/float32(g.Cols)-1, 2*(float32(y)+0.5)/float32(g.Rows)-1)
+		}
+	}
+	return ort.Float32s([]int64{int64(g.Units()), 2}, centres)
 }

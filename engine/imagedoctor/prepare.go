@@ -12,8 +12,7 @@ import (
 // prepared is a sample ready for a batch.
 type prepared struct {
 	qwenvl.Prompt
-	image  []uint8 // (side,side,3)
-	prefix string  // of the answer
+	prefix string // of the answer
 }
 
 // maxPromptTokens bounds a caption: cost grows with the square of the prompt.
@@ -37,21 +36,21 @@ func (e *Evaluator) Prepare(ctx context.Context, s *reward.Sample) error {
 	if len(ids) > maxPromptTokens {
 		return fmt.Errorf("imagedoctor: prompt: %d tokens, the limit is %d", len(ids), maxPromptTokens)
 	}
+	image := e.resized(s.Image)
 	var err error
-	if p.Prompt, err = e.config.LayOut(ids, e.imageStart); err != nil {
+	if p.Prompt, err = e.config.LayOut(ids, image); err != nil {
 		return fmt.Errorf("imagedoctor: %w", err)
 	}
-	p.image = e.resized(s.Image)
 	s.Prepared = p
 	return nil
 }
 
-// resized is the image as the model sees it, (side,side,3): squashed to a square
+// resized is the image as the model sees it, squashed to a square
 // by Pillow's bicubic, then resized by torchvision's, as the reference does.
-func (e *Evaluator) resized(image *reward.Image) []uint8 {
+func (e *Evaluator) resized(image *reward.Image) *reward.Image {
 	side := e.config.ImageSide()
 	square := e.resizer.Resize(image, qwenvl.SquareSide, qwenvl.SquareSide)
-	return e.resizer.ResizeTorch(square, side, side).Pix
+	return e.resizer.ResizeTorch(square, side, side)
 }
 
 // modeOr is m, or the default mode where it is empty.
@@ -77,8 +76,6 @@ func (e *Evaluator) batch(mode reward.Mode, ready []*prepared) map[string]ort.Te
 
 // joined is the model's part of batch.
 func (e *Evaluator) joined(mode reward.Mode, ready []*prepared) qwenvl.Batch {
-	side := int64(e.config.ImageSide())
-	images := make([]uint8, 0, int64(len(ready))*side*side*3)
 	b := qwenvl.Batch{MaxNewTokens: e.options.MaxNewTokens, Penalty: e.options.RepetitionPenalty}
 	if b.MaxNewTokens == 0 {
 		b.MaxNewTokens = DefaultMaxNewTokens(mode)
@@ -88,16 +85,17 @@ func (e *Evaluator) joined(mode reward.Mode, ready []*prepared) qwenvl.Batch {
 	}
 	for _, p := range ready {
 		b.Prompts = append(b.Prompts, p.Prompt)
-		images = append(images, p.image...)
 	}
-	b.Images = ort.Uint8s([]int64{int64(len(ready)), side, side, 3}, images)
 	return b
 }
 
 // inputs adds what the heads want to a batch.
 func (e *Evaluator) inputs(b qwenvl.Batch) map[string]ort.Tensor {
-	inputs := b.Inputs()
+	inputs := b.Inputs(e.config.Config)
+	grid := e.config.Grid(b.Prompts[0].Images[0])
 	inputs[inputParts] = headParts(len(b.Prompts))
+	inputs[inputGrid] = ort.Int64s([]int64{2}, []int64{int64(grid.Rows), int64(grid.Cols)})
+	inputs[inputCentres] = cellCentres(grid)
 	return inputs
 }
 

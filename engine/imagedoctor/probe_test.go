@@ -36,12 +36,12 @@ func (p *probe) run(t *testing.T, b qwenvl.Batch) map[string]ort.Tensor {
 func TestTheGraphComputesWhatTheReferenceDoesFromItsPatches(t *testing.T) {
 	p := newProbe(t, true)
 	want, arrays := readCases(t, "cases.json")[0], readArrays(t, "case00.npz")
-	laid, err := p.config.LayOut(want.InputIDs, p.imageStart)
+	laid, err := p.config.LayOut(want.InputIDs, &reward.Image{Width: 504, Height: 504})
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := p.run(t, qwenvl.Batch{
-		Prompts: []qwenvl.Prompt{laid}, Images: ort.Float32s([]int64{1, 1296, 1176}, arrays["pixel_values_f16"]), MaxNewTokens: 128, Penalty: 1,
+		Prompts: []qwenvl.Prompt{laid}, Patches: arrays["pixel_values_f16"], MaxNewTokens: 128, Penalty: 1,
 	})
 	var ids []int32
 	for _, id := range out[outputTokens].Int64s() {

@@ -14,7 +14,6 @@ import (
 // within the template of an answer, so that the model goes on from there.
 func randomPrompt(rng *rand.Rand, c Config, t *tokenizer.Tokenizer) *prepared {
 	ids := t.Encode(promptHead)
-	start := len(ids)
 	for range c.ImageTokens() {
 		ids = append(ids, c.ImageTokenID)
 	}
@@ -27,15 +26,15 @@ func randomPrompt(rng *rand.Rand, c Config, t *tokenizer.Tokenizer) *prepared {
 	ids = append(ids, t.Encode(promptTail)...)
 	template := t.Encode(answerPrefix + answerText)
 	ids = append(ids, template[:rng.IntN(len(template))*rng.IntN(2)]...)
-	p, err := c.LayOut(ids, start)
+	p, err := c.LayOut(ids, randomImage(rng, c.ImageSide()))
 	if err != nil {
 		panic(err) // the image stands where it must
 	}
-	return &prepared{Prompt: p, image: randomImage(rng, c.ImageSide())}
+	return &prepared{Prompt: p}
 }
 
-// randomImage is (side,side,3): noise, or areas of one colour.
-func randomImage(rng *rand.Rand, side int) []uint8 {
+// randomImage is a square of side pixels: noise, or areas of one colour.
+func randomImage(rng *rand.Rand, side int) *reward.Image {
 	pix := make([]uint8, side*side*3)
 	noise := rng.IntN(3) == 0
 	tile := 1 + rng.IntN(side)
@@ -52,13 +51,13 @@ func randomImage(rng *rand.Rand, side int) []uint8 {
 			}
 		}
 	}
-	return pix
+	return &reward.Image{Width: side, Height: side, Pix: pix}
 }
 
 // randomSample is a whole prompt as people ask them, or nearly.
 func randomSample(rng *rand.Rand) reward.Sample {
 	side := 64 + rng.IntN(64)
-	return reward.Sample{Image: &reward.Image{Width: side, Height: side, Pix: randomImage(rng, side)}, Prompt: randomCaption(rng)}
+	return reward.Sample{Image: randomImage(rng, side), Prompt: randomCaption(rng)}
 }
 
 // randomCaption is a caption like those that the nano checkpoint learned from,

@@ -87,7 +87,6 @@ func TestEveryFormOfTheReleasedGraphIsBuiltWithoutReadingAWeight(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o.ImageStart = 15
 			g, err := buildGraph(config, checkpoint, o)
 			if err != nil {
 				t.Fatal(err)

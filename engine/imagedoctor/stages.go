@@ -6,10 +6,12 @@ import (
 	"time"
 
 	"github.com/denseflow/densereward/engine/image"
+	"github.com/denseflow/densereward/engine/image/codec"
 	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/reward"
 )
 
 // Stage is the time that one part of the work takes for a batch by itself: of
@@ -55,7 +57,7 @@ func (m *measuring) hostStages() ([]Stage, error) {
 		return nil, err
 	}
 	for _, p := range l.ready {
-		p.image = picture
+		p.Images = []*reward.Image{picture}
 	}
 	began = time.Now()
 	m.inputs(l, m.o.NewTokens)
@@ -118,57 +120,58 @@ type parts struct {
 	batch onnx.Dim
 }
 
-// images is the graph's input and a batch for it.
-func (p *parts) images() (onnx.Value, map[string]ort.Tensor) {
-	side, rows := int64(p.e.config.ImageSide()), int64(p.o.Batch)
-	in := p.g.Input(qwenvl.InputImages, onnx.Uint8, onnx.Shape{p.batch, onnx.N(side), onnx.N(side), onnx.N(3)})
-	data := make([]uint8, rows*side*side*3)
-	for i := range data {
-		data[i] = uint8(p.rng.Uint32())
+// images are random ones for a batch, as the vision tower's inputs.
+func (p *parts) images() map[string]ort.Tensor {
+	side := p.e.config.ImageSide()
+	images := make([]*reward.Image, p.o.Batch)
+	for i := range images {
+		images[i] = codec.NewImage(side, side)
+		for j := range images[i].Pix {
+			images[i].Pix[j] = uint8(p.rng.Uint32())
+		}
 	}
-	return in, map[string]ort.Tensor{qwenvl.InputImages: ort.Uint8s([]int64{rows, side, side, 3}, data)}
+	return p.e.config.VisionInputs(images, nil)
 }
 
-// arrival copies images to the device and looks at one value of each.
+// arrival copies images to the device and looks at one value of each patch.
 func (p *parts) arrival() ([]onnx.Value, map[string]ort.Tensor) {
-	in, tensors := p.images()
-	corner := p.g.Slice(p.g.Slice(in, 1, 0, 1), 2, 0, 1)
-	return []onnx.Value{p.g.Cast(corner, onnx.Int32)}, tensors
+	tensors := p.images()
+	in := p.g.Input(qwenvl.InputPixels, onnx.Uint8, onnx.Shape{onnx.Sym("patches"), onnx.N(tensors[qwenvl.InputPixels].Shape[1])})
+	return []onnx.Value{p.g.Cast(p.g.Slice(in, 1, 0, 1), onnx.Int32)}, tensors
 }
 
 // copies copies images to the device and maps back.
 func (p *parts) copies() ([]onnx.Value, map[string]ort.Tensor) {
 	corners, tensors := p.arrival()
-	grid := p.e.config.UnitGrid()
-	side := int64(grid * heatmapUpscale)
-	value := p.g.Cast(p.g.Slice(corners[0], 3, 0, 1), onnx.Float32) // (B,1,1,1)
-	sizes := p.g.Concat(0, onnx.Dim{}, p.g.SizeOf(value, 0), onnx.Const(p.g, []int64{kinds, side, side}, 3))
-	maps := p.g.Expand(value, sizes, p.batch, onnx.N(kinds), onnx.N(side), onnx.N(side))
+	side := int64(p.e.config.UnitGrid() * heatmapUpscale)
+	first := p.g.SliceTo(corners[0], 0, onnx.Const(p.g, []int64{0}, 1), onnx.Const(p.g, []int64{1}, 1), onnx.N(1))
+	value := p.g.Unsqueeze(p.g.Cast(first, onnx.Float32), 2, 3)
+	sizes := []int64{int64(p.o.Batch), kinds, side, side}
+	maps := p.g.Expand(value, onnx.Const(p.g, sizes, 4), onnx.Dims(sizes...)...)
 	return []onnx.Value{corners[0], maps}, tensors
 }
 
-// patches copies images and cuts them into patches.
+// patches copies images and normalises their patches.
 func (p *parts) patches() ([]onnx.Value, map[string]ort.Tensor) {
-	in, tensors := p.images()
-	v := qwenvl.NewVision(p.w, p.e.config.Config, p.form.DType)
-	return []onnx.Value{p.mean(v.Patchify(p.g, in))}, tensors
+	v := qwenvl.NewVision(p.g, p.w, p.e.config.Config, p.form.DType, false)
+	return []onnx.Value{p.mean(v.Normalised(p.g))}, p.images()
 }
 
 // vision does the same and runs the vision tower.
 func (p *parts) vision() ([]onnx.Value, map[string]ort.Tensor) {
-	in, tensors := p.images()
-	v := qwenvl.NewVision(p.w, p.e.config.Config, p.form.DType)
-	return []onnx.Value{p.mean(v.Features(p.g, v.Patchify(p.g, in)))}, tensors
+	v := qwenvl.NewVision(p.g, p.w, p.e.config.Config, p.form.DType, false)
+	return []onnx.Value{p.mean(v.Features(p.g))}, p.images()
 }
 
 // heads runs the heatmap heads over as many images as they take at once.
 // Rows of the embedding stand for features, so that nothing large is copied.
 func (p *parts) heads() ([]onnx.Value, map[string]ort.Tensor) {
 	c := p.e.config
-	units, rows := int64(c.ImageTokens()), int64(min(p.o.Batch, maxHeadPart))
-	h := newHeatmap(p.w, c.HiddenSize, c.UnitGrid(), p.form.heads)
+	grid := qwenvl.Grid{Rows: c.UnitGrid(), Cols: c.UnitGrid()}
+	units, rows := int64(grid.Units()), int64(min(p.o.Batch, maxHeadPart))
+	h := newHeatmap(p.g, p.w, c.HiddenSize, p.form.heads)
 	table := p.w.Tensor(qwenvl.EmbeddingName, p.form.DType, int64(c.Vocabulary(p.w.Lookup)), int64(c.HiddenSize))
-	tensors := map[string]ort.Tensor{}
+	tensors := map[string]ort.Tensor{inputCentres: cellCentres(grid)}
 	var looked [2]onnx.Value
 	for i, n := range []int64{units, kinds} {
 		ids := make([]int64, rows*n)
@@ -180,13 +183,16 @@ func (p *parts) heads() ([]onnx.Value, map[string]ort.Tensor) {
 		looked[i] = p.g.Gather(table, in, 0)
 		tensors[name] = ort.Int64s([]int64{rows, n}, ids)
 	}
-	maps := h.maps(p.g, looked[0], looked[1])
+	side, wide := int64(c.UnitGrid()), looked[0].Dim(2)
+	deep, _ := wide.Fixed()
+	features := p.g.ReshapeLike(looked[0], onnx.Const(p.g, []int64{-1, side, side, deep}, 4), p.batch, h.rows, h.cols, wide)
+	maps := h.maps(p.g, features, looked[1])
 	return []onnx.Value{p.g.ReduceMean(p.g.ReduceMean(maps, 3, false), 2, false)}, tensors
 }
 
-// mean reduces x (B,n,m) to (B).
+// mean reduces x (n,m) to (n).
 func (p *parts) mean(x onnx.Value) onnx.Value {
-	return p.g.ReduceMean(p.g.ReduceMean(p.g.Cast(x, onnx.Float32), 2, false), 1, false)
+	return p.g.ReduceMean(p.g.Cast(x, onnx.Float32), 1, false)
 }
 
 // wholeStages times the evaluator's graph with answers of one token and of all,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/denseflow/densereward/engine/image/codec"
 	"github.com/denseflow/densereward/engine/image/png"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl"
@@ -24,15 +25,15 @@ func (m *measuring) synthetic() (load, error) {
 	var answers []int64
 	side := m.e.config.ImageSide()
 	for range m.o.Batch {
-		p, err := m.e.config.LayOut(m.promptIDs(), m.e.imageStart)
+		image := codec.NewImage(side, side)
+		for i := range image.Pix {
+			image.Pix[i] = uint8(m.rng.Uint32())
+		}
+		p, err := m.e.config.LayOut(m.promptIDs(), image)
 		if err != nil {
 			return l, err
 		}
-		image := make([]uint8, side*side*3)
-		for i := range image {
-			image[i] = uint8(m.rng.Uint32())
-		}
-		l.ready = append(l.ready, &prepared{Prompt: p, image: image, prefix: answerPrefix})
+		l.ready = append(l.ready, &prepared{Prompt: p, prefix: answerPrefix})
 
 		answer := m.answer()
 		l.steps = max(l.steps, m.steps(answer))

@@ -76,12 +76,12 @@ type pipeline struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	all     sync.WaitGroup
-	images  chan []uint8
+	images  chan *reward.Image
 	batches chan load
 }
 
 func newPipeline(ctx context.Context, m *measuring, l load, rounds int) *pipeline {
-	p := &pipeline{measuring: m, load: l, rounds: rounds, images: make(chan []uint8), batches: make(chan load)}
+	p := &pipeline{measuring: m, load: l, rounds: rounds, images: make(chan *reward.Image), batches: make(chan load)}
 	p.ctx, p.cancel = context.WithCancelCause(ctx)
 	return p
 }
@@ -133,7 +133,9 @@ func (p *pipeline) join() {
 			if !ok {
 				return
 			}
-			next.ready = append(next.ready, &prepared{Prompt: sample.Prompt, image: image, prefix: sample.prefix})
+			fresh := *sample
+			fresh.Images = []*reward.Image{image}
+			next.ready = append(next.ready, &fresh)
 		}
 		select {
 		case p.batches <- next:

@@ -55,18 +55,16 @@ func (g *Graph) attention(query, key, value Value, heads int64, attrs ...Attr) V
 	return g.Op(contribDomain, op, []Value{query, key, value}, attrs, typed(query.dtype, query.shape))[0]
 }
 
-// Paged is what PagedAttention takes. QKV is (T,(heads+2*kvHeads)*size): the new
-// tokens of all rows behind each other. Ends (B+1) int32 says where each row's
-// begin and end among them, Past (B) int32 how many tokens the row has already.
-// The caches are (blocks,blockSize,kvHeads,size); Table (B,n) int32 lists each
-// row's blocks. Cos and Sin (N,size/2), where given, rotate queries and keys by the row of the token's
-// index in its sequence. Bounds (2) int32
-// is the most new tokens and the most tokens of a row; it lies in host memory.
+// Paged is what PagedAttention takes. Query is (T,heads*size), Key and Value are
+// (T,kvHeads*size): the new tokens of all rows behind each other. Ends (B+1) int32
+// says where each row's begin and end among them, Past (B) int32 how many tokens
+// the row has already. The caches are (blocks,blockSize,kvHeads,size); Table (B,n)
+// int32 lists each row's blocks. Bounds (2) int32 is the most new tokens and the
+// most tokens of a row; it lies in host memory.
 type Paged struct {
-	QKV                  Value
+	Query, Key, Value    Value
 	KeyCache, ValueCache Value
 	Ends, Past, Table    Value
-	Cos, Sin             Value
 	Bounds               Value
 	Heads, KVHeads       int64
 }
@@ -74,14 +72,14 @@ type Paged struct {
 // PagedAttention is causal attention over rows of any lengths without padding:
 // com.microsoft PagedAttention. The new keys and values are written into the
 // caches, in place: a value made by Full and used by nothing else but
-// PagedAttention serves as one. The output is (T,heads*size).
+// PagedAttention serves as one. The output is shaped as the queries.
 func (g *Graph) PagedAttention(p Paged) Value {
 	const op = "PagedAttention"
-	if !g.sameType(op, p.QKV, p.KeyCache, p.ValueCache) || !g.need(op, p.Ends, p.Past, p.Table, p.Bounds) {
+	if !g.sameType(op, p.Query, p.Key, p.Value, p.KeyCache, p.ValueCache) || !g.need(op, p.Ends, p.Past, p.Table, p.Bounds) {
 		return Value{}
 	}
-	size, ok := g.headSize(op, p.QKV, p.Heads, p.KVHeads)
-	if !ok || !g.rotaryTable(op, p.QKV, p.Cos, p.Sin, size) {
+	size, ok := g.headSize(op, p)
+	if !ok {
 		return Value{}
 	}
 	for _, cache := range []Value{p.KeyCache, p.ValueCache} {
@@ -94,42 +92,23 @@ func (g *Graph) PagedAttention(p Paged) Value {
 			return g.Fail("%s: %s is %v, not int32", op, v.name, v.dtype)
 		}
 	}
-	attrs := []Attr{{"num_heads", p.Heads}, {"kv_num_heads", p.KVHeads}}
-	if p.Cos.Valid() {
-		attrs = append(attrs, Attr{"do_rotary", int64(1)})
-	}
 	return g.Op(contribDomain, op,
-		[]Value{p.QKV, {}, {}, p.KeyCache, p.ValueCache, p.Ends, p.Past, p.Table, p.Cos, p.Sin, {}, {}, {}, {}, {}, {}, p.Bounds},
-		attrs, typed(p.QKV.dtype, p.QKV.shape.with(len(p.QKV.shape)-1, N(p.Heads*size))))[0]
+		[]Value{p.Query, p.Key, p.Value, p.KeyCache, p.ValueCache, p.Ends, p.Past, p.Table, {}, {}, {}, {}, {}, {}, {}, {}, p.Bounds},
+		[]Attr{{"num_heads", p.Heads}, {"kv_num_heads", p.KVHeads}}, typed(p.Query.dtype, p.Query.shape))[0]
 }
 
-// headSize is the width of a head in tokens of queries, keys and values.
-func (g *Graph) headSize(op string, qkv Value, heads, kvHeads int64) (int64, bool) {
-	width, ok := qkv.Dim(-1).Fixed()
-	if !ok || heads <= 0 || kvHeads <= 0 || heads%kvHeads != 0 || width%(heads+2*kvHeads) != 0 {
-		g.Fail("%s: %v in %d heads of queries and %d of keys", op, qkv.shape, heads, kvHeads)
+// headSize is the width of a head of queries, keys and values.
+func (g *Graph) headSize(op string, p Paged) (int64, bool) {
+	width, ok := p.Query.Dim(-1).Fixed()
+	if !ok || p.Heads <= 0 || p.KVHeads <= 0 || p.Heads%p.KVHeads != 0 || width%p.Heads != 0 {
+		g.Fail("%s: %v in %d heads of queries and %d of keys", op, p.Query.shape, p.Heads, p.KVHeads)
 		return 0, false
 	}
-	return width / (heads + 2*kvHeads), true
-}
-
-// rotaryTable reports whether cos and sin are both absent, or fit heads of size.
-func (g *Graph) rotaryTable(op string, x, cos, sin Value, size int64) bool {
-	if !cos.Valid() && !sin.Valid() {
-		return true
+	size := width / p.Heads
+	want := p.Query.shape.with(len(p.Query.shape)-1, N(p.KVHeads*size))
+	if !p.Key.shape.Equal(want) || !p.Value.shape.Equal(want) {
+		g.Fail("%s: keys %v and values %v in %d heads of %d", op, p.Key.shape, p.Value.shape, p.KVHeads, size)
+		return 0, false
 	}
-	if !g.sameType(op, x, cos, sin) {
-		return false
-	}
-	if len(cos.shape) != 2 || cos.Dim(1) != N(size/2) || !cos.shape.Equal(sin.shape) {
-		g.Fail("%s: cosines %v and sines %v for heads of %d", op, cos.shape, sin.shape, size)
-		return false
-	}
-	return true
-}
-
-// CausalAttention is MultiHeadAttention in which no query sees keys behind its own
-// place.
-func (g *Graph) CausalAttention(query, key, value Value, heads int64) Value {
-	return g.attention(query, key, value, heads, Attr{"unidirectional", int64(1)})
+	return size, true
 }

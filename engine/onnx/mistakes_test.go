@@ -200,21 +200,21 @@ func pagedMistakes() []mistake {
 		return func(s *sketch) {
 			page := onnx.Dims(2, 256, 1, 64)
 			p := onnx.Paged{
-				QKV: s.in(f32, n(6), n(256)), KeyCache: s.in(f32, page...), ValueCache: s.in(f32, page...),
+				Query: s.in(f32, n(6), n(128)), Key: s.in(f32, n(6), n(64)), Value: s.in(f32, n(6), n(64)), KeyCache: s.in(f32, page...), ValueCache: s.in(f32, page...),
 				Ends: s.in(i32, n(3)), Past: s.in(i32, n(2)), Table: s.in(i32, n(2), n(1)), Bounds: s.in(i32, n(2)),
-				Cos: s.in(f32, n(8), n(32)), Sin: s.in(f32, n(8), n(32)), Heads: 2, KVHeads: 1,
+				Heads: 2, KVHeads: 1,
 			}
 			change(s, &p)
 			s.PagedAttention(p)
 		}
 	}
 	return []mistake{
-		{"a width that is no number of heads", with(func(s *sketch, p *onnx.Paged) { p.QKV = s.in(f32, n(6), n(255)) }), []string{"PagedAttention", "(6,255)"}},
+		{"a width that is no number of heads", with(func(s *sketch, p *onnx.Paged) { p.Query = s.in(f32, n(6), n(127)) }), []string{"PagedAttention", "(6,127)"}},
 		{"heads that share keys unevenly", with(func(_ *sketch, p *onnx.Paged) { p.KVHeads = 3 }), []string{"PagedAttention", "2 heads", "3 of keys"}},
 		{"pages of other heads", with(func(s *sketch, p *onnx.Paged) { p.KeyCache = s.in(f32, n(2), n(256), n(2), n(64)) }), []string{"PagedAttention", "(2,256,2,64)"}},
 		{"a table of int64", with(func(s *sketch, p *onnx.Paged) { p.Table = s.in(i64, n(2), n(1)) }), []string{"PagedAttention", "int64, not int32"}},
-		{"cosines of whole heads", with(func(s *sketch, p *onnx.Paged) { p.Cos = s.in(f32, n(8), n(64)) }), []string{"PagedAttention", "(8,64)", "heads of 64"}},
-		{"cosines without sines", with(func(_ *sketch, p *onnx.Paged) { p.Sin = onnx.Value{} }), []string{"PagedAttention", "missing"}},
+		{"keys of other heads", with(func(s *sketch, p *onnx.Paged) { p.Key = s.in(f32, n(6), n(32)) }), []string{"PagedAttention", "(6,32)", "1 heads of 64"}},
+		{"values of fewer tokens", with(func(s *sketch, p *onnx.Paged) { p.Value = s.in(f32, n(5), n(64)) }), []string{"PagedAttention", "(5,64)"}},
 		{"no bounds", with(func(_ *sketch, p *onnx.Paged) { p.Bounds = onnx.Value{} }), []string{"PagedAttention", "missing"}},
 	}
 }

@@ -255,13 +255,13 @@ func paged(s *sketch) []onnx.Value {
 		scalar := g.Reshape(g.ScalarOf(onnx.BFloat16, fill), n(1), n(1), n(1), n(1))
 		return g.Expand(scalar, onnx.Const(g, page, 4), onnx.Dims(page...)...)
 	}
-	turn := func() onnx.Value { return g.Cast(s.in(f32, n(8), n(32)), onnx.BFloat16) }
+	tokens := func(width int64) onnx.Value { return g.Cast(s.in(f32, n(6), n(width)), onnx.BFloat16) }
 	return one(g.PagedAttention(onnx.Paged{
-		QKV:      g.Cast(s.in(f32, n(6), n(256)), onnx.BFloat16),
+		Query: tokens(128), Key: tokens(64), Value: tokens(64),
 		KeyCache: cache(1), ValueCache: cache(2),
 		Ends: onnx.Const(g, []int32{0, 3, 6}, 3), Past: onnx.Const(g, []int32{0, 0}, 2),
 		Table: onnx.Const(g, []int32{0, 1}, 2, 1), Bounds: onnx.Const(g, []int32{3, 3}, 2),
-		Cos: turn(), Sin: turn(), Heads: 2, KVHeads: 1,
+		Heads: 2, KVHeads: 1,
 	}))
 }
 

@@ -5,68 +5,125 @@ import (
 	"slices"
 
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/reward"
 )
 
-// Prompt is the tokens of one sample, ready for a batch.
+// Prompt is the tokens of one sample with its images, ready for a batch.
 type Prompt struct {
-	IDs   []int32
-	slots []int // where the image tokens stand
+	IDs    []int32
+	Images []*reward.Image // resized: whole units a side
+	starts []int           // of each image's first token among the IDs
 }
 
-// LayOut finds the image tokens, which must stand together at imageStart: the
-// positions of a token are known by its index only then.
-func (c Config) LayOut(ids []int32, imageStart int) (Prompt, error) {
-	p := Prompt{IDs: ids}
-	for i, id := range ids {
-		if id != c.ImageTokenID {
-			continue
+// Grid is the size of a resized image in merged units.
+func (c Config) Grid(image *reward.Image) Grid {
+	unit := c.UnitPixels()
+	return Grid{Rows: image.Height / unit, Cols: image.Width / unit}
+}
+
+// UnitPixels is the side of a merged unit in pixels.
+func (c Config) UnitPixels() int { return c.Vision.PatchSize * c.Vision.SpatialMergeSize }
+
+// LayOut finds the image tokens, which must stand together for each image and be
+// as many as it has units.
+func (c Config) LayOut(ids []int32, images ...*reward.Image) (Prompt, error) {
+	p := Prompt{IDs: ids, Images: images}
+	at := 0
+	for i, image := range images {
+		start := slices.Index(ids[at:], c.ImageTokenID)
+		if start < 0 {
+			return Prompt{}, fmt.Errorf("prompt: %d images, image tokens for %d", len(images), i)
 		}
-		if i != imageStart+len(p.slots) {
-			return Prompt{}, fmt.Errorf("prompt: image token at %d, outside the image", i)
+		start += at
+		at = start
+		for units := c.Grid(image).Units(); at < len(ids) && ids[at] == c.ImageTokenID && at < start+units; at++ {
 		}
-		p.slots = append(p.slots, i)
+		if got, units := at-start, c.Grid(image).Units(); got != units {
+			return Prompt{}, fmt.Errorf("prompt: %d image tokens, the image has %d", got, units)
+		}
+		p.starts = append(p.starts, start)
 	}
-	if len(p.slots) != c.ImageTokens() {
-		return Prompt{}, fmt.Errorf("prompt: %d image tokens, the image has %d", len(p.slots), c.ImageTokens())
+	if more := slices.Index(ids[at:], c.ImageTokenID); more >= 0 {
+		return Prompt{}, fmt.Errorf("prompt: image token at %d, outside the image", at+more)
 	}
 	return p, nil
 }
 
+// positions are the places of the tokens on the three axes of M-RoPE: text counts
+// on along all of them; an image keeps its time and counts rows and columns; text
+// goes on behind the largest [transformers, get_rope_index]. The token with index i
+// behind the prompt is at i+delta.
+func (c Config) positions(p Prompt) (axes [3][]int64, delta int64) {
+	next := int64(0)
+	text := func(n int) {
+		for range n {
+			for axis := range axes {
+				axes[axis] = append(axes[axis], next)
+			}
+			next++
+		}
+	}
+	at := 0
+	for i, image := range p.Images {
+		text(p.starts[i] - at)
+		grid := c.Grid(image)
+		for row := range grid.Rows {
+			for col := range grid.Cols {
+				axes[0] = append(axes[0], next)
+				axes[1] = append(axes[1], next+int64(row))
+				axes[2] = append(axes[2], next+int64(col))
+			}
+		}
+		next += int64(max(grid.Rows, grid.Cols))
+		at = p.starts[i] + grid.Units()
+	}
+	text(len(p.IDs) - at)
+	return axes, next - int64(len(p.IDs))
+}
+
 // Batch is the graph's inputs for some prompts with their images.
 type Batch struct {
-	Prompts       []Prompt
-	Images        ort.Tensor // (B,side,side,3) uint8, or patches (B,P,patch) float32
-	MaxNewTokens  int
-	Penalty       float64
-	DraftState    int64      // of the draft before the answers
+	Prompts      []Prompt
+	MaxNewTokens int
+	Penalty      float64
+	DraftState   int64 // of the draft before the answers
+
 	TeacherForced ort.Tensor // (B,n) int64, to measure
+	Patches       []float32  // (P,values): the processor's, in place of the images' pixels
 }
 
 // Inputs are the tensors by the names of the graph's inputs.
-func (b Batch) Inputs() map[string]ort.Tensor {
-	byName := b.tokens()
-	byName[InputImages], byName[InputPatches] = b.Images, b.Images
-	byName[InputDraftState] = ort.Int64s([]int64{}, []int64{b.DraftState})
-	byName[InputForced] = b.TeacherForced
-	byName[InputMaxNewTokens] = ort.Int64s([]int64{}, []int64{int64(b.MaxNewTokens)})
-	byName[InputPenalty] = ort.Float32s([]int64{}, []float32{float32(b.Penalty)})
-	return byName
+func (b Batch) Inputs(c Config) map[string]ort.Tensor {
+	inputs := b.tokens(c)
+	var images []*reward.Image
+	for _, p := range b.Prompts {
+		images = append(images, p.Images...)
+	}
+	for name, t := range c.VisionInputs(images, b.Patches) {
+		inputs[name] = t
+	}
+	inputs[InputDraftState] = ort.Int64s([]int64{}, []int64{b.DraftState})
+	inputs[InputForced] = b.TeacherForced
+	inputs[InputMaxNewTokens] = ort.Int64s([]int64{}, []int64{int64(b.MaxNewTokens)})
+	inputs[InputPenalty] = ort.Float32s([]int64{}, []float32{float32(b.Penalty)})
+	return inputs
 }
 
 // tokens packs the prompts behind each other and says where each token belongs.
-func (b Batch) tokens() map[string]ort.Tensor {
+func (b Batch) tokens(c Config) map[string]ort.Tensor {
 	rows, longest, total := int64(len(b.Prompts)), 0, 0
 	for _, p := range b.Prompts {
 		longest = max(longest, len(p.IDs))
 		total += len(p.IDs)
 	}
-	var ids, rowOf, slots, lengths, pad, pack []int64
+	var ids, rowOf, slots, lengths, pad, pack, deltas []int64
+	var positions [3][]int64
 	for r, p := range b.Prompts {
 		first := int64(len(ids))
-		for _, slot := range p.slots {
-			slots = append(slots, first+int64(slot))
-		}
 		for i, id := range p.IDs {
+			if id == c.ImageTokenID {
+				slots = append(slots, first+int64(i))
+			}
 			ids, rowOf = append(ids, int64(id)), append(rowOf, int64(r))
 			pad = append(pad, first+int64(i))
 			pack = append(pack, int64(r*longest+i))
@@ -74,14 +131,50 @@ func (b Batch) tokens() map[string]ort.Tensor {
 		last := int64(len(ids) - 1) // padding repeats the last token; nothing reads what comes of it
 		pad = append(pad, slices.Repeat([]int64{last}, longest-len(p.IDs))...)
 		lengths = append(lengths, int64(len(p.IDs)))
+		axes, delta := c.positions(p)
+		for axis := range axes {
+			positions[axis] = append(positions[axis], axes[axis]...)
+		}
+		deltas = append(deltas, delta)
 	}
 	return map[string]ort.Tensor{
-		InputTokens:  ort.Int64s([]int64{int64(total)}, ids),
-		InputRows:    ort.Int64s([]int64{int64(total)}, rowOf),
-		InputSlots:   ort.Int64s([]int64{int64(len(slots))}, slots),
-		InputLengths: ort.Int64s([]int64{rows}, lengths),
-		InputLongest: ort.Int64s([]int64{}, []int64{int64(longest)}),
-		InputPad:     ort.Int64s([]int64{rows, int64(longest)}, pad),
-		InputPack:    ort.Int64s([]int64{int64(total)}, pack),
+		InputTokens:    ort.Int64s([]int64{int64(total)}, ids),
+		InputRows:      ort.Int64s([]int64{int64(total)}, rowOf),
+		InputSlots:     ort.Int64s([]int64{int64(len(slots))}, slots),
+		InputLengths:   ort.Int64s([]int64{rows}, lengths),
+		InputLongest:   ort.Int64s([]int64{}, []int64{int64(longest)}),
+		InputPad:       ort.Int64s([]int64{rows, int64(longest)}, pad),
+		InputPack:      ort.Int64s([]int64{int64(total)}, pack),
+		InputPositions: ort.Int64s([]int64{3, int64(total)}, slices.Concat(positions[0], positions[1], positions[2])),
+		InputDeltas:    ort.Int64s([]int64{rows}, deltas),
 	}
+}
+
+// VisionInputs are the vision tower's inputs for images that have been resized.
+// patches, where given, are the processor's (P,values), image after image, in place
+// of the pixels.
+func (c Config) VisionInputs(images []*reward.Image, patches []float32) map[string]ort.Tensor {
+	grids := make([]Grid, len(images))
+	for i, image := range images {
+		grids[i] = c.Grid(image)
+	}
+	v := c.Vision
+	l := newLayout(grids, v.WindowSize/c.UnitPixels())
+	inputs := l.tensors(v.SpatialMergeSize)
+	if patches != nil {
+		size, number := v.patchValues()*v.unitPatches(), l.raster()
+		ordered := make([]float32, 0, len(patches))
+		for _, u := range l.window {
+			ordered = append(ordered, patches[number(u)*size:(number(u)+1)*size]...)
+		}
+		inputs[InputPatches] = ort.Float32s([]int64{int64(len(l.window) * v.unitPatches()), int64(v.patchValues())}, ordered)
+		return inputs
+	}
+	size := v.patchPixels() * v.unitPatches()
+	pixels := make([]uint8, len(l.window)*size)
+	for at, u := range l.window {
+		v.cutUnit(pixels[at*size:(at+1)*size], images[u.image], u.row, u.col)
+	}
+	inputs[InputPixels] = ort.Uint8s([]int64{int64(len(l.window) * v.unitPatches()), int64(v.patchPixels())}, pixels)
+	return inputs
 }

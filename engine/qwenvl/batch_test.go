@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/denseflow/densereward/engine/image/codec"
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/reward"
 )
 
 // smallConfig is that of a image of 2x2 image tokens, whose id is 7.
@@ -19,28 +21,26 @@ func smallConfig() Config {
 
 func TestAPromptHasItsImageInOnePlace(t *testing.T) {
 	c := smallConfig()
-	if c.ImageSide() != 56 || c.PatchGrid() != 4 || c.ImageTokens() != 4 {
-		t.Fatalf("a image of %d pixels, %d patches a side, %d tokens", c.ImageSide(), c.PatchGrid(), c.ImageTokens())
-	}
+	square := &reward.Image{Width: 56, Height: 56}
 	for name, test := range map[string]struct {
 		ids  []int32
 		want string // "" for none
 	}{
-		"a image between words":            {[]int32{1, 2, 7, 7, 7, 7, 3}, ""},
-		"a image at the end":               {[]int32{1, 2, 7, 7, 7, 7}, ""},
-		"one image token fewer":            {[]int32{1, 2, 7, 7, 7, 3}, "3 image tokens, the image has 4"},
-		"one image token more":             {[]int32{1, 2, 7, 7, 7, 7, 7}, "5 image tokens, the image has 4"},
-		"an image token ahead of its time": {[]int32{1, 7, 7, 7, 7}, "image token at 1"},
-		"an image token in the caption":    {[]int32{1, 2, 7, 7, 7, 7, 3, 7}, "image token at 7"},
-		"a gap in the image":               {[]int32{1, 2, 7, 7, 3, 7, 7}, "image token at 5"},
-		"no image":                         {[]int32{1, 2, 3}, "0 image tokens"},
-		"nothing":                          {nil, "0 image tokens"},
+		"an image between words":        {[]int32{1, 2, 7, 7, 7, 7, 3}, ""},
+		"an image at the end":           {[]int32{1, 2, 7, 7, 7, 7}, ""},
+		"an image first":                {[]int32{7, 7, 7, 7, 1}, ""},
+		"one image token fewer":         {[]int32{1, 2, 7, 7, 7, 3}, "3 image tokens, the image has 4"},
+		"one image token more":          {[]int32{1, 2, 7, 7, 7, 7, 7}, "image token at 6, outside the image"},
+		"an image token in the caption": {[]int32{1, 2, 7, 7, 7, 7, 3, 7}, "image token at 7"},
+		"a gap in the image":            {[]int32{1, 2, 7, 7, 3, 7, 7}, "2 image tokens, the image has 4"},
+		"no image":                      {[]int32{1, 2, 3}, "1 images, image tokens for 0"},
+		"nothing":                       {nil, "image tokens for 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := c.LayOut(test.ids, 2)
+			p, err := c.LayOut(test.ids, square)
 			if test.want == "" {
-				if err != nil || !slices.Equal(p.slots, []int{2, 3, 4, 5}) || !slices.Equal(p.IDs, test.ids) {
-					t.Errorf("slots %v, error %v", p.slots, err)
+				if err != nil || !slices.Equal(p.starts, []int{slices.Index(test.ids, 7)}) || !slices.Equal(p.IDs, test.ids) {
+					t.Errorf("starts %v, error %v", p.starts, err)
 				}
 				return
 			}
@@ -52,12 +52,16 @@ func TestAPromptHasItsImageInOnePlace(t *testing.T) {
 }
 
 func TestABatchPacksItsPromptsBehindEachOther(t *testing.T) {
-	b := Batch{Prompts: []Prompt{
-		{IDs: []int32{10, 11, 7, 7, 12}, slots: []int{2, 3}},
-		{IDs: []int32{20, 7, 7}, slots: []int{1, 2}},
-		{IDs: []int32{30, 31, 7, 7}, slots: []int{2, 3}},
-	}}
-	got := b.tokens()
+	c := smallConfig()
+	var b Batch
+	for _, ids := range [][]int32{{10, 11, 7, 7, 12}, {20, 7, 7}, {30, 31, 7, 7}} {
+		p, err := c.LayOut(ids, &reward.Image{Width: 56, Height: 28})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Prompts = append(b.Prompts, p)
+	}
+	got := b.tokens(c)
 	for name, want := range map[string]struct {
 		shape  []int64
 		values []int64
@@ -67,6 +71,12 @@ func TestABatchPacksItsPromptsBehindEachOther(t *testing.T) {
 		InputSlots:   {[]int64{6}, []int64{2, 3, 6, 7, 10, 11}},
 		InputLengths: {[]int64{3}, []int64{5, 3, 4}},
 		InputLongest: {[]int64{}, []int64{5}},
+		InputPositions: {[]int64{3, 12}, []int64{
+			0, 1, 2, 2, 4, 0, 1, 1, 0, 1, 2, 2,
+			0, 1, 2, 2, 4, 0, 1, 1, 0, 1, 2, 2,
+			0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2, 3,
+		}},
+		InputDeltas: {[]int64{3}, []int64{0, 0, 0}},
 		// The token at each place of the padded rows; padding is the row's last.
 		InputPad: {[]int64{3, 5}, []int64{0, 1, 2, 3, 4, 5, 6, 7, 7, 7, 8, 9, 10, 11, 11}},
 		// The place of each token in them.
@@ -80,20 +90,21 @@ func TestABatchPacksItsPromptsBehindEachOther(t *testing.T) {
 	if len(got) > 0 {
 		t.Errorf("more inputs: %v", got)
 	}
-	for place, token := range b.tokens()[InputPack].Int64s() {
-		if pad := b.tokens()[InputPad].Int64s()[token]; pad != int64(place) {
+	for place, token := range b.tokens(c)[InputPack].Int64s() {
+		if pad := b.tokens(c)[InputPad].Int64s()[token]; pad != int64(place) {
 			t.Errorf("token %d is packed from place %d, where token %d stands", place, token, pad)
 		}
 	}
 }
 
 func TestABatchHasItsInputsByName(t *testing.T) {
-	b := Batch{
-		Prompts:      []Prompt{{IDs: []int32{1, 7, 7}, slots: []int{1, 2}}},
-		Images:       ort.Uint8s([]int64{1, 1, 1, 3}, []uint8{1, 2, 3}),
-		MaxNewTokens: 9, Penalty: 1.5, DraftState: 4,
+	c := smallConfig()
+	p, err := c.LayOut([]int32{1, 7, 7}, codec.NewImage(56, 28))
+	if err != nil {
+		t.Fatal(err)
 	}
-	got := b.Inputs()
+	b := Batch{Prompts: []Prompt{p}, MaxNewTokens: 9, Penalty: 1.5, DraftState: 4}
+	got := b.Inputs(c)
 	if v := got[InputPenalty].Float32s(); len(v) != 1 || v[0] != 1.5 {
 		t.Errorf("penalty %v", v)
 	}
@@ -102,7 +113,7 @@ func TestABatchHasItsInputsByName(t *testing.T) {
 			t.Errorf("%s is %v %v, want the scalar %d", name, v.Shape, v.Int64s(), want)
 		}
 	}
-	if v := got[InputImages]; v.DType != ort.Uint8 || !slices.Equal(v.Shape, []int64{1, 1, 1, 3}) {
-		t.Errorf("images are %v", v)
+	if v := got[InputPixels]; v.DType != ort.Uint8 || !slices.Equal(v.Shape, []int64{8, 588}) {
+		t.Errorf("pixels are %v", v)
 	}
 }

@@ -4,13 +4,59 @@
 // safetensors shard, and decodes greedily inside that graph, so that neither cache
 // nor logits leave the device.
 //
-// A file holds one part: the vision tower (vision.go, patches.go), the language
-// model (language.go), its rotary embedding (rope.go), the key/value caches
-// (kvcache_padded.go, kvcache_paged.go), the decoding loop (generation.go,
-// step.go), draft tokens (speculative.go), the repetition penalty, and the graph's
-// inputs (graph.go, batch.go).
+// A file holds one part: the vision tower (vision.go, patches.go, layout.go), the
+// language model (language.go), its rotary embedding (rope.go), the key/value caches
+// (kvcache_padded.go, kvcache_paged.go), the decoding loop (generation.go, step.go,
+// argmax.go), draft tokens (speculative.go), the repetition penalty, and the graph
+// with its inputs (graph.go, batch.go), a session for it (session.go).
+//
+// What the published config.json leaves out has Qwen2.5-VL's value and is checked
+// against the tensors' shapes, but for what no shape tells: the number of vision
+// heads, the window and the blocks with full attention.
+//
+// # Conventions
 //
 // Images are RGB, three bytes a pixel, row by row. Weights are (out,in), as
 // checkpoints store them. A merged unit of 2x2 patches is one image token; the
-// units of an image are in raster order wherever they leave the vision tower.
+// units of an image are in raster order wherever they leave the vision tower. A
+// batch holds prompts of any lengths with images of any sizes, standing behind each
+// other without padding.
+//
+// On a CPU everything is float32 and the cache is padded rows. On CUDA activations
+// may be bfloat16, and the cache lies in pages that PagedAttention fills in place.
+//
+// # Details
+//
+//  1. A still image is its own second frame.
+//  2. Window attention: units are put in an order in which windows lie together and
+//     windows of one size, of whatever image, form a batch. Order among patches
+//     means nothing to attention; the merger's 2x2 stay together. 18x18 units in
+//     windows of 4x4 leave strips at the right and lower edges: windows of 64, 32
+//     and 16 patches [transformers, get_window_index].
+//  3. Vision heads turn with the patch's row in their first half and its column in
+//     their second, at base 10000. The elements of a head's queries and keys are
+//     stored here so that the pairs that turn are neighbours, which changes none of
+//     their products.
+//  4. M-RoPE: text counts on along all three axes; an image keeps its time and
+//     counts rows and columns; text goes on behind the largest [transformers,
+//     get_rope_index].
+//  5. The attention of prompts on a CPU goes through their queries in blocks, so
+//     that its memory grows with a prompt's length and not with its square.
+//  6. The greatest logit is taken, the first one of equals, as torch's argmax does
+//     on a CPU. top_k 1 or a temperature near 0 mean the same and are not read.
+//  7. The repetition penalty falls on every token of the prompt, the image's
+//     included, and on the answer's [transformers,
+//     RepetitionPenaltyLogitsProcessor]. Where generation_config.json names one it
+//     holds, as generate has it.
+//  8. Speculative decoding: where the form of an answer is known, a step runs the
+//     newest token and the draft tokens that the form foresees, and accepts those
+//     that the model itself would have written, up to its own token behind the first
+//     wrong one. The tokens are those of steps of one, as far as the argmax is the
+//     same in sums of another order.
+//
+// # Sources
+//
+//	[transformers] github.com/huggingface/transformers, 4.57
+//	    src/transformers/models/qwen2_5_vl/modeling_qwen2_5_vl.py
+//	    src/transformers/generation/logits_process.py
 package qwenvl

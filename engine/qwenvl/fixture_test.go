@@ -2,7 +2,6 @@ package qwenvl
 
 import (
 	"encoding/json"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -105,13 +104,4 @@ func openSession(t *testing.T, g *onnx.Graph, o ort.SessionOptions) *ort.Session
 		}
 	})
 	return s
-}
-
-// randomImage is (side,side,3) of noise.
-func randomImage(rng *rand.Rand, side int) []uint8 {
-	pix := make([]uint8, side*side*3)
-	for i := range pix {
-		pix[i] = uint8(rng.Uint32())
-	}
-	return pix
 }

@@ -8,19 +8,28 @@ import (
 	"github.com/denseflow/densereward/engine/onnx"
 )
 
-// Names of the graph's inputs. B is the number of images, T the number of prompt
-// tokens of all of them, standing behind each other.
+// Names of the graph's inputs. B is the number of prompts, T the number of tokens of
+// all of them and P of all their images' patches, standing behind each other.
 const (
-	InputImages       = "images"         // (B,side,side,3) uint8: RGB, resized
-	InputPatches      = "patches"        // (B,P,patch) float32, in the processor's order; only with Options.Patches, instead of images
-	InputTokens       = "token_ids"      // (T) int64
-	InputRows         = "token_rows"     // (T) int64: the image each token belongs to
-	InputSlots        = "image_slots"    // (B*units) int64: places of the image tokens among the T
-	InputLengths      = "lengths"        // (B) int64: tokens of each prompt
-	InputLongest      = "longest"        // () int64: tokens of the longest prompt
-	InputPad          = "pad_index"      // (B,S) int64: token at each place of the padded rows
-	InputPack         = "pack_index"     // (T) int64: place of each token in the padded rows
-	InputMaxNewTokens = "max_new_tokens" // () int64, at least 1
+	InputPixels         = "pixels"          // (P,size*size*3) uint8: RGB, in window order
+	InputPatches        = "patches"         // (P,values) float32: normalised as the processor's; only with Options.Patches, instead of pixels
+	InputPatchPositions = "patch_positions" // (P,2) int64: row and column in the image
+	InputUnitOrder      = "unit_order"      // (U) int64: place in window order of each merged unit in raster order
+	InputWindowRuns     = "window_runs"     // (n,3) int64: windows of one size: begin, end, patches of each
+	InputImageRuns      = "image_runs"      // (n,3) int64: images of one size, in image order
+	InputImageOrder     = "image_order"     // (P) int64: place in window order of each patch in image order
+	InputWindowOrder    = "window_order"    // (P) int64: the other way round
+
+	InputTokens       = "token_ids"       // (T) int64
+	InputPositions    = "position_ids"    // (3,T) int64: temporal, row, column
+	InputDeltas       = "position_deltas" // (B) int64: position less index of the tokens behind a prompt
+	InputRows         = "token_rows"      // (T) int64: the prompt each token belongs to
+	InputSlots        = "image_slots"     // (U) int64: places of the image tokens among the T
+	InputLengths      = "lengths"         // (B) int64: tokens of each prompt
+	InputLongest      = "longest"         // () int64: tokens of the longest prompt
+	InputPad          = "pad_index"       // (B,S) int64: token at each place of the padded rows
+	InputPack         = "pack_index"      // (T) int64: place of each token in the padded rows
+	InputMaxNewTokens = "max_new_tokens"  // () int64, at least 1
 	InputPenalty      = "repetition_penalty"
 	InputDraftState   = "draft_state"    // () int64: where in its template an answer begins
 	InputForced       = "teacher_forced" // (B,n) int64, n at least 1
@@ -32,9 +41,7 @@ type Options struct {
 	Penalty       bool       // with repetition_penalty as an input
 	TeacherForced bool       // with teacher_forced as an input, which replaces what is predicted (to measure)
 	Paged         bool       // with a cache of pages (CUDA)
-	Patches       bool       // with the processor's patches as input, not images
-
-	ImageStart int // index of the first image token in every prompt
+	Patches       bool       // with the processor's patches as input, not pixels
 
 	// Watched are tokens of interest: for each, the hidden state that predicted
 	// it first is kept.
@@ -48,9 +55,9 @@ type Options struct {
 type Graph struct {
 	ONNX    *onnx.Graph
 	Weights *initializers.Set
-	Batch   onnx.Dim // number of images
+	Batch   onnx.Dim // number of prompts
 
-	Features onnx.Value // (B,units,hidden): the image tokens, in raster order
+	Features onnx.Value // (U,hidden): the image tokens, image after image, in raster order
 	Hidden   onnx.Value // (B,hidden): the last prompt token after the final norm
 	Logits   onnx.Value // (B,vocabulary) float32: behind the prompt, before the penalty
 	Answer   onnx.Value // (B,N) int64: generated tokens; after a row's end, its end token again
@@ -65,7 +72,6 @@ type Graph struct {
 	language *language
 
 	cache cache
-	rope  rope
 
 	tokens, longest onnx.Dim
 	in              map[string]onnx.Value
@@ -77,7 +83,7 @@ func NewGraph(g *onnx.Graph, set *initializers.Set, c Config, o Options) *Graph 
 	e := &Graph{
 		ONNX: g, Weights: set, Batch: onnx.Sym("batch"),
 		c: c, o: o,
-		vision:   NewVision(set, c, o.DType),
+		vision:   NewVision(g, set, c, o.DType, o.Patches),
 		language: &language{w: set, c: c, dtype: o.DType},
 		tokens:   onnx.Sym("tokens"), longest: onnx.Sym("longest"),
 		in: map[string]onnx.Value{},
@@ -99,18 +105,11 @@ func (e *Graph) Err() error { return errors.Join(e.Weights.Err(), e.ONNX.Err()) 
 func (e *Graph) In(name string) onnx.Value { return e.in[name] }
 
 func (e *Graph) inputs() {
-	units := int64(e.c.ImageTokens())
-	c := e.c.Vision
-	patches := int64(e.c.PatchGrid() * e.c.PatchGrid())
-	patch := int64(c.InChannels * c.TemporalPatchSize * c.PatchSize * c.PatchSize)
 	add := func(name string, dtype onnx.DType, dims ...onnx.Dim) { e.in[name] = e.ONNX.Input(name, dtype, dims) }
-	if side := onnx.N(int64(e.c.ImageSide())); e.o.Patches {
-		add(InputPatches, onnx.Float32, e.Batch, onnx.N(patches), onnx.N(patch))
-	} else {
-		add(InputImages, onnx.Uint8, e.Batch, side, side, onnx.N(int64(c.InChannels)))
-	}
 	add(InputTokens, onnx.Int64, e.tokens)
-	add(InputSlots, onnx.Int64, e.Batch.Times(onnx.N(units)))
+	add(InputPositions, onnx.Int64, onnx.N(3), e.tokens)
+	add(InputDeltas, onnx.Int64, e.Batch)
+	add(InputSlots, onnx.Int64, e.vision.units)
 	add(InputLengths, onnx.Int64, e.Batch)
 	add(InputLongest, onnx.Int64)
 	if !e.o.Paged {
@@ -132,11 +131,7 @@ func (e *Graph) inputs() {
 
 func (e *Graph) run() {
 	g := e.ONNX
-	patches := e.in[InputPatches]
-	if !e.o.Patches {
-		patches = e.vision.Patchify(g, e.in[InputImages])
-	}
-	e.Features = e.vision.Features(g, patches)
+	e.Features = e.vision.Features(g)
 	e.prompt()
 	e.Logits = e.language.head(g, e.Hidden)
 	e.Answer, e.States, e.Found = (&generation{e}).run()
@@ -158,19 +153,14 @@ func (e *Graph) surplus() {
 // prompt runs the prompts through the language model: the hidden state (B,hidden)
 // of each one's last token after the final norm.
 func (e *Graph) prompt() {
-	g, c := e.ONNX, e.c
+	g := e.ONNX
 	g.Scope("prompt", func() {
-		width := onnx.N(int64(c.HiddenSize))
 		x := g.Gather(e.language.embedding(), e.in[InputTokens], 0)
-		slots := g.Reshape(e.in[InputSlots], e.in[InputSlots].Dim(0), onnx.N(1))
-		x = g.ScatterND(x, slots, g.Reshape(e.Features, e.in[InputSlots].Dim(0), width))
-
-		// The draft of a last step may reach beyond the limit.
-		rows := g.Add(e.in[InputLongest], g.Add(e.in[InputMaxNewTokens], onnx.Scalar(g, int64(e.windowSize()))))
-		e.rope = e.language.rope(g, e.o.ImageStart, rows)
+		x = g.ScatterND(x, g.Unsqueeze(e.in[InputSlots], 1), e.Features)
+		turn := e.language.promptRope(g, e.in[InputPositions])
 		last := g.Sub(g.CumSum(e.in[InputLengths], 0, false), onnx.Scalar(g, int64(1)))
 		sum, branch := e.cache.prompt(g, func(a attention) (sum, branch onnx.Value) {
-			return e.language.layers(g, x, a, last)
+			return e.language.layers(g, x, turn, a, last)
 		})
 		e.Hidden = e.language.final(g, sum, branch)
 	})

@@ -93,12 +93,11 @@ type pagedAttention struct {
 	past, ends, bounds onnx.Value
 }
 
-func (a *pagedAttention) attend(i int, qkv onnx.Value) onnx.Value {
+func (a *pagedAttention) attend(i int, query, key, value onnx.Value) onnx.Value {
 	e := a.e
 	return a.g.PagedAttention(onnx.Paged{
-		QKV: qkv, KeyCache: a.pages[2*i], ValueCache: a.pages[2*i+1],
+		Query: query, Key: key, Value: value, KeyCache: a.pages[2*i], ValueCache: a.pages[2*i+1],
 		Past: a.past, Ends: a.ends, Table: a.table, Bounds: a.bounds,
-		Cos: e.rope.cos, Sin: e.rope.sin,
 		Heads: int64(e.c.NumHeads), KVHeads: int64(e.c.NumKVHeads),
 	})
 }

@@ -18,10 +18,9 @@ type language struct {
 
 // attention is causal attention with a cache, over packed tokens.
 type attention interface {
-	// attend adds layer i's attention: qkv (T,(heads+2*kvHeads)*size) is the
-	// queries, keys and values of each token side by side, not yet rotated; the
-	// result is (T,heads*size).
-	attend(i int, qkv onnx.Value) onnx.Value
+	// attend adds layer i's attention: query (T,heads*size), key and value
+	// (T,kvHeads*size), rotated; the result is (T,heads*size).
+	attend(i int, query, key, value onnx.Value) onnx.Value
 }
 
 // window is the new tokens of one step: the same number in every row, the
@@ -72,13 +71,13 @@ func (l *language) head(g *onnx.Graph, hidden onnx.Value) onnx.Value {
 // normalised: it is the sum of both values, which final adds and normalises.
 // Where only some tokens' states are wanted, only those (R) go on behind the last
 // attention.
-func (l *language) layers(g *onnx.Graph, x onnx.Value, a attention, only onnx.Value) (sum, branch onnx.Value) {
+func (l *language) layers(g *onnx.Graph, x onnx.Value, turn rope, a attention, only onnx.Value) (sum, branch onnx.Value) {
 	for i := range l.c.NumLayers {
 		pick := onnx.Value{}
 		if i == l.c.NumLayers-1 {
 			pick = only
 		}
-		g.Scope(fmt.Sprintf("layers.%d", i), func() { x, branch = l.layer(g, i, x, branch, a, pick) })
+		g.Scope(fmt.Sprintf("layers.%d", i), func() { x, branch = l.layer(g, i, x, branch, turn, a, pick) })
 	}
 	return x, branch
 }
@@ -90,7 +89,7 @@ func (l *language) final(g *onnx.Graph, sum, branch onnx.Value) onnx.Value {
 	return h
 }
 
-func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, a attention, only onnx.Value) (sum, next onnx.Value) {
+func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, turn rope, a attention, only onnx.Value) (sum, next onnx.Value) {
 	c, prefix, eps := l.c, fmt.Sprintf("model.layers.%d", i), float32(l.c.RMSNormEps)
 	norm1 := l.w.Tensor(prefix+".input_layernorm.weight", l.dtype, int64(c.HiddenSize))
 	norm2 := l.w.Tensor(prefix+".post_attention_layernorm.weight", l.dtype, int64(c.HiddenSize))
@@ -100,8 +99,7 @@ func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, a attention
 	} else {
 		h = g.RMSNorm(x, norm1, eps)
 	}
-	weight, bias := l.projections(prefix + ".self_attn.")
-	attended := a.attend(i, g.Linear(h, weight, bias))
+	attended := l.attend(g, h, prefix+".self_attn.", turn, func(q, k, v onnx.Value) onnx.Value { return a.attend(i, q, k, v) })
 	if only.Valid() {
 		attended, x = g.Gather(attended, only, 0), g.Gather(x, only, 0)
 	}
@@ -111,6 +109,14 @@ func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, a attention
 	gate := l.w.LinearNoBias(g, h, prefix+".mlp.gate_proj", c.IntermediateSize, c.HiddenSize)
 	up := l.w.LinearNoBias(g, h, prefix+".mlp.up_proj", c.IntermediateSize, c.HiddenSize)
 	return x, l.w.LinearNoBias(g, g.Mul(g.Silu(gate), up), prefix+".mlp.down_proj", c.HiddenSize, c.IntermediateSize)
+}
+
+// attend projects h (T,hidden), turns queries and keys, and attends.
+func (l *language) attend(g *onnx.Graph, h onnx.Value, prefix string, turn rope, attend func(q, k, v onnx.Value) onnx.Value) onnx.Value {
+	weight, bias := l.projections(prefix)
+	heads, kvHeads, size := l.c.NumHeads, l.c.NumKVHeads, int64(l.c.HeadDim)
+	parts := g.Split(g.Linear(h, weight, bias), -1, int64(heads)*size, int64(kvHeads)*size, int64(kvHeads)*size)
+	return attend(turn.rotate(g, parts[0], heads), turn.rotate(g, parts[1], kvHeads), parts[2])
 }
 
 // projections joins the weights and biases of queries, keys and values, so that

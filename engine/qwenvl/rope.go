@@ -6,8 +6,8 @@ import (
 	"github.com/denseflow/densereward/engine/onnx"
 )
 
-// rope is the cosines and sines (N,size/2) by which queries and keys turn,
-// a row for each index of a token in its sequence.
+// rope is the cosines and sines (N,size/2) by which the queries and keys of N
+// tokens turn.
 type rope struct{ cos, sin onnx.Value }
 
 // inverseFrequencies is the angle that each pair of a head's values turns by
@@ -22,37 +22,40 @@ func (l *language) inverseFrequencies() []float32 {
 	return freqs
 }
 
-// rope is M-RoPE for tokens with the indices 0 to rows-1 (int64 scalar).
-// Every prompt begins alike and has its image at imageStart, so that a
-// token's index tells its position: text counts on along all three axes; the
-// image keeps its time and counts rows and columns; text goes on behind the
-// largest of them.
-func (l *language) rope(g *onnx.Graph, imageStart int, rows onnx.Value) rope {
-	freqs := l.inverseFrequencies()
-	half := int64(len(freqs))
-	side := l.c.PatchGrid() / l.c.Vision.SpatialMergeSize
-	var angles []float32
-	add := func(position [3]int) {
-		at := 0
-		for axis, n := range l.c.MRopeSection {
-			for _, f := range freqs[at : at+n] {
-				angles = append(angles, float32(position[axis])*f)
-			}
-			at += n
+// mropeAxes is the axis by whose position each pair of a head's values turns:
+// temporal, row or column, in sections.
+func (c Config) mropeAxes() []int64 {
+	var axes []int64
+	for axis, n := range c.MRopeSection {
+		for range n {
+			axes = append(axes, int64(axis))
 		}
 	}
-	for i := range imageStart {
-		add([3]int{i, i, i})
-	}
-	for i := range side * side {
-		add([3]int{imageStart, imageStart + i/side, imageStart + i%side})
-	}
-	known := int64(imageStart + side*side)
-	// Text after the image stands at its index less what the image saved.
-	saved := int64(side*side - side)
-	more := g.Range(g.Sub(rows, onnx.Scalar(g, known)), onnx.Sym("text_rows"))
-	position := g.Cast(g.Add(more, onnx.Scalar(g, known-saved)), onnx.Float32)
-	text := g.Mul(g.Unsqueeze(position, 1), onnx.Const(g, freqs, 1, half))
-	table := g.Concat(0, onnx.Sym("rotary_rows"), onnx.Const(g, angles, known, half), text)
-	return rope{cos: g.Cast(g.Cos(table), l.dtype), sin: g.Cast(g.Sin(table), l.dtype)}
+	return axes
+}
+
+// promptRope is M-RoPE for tokens whose positions (3,T) are temporal, row and
+// column.
+func (l *language) promptRope(g *onnx.Graph, positions onnx.Value) rope {
+	axes := l.c.mropeAxes()
+	at := g.Cast(g.Transpose(positions, 1, 0), onnx.Float32)
+	return l.turned(g, g.Gather(at, onnx.Const(g, axes, int64(len(axes))), 1))
+}
+
+// textRope is RoPE for text tokens, whose positions (T) are the same on all axes.
+func (l *language) textRope(g *onnx.Graph, positions onnx.Value) rope {
+	return l.turned(g, g.Unsqueeze(g.Cast(positions, onnx.Float32), 1))
+}
+
+// turned is the rotation by positions (T,size/2), or (T,1) for all pairs.
+func (l *language) turned(g *onnx.Graph, at onnx.Value) rope {
+	freqs := l.inverseFrequencies()
+	angles := g.Mul(at, onnx.Const(g, freqs, 1, int64(len(freqs))))
+	return rope{cos: g.Cast(g.Cos(angles), l.dtype), sin: g.Cast(g.Sin(angles), l.dtype)}
+}
+
+// rotate turns the heads of x (T,heads*size).
+func (r rope) rotate(g *onnx.Graph, x onnx.Value, heads int) onnx.Value {
+	start := onnx.Const(g, []int64{0}, 1)
+	return g.Squeeze(g.RotaryEmbedding(g.Unsqueeze(x, 0), start, r.cos, r.sin, int64(heads), false), 0)
 }

@@ -2,24 +2,26 @@ package qwenvl
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/internal/numtest"
+	"github.com/denseflow/densereward/reward"
 )
 
-// ropeTable runs the graph's table of the language model's RoPE.
-func ropeTable(t *testing.T, c Config, imageStart, rows int) (cos, sin []float32) {
+// ropeTable runs the graph's rotation of tokens by their positions (3,T).
+func ropeTable(t *testing.T, c Config, positions [3][]int64) (cos, sin []float32) {
 	t.Helper()
 	g := onnx.New("rope")
-	count := g.Input("rows", onnx.Int64, onnx.Shape{})
-	l := &language{c: c, dtype: onnx.Float32}
-	r := l.rope(g, imageStart, count)
+	in := g.Input("positions", onnx.Int64, onnx.Shape{onnx.N(3), onnx.Sym("tokens")})
+	r := (&language{c: c, dtype: onnx.Float32}).promptRope(g, in)
 	g.Output("cos", r.cos)
 	g.Output("sin", r.sin)
 	s := openSession(t, g, ort.SessionOptions{})
-	out, err := s.Run(t.Context(), []ort.Tensor{ort.Int64s(nil, []int64{int64(rows)})})
+	n := int64(len(positions[0]))
+	out, err := s.Run(t.Context(), []ort.Tensor{ort.Int64s([]int64{3, n}, slices.Concat(positions[0], positions[1], positions[2]))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,20 +45,20 @@ func turned(t *testing.T, what string, c Config, cos, sin []float32, row int, po
 	}
 }
 
-// A token's index tells its positions: before the image, in it and behind it.
 func TestPositionsAreTheReferences(t *testing.T) {
-	c, err := LoadConfig(nanoDir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := nanoConfig(t)
 	const units = 18
 	for _, want := range readCases(t) {
 		first := want.PositionImageFirst[0]
 		last := first + units*units - 1
-		rows := len(want.InputIDs) + 100
-		cos, sin := ropeTable(t, c, first, rows)
-		if len(cos) != rows*c.HeadDim/2 {
-			t.Fatalf("%d cosines for %d tokens", len(cos), rows)
+		p, err := c.LayOut(want.InputIDs, &reward.Image{Width: 504, Height: 504})
+		if err != nil {
+			t.Fatal(err)
+		}
+		positions, delta := c.positions(p)
+		cos, sin := ropeTable(t, c, positions)
+		if len(cos) != len(want.InputIDs)*c.HeadDim/2 {
+			t.Fatalf("%d cosines for %d tokens", len(cos), len(want.InputIDs))
 		}
 		if want.InputIDs[first] != c.ImageTokenID || want.InputIDs[last] != c.ImageTokenID || want.InputIDs[last+1] == c.ImageTokenID {
 			t.Fatalf("%s: the image does not stand at %d to %d", want.Name, first, last)
@@ -68,7 +70,28 @@ func TestPositionsAreTheReferences(t *testing.T) {
 		turned(t, want.Name+": end of the image", c, cos, sin, last, want.PositionImageLast)
 		turned(t, want.Name+": behind the image", c, cos, sin, last+1, [3]int{first + units, first + units, first + units})
 		turned(t, want.Name+": last token", c, cos, sin, len(want.InputIDs)-1, want.PositionTail)
-		next := want.PositionTail[0] + 100
-		turned(t, want.Name+": hundredth token of the answer", c, cos, sin, rows-1, [3]int{next, next, next})
+		if next := int64(len(want.InputIDs)) + delta; next != int64(want.PositionTail[0]+1) {
+			t.Errorf("%s: the answer begins at %d, behind %d", want.Name, next, want.PositionTail[0])
+		}
+	}
+}
+
+// Two images, and text of one token between them.
+func TestPositionsOfSeveralImages(t *testing.T) {
+	c := smallConfig()
+	wide, tall := &reward.Image{Width: 84, Height: 28}, &reward.Image{Width: 28, Height: 56}
+	p, err := c.LayOut([]int32{1, 7, 7, 7, 2, 7, 7, 3, 4}, wide, tall)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, delta := c.positions(p)
+	want := [3][]int64{{0, 1, 1, 1, 4, 5, 5, 7, 8}, {0, 1, 1, 1, 4, 5, 6, 7, 8}, {0, 1, 2, 3, 4, 5, 5, 7, 8}}
+	for axis := range want {
+		if !slices.Equal(got[axis], want[axis]) {
+			t.Errorf("axis %d: %v, want %v", axis, got[axis], want[axis])
+		}
+	}
+	if delta != 0 {
+		t.Errorf("delta %d", delta)
 	}
 }

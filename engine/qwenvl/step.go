@@ -13,6 +13,7 @@ type step struct {
 	index     onnx.Value // (1,window) int64: 0, 1, ...
 	places    onnx.Value // (B,window) int64: where the predictions stand in the answer
 	predicted onnx.Value // (B,window) int64: the token behind each of tokens
+	positions onnx.Value // (B*window) int64: of the window's tokens
 	kept      onnx.Value // (B,window) bool: the predictions that belong to the answer
 	gained    onnx.Value // (B) int64: how many
 }
@@ -31,6 +32,9 @@ func (s *step) open() {
 	s.window.past = g.Cast(before, onnx.Int32)
 	s.index = g.Unsqueeze(g.Range(s.window.size, s.window.dim), 0)
 	s.places = g.Add(g.Unsqueeze(s.count, 1), s.index)
+	first := g.Add(before, s.in[InputDeltas])
+	at := g.Add(g.Unsqueeze(first, 1), s.index)
+	s.positions = g.ReshapeLike(at, onnx.Const(g, []int64{-1}, 1), s.Batch.Times(s.window.dim))
 }
 
 // predict takes the argmax of the logits behind every token of the window.

@@ -18,111 +18,86 @@ const (
 // innerAlign is what the inner width is filled up to a multiple of.
 const innerAlign = 64
 
-// Vision writes the vision tower into a graph: patches (B,P,patch) in the
-// processor's merge order to image features (B,P/merge^2,out), in raster order
-// of the merged grid. Blocks attend within windows, but for a few that see the
-// whole image.
+// Vision writes the vision tower into a graph. Patches of all images stand behind
+// each other, without padding: activations are (P,hidden). They come in window
+// order, in which the patches of a window lie together and windows of one size
+// form a run: see layout. Blocks attend within windows, but for a few that see
+// their whole image.
 type Vision struct {
-	w            *initializers.Set
-	c            VisionConfig
-	preprocessor PreprocessorConfig
-	grid         int // patches a side
-	dtype        onnx.DType
+	w     *initializers.Set
+	c     VisionConfig
+	dtype onnx.DType
+	p     PreprocessorConfig
 
-	order   []int64       // patch of each place in window order
-	windows []windowGroup // runs of windows of one size, in that order
-
+	in       map[string]onnx.Value
+	patches  onnx.Dim   // P
+	units    onnx.Dim   // U: merged patches, P/merge^2
 	cos, sin onnx.Value // of the rotary embedding
 }
 
-// windowGroup is count consecutive windows of size patches each.
-type windowGroup struct{ count, size int64 }
-
-// NewVision makes the tower of a configuration for images of its one size.
-func NewVision(w *initializers.Set, config Config, dtype onnx.DType) *Vision {
-	c, grid := config.Vision, config.PatchGrid()
-	v := &Vision{w: w, c: c, preprocessor: config.Preprocessor, grid: grid, dtype: dtype}
-	v.order, v.windows = windowOrder(grid/c.SpatialMergeSize, c.WindowSize/c.PatchSize/c.SpatialMergeSize, c.SpatialMergeSize*c.SpatialMergeSize)
+// NewVision makes the tower and its inputs, which describe the patches of a
+// batch's images: see Batch. cut tells that patches come as floats, in the
+// processor's normalised form, not as pixels.
+func NewVision(g *onnx.Graph, w *initializers.Set, c Config, dtype onnx.DType, cut bool) *Vision {
+	v := &Vision{w: w, c: c.Vision, p: c.Preprocessor, dtype: dtype, in: map[string]onnx.Value{}, units: onnx.Sym("units")}
+	v.patches = v.units.Times(onnx.N(int64(v.c.unitPatches())))
+	if cut {
+		v.in[InputPatches] = g.Input(InputPatches, onnx.Float32, onnx.Shape{v.patches, onnx.N(int64(v.c.patchValues()))})
+	} else {
+		v.in[InputPixels] = g.Input(InputPixels, onnx.Uint8, onnx.Shape{v.patches, onnx.N(int64(v.c.patchPixels()))})
+	}
+	v.input(g, InputPatchPositions, v.patches, onnx.N(2))
+	v.input(g, InputUnitOrder, v.units)
+	v.input(g, InputImageRuns, onnx.Sym("image_runs"), onnx.N(3))
+	if v.c.windowed() {
+		v.input(g, InputWindowRuns, onnx.Sym("window_runs"), onnx.N(3))
+		v.input(g, InputImageOrder, v.patches)
+		v.input(g, InputWindowOrder, v.patches)
+	}
 	return v
 }
 
-// windowOrder sorts the patches of a merged grid of side units, each of patches
-// consecutive patches, so that every window of side window lies together and
-// windows of one size stand in a row. Windows at the right and lower edges may
-// be smaller.
-func windowOrder(units, window, patches int) (order []int64, groups []windowGroup) {
-	bySize := map[int][][]int64{}
-	for top := 0; top < units; top += window {
-		for left := 0; left < units; left += window {
-			var members []int64
-			for y := top; y < min(top+window, units); y++ {
-				for x := left; x < min(left+window, units); x++ {
-					for p := range patches {
-						members = append(members, int64((y*units+x)*patches+p))
-					}
-				}
-			}
-			bySize[len(members)] = append(bySize[len(members)], members)
-		}
-	}
-	sizes := make([]int, 0, len(bySize))
-	for size := range bySize {
-		sizes = append(sizes, size)
-	}
-	slices.Sort(sizes)
-	slices.Reverse(sizes)
-	for _, size := range sizes {
-		groups = append(groups, windowGroup{count: int64(len(bySize[size])), size: int64(size)})
-		for _, members := range bySize[size] {
-			order = append(order, members...)
-		}
-	}
-	return order, groups
+func (v *Vision) input(g *onnx.Graph, name string, dims ...onnx.Dim) {
+	v.in[name] = g.Input(name, onnx.Int64, dims)
 }
 
-// rotary is the cosines and sines (P,width/2) of the two-dimensional rotary
-// embedding for heads of size that stand side by side in width, row i for the
-// patch order[i]: the first half of a head's row turns with the patch's row in
-// the image, the second with its column.
-func (v *Vision) rotary(size, width int) (cos, sin []float32) {
-	freqs := size / 4
-	merge := v.c.SpatialMergeSize
-	for _, p := range v.order {
-		unit, within := int(p)/(merge*merge), int(p)%(merge*merge)
-		side := v.grid / merge
-		row := unit/side*merge + within/merge
-		col := unit%side*merge + within%merge
-		for range width / size {
-			for _, at := range []int{row, col} {
-				for f := range freqs {
-					inverse := float32(1 / math.Pow(visionRopeTheta, float64(4*f)/float64(size)))
-					angle := float64(float32(at) * inverse)
-					cos = append(cos, float32(math.Cos(angle)))
-					sin = append(sin, float32(math.Sin(angle)))
-				}
-			}
-		}
+// rotary computes the cosines and sines (P,width/2) of the two-dimensional rotary
+// embedding for heads of size that stand side by side in width: the first half of
+// a head's row turns with the patch's row in its image, the second with its
+// column.
+func (v *Vision) rotary(g *onnx.Graph, size, width int) (cos, sin onnx.Value) {
+	freqs := make([]float32, size/4)
+	for f := range freqs {
+		freqs[f] = float32(1 / math.Pow(visionRopeTheta, float64(4*f)/float64(size)))
 	}
-	return cos, sin
+	at := g.Unsqueeze(g.Cast(v.in[InputPatchPositions], onnx.Float32), 2) // (P,2,1)
+	angles := g.Mul(at, onnx.Const(g, freqs, 1, int64(len(freqs))))
+	head := g.Reshape(angles, v.patches, onnx.N(int64(size/2)))
+	side := func(x onnx.Value) onnx.Value {
+		x = g.Cast(x, v.dtype)
+		if heads := width / size; heads > 1 {
+			return g.Concat(1, onnx.Dim{}, slices.Repeat([]onnx.Value{x}, heads)...)
+		}
+		return x
+	}
+	return side(g.Cos(head)), side(g.Sin(head))
 }
 
-// Features adds the tower to g.
-func (v *Vision) Features(g *onnx.Graph, patches onnx.Value) (out onnx.Value) {
+// Features adds the tower to g: the merged units (U,out), image after image, in
+// raster order.
+func (v *Vision) Features(g *onnx.Graph) (out onnx.Value) {
+	patches := v.in[InputPatches]
+	if !patches.Valid() {
+		patches = v.Normalised(g)
+	}
 	g.Scope("visual", func() {
 		c := v.c
-		patch := c.InChannels * c.TemporalPatchSize * c.PatchSize * c.PatchSize
 		weight := v.w.Tensor("visual.patch_embed.proj.weight", v.dtype, int64(c.HiddenSize), int64(c.InChannels),
 			int64(c.TemporalPatchSize), int64(c.PatchSize), int64(c.PatchSize))
-		weight = g.Reshape(weight, onnx.N(int64(c.HiddenSize)), onnx.N(int64(patch)))
+		weight = g.Reshape(weight, onnx.N(int64(c.HiddenSize)), onnx.N(int64(c.patchValues())))
+		x := g.Linear(g.Cast(patches, v.dtype), weight, onnx.Value{})
 
-		places := int64(len(v.order))
-		x := g.Cast(g.Gather(patches, onnx.Const(g, v.order, places), 1), v.dtype)
-		x = g.Linear(x, weight, onnx.Value{})
-
-		size, width := c.HiddenSize/c.NumHeads, v.rotaryWidth()
-		cosines, sines := v.rotary(size, width)
-		v.cos = g.Cast(onnx.Const(g, cosines, places, int64(width/2)), v.dtype)
-		v.sin = g.Cast(onnx.Const(g, sines, places, int64(width/2)), v.dtype)
+		v.cos, v.sin = v.rotary(g, c.HiddenSize/c.NumHeads, v.rotaryWidth())
 		var branch onnx.Value
 		for i := range c.Depth {
 			g.Scope(fmt.Sprintf("blocks.%d", i), func() { x, branch = v.block(g, i, x, branch) })
@@ -146,12 +121,8 @@ func (v *Vision) block(g *onnx.Graph, i int, x, branch onnx.Value) (sum, next on
 	} else {
 		h = g.RMSNorm(x, norm1, visionRMSNormEps)
 	}
-	query, key, value := v.queries(g, h, prefix+".attn.qkv")
-	groups := v.windows
-	if slices.Contains(c.FullAttentionBlocks, i) {
-		groups = []windowGroup{{1, int64(len(v.order))}}
-	}
-	attended := v.attend(g, query, key, value, groups)
+	qkv := v.queries(g, h, prefix+".attn.qkv")
+	attended := v.attend(g, qkv, slices.Contains(c.FullAttentionBlocks, i))
 	attended = v.w.LinearNoBias(g, attended, prefix+".attn.proj", c.HiddenSize, c.HiddenSize)
 
 	bias := v.w.Tensor(prefix+".attn.proj.bias", v.dtype, int64(c.HiddenSize))
@@ -170,11 +141,11 @@ func (v *Vision) rotaryWidth() int {
 	return heads * size
 }
 
-// queries is the rotated queries and keys and the values of h. The elements of
-// each head's queries and keys are put in an order in which the pairs that turn
-// against each other are neighbours: several heads can then be rotated as one,
-// and their products are the same.
-func (v *Vision) queries(g *onnx.Graph, h onnx.Value, prefix string) (query, key, value onnx.Value) {
+// queries is the rotated queries and keys and the values of h, (P,hidden) each.
+// The elements of each head's queries and keys are put in an order in which the
+// pairs that turn against each other are neighbours: several heads can then be
+// rotated as one, and their products are the same.
+func (v *Vision) queries(g *onnx.Graph, h onnx.Value, prefix string) (qkv [3]onnx.Value) {
 	hidden := v.c.HiddenSize
 	size := hidden / v.c.NumHeads
 	paired := make([]int64, hidden)
@@ -199,9 +170,10 @@ func (v *Vision) queries(g *onnx.Graph, h onnx.Value, prefix string) (query, key
 		return g.Linear(h, pick(weight), pick(bias))
 	}
 	start, heads := onnx.Const(g, []int64{0}, 1), int64(hidden/v.rotaryWidth())
-	query = g.RotaryEmbedding(third(0, paired), start, v.cos, v.sin, heads, true)
-	key = g.RotaryEmbedding(third(1, paired), start, v.cos, v.sin, heads, true)
-	return query, key, third(2, plain)
+	rotate := func(x onnx.Value) onnx.Value {
+		return g.Squeeze(g.RotaryEmbedding(g.Unsqueeze(x, 0), start, v.cos, v.sin, heads, true), 0)
+	}
+	return [3]onnx.Value{rotate(third(0, paired)), rotate(third(1, paired)), third(2, plain)}
 }
 
 // downBias is the bias of block i's last layer.
@@ -233,47 +205,54 @@ func (v *Vision) mlp(g *onnx.Graph, h onnx.Value, prefix string) onnx.Value {
 	return g.Linear(product, down, onnx.Value{})
 }
 
-// attend is attention within the windows of groups: windows of one size are
-// the rows of one batch, so nothing is padded and nothing masked.
-func (v *Vision) attend(g *onnx.Graph, query, key, value onnx.Value, groups []windowGroup) onnx.Value {
-	heads, width, batch := int64(v.c.NumHeads), query.Dim(-1), query.Dim(0)
-	if len(groups) == 1 && groups[0].count == 1 {
-		return g.MultiHeadAttention(query, key, value, heads, 0)
+// attend is attention of qkv, (P,hidden) each, within windows, or, if full, within
+// images.
+func (v *Vision) attend(g *onnx.Graph, qkv [3]onnx.Value, full bool) onnx.Value {
+	if !v.c.windowed() {
+		return v.attendRuns(g, qkv, v.in[InputImageRuns])
 	}
-	sizes := make([]int64, len(groups))
-	for i, w := range groups {
-		sizes[i] = w.count * w.size
+	if !full {
+		return v.attendRuns(g, qkv, v.in[InputWindowRuns])
 	}
-	parts := make([][]onnx.Value, 3)
-	for i, x := range []onnx.Value{query, key, value} {
-		parts[i] = g.Split(x, 1, sizes...)
+	for i, x := range qkv {
+		qkv[i] = g.Gather(x, v.in[InputImageOrder], 0)
 	}
-	outs := make([]onnx.Value, len(groups))
-	for i, w := range groups {
-		row := func(x onnx.Value) onnx.Value {
-			return g.Reshape(x, batch.Times(onnx.N(w.count)), onnx.N(w.size), width)
-		}
-		out := g.MultiHeadAttention(row(parts[0][i]), row(parts[1][i]), row(parts[2][i]), heads, 0)
-		outs[i] = g.Reshape(out, batch, onnx.N(sizes[i]), width)
-	}
-	return g.Concat(1, onnx.Dim{}, outs...)
+	return g.Gather(v.attendRuns(g, qkv, v.in[InputImageRuns]), v.in[InputWindowOrder], 0)
+}
+
+// attendRuns is attention within pieces of the sequence of patches: runs (n,3)
+// lists where pieces of one size begin and end, and that size. Pieces of a run
+// are the rows of one batch, so nothing is padded and nothing masked.
+func (v *Vision) attendRuns(g *onnx.Graph, qkv [3]onnx.Value, runs onnx.Value) onnx.Value {
+	width, done := qkv[0].Dim(1), g.NewSym("attended")
+	size, _ := width.Fixed()
+	none := g.Cast(onnx.Full(g, float32(0), onnx.Const(g, []int64{0, size}, 2), onnx.N(0), width), v.dtype)
+	limit := g.Squeeze(g.SizeOf(runs, 0), 0)
+	out := g.Loop(limit, onnx.Scalar(g, true), []onnx.Value{none}, []onnx.Shape{{done, width}}, onnx.Dim{},
+		func(b *onnx.Graph, turn onnx.Value, carried []onnx.Value) (again onnx.Value, next, collected []onnx.Value) {
+			run := b.Gather(runs, turn, 0)
+			begin, end, piece := b.Slice(run, 0, 0, 1), b.Slice(run, 0, 1, 2), b.Slice(run, 0, 2, 3)
+			part, pieces, places := b.NewSym("run"), b.NewSym("pieces"), b.NewSym("piece")
+			sizes := b.Concat(0, onnx.Dim{}, onnx.Const(b, []int64{-1}, 1), piece, onnx.Const(b, []int64{size}, 1))
+			rows := func(x onnx.Value) onnx.Value {
+				return b.ReshapeLike(b.SliceTo(x, 0, begin, end, part), sizes, pieces, places, width)
+			}
+			attended := b.MultiHeadAttention(rows(qkv[0]), rows(qkv[1]), rows(qkv[2]), int64(v.c.NumHeads), 0)
+			flat := b.ReshapeLike(attended, onnx.Const(b, []int64{-1, size}, 2), part, width)
+			return onnx.Scalar(b, true), []onnx.Value{b.Concat(0, done, carried[0], flat)}, nil
+		})[0]
+	return g.ReshapeLike(out, onnx.Const(g, []int64{-1, size}, 2), v.patches, width)
 }
 
 // merge joins each unit's patches, projects them to the language model's width
 // and puts the units back into raster order.
 func (v *Vision) merge(g *onnx.Graph, x, branch onnx.Value) onnx.Value {
 	c := v.c
-	patches := c.SpatialMergeSize * c.SpatialMergeSize
-	joined := c.HiddenSize * patches
-	units := int64(len(v.order) / patches)
+	joined := c.HiddenSize * c.unitPatches()
 	norm := v.w.Tensor("visual.merger.ln_q.weight", v.dtype, int64(c.HiddenSize))
 	x, _ = g.SkipRMSNorm(x, branch, norm, v.downBias(c.Depth-1), visionRMSNormEps)
-	x = g.Reshape(x, x.Dim(0), onnx.N(units), onnx.N(int64(joined)))
+	x = g.Reshape(x, v.units, onnx.N(int64(joined)))
 	x = g.Gelu(v.w.Linear(g, x, "visual.merger.mlp.0", joined, joined))
 	x = v.w.Linear(g, x, "visual.merger.mlp.2", c.OutHiddenSize, joined)
-	back := make([]int64, units)
-	for place := range back {
-		back[v.order[place*patches]/int64(patches)] = int64(place)
-	}
-	return g.Gather(x, onnx.Const(g, back, units), 1)
+	return g.Gather(x, v.in[InputUnitOrder], 0)
 }

@@ -1,0 +1,138 @@
+package qwenvl
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/denseflow/densereward/engine/ort"
+)
+
+// Grid is the size of an image in merged units.
+type Grid struct{ Rows, Cols int }
+
+// Units is the number of image tokens of the grid.
+func (g Grid) Units() int { return g.Rows * g.Cols }
+
+// unit is one merged unit of a batch's images.
+type unit struct{ image, row, col int }
+
+// layout is the order in which a batch's merged units go through the vision
+// tower. A piece is what attends to itself: a window, or a whole image.
+type layout struct {
+	grids  []Grid
+	window []unit // in window order
+	runs   []run  // of windows, in that order
+	images []run  // of images, in an order of their own
+	whole  []unit // in that order
+}
+
+// run is pieces of size units each, from begin to end.
+type run struct{ begin, end, size int }
+
+// newLayout lays images out in windows of window units a side; 0 is one window an
+// image.
+func newLayout(grids []Grid, window int) layout {
+	l := layout{grids: grids}
+	var windows, images [][]unit
+	for i, g := range grids {
+		side := window
+		if side == 0 {
+			side = max(g.Rows, g.Cols)
+		}
+		windows = append(windows, g.windows(i, side)...)
+		images = append(images, g.block(i, 0, 0, max(g.Rows, g.Cols)))
+	}
+	l.window, l.runs = joined(windows)
+	l.whole, l.images = joined(images)
+	return l
+}
+
+// windows cuts the grid of an image into squares of side units; those at its right
+// and lower edges may be smaller.
+func (g Grid) windows(image, side int) [][]unit {
+	var all [][]unit
+	for top := 0; top < g.Rows; top += side {
+		for left := 0; left < g.Cols; left += side {
+			all = append(all, g.block(image, top, left, side))
+		}
+	}
+	return all
+}
+
+// block is the units of a square of the grid, as far as it lies within.
+func (g Grid) block(image, top, left, side int) []unit {
+	var units []unit
+	for y := top; y < min(top+side, g.Rows); y++ {
+		for x := left; x < min(left+side, g.Cols); x++ {
+			units = append(units, unit{image, y, x})
+		}
+	}
+	return units
+}
+
+// joined puts pieces behind each other, the largest first, so that those of one
+// size form a run.
+func joined(pieces [][]unit) (order []unit, runs []run) {
+	slices.SortStableFunc(pieces, func(a, b []unit) int { return cmp.Compare(len(b), len(a)) })
+	for _, p := range pieces {
+		if n := len(runs); n == 0 || runs[n-1].size != len(p) {
+			runs = append(runs, run{begin: len(order), end: len(order), size: len(p)})
+		}
+		order = append(order, p...)
+		runs[len(runs)-1].end += len(p)
+	}
+	return order, runs
+}
+
+// raster numbers the units of all images behind each other, row by row.
+func (l layout) raster() func(unit) int {
+	first := make([]int, len(l.grids))
+	for i := 1; i < len(first); i++ {
+		first[i] = first[i-1] + l.grids[i-1].Units()
+	}
+	return func(u unit) int { return first[u.image] + u.row*l.grids[u.image].Cols + u.col }
+}
+
+// tensors are the layout's inputs of the graph, in patches where a unit has merge x
+// merge of them.
+func (l layout) tensors(merge int) map[string]ort.Tensor {
+	patches, units := merge*merge, len(l.window)
+	number := l.raster()
+	place := make([]int64, units) // in window order, of each unit in raster order
+	for at, u := range l.window {
+		place[number(u)] = int64(at)
+	}
+	positions := make([]int64, 0, 2*units*patches)
+	for _, u := range l.window {
+		for p := range patches {
+			positions = append(positions, int64(u.row*merge+p/merge), int64(u.col*merge+p%merge))
+		}
+	}
+	imageOrder := make([]int64, units*patches)
+	windowOrder := make([]int64, units*patches)
+	for at, u := range l.whole {
+		from := place[number(u)]
+		for p := range patches {
+			imageOrder[at*patches+p] = from*int64(patches) + int64(p)
+			windowOrder[int(from)*patches+p] = int64(at*patches + p)
+		}
+	}
+	n := int64(units * patches)
+	return map[string]ort.Tensor{
+		InputPatchPositions: ort.Int64s([]int64{n, 2}, positions),
+		InputUnitOrder:      ort.Int64s([]int64{int64(units)}, place),
+		InputImageOrder:     ort.Int64s([]int64{n}, imageOrder),
+		InputWindowOrder:    ort.Int64s([]int64{n}, windowOrder),
+		InputWindowRuns:     runTensor(l.runs, patches),
+		InputImageRuns:      runTensor(l.images, patches),
+	}
+}
+
+// runTensor lists runs in patches.
+func runTensor(runs []run, patches int) ort.Tensor {
+	var values []int64
+	for _, r := range runs {
+		values = append(values, int64(r.begin*patches), int64(r.end*patches), int64(r.size*patches))
+	}
+	return ort.Int64s([]int64{int64(len(runs)), 3}, values)
+}
