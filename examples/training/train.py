@@ -87,7 +87,11 @@ class Loader:
             self.ready.put({k: t.pin_memory() if self.pin else t for k, t in tensors.items()})
 
     def next(self):
-        return self.ready.get()
+        try:
+            return self.ready.get(timeout=120)
+        except queue.Empty:
+            alive = sum(p.is_alive() for p in self.processes)
+            raise RuntimeError(f"no batch for 120 s; {alive} of {len(self.processes)} workers are alive") from None
 
     def close(self):
         for p in self.processes:
