@@ -112,3 +112,9 @@ func (g *Graph) headSize(op string, p Paged) (int64, bool) {
 	}
 	return size, true
 }
+
+// CausalAttention is MultiHeadAttention in which no query sees keys behind its own
+// place.
+func (g *Graph) CausalAttention(query, key, value Value, heads int64) Value {
+	return g.attention(query, key, value, heads, Attr{"unidirectional", int64(1)})
+}
