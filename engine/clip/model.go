@@ -70,7 +70,8 @@ type checkpoint interface {
 	initializers.Source
 	Read(name string) ([]byte, error)
 	Fingerprint() (string, error)
-	Folder() (string, error)
+	Folder() string
+	Unchanged() error
 }
 
 const tokenizerFile = "tokenizer.json"
@@ -274,12 +275,8 @@ func (m *Model) session(weights checkpoint, g *onnx.Graph) (*ort.Session, error)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := weights.Folder()
-	if err != nil {
-		return nil, fmt.Errorf("clip: %w", err)
-	}
 	session, err := m.options.Runtime.NewSession(model, g.InputNames(), g.OutputNames(), ort.SessionOptions{
-		Provider: m.options.Provider, Threads: m.options.Threads, InitializersDir: dir,
+		Provider: m.options.Provider, Threads: m.options.Threads, InitializersDir: weights.Folder(), Unchanged: weights.Unchanged,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("clip: loading the graph: %w", memoryError(err))

@@ -167,7 +167,7 @@ func TestAFolderOfLinksToHashesLoads(t *testing.T) {
 	answersLikeNano(t, snapshot)
 }
 
-func TestShardsInTwoFoldersAreRefused(t *testing.T) {
+func TestShardsInTwoFoldersAreOneCheckpoint(t *testing.T) {
 	elsewhere := filepath.Join(t.TempDir(), "shard")
 	const shard = "model-00002-of-00002.safetensors"
 	if err := os.WriteFile(elsewhere, []byte(readText(t, "nano/"+shard)), 0o600); err != nil {
@@ -177,7 +177,7 @@ func TestShardsInTwoFoldersAreRefused(t *testing.T) {
 	if err := os.Symlink(elsewhere, filepath.Join(dir, shard)); err != nil {
 		t.Fatal(err)
 	}
-	wantLoadError(t, dir, Options{}, "lies in", filepath.Dir(elsewhere))
+	answersLikeNano(t, dir)
 }
 
 // answersLikeNano loads a folder and asks it what the nano checkpoint answers.
@@ -188,6 +188,9 @@ func answersLikeNano(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	defer e.Close()
+	if maps, err := os.ReadFile("/proc/self/maps"); err == nil && strings.Contains(string(maps), dir) {
+		t.Errorf("a file of %s stays mapped: whoever cuts it ends the process", dir)
+	}
 	_, samples := refSamples(t)
 	got, want := evaluate(t, e, samples[4:5])[0], generate(t, nanoEvaluator(t, form{}), "answer", samples[4:5], 40)[0]
 	sameResult(t, dir, got, want)
@@ -208,10 +211,17 @@ func widened(t *testing.T, s safetensors.Source) safetensors.Source {
 	return safetensors.Source{Name: s.Name, DType: safetensors.F32, Shape: s.Shape, Fill: bytesOf(data)}
 }
 
-func TestWeightsMayBeStoredAsFloat32(t *testing.T) {
+// Names are those of transformers from 4.52 on, within DistributedDataParallel.
+func TestWeightsMayBeStoredAsFloat32UnderOtherNames(t *testing.T) {
 	answersLikeNano(t, rewritten(t, func(all []safetensors.Source) []safetensors.Source {
 		for i, s := range all {
 			all[i] = widened(t, s)
+			if language, ok := strings.CutPrefix(s.Name, "model."); ok {
+				all[i].Name = "model.language_model." + language
+			} else if strings.HasPrefix(s.Name, "visual.") {
+				all[i].Name = "model." + s.Name
+			}
+			all[i].Name = "module." + all[i].Name
 		}
 		return all
 	}, nil))

@@ -1,7 +1,7 @@
 // Package initializers makes the tensors of a checkpoint the initializers of an
 // ONNX graph. Each is referenced where it lies in its safetensors file, checked
-// against the shape that the model's configuration demands, and cast once, when
-// a session loads the graph.
+// against the shape that the model's configuration demands, and cast or copied
+// once, when a session loads the graph.
 //
 // A graph that is built against an [Inventory] instead of a checkpoint lists the
 // tensors of its configuration.
@@ -62,8 +62,25 @@ func (s *Set) Tensor(name string, dtype onnx.DType, dims ...int64) onnx.Value {
 			return s.Fault(dtype, dims, "tensor %s is %v; BF16, F16 and F32 can be used", name, t.DType)
 		}
 		at := onnx.Location{File: t.File, Offset: t.Offset, Length: t.Length}
+		if dtype == onnx.Float32 && stored == onnx.Float32 {
+			return copied(g, name, dims, at)
+		}
 		return g.Cast(g.Initializer(name, stored, onnx.Dims(dims...), at), dtype)
 	})
+}
+
+// copied is a float32 tensor that a session holds in memory of its own. ONNX
+// Runtime would map what it need not convert, and a file that is cut or written
+// to under a running server would end the process or change its answers. What it
+// computes when it loads a graph it keeps: a tensor of one dimension that gets
+// its shape there is copied, at the cost of memory that bfloat16 takes as well
+// once it is cast.
+func copied(g *onnx.Graph, name string, dims []int64, at onnx.Location) onnx.Value {
+	n := int64(1)
+	for _, d := range dims {
+		n *= d
+	}
+	return g.Reshape(g.Initializer(name, onnx.Float32, onnx.Dims(n), at), onnx.Dims(dims...)...)
 }
 
 // Once makes a value of tensors alone the first time that key is asked for. top

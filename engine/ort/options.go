@@ -90,6 +90,10 @@ type SessionOptions struct {
 
 	// InitializersDir is the folder of the files that external data name.
 	InitializersDir string
+	// Unchanged, where set, is called around each loading of the graph: by
+	// NewSession, and by the run after an Unload. Its error keeps the session from
+	// computing with other weights than it was opened with.
+	Unchanged func() error
 	// ConfigEntries are session configuration entries, passed on as they are.
 	ConfigEntries map[string]string
 
@@ -104,6 +108,13 @@ type SessionOptions struct {
 	OptimizedModelPath string
 
 	Log Severity
+}
+
+func (o SessionOptions) unchanged() error {
+	if o.Unchanged == nil {
+		return nil
+	}
+	return o.Unchanged()
 }
 
 // apply sets every option that differs from ONNX Runtime's own default.

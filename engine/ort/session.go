@@ -77,10 +77,17 @@ func (r *Runtime) newSession(model []byte, inputs, outputs []string, o SessionOp
 		return nil, err
 	}
 	defer func() { _ = options.Destroy() }()
-	if err := o.apply(options); err != nil {
+	if err := errors.Join(o.apply(options), o.unchanged()); err != nil {
 		return nil, err
 	}
-	return onnx.NewDynamicAdvancedSessionWithONNXData(model, inputs, outputs, options)
+	session, err := onnx.NewDynamicAdvancedSessionWithONNXData(model, inputs, outputs, options)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.unchanged(); err != nil {
+		return nil, errors.Join(err, session.Destroy())
+	}
+	return session, nil
 }
 
 // Run evaluates the graph. Inputs are read in place and must not change until

@@ -30,7 +30,11 @@ func OpenCheckpoint(dir string) (*Checkpoint, error) {
 	if f.Config, err = LoadConfig(dir); err != nil {
 		return nil, err
 	}
-	if f.Weights, err = safetensors.Open(dir); err != nil {
+	weights, err := safetensors.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if f.Weights, err = weights.Rename(TensorName); err != nil {
 		return nil, err
 	}
 	if f.Tokenizer, err = tokenizer.Load(filepath.Join(dir, TokenizerFile)); err != nil {

@@ -7,8 +7,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/denseflow/densereward/internal/pointerfile"
 )
 
 // ErrNoTensor is returned for a name that a checkpoint does not hold.
@@ -21,15 +24,17 @@ const (
 
 // preferredBases are the names under which transformers and diffusers save, in
 // the order of preference where a folder holds several.
-var preferredBases = [...]string{"model", "diffusion_pytorch_model"}
+var preferredBases = [...]string{transformersBase, "diffusion_pytorch_model"}
+
+const transformersBase = "model"
 
 // Tensor says where a tensor lies and what it is.
 type Tensor struct {
 	Name   string
 	DType  DType
 	Shape  []int64 // shared; not to be changed
-	File   string  // base name of Path
 	Path   string  // the file, symbolic links resolved
+	File   string  // Path from the checkpoint's Folder, with slashes
 	Offset int64   // of the first byte, from the start of the file
 	Length int64   // in bytes
 }
@@ -40,186 +45,113 @@ type Checkpoint struct {
 	tensors  map[string]Tensor
 	names    []string
 	metadata map[string]string
+	files    []openedFile
+	folder   string
 }
 
 // Open reads the headers of the checkpoint in the folder dir. A folder may hold
-// an index with its shards, or one file. Where it holds several of either,
-// those called model and then diffusion_pytorch_model are preferred; any other
-// choice is an error. Shards are named by the index as plain file names; a name
-// that leads out of the folder is an error. Symbolic links are followed, since
-// download caches consist of them.
+// one file, or an index with its shards. Where it holds several of either, those
+// called model and then diffusion_pytorch_model are preferred; any other choice is
+// an error. Of model.safetensors and an index beside it the file is read, as
+// transformers does; of diffusion_pytorch_model.safetensors and an index neither,
+// for diffusers would read the index. Shards are named by the index as plain file
+// names; a name that leads out of the folder is an error. Symbolic links are
+// followed, since download caches consist of them.
 func Open(dir string) (*Checkpoint, error) {
 	listing, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("safetensors: %w", err)
 	}
-	var indexes, files []string
+	var names []string
 	for _, item := range listing {
-		switch name := item.Name(); {
+		names = append(names, item.Name())
+	}
+	name, err := choose(names)
+	if err != nil {
+		return nil, fmt.Errorf("safetensors: %s %w", dir, err)
+	}
+	if strings.HasSuffix(name, indexSuffix) {
+		return openIndex(filepath.Join(dir, name))
+	}
+	return OpenFile(filepath.Join(dir, name))
+}
+
+// choose picks the file or index that stands for a folder with files of these
+// names.
+func choose(names []string) (string, error) {
+	has := func(name string) bool { return slices.Contains(names, name) }
+	for _, base := range preferredBases {
+		file, index := base+fileSuffix, base+indexSuffix
+		switch {
+		case has(file) && has(index) && base != transformersBase:
+			return "", fmt.Errorf("holds both %s and %s; remove the one that is out of date", file, index)
+		case has(file):
+			return file, nil
+		case has(index):
+			return index, nil
+		}
+	}
+	var indexes, files []string
+	for _, name := range names {
+		switch {
 		case strings.HasSuffix(name, indexSuffix):
 			indexes = append(indexes, name)
 		case strings.HasSuffix(name, fileSuffix):
 			files = append(files, name)
 		}
 	}
-	index, err := choose(dir, indexes, indexSuffix)
-	if err != nil {
-		return nil, err
+	switch {
+	case len(indexes) == 1:
+		return indexes[0], nil
+	case len(indexes) > 1:
+		return "", fmt.Errorf("holds %d indexes that could be meant: %s", len(indexes), strings.Join(indexes, ", "))
+	case len(files) > 0 && !slices.ContainsFunc(files, isNoShard):
+		return "", fmt.Errorf("holds shards (%s) without their index, *%s", strings.Join(files, ", "), indexSuffix)
+	case len(files) == 1:
+		return files[0], nil
+	case len(files) > 1:
+		return "", fmt.Errorf("holds %d files that could be meant: %s", len(files), strings.Join(files, ", "))
 	}
-	if index != "" {
-		return openIndex(filepath.Join(dir, index))
+	if at := slices.IndexFunc(names, pickleName.MatchString); at >= 0 {
+		return "", fmt.Errorf("holds %s, which is a pickle, and no *%s; save it with safe_serialization=True", names[at], fileSuffix)
 	}
-	file, err := choose(dir, files, fileSuffix)
-	if err != nil {
-		return nil, err
-	}
-	if file == "" {
-		return nil, fmt.Errorf("safetensors: %s holds neither *%s nor *%s", dir, indexSuffix, fileSuffix)
-	}
-	return OpenFile(filepath.Join(dir, file))
+	return "", fmt.Errorf("holds neither *%s nor *%s", indexSuffix, fileSuffix)
 }
 
-// choose picks the file that stands for the folder, or "" if there is none.
-func choose(dir string, names []string, suffix string) (string, error) {
-	switch len(names) {
-	case 0:
-		return "", nil
-	case 1:
-		return names[0], nil
-	}
-	for _, base := range preferredBases {
-		if slices.Contains(names, base+suffix) {
-			return base + suffix, nil
-		}
-	}
-	return "", fmt.Errorf("safetensors: %s holds %d files that could be meant: %s",
-		dir, len(names), strings.Join(names, ", "))
+// isNoShard reports whether a file has all of its checkpoint.
+func isNoShard(name string) bool {
+	return !shardName.MatchString(name) || strings.HasSuffix(name, "-00001-of-00001"+fileSuffix)
 }
+
+var (
+	shardName  = regexp.MustCompile(`-\d{5}-of-\d{5}\.safetensors$`)
+	pickleName = regexp.MustCompile(`\.(bin|pt|pth|ckpt)$`)
+)
 
 // OpenFile reads the header of a checkpoint that is a single file.
 func OpenFile(path string) (*Checkpoint, error) {
-	tensors, metadata, err := readFile(path)
+	tensors, metadata, file, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{tensors: make(map[string]Tensor, len(tensors)), metadata: metadata}
+	c := &Checkpoint{tensors: make(map[string]Tensor, len(tensors)), metadata: metadata, files: []openedFile{file}}
 	for _, t := range tensors {
 		c.tensors[t.Name] = t
 	}
 	c.names = slices.Sorted(maps.Keys(c.tensors))
-	return c, nil
-}
-
-// openIndex reads an index and the headers of the shards it names. Tensors of
-// a shard that the index does not name are left out.
-func openIndex(path string) (*Checkpoint, error) {
-	shardOf, err := readIndex(path)
-	if err != nil {
-		return nil, err
-	}
-	c := &Checkpoint{
-		tensors: make(map[string]Tensor, len(shardOf)),
-		names:   slices.Sorted(maps.Keys(shardOf)),
-	}
-	shards := slices.Compact(slices.Sorted(maps.Values(shardOf)))
-	for _, shard := range shards {
-		tensors, metadata, err := readFile(filepath.Join(filepath.Dir(path), shard))
-		if err != nil {
-			return nil, fmt.Errorf("shard named by %s: %w", filepath.Base(path), err)
-		}
-		for _, t := range tensors {
-			named, listed := shardOf[t.Name]
-			if !listed {
-				continue
-			}
-			if named != shard {
-				return nil, at(path, tensorError(t.Name, "held by %s, but the index says %s", shard, named))
-			}
-			c.tensors[t.Name] = t
-		}
-		if c.metadata == nil {
-			c.metadata = metadata
-		}
-	}
-	for _, name := range c.names {
-		if _, ok := c.tensors[name]; !ok {
-			return nil, at(path, tensorError(name, "not in %s, where the index says it is", shardOf[name]))
-		}
-	}
-	return c, nil
-}
-
-// readIndex reads which shard holds which tensor.
-func readIndex(path string) (map[string]string, error) {
-	f, size, _, err := openRegular(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if size > maxHeaderBytes {
-		return nil, at(path, tensorError("", "index of %d bytes exceeds the limit of %d", size, maxHeaderBytes))
-	}
-	data, err := io.ReadAll(io.LimitReader(f, size))
-	if err != nil {
-		return nil, at(path, err)
-	}
-	shardOf, err := parseIndex(data)
-	if err != nil {
-		return nil, at(path, err)
-	}
-	return shardOf, nil
-}
-
-// parseIndex reads the JSON of an index: weight_map is what counts.
-func parseIndex(data []byte) (map[string]string, error) {
-	s := newScanner(data)
-	var shardOf map[string]string
-	err := s.object("index", func(key string) (err error) {
-		if key != "weight_map" {
-			return s.skip()
-		}
-		if shardOf != nil {
-			return errors.New("weight_map occurs twice")
-		}
-		shardOf, err = s.strings(key)
-		return err
-	})
-	if err == nil {
-		err = s.end()
-	}
-	if err != nil {
-		var format *FormatError
-		if errors.As(err, &format) {
-			return nil, err
-		}
-		return nil, tensorError("", "index: %v", err)
-	}
-	if shardOf == nil {
-		return nil, tensorError("", "index has no weight_map")
-	}
-	for name, shard := range shardOf {
-		if !plainName(shard) {
-			return nil, tensorError(name, "shard %q is not a plain file name", shard)
-		}
-	}
-	return shardOf, nil
-}
-
-// plainName reports whether name stays in its folder on every platform.
-func plainName(name string) bool {
-	return filepath.IsLocal(name) && name != "." && !strings.ContainsAny(name, "/\\:\x00")
+	return c, c.settle()
 }
 
 // readFile reads the header of one file.
-func readFile(path string) ([]Tensor, map[string]string, error) {
-	f, size, resolved, err := openRegular(path)
+func readFile(path string) ([]Tensor, map[string]string, openedFile, error) {
+	f, opened, err := openRegular(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, openedFile{}, err
 	}
 	defer f.Close()
-	entries, metadata, dataStart, err := readHeader(f, size)
+	entries, metadata, dataStart, err := readHeader(f, opened.info.Size())
 	if err != nil {
-		return nil, nil, at(path, err)
+		return nil, nil, openedFile{}, at(path, err)
 	}
 	tensors := make([]Tensor, len(entries))
 	for i, e := range entries {
@@ -227,34 +159,51 @@ func readFile(path string) ([]Tensor, map[string]string, error) {
 			Name:   e.name,
 			DType:  e.dtype,
 			Shape:  e.shape,
-			File:   filepath.Base(resolved),
-			Path:   resolved,
+			Path:   opened.path,
 			Offset: dataStart + e.begin,
 			Length: e.end - e.begin,
 		}
 	}
-	return tensors, metadata, nil
+	return tensors, metadata, opened, nil
+}
+
+// openedFile is a file as it was when its header was read.
+type openedFile struct {
+	path string // symbolic links resolved
+	info os.FileInfo
 }
 
 // openRegular opens a file after checking that it is one: opening a pipe would
-// wait for ever.
-func openRegular(path string) (f *os.File, size int64, resolved string, err error) {
-	resolved, err = filepath.EvalSymlinks(path)
+// wait for ever. A pointer to a file that has not been fetched is an error.
+func openRegular(path string) (f *os.File, opened openedFile, err error) {
+	opened.path, err = filepath.EvalSymlinks(path)
 	if err != nil {
-		return nil, 0, "", fmt.Errorf("safetensors: %w", err)
+		return nil, opened, fmt.Errorf("safetensors: %w", err)
 	}
-	info, err := os.Stat(resolved)
+	info, err := os.Stat(opened.path)
 	if err != nil {
-		return nil, 0, "", fmt.Errorf("safetensors: %w", err)
+		return nil, opened, fmt.Errorf("safetensors: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, 0, "", at(path, tensorError("", "not a regular file"))
+		return nil, opened, at(path, tensorError("", "not a regular file"))
 	}
-	f, err = os.Open(resolved)
+	f, err = os.Open(opened.path)
 	if err != nil {
-		return nil, 0, "", fmt.Errorf("safetensors: %w", err)
+		return nil, opened, fmt.Errorf("safetensors: %w", err)
 	}
-	return f, info.Size(), resolved, nil
+	// Of what is open, which may be another file by now.
+	opened.info, err = f.Stat()
+	if err == nil {
+		head := make([]byte, min(opened.info.Size(), 64))
+		if err = readAt(f, head, 0); err == nil {
+			err = pointerfile.Check(head)
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, opened, at(path, err)
+	}
+	return f, opened, nil
 }
 
 // Tensor returns the tensor called name, and whether there is one.
@@ -265,21 +214,6 @@ func (c *Checkpoint) Tensor(name string) (Tensor, bool) {
 
 // Names lists the tensors, sorted. The slice is the caller's.
 func (c *Checkpoint) Names() []string { return slices.Clone(c.names) }
-
-// Folder is where all files lie: another folder than the checkpoint's where that
-// has links, as a hub's cache has. It fails if they lie in several.
-func (c *Checkpoint) Folder() (string, error) {
-	var folder string
-	for _, name := range c.names {
-		switch dir := filepath.Dir(c.tensors[name].Path); {
-		case folder == "":
-			folder = dir
-		case folder != dir:
-			return "", fmt.Errorf("safetensors: tensor %s lies in %s, others in %s", name, dir, folder)
-		}
-	}
-	return folder, nil
-}
 
 // Metadata is the free text that the writer left in the (first) file, such as
 // format: pt. It may be nil.

@@ -154,12 +154,8 @@ func newSession(m *model, o Options, p part, probes bool) (*ort.Session, error) 
 	if err != nil {
 		return nil, err
 	}
-	dir, err := m.parameters.Folder()
-	if err != nil {
-		return nil, fmt.Errorf("vae: %w", err)
-	}
 	session, err := o.Runtime.NewSession(data, graph.InputNames(), graph.OutputNames(), ort.SessionOptions{
-		Provider: o.Provider, Threads: o.Threads, InitializersDir: dir,
+		Provider: o.Provider, Threads: o.Threads, InitializersDir: m.parameters.Folder(), Unchanged: m.parameters.Unchanged,
 		// A plan of the memory would be one more block beside what the first run
 		// left: half as much again, and a tenth of a GPU's speed.
 		NoMemPattern: true,

@@ -83,7 +83,7 @@ func Rules() []Rule {
 			},
 		},
 		{Room: "engine/onnx", Libs: []string{"google.golang.org/protobuf"}},
-		{Room: "engine/safetensors"},
+		{Room: "engine/safetensors", Rooms: []string{"internal/pointerfile"}},
 		{Room: "engine/initializers", Rooms: []string{"engine/onnx", "engine/safetensors"}}, // one's tensors in the other's graphs
 		{Room: "engine/tokenizer", Libs: []string{"golang.org/x/text"}},
 		{
@@ -111,6 +111,7 @@ func Rules() []Rule {
 		},
 		{Room: "internal"},
 		{Room: "internal/npy"},
+		{Room: "internal/pointerfile"},
 		{Room: "internal/loadgen", Rooms: []string{"reward", "reward/wire"}}, // speaks the protocol
 	}
 }
