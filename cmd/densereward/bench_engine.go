@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/denseflow/densereward/engine/imagedoctor"
+	"github.com/denseflow/densereward/engine/imagedoctor/nano"
 )
 
 // engineBenchFlags measure the engine by itself, without a server.
@@ -50,7 +51,14 @@ func (f *engineBenchFlags) measure(ctx context.Context, t terminal, batch int) (
 	if err != nil {
 		return m, err
 	}
-	dir, runtime, err := f.openRuntime(ctx, t, providers, "is measured, which is thousands of times smaller than the real one")
+	dir := f.Model
+	if dir == "" {
+		t.say("no --model: the embedded miniature checkpoint is measured, which is thousands of times smaller than the real one")
+		if dir, err = nano.Open(""); err != nil {
+			return m, err
+		}
+	}
+	runtime, err := f.runtimeOf(ctx, t, usesCUDA(providers))()
 	if err != nil {
 		return m, err
 	}

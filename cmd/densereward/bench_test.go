@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/internal/loadgen"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
@@ -23,7 +24,10 @@ func benchServer(t *testing.T, tls bool) (*httptest.Server, *rewardtest.Fake) {
 	fake := &rewardtest.Fake{}
 	scheduling := batch.DefaultConfig()
 	scheduling.MaxDelay = 0
-	s, err := newService([]reward.Evaluator{fake}, scheduling, server.Config{})
+	s, err := newService([]evaluators.Hosted{{
+		Assignment:  evaluators.Assignment{Batch: scheduling.MaxBatch},
+		Description: fake.Describe(), Evaluators: []reward.Evaluator{fake},
+	}}, scheduling, server.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/engine/ort/provision"
 )
 
@@ -66,7 +68,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(t),
 		kong.Configuration(readConfig),
-		kong.Vars{"library_env": provision.EnvLibrary},
+		vars(),
 	)
 	if err != nil {
 		t.say("%v", err)
@@ -80,6 +82,15 @@ func run(ctx context.Context, args []string, t terminal) int {
 		err = parsed.Run()
 	}
 	return exitCode(err, t)
+}
+
+// vars are what the help of flags names.
+func vars() kong.Vars {
+	var kinds []string
+	for _, k := range evaluators.Kinds() {
+		kinds = append(kinds, k.Name)
+	}
+	return kong.Vars{"library_env": provision.EnvLibrary, "evaluator_kinds": strings.Join(kinds, ", ")}
 }
 
 // exitCode says what went wrong and which code stands for it.

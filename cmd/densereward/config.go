@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -22,9 +23,16 @@ const maxConfig = 1 << 20
 //	public = true
 //	model = "/models/ImageDoctor"
 //	device = ["cuda:0", "cuda:1"]
-//	max-delay = "10ms"
+//	batch-delay = "10ms"
+//
+//	[evaluator.doctor]
+//	kind = "imagedoctor"
+//	source = "/models/ImageDoctor"
+//
+// Evaluators that need more than NAME=KIND:SOURCE have a table each, in the
+// order in which they are listed.
 type configFile struct {
-	values map[string]string
+	values map[string]any // a string, or of evaluators a list of strings
 }
 
 var _ kong.Resolver = (*configFile)(nil)
@@ -39,16 +47,58 @@ func readConfig(r io.Reader) (kong.Resolver, error) {
 		return nil, fmt.Errorf("configuration file: more than %d bytes", maxConfig)
 	}
 	var tree map[string]any
-	if err := toml.Unmarshal(text, &tree); err != nil {
+	keys, err := toml.Decode(string(text), &tree)
+	if err != nil {
 		return nil, fmt.Errorf("configuration file: %w", err)
 	}
-	c := &configFile{values: map[string]string{}}
+	c := &configFile{values: map[string]any{}}
 	for key, value := range tree {
+		if tables, ok := value.(map[string]any); ok && key == evaluatorFlag {
+			if c.values[key], err = evaluatorTables(tables, keys.Keys()); err != nil {
+				return nil, fmt.Errorf("configuration file: %w", err)
+			}
+			continue
+		}
+		if list, ok := value.([]any); ok && key == evaluatorFlag {
+			c.values[key] = list
+			continue
+		}
 		if c.values[key], err = flagText(value); err != nil {
 			return nil, fmt.Errorf("configuration file: %s: %w", key, err)
 		}
 	}
 	return c, nil
+}
+
+// evaluatorFlag is the flag that names evaluators.
+const evaluatorFlag = "evaluator"
+
+// evaluatorTables gives the tables [evaluator.NAME] as the flag takes them, in
+// their order in the file.
+func evaluatorTables(tables map[string]any, keys []toml.Key) ([]any, error) {
+	var specs []any
+	listed := map[string]bool{}
+	for _, key := range keys {
+		if len(key) < 2 || key[0] != evaluatorFlag || listed[key[1]] {
+			continue
+		}
+		name := key[1]
+		listed[name] = true
+		table, ok := tables[name].(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("evaluator.%s: want a table, got %T", name, tables[name])
+		}
+		table["name"] = name
+		if device, ok := table["device"].(string); ok {
+			table["device"] = []string{device}
+		}
+		text, err := json.Marshal(table)
+		if err != nil {
+			return nil, fmt.Errorf("evaluator.%s: %w", name, err)
+		}
+		specs = append(specs, string(text))
+	}
+	return specs, nil
 }
 
 // flagText is a TOML value as it stands on a command line.

@@ -25,7 +25,7 @@ func parseServe(t *testing.T, file string, args ...string) (serveCommand, error)
 		args[i] = strings.ReplaceAll(args[i], "FILE", path)
 	}
 	var c commandLine
-	parser, err := kong.New(&c, kong.Configuration(readConfig), kong.Vars{"library_env": "X"},
+	parser, err := kong.New(&c, kong.Configuration(readConfig), vars(),
 		kong.BindTo(context.Background(), (*context.Context)(nil)), kong.Bind(terminal{}))
 	if err != nil {
 		t.Fatal(err)
@@ -66,6 +66,52 @@ log-level = "warn"
 	}
 	if fromFile.BatchDelay != 20*time.Millisecond || fromFile.Prefix == nil || *fromFile.Prefix != "" || fromFile.AccessLog {
 		t.Errorf("%+v", fromFile)
+	}
+}
+
+func TestEvaluatorsHaveTablesInTheirOrder(t *testing.T) {
+	file := `
+batch = 8
+
+[evaluator.zeta]
+kind = "imagedoctor"
+source = "/models/a, b"
+device = ["cuda:0", "cuda:1"]
+repetition-penalty = 1.05
+
+[evaluator.alpha]
+kind = "ocr"
+device = "cpu"
+`
+	c, err := parseServe(t, file, "--config", "FILE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	specs, err := c.specs()
+	if err != nil || len(specs) != 2 {
+		t.Fatalf("%+v, %v", specs, err)
+	}
+	if s := specs[0]; s.Name != "zeta" || s.Source != "/models/a, b" || len(s.Device) != 2 || string(s.Options["repetition-penalty"]) != "1.05" {
+		t.Errorf("the first is %+v", s)
+	}
+	if s := specs[1]; s.Name != "alpha" || s.Kind != "ocr" || len(s.Device) != 1 || len(s.Options) != 0 {
+		t.Errorf("the second is %+v", s)
+	}
+	listed, err := parseServe(t, `evaluator = ["a=ocr", "b=pickscore:/x,y"]`, "--config", "FILE", "--model", "/m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if specs, _ := listed.specs(); len(specs) != 3 || specs[0].Source != "/m" || specs[2].Source != "/x,y" {
+		t.Errorf("listed: %+v", specs)
+	}
+	for name, c := range map[string]struct{ file, want string }{
+		"a table without a kind":  {"[evaluator.a]\nsource = \"x\"", "evaluator a: kind: required"},
+		"a name that is no table": {"[evaluator]\na = 1", "evaluator.a: want a table"},
+		"a batch that is a text":  {"[evaluator.a]\nkind = \"ocr\"\nbatch = \"many\"", "evaluator"},
+	} {
+		if _, err := parseServe(t, c.file, "--config", "FILE"); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
 	}
 }
 

@@ -47,12 +47,12 @@ func (c *demoCommand) Run(ctx context.Context, t terminal) (err error) {
 	if err := writeDemoDecoder(folder); err != nil {
 		return err
 	}
-	e, err := c.open(ctx, t, decoderFlag{name: demoDecoder, dir: folder})
+	e, err := c.open(ctx, t, slog.New(slog.DiscardHandler), decoderFlag{name: demoDecoder, dir: folder})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	address, stop, err := startDemo(ctx, e, c.Batch)
+	address, stop, err := startDemo(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (c *demoCommand) show(ctx context.Context, t terminal, server *client.Clien
 			return fmt.Errorf("%s: %w", r.names[i], err)
 		}
 	}
-	if _, err := fmt.Fprintf(t.out, "%d pictures sent as %s, judged by %s in %.2f s\n\n",
+	if _, err := fmt.Fprintf(t.out, "%d pictures sent as %s, scored by %s in %.2f s\n\n",
 		len(r.names), r.form, response.Evaluator, time.Since(began).Seconds()); err != nil {
 		return err
 	}
@@ -93,11 +93,9 @@ func (c *demoCommand) show(ctx context.Context, t terminal, server *client.Clien
 }
 
 // startDemo serves on a free loopback port until stop is called.
-func startDemo(ctx context.Context, e *engine, most int) (address string, stop func() error, err error) {
+func startDemo(ctx context.Context, e *engine) (address string, stop func() error, err error) {
 	quiet := slog.New(slog.DiscardHandler)
-	scheduling := batch.DefaultConfig()
-	scheduling.MaxBatch = most
-	s, err := newService(e.judges(), scheduling, server.Config{Logger: quiet, Decoders: e.latentDecoders()})
+	s, err := newService(e.evaluators.Hosted, batch.DefaultConfig(), server.Config{Logger: quiet, Decoders: e.latentDecoders()})
 	if err != nil {
 		return "", nil, err
 	}
@@ -109,6 +107,6 @@ func startDemo(ctx context.Context, e *engine, most int) (address string, stop f
 	front := server.DefaultFront()
 	front.Logger = quiet
 	stopped := make(chan error, 1)
-	go func() { stopped <- front.Serve(ctx, listener, s.handler, s.readiness, s.scheduler.Shutdown) }()
+	go func() { stopped <- front.Serve(ctx, listener, s.handler, s.readiness, s.shutdown) }()
 	return "http://" + listener.Addr().String(), func() error { cancel(); return <-stopped }, nil
 }

@@ -3,23 +3,25 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"math"
-	"strconv"
-	"strings"
+	"runtime"
+	"slices"
+	"sync"
 
-	"github.com/denseflow/densereward/engine/imagedoctor"
-	"github.com/denseflow/densereward/engine/imagedoctor/nano"
+	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/provision"
 	"github.com/denseflow/densereward/engine/vae"
-	"github.com/denseflow/densereward/reward"
 )
 
 // engineFlags choose a checkpoint and where it runs.
 type engineFlags struct {
-	Model         string   `placeholder:"DIR" help:"Checkpoint folder: config.json, *.safetensors, tokenizer.json. Without it, the embedded demonstration checkpoint."`
+	Model         string   `placeholder:"DIR" help:"ImageDoctor's checkpoint folder: config.json, *.safetensors, tokenizer.json; short for --evaluator imagedoctor=imagedoctor:DIR. Without either, the embedded demonstration checkpoint."`
 	Device        []string `placeholder:"DEVICE" default:"cpu" help:"Where to run: cpu, cuda, cuda:N, or several with commas between them, which share the load. [${default}]"`
 	NoSpeculative bool     `help:"Decode a token a step, without draft tokens from the answer template; the answers are the same."`
 	Onnxruntime   string   `placeholder:"FILE" help:"ONNX Runtime's shared library. [$$${library_env}, else the cache, else a download]"`
@@ -30,7 +32,7 @@ type engineFlags struct {
 func (f *engineFlags) providers() ([]ort.Provider, error) {
 	var providers []ort.Provider
 	for _, name := range f.Device {
-		p, err := parseDevice(name)
+		p, err := evaluators.ParseDevice(name)
 		if err != nil {
 			return nil, &usageError{"device", err}
 		}
@@ -39,79 +41,82 @@ func (f *engineFlags) providers() ([]ort.Provider, error) {
 	return providers, nil
 }
 
-// openRuntime loads ONNX Runtime and names the checkpoint's folder. Without one
-// that is the demonstration's, of which it says what becomes of it.
-func (f *engineFlags) openRuntime(ctx context.Context, t terminal, providers []ort.Provider, demonstration string) (dir string, runtime *ort.Runtime, err error) {
-	if dir = f.Model; dir == "" {
-		t.say("no --model: the embedded miniature checkpoint %s", demonstration)
-		if dir, err = nano.Open(""); err != nil {
-			return "", nil, err
+// runtimeOf loads ONNX Runtime at its first call.
+func (f *engineFlags) runtimeOf(ctx context.Context, t terminal, cuda bool) func() (*ort.Runtime, error) {
+	return sync.OnceValues(func() (*ort.Runtime, error) {
+		library, err := provision.Find(ctx, provision.Options{Path: f.Onnxruntime, Offline: f.Offline, CUDA: cuda, Progress: t.err})
+		if err != nil {
+			return nil, err
 		}
-	}
-	library, err := provision.Find(ctx, provision.Options{
-		Path: f.Onnxruntime, Offline: f.Offline, CUDA: usesCUDA(providers), Progress: t.err,
+		return ort.Open(library)
 	})
-	if err != nil {
-		return "", nil, err
-	}
-	runtime, err = ort.Open(library)
-	return dir, runtime, err
 }
 
-// evaluatorFlags choose an evaluator and how it runs.
+// evaluatorFlags choose evaluators and how they run.
 type evaluatorFlags struct {
 	engineFlags
 
-	Threads           int      `placeholder:"N" help:"Threads of the CPU; 0 is one a core."`
-	Batch             int      `placeholder:"N" default:"16" help:"Most pictures in one batch. [${default}]"`
-	Prefix            *string  `placeholder:"TEXT" help:"What answers are forced to begin with in mode answer; \"\" forces nothing. [the published text]"`
-	RepetitionPenalty *float64 `placeholder:"X" help:"Penalty on tokens that have occurred; 1 is none. [generation_config.json's]"`
-	MaxNewTokens      int      `placeholder:"N" help:"Most tokens of an answer; 0 is 256, or 2048 in mode think."`
-	Float32           bool     `name:"float32" help:"Compute in float32 on a GPU as well, to compare; many times slower."`
+	Evaluator         []evaluators.Spec `sep:"none" placeholder:"NAME=KIND:SOURCE" help:"An evaluator; may come several times, the first is the default. Kinds: ${evaluator_kinds}."`
+	Threads           int               `placeholder:"N" help:"Threads of each evaluator on the CPU; 0 shares the cores out."`
+	Batch             int               `placeholder:"N" default:"16" help:"Most images in one batch. [${default}]"`
+	Prefix            *string           `placeholder:"TEXT" help:"ImageDoctor: answer prefix in mode answer; \"\" is none. [the published text]"`
+	RepetitionPenalty *float64          `placeholder:"X" help:"ImageDoctor: penalty on tokens that have occurred; 1 is none. [generation_config.json's]"`
+	MaxNewTokens      int               `placeholder:"N" help:"ImageDoctor: most tokens of an answer; 0 is 256, or 2048 in mode think."`
+	Float32           bool              `name:"float32" help:"ImageDoctor: compute in float32 on a GPU as well, to compare; many times slower."`
 }
 
-// engine is what judges pictures: one checkpoint and the decoders of latents,
-// loaded once for each device.
+// engine is the evaluators, and the decoders of latents, each on its devices.
 type engine struct {
-	runtime    *ort.Runtime
-	evaluators []*imagedoctor.Evaluator
+	runtime    func() (*ort.Runtime, error)
+	needed     bool // the runtime was loaded
+	evaluators *evaluators.Set
 	decoders   []*vae.Pool
 }
 
-// open loads the checkpoint on every device, and the decoders. The engine must
-// be closed.
-func (f *evaluatorFlags) open(ctx context.Context, t terminal, decoders ...decoderFlag) (*engine, error) {
+// open loads the evaluators and decoders by their plan, which logger is told.
+// The engine must be closed.
+func (f *evaluatorFlags) open(ctx context.Context, t terminal, logger *slog.Logger, decoders ...decoderFlag) (*engine, error) {
 	providers, err := f.providers()
 	if err != nil {
 		return nil, err
 	}
-	options, err := f.options()
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	specs, err := f.specs()
 	if err != nil {
 		return nil, err
 	}
-	options.Demonstration = f.Model == ""
-	dir, runtime, err := f.openRuntime(ctx, t, providers, "answers, a demonstration that is not fit for training")
+	plan, err := evaluators.Kinds().Plan(specs, evaluators.Defaults{Devices: f.Device, Threads: f.Threads, Batch: f.Batch}, runtime.GOMAXPROCS(0))
 	if err != nil {
-		return nil, err
+		return nil, &usageError{"evaluator", err}
 	}
-	e := &engine{runtime: runtime}
-	if err := e.load(ctx, dir, options, providers, decoders); err != nil {
+	evaluators.Log(logger, plan)
+	if evaluators.Demonstrates(plan) {
+		t.say("no --model: the embedded miniature checkpoint answers, a demonstration that is not fit for training")
+	}
+	load := f.runtimeOf(ctx, t, usesCUDA(providers) || evaluators.UsesCUDA(plan))
+	e := &engine{}
+	e.runtime = func() (*ort.Runtime, error) {
+		e.needed = true
+		return load()
+	}
+	if err := e.load(ctx, plan, f.Threads, providers, decoders); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
 }
 
-func (e *engine) load(ctx context.Context, dir string, o imagedoctor.Options, providers []ort.Provider, decoders []decoderFlag) error {
-	for _, p := range providers {
-		o.Provider = p
-		one, err := imagedoctor.Load(e.runtime, dir, o)
+func (e *engine) load(ctx context.Context, plan []evaluators.Assignment, threads int, providers []ort.Provider, decoders []decoderFlag) (err error) {
+	if e.evaluators, err = evaluators.Open(ctx, plan, e.runtime); err != nil {
+		return err
+	}
+	for _, d := range decoders {
+		runtime, err := e.runtime()
 		if err != nil {
 			return err
 		}
-		e.evaluators = append(e.evaluators, one)
-	}
-	for _, d := range decoders {
-		one, err := vae.LoadPool(ctx, d.dir, d.options(e.runtime, o.Threads), providers...)
+		one, err := vae.LoadPool(ctx, d.dir, d.options(runtime, threads), providers...)
 		if err != nil {
 			return fmt.Errorf("vae %s: %w", d.name, err)
 		}
@@ -123,54 +128,65 @@ func (e *engine) load(ctx context.Context, dir string, o imagedoctor.Options, pr
 // Close frees the sessions, then the runtime.
 func (e *engine) Close() error {
 	var errs []error
-	for _, one := range e.evaluators {
-		errs = append(errs, one.Close())
+	if e.evaluators != nil {
+		errs = append(errs, e.evaluators.Close())
 	}
 	for _, one := range e.decoders {
 		errs = append(errs, one.Close())
 	}
-	return errors.Join(append(errs, e.runtime.Close())...)
-}
-
-// judges are the evaluators as the scheduler takes them.
-func (e *engine) judges() []reward.Evaluator {
-	judges := make([]reward.Evaluator, len(e.evaluators))
-	for i, one := range e.evaluators {
-		judges[i] = one
-	}
-	return judges
-}
-
-func (f *evaluatorFlags) options() (imagedoctor.Options, error) {
-	o := imagedoctor.Options{
-		Threads: f.Threads, Prefix: f.Prefix, MaxNewTokens: f.MaxNewTokens, MaxBatch: f.Batch,
-		Float32: f.Float32, NoSpeculative: f.NoSpeculative,
-	}
-	if err := cmp.Or(atLeast("threads", f.Threads, 0), atLeast("max-new-tokens", f.MaxNewTokens, 0), atLeast("batch", f.Batch, 1)); err != nil {
-		return o, err
-	}
-	if p := f.RepetitionPenalty; p != nil {
-		if !(*p > 0) || math.IsInf(*p, 1) {
-			return o, &usageError{"repetition-penalty", fmt.Errorf("%v is not a positive number", *p)}
+	if e.needed {
+		if runtime, err := e.runtime(); err == nil {
+			errs = append(errs, runtime.Close())
 		}
-		o.RepetitionPenalty = *p
 	}
-	return o, nil
+	return errors.Join(errs...)
 }
 
-// parseDevice reads cpu, cuda or cuda:N.
-func parseDevice(name string) (ort.Provider, error) {
-	kind, index, numbered := strings.Cut(name, ":")
-	n, err := strconv.Atoi(index)
-	switch {
-	case name == "cpu":
-		return ort.Provider{Kind: ort.CPU}, nil
-	case kind == "cuda" && !numbered:
-		return ort.Provider{Kind: ort.CUDA}, nil
-	case kind == "cuda" && err == nil && n >= 0:
-		return ort.Provider{Kind: ort.CUDA, Device: n}, nil
+// one is the only evaluator, for commands that use one.
+func (e *engine) one() (*evaluators.Hosted, error) {
+	if n := len(e.evaluators.Hosted); n != 1 {
+		return nil, &usageError{"evaluator", fmt.Errorf("want one, got %d", n)}
 	}
-	return ort.Provider{}, fmt.Errorf("%q is none of cpu, cuda and cuda:N", name)
+	return &e.evaluators.Hosted[0], nil
+}
+
+// specs are the evaluators that the flags name. What a table of an ImageDoctor
+// leaves out, the flags say.
+func (f *evaluatorFlags) specs() ([]evaluators.Spec, error) {
+	specs := slices.Clone(f.Evaluator)
+	if f.Model != "" || len(specs) == 0 {
+		model := evaluators.Spec{Name: evaluators.KindImageDoctor, Kind: evaluators.KindImageDoctor, Source: f.Model}
+		specs = slices.Insert(specs, 0, model)
+	}
+	for i := range specs {
+		if specs[i].Kind != evaluators.KindImageDoctor {
+			continue
+		}
+		text, err := json.Marshal(evaluators.ImageDoctorOptions{
+			Prefix: f.Prefix, RepetitionPenalty: f.RepetitionPenalty, MaxNewTokens: f.MaxNewTokens,
+			Float32: f.Float32, NoSpeculative: f.NoSpeculative,
+		})
+		if err != nil {
+			return nil, err
+		}
+		var options evaluators.Options
+		if err := json.Unmarshal(text, &options); err != nil {
+			return nil, err
+		}
+		maps.Copy(options, specs[i].Options)
+		specs[i].Options = options
+	}
+	return specs, nil
+}
+
+func (f *evaluatorFlags) check() error {
+	if err := cmp.Or(atLeast("threads", f.Threads, 0), atLeast("max-new-tokens", f.MaxNewTokens, 0), atLeast("batch", f.Batch, 1)); err != nil {
+		return err
+	}
+	if p := f.RepetitionPenalty; p != nil && (!(*p > 0) || math.IsInf(*p, 1)) {
+		return &usageError{"repetition-penalty", fmt.Errorf("%v is not a positive number", *p)}
+	}
+	return nil
 }
 
 func usesCUDA(providers []ort.Provider) bool {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"slices"
@@ -154,7 +155,7 @@ func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
 	if c.VAE != nil {
 		decoders = append(decoders, *c.VAE)
 	}
-	e, err := c.open(ctx, t, decoders...)
+	e, err := c.open(ctx, t, slog.New(slog.DiscardHandler), decoders...)
 	if err != nil {
 		return err
 	}
@@ -162,9 +163,13 @@ func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
 	if err := c.findSources(e); err != nil {
 		return err
 	}
-	c.about = e.evaluators[0].Describe()
+	hosted, err := e.one()
+	if err != nil {
+		return err
+	}
+	c.about = hosted.Description
 	maps := newMapFolder(c.Out, c.sources, c.about, t)
-	scheduler, err := batch.New(c.batching(), e.judges()...)
+	scheduler, err := batch.New(c.batching(), hosted.Evaluators...)
 	if err != nil {
 		return err
 	}

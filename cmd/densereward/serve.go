@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/reward/server"
 )
 
@@ -33,12 +34,25 @@ type serveCommand struct {
 func (serveCommand) Help() string {
 	return `Answers POST /v1/score (msgpack, protocol version 1; see reward/PROTOCOL.md), GET /v1/models, /healthz, /readyz and /metrics, and Flow-Factory's GET /health and POST /compute. Only this machine can reach it unless --public allows more.
 
+Several evaluators can be hosted at once, each with a queue, cache and metrics of its own; requests name one, and the first is the default. In a configuration file each has a table:
+
+	[evaluator.doctor]
+	kind = "imagedoctor"
+	source = "/models/ImageDoctor"
+	device = ["cuda:0", "cuda:1"]  # otherwise that of --device
+	batch = 32                     # otherwise that of --batch
+	repetition-penalty = 1.05      # and what else its kind knows
+
+Kinds and their sources:
+
+` + evaluators.Kinds().Help() + `
 SIGTERM and SIGINT drain: readiness goes off, what was taken is answered, the process ends with 0. A second signal ends it at once. SIGHUP reads the tokens and certificates again, which otherwise happens every minute.
 
 Examples:
 
 	densereward serve --model DIR --device cuda
 	densereward serve --model DIR --device cuda:0,cuda:1 --batch 32
+	densereward serve --evaluator doctor=imagedoctor:DIR --evaluator ocr=ocr --evaluator pick=pickscore:DIR
 	densereward serve --model DIR --vae sd3=stable-diffusion-3.5-medium/vae --vae flux=FLUX.1-dev/vae
 	densereward serve --model DIR --listen 0.0.0.0:8443 --public --tokens tokens.txt --tls-cert cert.pem --tls-key key.pem`
 }
@@ -55,19 +69,21 @@ func (c *serveCommand) Run(ctx context.Context, t terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	e, err := c.open(ctx, t, decoders...)
+	e, err := c.open(ctx, t, logger, decoders...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
 	d.config.Decoders = e.latentDecoders()
-	s, err := newService(e.judges(), c.scheduling(c.Batch), d.config)
+	s, err := newService(e.evaluators.Hosted, c.scheduling(), d.config)
 	if err != nil {
 		return err
 	}
-	about := e.evaluators[0].Describe()
-	logger.Info("loaded", "evaluator", about.Name, "fingerprint", about.Fingerprint,
-		"demonstration", about.Demonstration, "devices", c.Device)
+	for _, h := range e.evaluators.Hosted {
+		about := h.Description
+		logger.Info("loaded", "evaluator", about.Name, "kind", about.Kind, "fingerprint", about.Fingerprint,
+			"demonstration", about.Demonstration, "devices", h.Devices)
+	}
 	for _, decoder := range e.decoders {
 		about := decoder.Describe()
 		logger.Info("loaded", "vae", about.Name, "fingerprint", about.Fingerprint, "channels", about.Channels)
@@ -99,7 +115,7 @@ func (c *serveCommand) serve(ctx context.Context, d *deployment, s *service, e *
 	if d.debug != nil {
 		go func() { _ = http.Serve(d.debug, server.DebugHandler(s.metrics)) }() // ends when d is closed
 	}
-	err := d.front.Serve(ctx, d.listener, s.handler, s.readiness, s.scheduler.Shutdown)
+	err := d.front.Serve(ctx, d.listener, s.handler, s.readiness, s.shutdown)
 	if failed := <-warmed; failed != nil && !errors.Is(failed, context.Canceled) {
 		err = errors.Join(failed, err)
 	}

@@ -196,3 +196,53 @@ func TestAPortThatIsTakenIsAFailure(t *testing.T) {
 		t.Errorf("exit code %d, said %q", code, said)
 	}
 }
+
+func TestServeHostsSeveralEvaluators(t *testing.T) {
+	s := serve(t, "-evaluator", "text=ocr", "-evaluator", "second=imagedoctor:"+nanoDir)
+	c, err := client.New(s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := c.Models(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range m.Evaluators {
+		names = append(names, e.Name+" "+e.Kind)
+	}
+	if got := strings.Join(names, ", "); got != "imagedoctor imagedoctor, text ocr, second imagedoctor" {
+		t.Errorf("evaluators are %s", got)
+	}
+	file, err := os.ReadFile(demoImages()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(name string) *wire.Response {
+		q := &wire.Request{Prompts: []string{`a sign with "OPEN"`}, Images: []wire.Image{{Encoded: file}}, Evaluator: name}
+		p, err := c.Score(t.Context(), q)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if p.Errors[0] != nil {
+			t.Fatalf("%s: %v", name, p.Errors[0])
+		}
+		return p
+	}
+	first, text, second := ask(""), ask("text"), ask("second")
+	if first.Evaluator != "imagedoctor" || second.Evaluator != "second" || first.Rewards[0] != second.Rewards[0] || second.Cached[0] {
+		t.Errorf("%s gives %v, %s %v (cached %v)", first.Evaluator, first.Rewards, second.Evaluator, second.Rewards, second.Cached)
+	}
+	if len(text.Scores) != 1 || text.Rewards[0] != 0 {
+		t.Errorf("text: scores %v, rewards %v", text.Scores, text.Rewards)
+	}
+	_, metrics := get(t, s.address+"/metrics")
+	for _, name := range []string{"imagedoctor", "text", "second"} {
+		if !strings.Contains(metrics, `densereward_samples_total{event="scored",model="`+name+`"} 1`) {
+			t.Errorf("no sample of %s is counted", name)
+		}
+	}
+	if code := s.stop(); code != exitOK || strings.Count(s.log.String(), "msg=plan") != 3 {
+		t.Errorf("exit code %d, log\n%s", code, s.log)
+	}
+}

@@ -41,8 +41,8 @@ func (b *byteSize) UnmarshalText(text []byte) error {
 type queueFlags struct {
 	BatchDelay   time.Duration `default:"5ms" placeholder:"TIME" help:"How long an idle evaluator waits for a fuller batch. [${default}]"`
 	QueueSamples int           `default:"4096" placeholder:"N" help:"Samples that may wait; beyond them clients are told to come back. [${default}]"`
-	QueueBytes   byteSize      `default:"4GiB" placeholder:"SIZE" help:"Memory of the samples that wait. [${default}]"`
-	Cache        byteSize      `default:"256MiB" placeholder:"SIZE" help:"Memory of the result cache; 0 turns it off. [${default}]"`
+	QueueBytes   byteSize      `default:"4GiB" placeholder:"SIZE" help:"Memory of the samples that wait, shared evenly among evaluators. [${default}]"`
+	Cache        byteSize      `default:"256MiB" placeholder:"SIZE" help:"Memory of the result caches, shared evenly among evaluators; 0 turns them off. [${default}]"`
 }
 
 func (f *queueFlags) check() error {
@@ -51,9 +51,8 @@ func (f *queueFlags) check() error {
 	)
 }
 
-func (f *queueFlags) scheduling(most int) batch.Config {
+func (f *queueFlags) scheduling() batch.Config {
 	cfg := batch.DefaultConfig()
-	cfg.MaxBatch = most
 	cfg.MaxDelay = f.BatchDelay
 	cfg.QueueSamples, cfg.QueueBytes = f.QueueSamples, int64(f.QueueBytes)
 	cfg.CacheBytes = int64(f.Cache)

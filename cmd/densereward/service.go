@@ -2,47 +2,70 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 
+	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/server"
 )
 
-// service is a server with the scheduler behind it and the readiness that it
-// reports.
+// service is a server with a scheduler for each of its evaluators and the
+// readiness that it reports.
 type service struct {
-	scheduler *batch.Scheduler
-	handler   *server.Server
-	readiness *server.Readiness
-	metrics   *server.Metrics
+	schedulers []*batch.Scheduler
+	handler    *server.Server
+	readiness  *server.Readiness
+	metrics    *server.Metrics
 }
 
-// newService makes a service of evaluators of one checkpoint. cfg needs neither
-// models nor metrics.
-func newService(evaluators []reward.Evaluator, scheduling batch.Config, cfg server.Config) (*service, error) {
-	about := evaluators[0].Describe()
+// newService makes a service of evaluators, which share the memory of queues
+// and caches evenly. cfg needs neither models nor metrics.
+func newService(hosted []evaluators.Hosted, scheduling batch.Config, cfg server.Config) (*service, error) {
 	cfg.Metrics = server.NewMetrics(buildVersion())
-	scheduling.Observer = cfg.Metrics.Observer(about.Name)
+	s := &service{readiness: &server.Readiness{}, metrics: cfg.Metrics}
+	cfg.Models, cfg.Ready = nil, s.readiness.Err
 	scheduling.Logger = cfg.Logger
-	scheduler, err := batch.New(scheduling, evaluators...)
-	if err != nil {
-		return nil, err
+	scheduling.QueueBytes = max(1, scheduling.QueueBytes/int64(len(hosted)))
+	scheduling.CacheBytes /= int64(len(hosted))
+	for _, h := range hosted {
+		name := h.Description.Name
+		scheduling.MaxBatch = h.Batch
+		scheduling.Observer = cfg.Metrics.Observer(name)
+		scheduler, err := batch.New(scheduling, h.Evaluators...)
+		if err != nil {
+			return nil, fmt.Errorf("evaluator %s: %w", name, err)
+		}
+		cfg.Metrics.Watch(name, scheduler.Stats)
+		s.schedulers = append(s.schedulers, scheduler)
+		cfg.Models = append(cfg.Models, server.Model{Description: h.Description, Scorer: scheduler})
 	}
-	cfg.Metrics.Watch(about.Name, scheduler.Stats)
-	s := &service{scheduler: scheduler, readiness: &server.Readiness{}, metrics: cfg.Metrics}
-	cfg.Models = []server.Model{{Description: about, Scorer: scheduler}}
-	cfg.Ready = s.readiness.Err
-	if s.handler, err = server.New(cfg); err != nil {
-		return nil, err
-	}
-	return s, nil
+	var err error
+	s.handler, err = server.New(cfg)
+	return s, err
 }
 
-// warmSide is the side of the picture that warms an evaluator.
-const warmSide = 64
+// shutdown ends the schedulers, all at a time.
+func (s *service) shutdown(ctx context.Context) error {
+	errs := make([]error, len(s.schedulers))
+	var ending sync.WaitGroup
+	for i, scheduler := range s.schedulers {
+		ending.Go(func() { errs[i] = scheduler.Shutdown(ctx) })
+	}
+	ending.Wait()
+	return errors.Join(errs...)
+}
 
-// warm has every evaluator judge a gray picture and every decoder decode a small
+// warmSide is the side of the image that warms an evaluator. Its prompt is one
+// that evaluators of text in images understand as well.
+const (
+	warmSide   = 64
+	warmPrompt = `a gray square with the word "gray"`
+)
+
+// warm has every evaluator score a gray image and every decoder decode a small
 // one, so that the first client does not wait for what is allocated and compiled
 // on first use, and reports readiness.
 func (s *service) warm(ctx context.Context, e *engine) error {
@@ -50,13 +73,16 @@ func (s *service) warm(ctx context.Context, e *engine) error {
 	for i := range gray.Pix {
 		gray.Pix[i] = 128
 	}
-	for _, judge := range e.evaluators {
-		results, err := judge.Evaluate(ctx, []reward.Sample{{Image: gray, Prompt: "a gray square", Mode: reward.ModeAnswer}})
-		if err == nil {
-			err = results[0].Err
-		}
-		if err != nil {
-			return fmt.Errorf("warming up: %w", err)
+	for _, h := range e.evaluators.Hosted {
+		sample := reward.Sample{Image: gray, Prompt: warmPrompt, Mode: h.Description.DefaultMode()}
+		for _, one := range h.Evaluators {
+			results, err := one.Evaluate(ctx, []reward.Sample{sample})
+			if err == nil {
+				err = results[0].Err
+			}
+			if err != nil {
+				return fmt.Errorf("warming up evaluator %s: %w", h.Description.Name, err)
+			}
 		}
 	}
 	for _, d := range e.decoders {

@@ -1,0 +1,61 @@
+package evaluators
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/denseflow/densereward/engine/imagedoctor"
+	"github.com/denseflow/densereward/engine/imagedoctor/nano"
+	"github.com/denseflow/densereward/reward"
+)
+
+// KindImageDoctor is the flagship's kind, which --model stands for.
+const KindImageDoctor = "imagedoctor"
+
+// ImageDoctorOptions are those of a table of kind imagedoctor; what it leaves
+// out has the command line's value.
+type ImageDoctorOptions struct {
+	Prefix            *string  `json:"prefix,omitempty"`
+	RepetitionPenalty *float64 `json:"repetition-penalty,omitempty"`
+	MaxNewTokens      int      `json:"max-new-tokens,omitempty"`
+	Float32           bool     `json:"float32,omitempty"`
+	NoSpeculative     bool     `json:"no-speculative,omitempty"`
+}
+
+func imageDoctor() Kind {
+	return Kind{Name: KindImageDoctor, Source: "checkpoint folder; none is the embedded demonstration", Everywhere: true, Open: openImageDoctor}
+}
+
+func openImageDoctor(_ context.Context, s Spec, at Place) (reward.Evaluator, error) {
+	var given ImageDoctorOptions
+	if err := s.Options.Decode(&given); err != nil {
+		return nil, err
+	}
+	o := imagedoctor.Options{
+		Provider: at.Provider, Threads: at.Threads, MaxBatch: at.Batch,
+		Prefix: given.Prefix, MaxNewTokens: given.MaxNewTokens, Float32: given.Float32, NoSpeculative: given.NoSpeculative,
+		Demonstration: s.Source == "",
+	}
+	if p := given.RepetitionPenalty; p != nil {
+		if !(*p > 0) || math.IsInf(*p, 1) {
+			return nil, fmt.Errorf("repetition-penalty: %v is not a positive number", *p)
+		}
+		o.RepetitionPenalty = *p
+	}
+	if given.MaxNewTokens < 0 {
+		return nil, fmt.Errorf("max-new-tokens: %d is below 0", given.MaxNewTokens)
+	}
+	dir := s.Source
+	if dir == "" {
+		var err error
+		if dir, err = nano.Open(""); err != nil {
+			return nil, err
+		}
+	}
+	runtime, err := at.Runtime()
+	if err != nil {
+		return nil, err
+	}
+	return imagedoctor.Load(runtime, dir, o)
+}

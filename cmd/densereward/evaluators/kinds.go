@@ -1,0 +1,13 @@
+package evaluators
+
+// Kinds are the kinds of evaluators that this program has.
+func Kinds() Registry {
+	return Registry{
+		imageDoctor(),
+		pickScore(),
+		clipScore(),
+		hpsV2(),
+		aesthetic(),
+		textInImage(),
+	}
+}

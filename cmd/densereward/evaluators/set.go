@@ -1,0 +1,94 @@
+package evaluators
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/reward"
+)
+
+// Hosted is an evaluator that was opened, once for each of its devices.
+type Hosted struct {
+	Assignment
+	Description reward.Description // under the name of its spec
+	Evaluators  []reward.Evaluator // at least one, of one checkpoint
+}
+
+// Set is the evaluators that were opened, in their order.
+type Set struct {
+	Hosted  []Hosted
+	closers []io.Closer // in the order of opening
+}
+
+// Open opens what was planned. runtime gives ONNX Runtime, which the caller
+// closes after the set.
+func Open(ctx context.Context, plan []Assignment, runtime func() (*ort.Runtime, error)) (*Set, error) {
+	s := &Set{}
+	for _, a := range plan {
+		h, err := s.open(ctx, a, runtime)
+		if err == nil {
+			err = h.describe()
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("evaluator %s: %w", a.Spec.Name, err), s.Close())
+		}
+		s.Hosted = append(s.Hosted, *h)
+	}
+	return s, nil
+}
+
+// open opens one evaluator on its devices.
+func (s *Set) open(ctx context.Context, a Assignment, runtime func() (*ort.Runtime, error)) (*Hosted, error) {
+	devices := a.Devices
+	if !a.Kind.Everywhere {
+		devices = []string{"cpu"} // one, wherever
+	}
+	h := &Hosted{Assignment: a}
+	for _, device := range devices {
+		provider, err := ParseDevice(device)
+		if err != nil {
+			return nil, err
+		}
+		one, err := a.Kind.Open(ctx, a.Spec, Place{
+			Runtime: runtime, Provider: provider, Threads: a.Threads, Batch: a.Batch, Member: s.member,
+		})
+		if err != nil {
+			return nil, err
+		}
+		if closer, ok := one.(io.Closer); ok {
+			s.closers = append(s.closers, closer)
+		}
+		h.Evaluators = append(h.Evaluators, one)
+	}
+	return h, nil
+}
+
+// describe takes the evaluator's own description, under its spec's name.
+func (h *Hosted) describe() error {
+	h.Description = h.Evaluators[0].Describe()
+	h.Description.Name = h.Spec.Name
+	return h.Description.Validate()
+}
+
+// member finds an evaluator that was opened before.
+func (s *Set) member(name string) (reward.Evaluator, error) {
+	for _, h := range s.Hosted {
+		if h.Spec.Name == name {
+			return h.Evaluators[0], nil
+		}
+	}
+	return nil, fmt.Errorf("no evaluator %.80q is listed before", name)
+}
+
+// Close closes the evaluators, those that were opened last first.
+func (s *Set) Close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i].Close())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
