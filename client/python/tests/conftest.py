@@ -67,10 +67,16 @@ def shared_server(fake_binary):
 
 
 @pytest.fixture(scope="session")
-def nano_server(tmp_path_factory):
-    """The real program on the miniature checkpoint that is built into it, without a
-    forced beginning of the answer, as the reference's cases were made."""
-    with densereward.LocalServer("--prefix", "", program=build(tmp_path_factory, "./cmd/densereward")) as server:
+def program(tmp_path_factory):
+    """The real program."""
+    return build(tmp_path_factory, "./cmd/densereward")
+
+
+@pytest.fixture(scope="session")
+def nano_server(program):
+    """The real program on the miniature checkpoint that is built into it, without an
+    answer prefix, as the reference's cases were made."""
+    with densereward.LocalServer("--prefix", "", program=program) as server:
         yield server
 
 
