@@ -19,6 +19,27 @@
 //
 // The Examples go this way from a heatmap to a gradient.
 //
+// # Methods
+//
+// Every loss takes a dense map: a weight or advantage for each latent location, which
+// enters by [Credit] unless the table says otherwise. Equal everywhere, the detached
+// form of a method is its image-level form.
+//
+//	method         what it computes                                        dense map                source
+//	Flow-GRPO      max(-A r, -A clip(r)), r of the image                   none: ImageRatio         2505.05470 [flow_grpo]
+//	DenseFlow-GRPO rho(l) = sg(r) p(l)/sg(p(l))                            w = 1-H, or A(l) of R(1-H) 2510.01010 [ImageDoctor]
+//	BoxFlow-GRPO   rho(l) = exp(log p(l) - log p_old(l))                   A(l) of R_D              2606.06113 [SDG]
+//	TempFlow-GRPO  [NoiseWeights]: Norm(std_dev_t sqrt(-dt)) A             beside w                 2508.04324 [TempFlow]
+//	STAR           [MaskAdvantages]: A(l) = A M(l)                         M                        2606.17979, its abstract
+//	GDPO           [GDPOAdvantages]: sum of normalised rewards, whitened   a reward may be a map    2601.05242 [GDPO]
+//	DenseGRPO      [StepGains]: dR_t = R_{t-1} - R_t                       R may be maps            2601.20218, its equations
+//	MixGRPO        package mixgrpo: SDE steps in a moving window           in the loss              2507.21802 [MixGRPO]
+//	GRPO-Guard     package trustregion: r = exp(mean(e delta)/s), over -dt w, A(l)                  2510.22319 [flow_grpo]
+//	Flow-DPPO      package trustregion: -M A r, M by the divergence        w, A(l); M of l if Direct 2606.11025 [UniRL]
+//	DiffusionNFT   package forward: r |x+ - x0|^2 + (1-r) |x- - x0|^2      r(l) of A(l) w(l)        2509.16117 [DiffusionNFT]
+//	AWM            package forward: Flow-GRPO of log p = -mean((u-v)^2)    w, A(l)                  2509.25050 [AWM]
+//	Diffusion-DPO  package forward: -log sigmoid of pairs' errors          weight of the errors     2311.12908 [DiffusionDPO]
+//
 // # Notation
 //
 //	paper, reference code      here
@@ -87,6 +108,13 @@
 //	    src/flow_factory/advantage/dense_advantage_processor.py,
 //	    src/flow_factory/scheduler/dense_flow_match_euler_discrete.py
 //	        80144d644e894eeb154e92dc578e5fc4ada22b84
+//
+// and for the methods beyond these, run by testdata/methods.py, which names the commits,
+//
+//	[TempFlow]     github.com/Shredded-Pork/TempFlow-GRPO, scripts/train_sd3_pr.py
+//	[GDPO]         github.com/NVlabs/GDPO, trl-GDPO; [Flow-Factory] has it too
+//	[MixGRPO]      github.com/Tencent-Hunyuan/MixGRPO, fastvideo/utils/grpo_states.py
+//	[UniRL], [DiffusionNFT], [AWM], [DiffusionDPO]  in packages trustregion and forward
 //
 // testdata/cases.json.gz holds results of this code, computed in float64 but for
 // the schedules, which are float32 as published. The tests hold float64 to 1e-9

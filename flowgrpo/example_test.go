@@ -43,7 +43,7 @@ func Example() {
 	diagnostics, err := fused.Evaluate(
 		&flowgrpo.Batch[float64]{
 			Shape: shape, Steps: steps, Sample: sample, PrevSample: next, ModelOutput: velocity,
-			OldLogProb: oldLogProb, Advantages: advantages, Weight: weight,
+			OldLogProb: oldLogProb, Credit: flowgrpo.Credit[float64]{Advantages: advantages, Weight: weight},
 		},
 		&flowgrpo.Results[float64]{GradModelOutput: gradient},
 	)
@@ -117,7 +117,7 @@ func ExampleBoxFlowGRPO() {
 		PrevSample:    []float64{0.5, 0.1, -0.2, 0.6, 0.9, -0.7},
 		ModelOutput:   []float64{1.0, -0.5, 0.3, 0.2, 0.4, -0.1},
 		OldLogProbMap: []float64{-0.9, -0.6, -0.6, -0.5, -0.8, -0.6}, // from LogProb when x_{t-1} was drawn
-		AdvantageMap:  advantages,
+		Credit:        flowgrpo.Credit[float64]{AdvantageMap: advantages},
 	}
 	results := &flowgrpo.Results[float64]{RatioMap: make([]float64, 6), GradModelOutput: make([]float64, 6)}
 	diagnostics, err := flowgrpo.NewFusedLoss[float64](flowgrpo.BoxFlowGRPO(0.2, 0), 1).Evaluate(batch, results)

@@ -198,7 +198,7 @@ func (f *FusedLoss[T]) closeScores(image int) {
 	s := imageSums{
 		logProb:    sum.logProb / locations,
 		oldLogProb: sum.oldLogProb / locations,
-		kl:         step.klScale * step.OutputCoef * step.OutputCoef * sum.square / (locations * float64(b.Shape.Channels)),
+		kl:         step.KLScale * step.OutputCoef * step.OutputCoef * sum.square / (locations * float64(b.Shape.Channels)),
 	}
 	if len(b.OldLogProb) != 0 {
 		s.oldLogProb = b.OldLogProb[image]

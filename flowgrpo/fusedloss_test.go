@@ -44,6 +44,12 @@ func randomBatch(rng *rand.Rand, shape Shape, loss Loss, method Method) *Batch[f
 			b.Weight[l] = rng.Float64()
 		}
 	}
+	if rng.IntN(2) == 0 {
+		b.StepWeights = make([]float64, shape.Batch)
+		for i := range b.StepWeights {
+			b.StepWeights[i] = 2 * rng.Float64()
+		}
+	}
 	if loss.Ratio != DirectRatio && rng.IntN(2) == 0 {
 		b.OldLogProb = naiveMeans(b.OldLogProbMap, shape)
 		b.OldLogProbMap = nil
@@ -320,7 +326,7 @@ func TestFloat32BuffersRefuseWhatTheyCannotHold(t *testing.T) {
 // narrow is the batch in float32.
 func narrow(b *Batch[float64]) *Batch[float32] {
 	return &Batch[float32]{
-		Shape: b.Shape, Steps: b.Steps, Advantages: b.Advantages, OldLogProb: b.OldLogProb,
+		Shape: b.Shape, Steps: b.Steps, Credit: Credit[float32]{Advantages: b.Advantages}, OldLogProb: b.OldLogProb,
 		Sample: convert[float32](b.Sample), PrevSample: convert[float32](b.PrevSample),
 		ModelOutput: convert[float32](b.ModelOutput), OldLogProbMap: convert[float32](b.OldLogProbMap),
 	}

@@ -100,12 +100,16 @@ func (f *FusedLoss[T]) policy(block []float64, image, l int) float64 {
 	b, n := f.batch, len(block)
 	low, high, bound := 1-f.loss.ClipRange, 1+f.loss.ClipRange, f.loss.AdvantageClip
 	share := 1 / (float64(b.Shape.Batch) * float64(b.Shape.Locations))
+	stepWeight := 1.0
+	if len(b.StepWeights) != 0 {
+		stepWeight = b.StepWeights[image]
+	}
 	var advantage float64
 	var advantages, weight []T
 	if len(b.AdvantageMap) != 0 {
 		advantages = b.AdvantageMap[l : l+n]
 	} else {
-		advantage = clamp(b.Advantages[image], bound)
+		advantage = stepWeight * clamp(b.Advantages[image], bound)
 	}
 	if len(b.Weight) != 0 {
 		weight = b.Weight[l : l+n]
@@ -113,7 +117,7 @@ func (f *FusedLoss[T]) policy(block []float64, image, l int) float64 {
 	var sum float64
 	for i, ratio := range block {
 		if advantages != nil {
-			advantage = clamp(float64(advantages[i]), bound)
+			advantage = stepWeight * clamp(float64(advantages[i]), bound)
 		}
 		weighted := advantage
 		if weight != nil {
@@ -145,10 +149,10 @@ func clamp(v, bound float64) float64 {
 // loss by the block's log-probabilities. It reports whether all of it is finite.
 func (f *FusedLoss[T]) chain(slopes, distances []float64, image, lo int, sums *blockSums) bool {
 	b, step, grad := f.batch, &f.batch.Steps[image], f.results.GradModelOutput
-	// log p is logNorm - precision mean(d^2), and d falls by OutputCoef as v rises.
-	byOutput := 2 * step.precision * step.OutputCoef / float64(b.Shape.Channels)
+	// log p is LogNorm - Precision mean(d^2), and d falls by OutputCoef as v rises.
+	byOutput := 2 * step.Precision * step.OutputCoef / float64(b.Shape.Channels)
 	floats.Scale(byOutput, slopes)
-	kl := 2 * f.loss.KLBeta * step.klScale * step.OutputCoef * step.OutputCoef / float64(b.Shape.Len())
+	kl := 2 * f.loss.KLBeta * step.KLScale * step.OutputCoef * step.OutputCoef / float64(b.Shape.Len())
 	// No element is larger than this, so that most blocks need no second look.
 	bound := math.Sqrt(floats.Dot(slopes, slopes))*sums.farthest + math.Abs(kl)*math.Sqrt(sums.square)
 	within := bound <= maxFloat[T]()/2

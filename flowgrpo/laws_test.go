@@ -128,7 +128,10 @@ func TestLossesDoNotDependOnTheOrder(t *testing.T) {
 			Shape: shape, Sample: latents(batch.Sample), PrevSample: latents(batch.PrevSample),
 			ModelOutput: latents(batch.ModelOutput), RefModelOutput: latents(batch.RefModelOutput),
 			OldLogProb: perImage(batch.OldLogProb), OldLogProbMap: maps(batch.OldLogProbMap),
-			Advantages: perImage(batch.Advantages), AdvantageMap: maps(batch.AdvantageMap), Weight: maps(batch.Weight),
+			Credit: Credit[float64]{
+				Advantages: perImage(batch.Advantages), AdvantageMap: maps(batch.AdvantageMap), Weight: maps(batch.Weight),
+				StepWeights: perImage(batch.StepWeights),
+			},
 		}
 		for _, image := range images {
 			moved.Steps = append(moved.Steps, batch.Steps[image])
@@ -191,7 +194,7 @@ func only(b *Batch[float64], image int) *Batch[float64] {
 		Shape: b.Shape, Steps: b.Steps[image : image+1],
 		Sample: latents(b.Sample), PrevSample: latents(b.PrevSample),
 		ModelOutput: latents(b.ModelOutput), RefModelOutput: latents(b.RefModelOutput),
-		OldLogProbMap: maps(b.OldLogProbMap), AdvantageMap: maps(b.AdvantageMap), Weight: maps(b.Weight),
+		OldLogProbMap: maps(b.OldLogProbMap), Credit: Credit[float64]{AdvantageMap: maps(b.AdvantageMap), Weight: maps(b.Weight)},
 	}
 	one.Shape.Batch = 1
 	return one

@@ -42,7 +42,7 @@ const detachedEpsilon = 1e-10
 //	    + KLBeta KL,
 //
 // with A the advantage of the image or the location, clamped to AdvantageClip,
-// and w a weight map. KL is the mean over images of the mean square of
+// and w the weights of [Credit]. KL is the mean over images of the mean square of
 // mean - mean_ref, divided by 2 std_dev_t^2 for SDE steps and by nothing for CPS
 // and ODE steps.
 type Loss struct {
@@ -91,12 +91,7 @@ type Batch[T Float] struct {
 	OldLogProb    []float64
 	OldLogProbMap []T
 
-	// Exactly one of an advantage per image (B) and per location (B,L).
-	// ImageRatio takes the first only.
-	Advantages   []float64
-	AdvantageMap []T
-
-	Weight []T // (B,L), 1-H; nil for 1 everywhere, as ImageRatio needs it
+	Credit[T] // ImageRatio takes neither an AdvantageMap nor a Weight
 }
 
 // Results are the caller's buffers for what [FusedLoss.Evaluate] is to give beside
@@ -155,9 +150,6 @@ func (b *Batch[T]) check(l Loss) {
 	checkOptional("ref model output", len(b.RefModelOutput), s.Len(), s)
 	checkOptional("old log-prob", len(b.OldLogProb), s.Batch, s)
 	checkOptional("old log-prob map", len(b.OldLogProbMap), s.MapLen(), s)
-	checkOptional("advantages", len(b.Advantages), s.Batch, s)
-	checkOptional("advantage map", len(b.AdvantageMap), s.MapLen(), s)
-	checkOptional("weight", len(b.Weight), s.MapLen(), s)
 	switch {
 	case l.KLBeta != 0 && len(b.RefModelOutput) == 0:
 		panic("flowgrpo: a KL beta without a ref model output")
@@ -165,9 +157,9 @@ func (b *Batch[T]) check(l Loss) {
 		panic("flowgrpo: a direct ratio without an old log-prob map")
 	case len(b.OldLogProb) == 0 && len(b.OldLogProbMap) == 0:
 		panic("flowgrpo: a ratio without an old log-prob")
-	case (len(b.Advantages) == 0) == (len(b.AdvantageMap) == 0):
-		panic("flowgrpo: a loss needs either advantages or an advantage map")
-	case l.Ratio == ImageRatio && (len(b.AdvantageMap) != 0 || len(b.Weight) != 0):
+	}
+	b.Credit.Check(s)
+	if l.Ratio == ImageRatio && b.Dense() {
 		panic("flowgrpo: an image ratio takes neither an advantage map nor a weight")
 	}
 }

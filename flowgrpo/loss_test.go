@@ -208,9 +208,9 @@ func widen(b *Batch[float32]) *Batch[float64] {
 		return out
 	}
 	return &Batch[float64]{
-		Shape: b.Shape, Steps: b.Steps, Advantages: b.Advantages, OldLogProb: b.OldLogProb,
+		Shape: b.Shape, Steps: b.Steps, OldLogProb: b.OldLogProb,
 		Sample: wide(b.Sample), PrevSample: wide(b.PrevSample), ModelOutput: wide(b.ModelOutput),
 		RefModelOutput: wide(b.RefModelOutput), OldLogProbMap: wide(b.OldLogProbMap),
-		AdvantageMap: wide(b.AdvantageMap), Weight: wide(b.Weight),
+		Credit: Credit[float64]{Advantages: b.Advantages, AdvantageMap: wide(b.AdvantageMap), Weight: wide(b.Weight)},
 	}
 }

@@ -125,6 +125,9 @@ func naivePolicy[T Float](loss Loss, b *Batch[T], ratio []float64) (float64, []f
 		if b.Weight != nil {
 			advantage *= float64(b.Weight[l])
 		}
+		if b.StepWeights != nil {
+			advantage *= b.StepWeights[image]
+		}
 		unclipped := -advantage * rho
 		clipped := -advantage * math.Max(1-loss.ClipRange, math.Min(1+loss.ClipRange, rho))
 		sum += math.Max(unclipped, clipped) / float64(len(ratio))

@@ -22,6 +22,14 @@ func PackedLatents(batch, tokens, width int) Shape {
 	return Shape{Batch: batch, Channels: width, Locations: tokens, Packed: true}
 }
 
+// Index is the place of a value in a tensor of latents.
+func (s Shape) Index(image, channel, location int) int {
+	if s.Packed {
+		return (image*s.Locations+location)*s.Channels + channel
+	}
+	return (image*s.Channels+channel)*s.Locations + location
+}
+
 // Len is the number of values of a tensor of latents.
 func (s Shape) Len() int { return s.Batch * s.Channels * s.Locations }
 
@@ -55,12 +63,21 @@ func (s Shape) String() string {
 	return fmt.Sprintf("(%d,%d,%d)", s.Batch, s.Channels, s.Locations)
 }
 
-// check panics for an empty shape.
-func (s Shape) check() {
+// Check panics for an empty shape.
+func (s Shape) Check() {
 	if s.Batch < 1 || s.Channels < 1 || s.Locations < 1 {
 		panic(fmt.Sprintf("flowgrpo: shape %s is empty", s))
 	}
 }
+
+// CheckLatents panics unless a buffer of n values holds a tensor of latents.
+func (s Shape) CheckLatents(name string, n int) { checkLen(name, n, s.Len(), s) }
+
+// CheckMap panics unless a buffer of n values holds a map.
+func (s Shape) CheckMap(name string, n int) { checkLen(name, n, s.MapLen(), s) }
+
+// CheckImages panics unless a buffer of n values holds one for each image.
+func (s Shape) CheckImages(name string, n int) { checkLen(name, n, s.Batch, s) }
 
 // checkLen panics unless a buffer has the wanted number of values.
 func checkLen(name string, n, want int, s Shape) {

@@ -50,9 +50,9 @@ type Step struct {
 	OutputCoef float64
 
 	// The log-probability of a value at distance d from the mean is
-	// logNorm - precision d^2, and the KL term is klScale times the mean square
+	// LogNorm - Precision d^2, and the KL term is KLScale times the mean square
 	// of the distance between two means.
-	precision, logNorm, klScale float64
+	Precision, LogNorm, KLScale float64
 }
 
 // Step returns the transition from Sigmas[index] to Sigmas[index+1].
@@ -75,8 +75,8 @@ func (s Schedule) Step(index int, method Method, noiseLevel float64) Step {
 		Method:    method,
 		Sigma:     float64(s.Sigmas[index]),
 		SigmaPrev: float64(s.Sigmas[index+1]),
-		precision: 1,
-		klScale:   1,
+		Precision: 1,
+		KLScale:   1,
 	}
 	switch method {
 	case SDE:
@@ -115,9 +115,9 @@ func (s *Step) setSDE(second, noiseLevel float64) {
 	s.SampleCoef = 1 + drift*dt
 	s.OutputCoef = (1 + drift*(1-s.Sigma)) * dt
 	if s.NoiseStd > 0 {
-		s.precision = 1 / (2 * s.NoiseStd * s.NoiseStd)
-		s.logNorm = -math.Log(s.NoiseStd) - logSqrtTwoPi
-		s.klScale = 1 / (2 * s.StdDev * s.StdDev)
+		s.Precision = 1 / (2 * s.NoiseStd * s.NoiseStd)
+		s.LogNorm = -math.Log(s.NoiseStd) - logSqrtTwoPi
+		s.KLScale = 1 / (2 * s.StdDev * s.StdDev)
 	}
 }
 

@@ -130,9 +130,9 @@ func TestStepsAreFiniteAtEveryLimit(t *testing.T) {
 						rng := rand.New(rand.NewPCG(1, 1))
 						SampleStep(prev, shape, steps, output, sample, []NormSource{rng})
 						LogProb(logProb, nil, shape, steps, output, sample, prev)
-						for _, v := range []float64{prev[0], prev[1], logProb[0], steps[0].klScale} {
+						for _, v := range []float64{prev[0], prev[1], logProb[0], steps[0].KLScale} {
 							if !finite(v) {
-								t.Errorf("step %d: %v, log-prob %v, KL scale %v", index, prev, logProb, steps[0].klScale)
+								t.Errorf("step %d: %v, log-prob %v, KL scale %v", index, prev, logProb, steps[0].KLScale)
 							}
 						}
 					}

@@ -81,9 +81,9 @@ func (s *Step) mean(sample, modelOutput float64) float64 {
 // logProbs turns sums over channels of d^2 into means over channels of
 // log-probabilities.
 func (s *Step) logProbs(squares []float64, channels int) {
-	precision := s.precision / float64(channels)
+	precision := s.Precision / float64(channels)
 	for i, square := range squares {
-		squares[i] = s.logNorm - precision*square
+		squares[i] = s.LogNorm - precision*square
 	}
 }
 
@@ -99,7 +99,7 @@ func store[T Float](into []T, values []float64) bool {
 
 // checkTransition panics unless steps and inputs fit the shape.
 func checkTransition[T Float](shape Shape, steps []Step, modelOutput, sample []T) {
-	shape.check()
+	shape.Check()
 	if len(steps) != shape.Batch {
 		panic(fmt.Sprintf("flowgrpo: %d steps for a batch of %d", len(steps), shape.Batch))
 	}

@@ -89,7 +89,7 @@ func (r *rollout) train(response *wire.Response) (flowgrpo.Diagnostics, []float6
 		&flowgrpo.Batch[float64]{
 			Shape: r.shape, Steps: r.steps,
 			Sample: r.before, PrevSample: r.after, ModelOutput: r.output, RefModelOutput: r.output,
-			OldLogProb: r.logProb, AdvantageMap: advantages,
+			OldLogProb: r.logProb, Credit: flowgrpo.Credit[float64]{AdvantageMap: advantages},
 		},
 		&flowgrpo.Results[float64]{GradModelOutput: gradient},
 	)

@@ -101,6 +101,10 @@ func Rules() []Rule {
 		{Room: "engine/clip", Rooms: append([]string{"reward"}, engine...), Libs: []string{"github.com/hashicorp/golang-lru/v2"}}, // embeddings of prompts seen lately
 		{Room: "engine/vae", Rooms: append([]string{"reward", "internal/npy"}, engine...)},                                        // latents come in .npy files
 		{Room: "flowgrpo", Libs: []string{"gonum.org/v1/gonum"}},
+		{Room: "flowgrpo/trustregion", Rooms: []string{"flowgrpo"}, Libs: []string{"gonum.org/v1/gonum"}},
+		{Room: "flowgrpo/forward", Rooms: []string{"flowgrpo"}, Libs: []string{"gonum.org/v1/gonum"}},
+		{Room: "flowgrpo/mixgrpo", Rooms: []string{"flowgrpo"}},
+		{Room: "flowgrpo/internal/goldens"},
 		{Room: "client", Rooms: []string{"reward", "reward/wire"}},
 		{Room: "cmd/densereward", Rooms: []string{Everything}, Libs: []string{Everything}},
 		{Room: "examples", Rooms: []string{"client", "reward", "reward/wire", "flowgrpo", "dense"}}, // the client's requests are wire's

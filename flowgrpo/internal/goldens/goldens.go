@@ -1,0 +1,139 @@
+// Package goldens reads flowgrpo/testdata/methods.json.gz, the results of the public
+// code of each method; methods.py there says how they were made.
+package goldens
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// Methods holds all cases.
+type Methods struct {
+	Transitions []Transition `json:"transitions"`
+	Forward     []Forward    `json:"forward"`
+	Advantages  Advantages   `json:"advantages"`
+	Windows     []Window     `json:"windows"`
+}
+
+// Result is a loss with its gradient by the model output and what else was logged.
+type Result struct {
+	Loss           float64   `json:"loss"`
+	Grad           []float64 `json:"grad"`
+	RatioMean      float64   `json:"ratio_mean"`
+	Masked         float64   `json:"masked"`
+	DivergenceMean float64   `json:"divergence_mean"`
+	DivergenceMax  float64   `json:"divergence_max"`
+	Positive       float64   `json:"positive"`
+	Negative       float64   `json:"negative"`
+	KL             float64   `json:"kl"`
+	Accuracy       float64   `json:"accuracy"`
+	Margin         float64   `json:"margin"`
+}
+
+// Transition is a batch of transitions of one step of the schedule of ten steps with
+// shift 3, and the losses that were taken of it.
+type Transition struct {
+	Shape          [4]int    `json:"shape"`
+	Index          int       `json:"index"`
+	NoiseLevel     float64   `json:"noise_level"`
+	ClipRange      float64   `json:"clip_range"`
+	Threshold      float64   `json:"threshold"`
+	KLBeta         float64   `json:"kl_beta"`
+	AdvClipMax     float64   `json:"adv_clip_max"`
+	Sample         []float64 `json:"sample"`
+	PrevSample     []float64 `json:"prev_sample"`
+	ModelOutput    []float64 `json:"model_output"`
+	OldModelOutput []float64 `json:"old_model_output"`
+	RefModelOutput []float64 `json:"ref_model_output"`
+	Advantages     []float64 `json:"advantages"`
+	Weight         []float64 `json:"weight"`
+	Guard          Result    `json:"guard"`
+	GuardVerl      Result    `json:"guard_verl"` // without KL
+	DPPO           Result    `json:"dppo"`
+	DPPOUnscaled   Result    `json:"dppo_unscaled"`
+	TempFlow       Result    `json:"tempflow"`
+}
+
+// Forward is a batch of images noised anew, and the losses that were taken of it. For
+// DPO its first half is chosen over its second.
+type Forward struct {
+	Shape          [4]int    `json:"shape"`
+	Sigma          []float64 `json:"sigma"`
+	Clean          []float64 `json:"clean"`
+	Noise          []float64 `json:"noise"`
+	Noised         []float64 `json:"noised"`
+	ModelOutput    []float64 `json:"model_output"`
+	OldModelOutput []float64 `json:"old_model_output"`
+	RefModelOutput []float64 `json:"ref_model_output"`
+	Advantages     []float64 `json:"advantages"`
+	Weight         []float64 `json:"weight"`
+	AdvClipMax     float64   `json:"adv_clip_max"`
+	ClipRange      float64   `json:"clip_range"`
+	NFTBeta        float64   `json:"nft_beta"`
+	KLBeta         float64   `json:"kl_beta"`
+	HuberPower     float64   `json:"huber_power"`
+	DPOBeta        float64   `json:"dpo_beta"`
+	NFT            Result    `json:"nft"`
+	AWMUniform     Result    `json:"awm_Uniform"`
+	AWMLinear      Result    `json:"awm_t"`
+	AWMQuadratic   Result    `json:"awm_t**2"`
+	AWMHuber       Result    `json:"awm_huber"`
+	AWMGHuber      Result    `json:"awm_ghuber"`
+	DPO            Result    `json:"dpo"`
+	DPOVerl        Result    `json:"dpo_verl"`
+}
+
+// Advantages holds rewards (N,K) with GDPO's advantages (N), and the rewards of
+// completed latents (N,T+1) with DenseGRPO's gains and advantages (N,T).
+type Advantages struct {
+	Groups         []float64 `json:"groups"`
+	Rewards        []float64 `json:"rewards"`
+	Weights        []float64 `json:"weights"`
+	GDPOTRL        []float64 `json:"gdpo_trl"`
+	GDPOFactory    []float64 `json:"gdpo_factory"`
+	LatentRewards  []float64 `json:"latent_rewards"`
+	Gains          []float64 `json:"gains"`
+	StepAdvantages []float64 `json:"step_advantages"`
+}
+
+// Window is where a window of MixGRPO was, iteration by iteration.
+type Window struct {
+	Settings struct {
+		Strategy string `json:"sample_strategy"`
+		Interval int    `json:"iters_per_group"`
+		Size     int    `json:"group_size"`
+		Steps    int    `json:"max_timesteps"`
+		Overlap  bool   `json:"prog_overlap"`
+		Stride   int    `json:"prog_overlap_step"`
+		RollBack bool   `json:"roll_back"`
+		Start    int    `json:"cur_timestep"`
+	} `json:"settings"`
+	Steps [][]int `json:"steps"`
+}
+
+// Read reads the cases.
+func Read(tb testing.TB) Methods {
+	tb.Helper()
+	_, here, _, _ := runtime.Caller(0)
+	file, err := os.Open(filepath.Join(filepath.Dir(here), "../../testdata/methods.json.gz"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer file.Close()
+	unzipped, err := gzip.NewReader(file)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var m Methods
+	if err := json.NewDecoder(unzipped).Decode(&m); err != nil {
+		tb.Fatal(err)
+	}
+	if len(m.Transitions) == 0 || len(m.Forward) == 0 || len(m.Windows) == 0 || len(m.Advantages.GDPOTRL) == 0 {
+		tb.Fatal("the file holds no cases")
+	}
+	return m
+}

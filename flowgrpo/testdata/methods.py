@@ -1,0 +1,380 @@
+"""Makes methods.json.gz: results of the public code of each method, run in float64.
+
+    python3 flowgrpo/testdata/methods.py --sources DIR
+
+DIR holds clones (bare or not) of the repositories below, each in a folder owner+name.
+The functions are taken out of the files at the commits named here and run as they
+are; where the code stands inside a training loop, its lines are. Two changes are made:
+.float() becomes .double(), and the scheduler's float32 sigmas are widened. Needs
+torch, diffusers and numpy.
+
+Nothing public exists for two methods, so their equations are written down a second
+time here: the step rewards of DenseGRPO (arXiv 2601.20218, equations 7 and 10), and
+the normalised weights of TempFlow-GRPO (2508.04324, equation 8). STAR (2606.17979)
+published neither code nor, in what was at hand, more than that the map allocates the
+advantage; there is no golden for it.
+"""
+
+import argparse
+import ast
+import functools
+import gzip
+import json
+import math
+import pathlib
+import subprocess
+import textwrap
+import types
+from collections import defaultdict
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import FlowMatchEulerDiscreteScheduler
+
+SOURCES = {
+    "guard": ("zhtmike/flow_grpo", "9745241cf1101407e9b518dd4f10498092150522", "scripts/train_sd3_GRPO_Guard.py"),
+    "sde": ("zhtmike/flow_grpo", "9745241cf1101407e9b518dd4f10498092150522", "flow_grpo/diffusers_patch/sd3_sde_with_logprob.py"),
+    "verl": ("verl-project/verl-omni", "a1139bafffb5b9711f0a6b6edff8ecaa60bfff30", "verl_omni/trainer/diffusion/diffusion_algos.py"),
+    "dppo": ("Tencent-Hunyuan/UniRL", "1a7b501e8fe8517b432a130220d2ff462f9b5afa", "unirl/algorithms/flowdppo.py"),
+    "tempflow": ("Shredded-Pork/TempFlow-GRPO", "e66824eca96d2b41cfd70fd1879650ae1ea5892e", "scripts/train_sd3_pr.py"),
+    "nft": ("NVlabs/DiffusionNFT", "24af5554898d85e93efa492f42b5e9cdf4156e9b", "scripts/train_nft_sd3.py"),
+    "awm": (
+        "scxue/advantage_weighted_matching",
+        "be5137232e33a21b449ed65a533211d0deb97ed8",
+        "advantage_weighted_matching/scripts/train_sd3_awm.py",
+    ),
+    "dpo": ("SalesforceAIResearch/DiffusionDPO", "5233e75919f912f3f631958ee4ebb5b5204382d9", "train.py"),
+    "gdpo": ("NVlabs/GDPO", "b080e63d0126870ad08acc8ebc3f04b728175a9e", "trl-GDPO/trl-0.18.0-gdpo/trl/trainer/grpo_trainer.py"),
+    "gdpo_factory": (
+        "X-GenGroup/Flow-Factory",
+        "a0b2bc5a2b4fbf9125429b3fb70c0c5d7631047c",
+        "src/flow_factory/advantage/advantage_processor.py",
+    ),
+    "mixgrpo": ("Tencent-Hunyuan/MixGRPO", "e5cdd6a427778d8c8b2e7a48ce16972141adbe7c", "fastvideo/utils/grpo_states.py"),
+}
+SHAPE = (4, 3, 4, 5)
+BATCH = SHAPE[0]
+STEPS, SHIFT, NOISE = 10, 3.0, 0.7
+
+
+class Sources:
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+
+    def text(self, name):
+        repository, commit, path = SOURCES[name]
+        clone = self.folder / repository.replace("/", "+")
+        saved = clone.with_name(clone.name + ".files") / commit / path  # single files, where a clone lacks the commit
+        if saved.exists():
+            return saved.read_text()
+        return subprocess.run(["git", "-C", str(clone), "show", f"{commit}:{path}"], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def definition(self, name, *path, **names):
+        """A function of the file, or of one of its classes, without what the module imports."""
+        text = self.text(name)
+        node = ast.parse(text)
+        for part in path:
+            node = next(n for n in node.body if getattr(n, "name", None) == part)
+        node.decorator_list = []
+        node.returns = None
+        for argument in node.args.args + node.args.kwonlyargs:
+            argument.annotation = None
+        return self.run(ast.unparse(node), **names)[path[-1]]
+
+    def lines(self, name, first, last, /, **names):
+        """Runs the lines from the one that holds first to the next that holds last, and
+        returns all names they leave."""
+        lines = self.text(name).splitlines()
+        start = next(i for i, line in enumerate(lines) if first in line)
+        end = next(i for i, line in enumerate(lines) if i >= start and last in line)
+        return self.run(textwrap.dedent("\n".join(lines[start : end + 1])), **names)
+
+    def run(self, code, /, **names):
+        scope = {"torch": torch, "np": np, "F": F, "math": math, "defaultdict": defaultdict, "print": lambda *a: None, **names}
+        exec(code.replace(".float()", ".double()").replace("dtype=torch.float32", "dtype=torch.float64"), scope)
+        return scope
+
+
+def config(**values):
+    return types.SimpleNamespace(**values)
+
+
+def listed(value):
+    if torch.is_tensor(value):
+        return value.detach().double().flatten().tolist()
+    if isinstance(value, dict):
+        return {k: listed(v) for k, v in value.items()}
+    return value
+
+
+class Randoms:
+    def __init__(self, seed):
+        self.rng = torch.Generator().manual_seed(seed)
+
+    def __call__(self, *shape):
+        return torch.randn(shape or SHAPE, generator=self.rng, dtype=torch.float64)
+
+    def uniform(self, *shape):
+        return torch.rand(shape, generator=self.rng, dtype=torch.float64)
+
+
+def scheduler():
+    s = FlowMatchEulerDiscreteScheduler(shift=SHIFT)
+    s.set_timesteps(STEPS)
+    s.sigmas = s.sigmas.double()
+    return s
+
+
+def sde(sources, schedule, indexes, output, sample, prev=None, rng=None):
+    import diffusers.utils.torch_utils
+
+    step = sources.definition("sde", "sde_step_with_logprob", randn_tensor=diffusers.utils.torch_utils.randn_tensor)
+    return step(
+        schedule,
+        model_output=output,
+        timestep=schedule.timesteps[indexes],
+        sample=sample,
+        noise_level=NOISE,
+        prev_sample=prev,
+        generator=rng,
+        return_sqrt_dt=True,
+    )
+
+
+def transitions(sources):
+    """GRPO-Guard, Flow-DPPO and TempFlow on transitions of one step an image."""
+    cases = []
+    schedule = scheduler()
+    for seed, (index, moved, clip, threshold, beta) in enumerate(
+        [(1, 0.3, 2e-2, 3.1e-4, 0.0), (4, 0.05, 1e-5, 1e-4, 0.04), (8, 0.01, 1e-4, 1e-4, 0.01)]
+    ):
+        draw = Randoms(100 + seed)
+        sample, old_output, reference = draw(), draw(), draw()
+        output = (old_output + moved * draw()).requires_grad_()
+        reference = old_output + moved * reference
+        advantages = 3 * draw(BATCH)
+        weight = draw.uniform(BATCH, *SHAPE[2:])
+        indexes = [index] * BATCH
+        prev, old_log, old_mean, std_dev, sqrt_dt = sde(sources, schedule, indexes, old_output, sample, rng=draw.rng)
+        _, _, reference_mean, _, _ = sde(sources, schedule, indexes, reference, sample, prev)
+        case = {
+            "shape": SHAPE, "index": index, "noise_level": NOISE, "clip_range": clip, "threshold": threshold, "kl_beta": beta,
+            "adv_clip_max": 2.5, "sample": sample, "prev_sample": prev, "model_output": output, "old_model_output": old_output,
+            "ref_model_output": reference, "advantages": advantages, "weight": weight,
+        }  # fmt: skip
+        settings = config(rationorm=True, train=config(clip_range=clip, adv_clip_max=2.5, beta=beta))
+        stored = {"advantages": advantages[:, None], "log_probs": old_log[:, None], "prev_sample_mean": old_mean[:, None]}
+
+        def forward():
+            output.grad = None
+            _, log, mean, _, _ = sde(sources, schedule, indexes, output, sample, prev)
+            return log, mean
+
+        def keep(name, loss, **others):
+            loss.backward()
+            case[name] = {"loss": float(loss.detach()), "grad": output.grad, **{k: float(v.detach()) for k, v in others.items()}}
+
+        log, mean = forward()
+        loss = 0
+        for i in range(BATCH):
+            # One image at a time: mean(dim=tuple(range(1, log_prob.ndim))) is the mean over
+            # the batch too in this script, which verl-omni and Flow-Factory do not repeat.
+            at = slice(i, i + 1)
+            got = sources.lines(
+                "guard", "advantages = torch.clamp(", "loss = policy_loss + config.train.beta", log_prob=log[at], prev_sample_mean=mean[at],
+                prev_sample_mean_ref=reference_mean[at], std_dev_t=std_dev[at], sqrt_dt=sqrt_dt[at],
+                sample={k: v[at] for k, v in stored.items()}, j=0, config=settings,
+            )  # fmt: skip
+            loss = loss + (got["policy_loss"] + (beta * got["kl_loss"] if beta > 0 else 0)) / BATCH
+        keep("guard", loss)
+
+        actor = config(diffusion_loss=config(clip_ratio=clip, adv_clip_max=2.5, kl_mask_threshold=threshold, add_kl_coefficient=True))
+        log, mean = forward()
+        compute = sources.definition("verl", "GRPOGuardLoss", "compute_loss")
+        loss, _ = compute(
+            None, old_log_prob=old_log, log_prob=log, advantages=advantages, config=actor, old_prev_sample_mean=old_mean,
+            prev_sample_mean=mean, std_dev_t=std_dev, sqrt_dt=sqrt_dt[:, 0, 0, 0],
+        )  # fmt: skip
+        keep("guard_verl", loss)
+
+        log, mean = forward()
+        kl = sources.definition("dppo", "_gaussian_kl_div")
+        compute = sources.definition("dppo", "_flowdppo_kl_adv_loss", _gaussian_kl_div=kl)
+        loss, metrics = compute(
+            new_logp=log[:, None], old_logp=old_log[:, None], new_means=mean[:, None], old_means=old_mean[:, None],
+            advantages=advantages[:, None], sigma_t=(std_dev * sqrt_dt)[:, None], kl_mask_threshold=threshold,
+        )  # fmt: skip
+        keep(
+            "dppo", loss.mean(), masked=metrics["masked_fraction"], divergence_mean=metrics["kl_new_old_mean"],
+            divergence_max=metrics["kl_new_old_max"], ratio_mean=metrics["ratio_mean"],
+        )  # fmt: skip
+        log, mean = forward()
+        compute = sources.definition("dppo", "_flowdppo_kl_adv_loss", _gaussian_kl_div=kl)
+        loss, _ = compute(
+            new_logp=log[:, None], old_logp=old_log[:, None], new_means=mean[:, None], old_means=old_mean[:, None],
+            advantages=advantages[:, None], sigma_t=torch.ones(1, 1, 1, 1, 1, dtype=torch.float64), kl_mask_threshold=threshold,
+        )  # fmt: skip
+        keep("dppo_unscaled", loss.mean())
+
+        log, mean = forward()
+        got = sources.lines(
+            "tempflow", "advantages = torch.clamp(", "policy_loss = torch.mean(", log_prob=log, std_dev_t=(std_dev * sqrt_dt)[:, 0, 0, 0],
+            sample=stored, j=0, config=settings,
+        )  # fmt: skip
+        keep("tempflow", got["policy_loss"])
+        cases.append(listed(case))
+    return cases
+
+
+def forwards(sources):
+    """DiffusionNFT, AWM and Diffusion-DPO on images that are noised anew."""
+    cases = []
+    for seed, (moved, nft_beta, kl_beta, clip) in enumerate([(0.3, 1.0, 0.0001, 0.02), (0.05, 0.1, 0.04, 1e-3)]):
+        draw = Randoms(200 + seed)
+        clean, noise, old_output = draw(), draw(), draw()
+        output = (old_output + moved * draw()).requires_grad_()
+        reference = old_output + moved * draw()
+        advantages, sigma = 3 * draw(BATCH), 0.05 + 0.9 * draw.uniform(BATCH)
+        t = sigma.reshape(-1, 1, 1, 1)
+        noised = (1 - t) * clean + t * noise
+        case = {
+            "shape": SHAPE, "sigma": sigma, "clean": clean, "noise": noise, "noised": noised, "model_output": output,
+            "old_model_output": old_output, "ref_model_output": reference, "advantages": advantages, "adv_clip_max": 2.5,
+            "clip_range": clip, "nft_beta": nft_beta, "kl_beta": kl_beta, "huber_power": 0.25, "dpo_beta": 20.0,
+            "weight": draw.uniform(BATCH, *SHAPE[2:]),
+        }  # fmt: skip
+
+        def keep(name, loss, **others):
+            output.grad = None
+            loss.backward()
+            case[name] = {"loss": float(loss.detach()), "grad": output.grad, **{k: float(v.detach()) for k, v in others.items()}}
+
+        got = sources.lines(
+            "nft", "advantages_clip = torch.clamp(", "loss += config.train.beta * torch.mean(kl_div_loss)", loss_terms={}, j_idx=0,
+            train_sample_batch={"advantages": advantages[:, None]}, x0=clean, xt=noised, t_expanded=t, forward_prediction=output,
+            old_prediction=old_output, ref_forward_prediction=reference,
+            config=config(beta=nft_beta, train=config(adv_clip_max=2.5, beta=kl_beta)),
+        )  # fmt: skip
+        keep("nft", got["loss"], positive=got["positive_loss"].mean(), negative=got["negative_loss"].mean(), kl=got["kl_div_loss"].mean())
+
+        for weighting in ("Uniform", "t", "t**2", "huber", "ghuber"):
+            settings = config(
+                train=config(
+                    cfg=False, ghuber_power=0.25, clip_range=clip, adv_clip_max=2.5, advantage_max=None, loss_type="exp_first",
+                    train_timesteps=1, beta=kl_beta, kl_weight="Uniform", ema_beta=0,
+                )
+            )  # fmt: skip
+            compute = sources.definition("awm", "compute_log_prob_awm")
+
+            def log_prob(v):
+                predict = lambda **_: (v,)  # noqa: E731
+                return compute(predict, None, None, sigma, None, None, settings, noised, clean, noise, weighting)[0]
+
+            stored = {
+                "log_probs": log_prob(output)[None], "old_log_probs": log_prob(old_output)[None], "advantages": advantages[:, None],
+                "model_output": output[None], "model_output_ref": reference[None], "std_dev_t": torch.ones(1, dtype=torch.float64),
+            }  # fmt: skip
+            got = sources.lines(
+                "awm", "advantages = torch.clamp(", "kl_loss = kl_loss.mean(dim=0).mean()", sample=stored, config=settings,
+                accelerator=config(is_main_process=False),
+            )  # fmt: skip
+            keep("awm_" + weighting, got["policy_loss"] + kl_beta * got["kl_loss"], ratio_mean=got["ratio"].mean())
+
+        half = BATCH // 2  # the first half is chosen over the second
+        target = noise - clean
+        policy = sources.lines("dpo", "model_losses = (model_pred", "model_diff = model_losses_w", model_pred=output, target=target)
+        frozen = sources.lines("dpo", "ref_losses = (ref_pred", "ref_diff = ref_losses_w", ref_pred=reference, target=target)
+        got = sources.lines(
+            "dpo", "scale_term = -0.5", "loss = -1 * F.logsigmoid", model_diff=policy["model_diff"], ref_diff=frozen["ref_diff"],
+            args=config(beta_dpo=20.0),
+        )  # fmt: skip
+        keep("dpo", got["loss"], accuracy=got["implicit_acc"], margin=got["inside_term"].mean())
+
+        order = [i for pair in zip(range(half), range(half, BATCH)) for i in pair]  # adjacent pairs there
+        compute = sources.definition("verl", "DPOLoss", "compute_loss", DiffusionActorConfig=types.SimpleNamespace)
+        loss, _ = compute(
+            None, noise[order], clean[order], output[order], reference[order], torch.tensor([1.0, 0.0] * half),
+            config(diffusion_loss=config(dpo_beta=20.0)),
+        )  # fmt: skip
+        keep("dpo_verl", loss)
+        cases.append(listed(case))
+    return cases
+
+
+def advantages(sources):
+    """GDPO of both published forms, and DenseGRPO's equations."""
+    draw = Randoms(300)
+    groups, size, kinds = 3, 4, 3
+    rewards = draw(groups * size, kinds) * torch.tensor([1.0, 30.0, 0.01], dtype=torch.float64)
+    rewards[:size, 1] = 0.5  # a group whose rewards are equal
+    weights = torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64)
+    trl = sources.lines(
+        "gdpo", "if self.apply_gdpo and len(self.reward_weights) > 1:", "advantages = (pre_bn_advantages", rewards_per_func=rewards,
+        self=config(apply_gdpo=True, reward_weights=weights, num_generations=size), device="cpu",
+    )["advantages"]  # fmt: skip
+
+    names = [f"r{k}" for k in range(kinds)]
+    index = np.repeat(np.arange(groups), size)
+    whole = sources.definition("gdpo_factory", "AdvantageProcessor", "_global_mean_std")
+    processor = config(
+        collect_group_rewards=lambda samples, r: ({k: v.numpy() for k, v in r.items()}, index),
+        reward_weights=dict(zip(names, weights.tolist())),
+        group_on_same_rank=False,
+        _build_gdpo_log_data=lambda *a: None,
+        _to_local=torch.from_numpy,
+    )
+    processor._global_mean_std = functools.partial(whole, processor)
+    factory = sources.definition("gdpo_factory", "AdvantageProcessor", "compute_gdpo")(
+        processor, None, {name: rewards[:, k] for k, name in enumerate(names)}, False
+    )
+
+    latent = draw(groups * size, 6)  # rewards of the completed latents, T = 5
+    gains = latent[:, 1:] - latent[:, :-1]
+    grouped = gains.reshape(groups, size, 5)
+    step = (grouped - grouped.mean(1, keepdim=True)) / (grouped.std(1, keepdim=True, unbiased=False) + 1e-4)
+    return listed(
+        {
+            "groups": torch.from_numpy(index), "rewards": rewards, "weights": weights, "gdpo_trl": trl, "gdpo_factory": factory,
+            "latent_rewards": latent, "gains": gains, "step_advantages": step,
+        }
+    )  # fmt: skip
+
+
+def windows(sources):
+    """Where MixGRPO's window is, iteration by iteration."""
+    states = sources.run(sources.text("mixgrpo"))["GRPOTrainingStates"]
+    cases = []
+    for values in [
+        {"sample_strategy": "progressive", "iters_per_group": 3, "group_size": 4, "max_timesteps": 14},
+        {"sample_strategy": "progressive", "iters_per_group": 2, "group_size": 4, "max_timesteps": 14, "prog_overlap": True, "prog_overlap_step": 1, "roll_back": True},
+        {"sample_strategy": "progressive", "iters_per_group": 1, "group_size": 3, "max_timesteps": 10, "roll_back": True, "cur_timestep": 2},
+        {"sample_strategy": "decay", "iters_per_group": 8, "group_size": 2, "max_timesteps": 10, "prog_overlap": True},
+        {"sample_strategy": "exp_decay", "iters_per_group": 5, "group_size": 4, "max_timesteps": 25, "prog_overlap": True, "roll_back": True},
+    ]:  # fmt: skip
+        state, places = states(**values), []
+        for _ in range(120):
+            places.append(state.get_current_timesteps())
+            state.update_iteration()
+        cases.append({"settings": values, "steps": places})
+    return cases
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sources", required=True)
+    sources = Sources(parser.parse_args().sources)
+    data = {
+        "sources": {name: list(source) for name, source in SOURCES.items()},
+        "transitions": transitions(sources),
+        "forward": forwards(sources),
+        "advantages": advantages(sources),
+        "windows": windows(sources),
+    }
+    out = pathlib.Path(__file__).with_name("methods.json.gz")
+    with open(out, "wb") as file, gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as zipped:
+        zipped.write(json.dumps(data, default=listed).encode())
+
+
+if __name__ == "__main__":
+    main()
