@@ -70,7 +70,8 @@ func (p Penalty) Adapt(groupRewards []float64) (Penalty, error) {
 // than that covers none.
 //
 // It fails, naming the box, when a coordinate, an importance, a penalty or the
-// reward is not finite, and leaves dst unspecified. It panics if dst does not
+// reward is not finite, and when T cannot hold the reward of a cell; dst is
+// unspecified then. It panics if dst does not
 // have the grid's length.
 func BoxReward[T Float](dst []T, grid Grid, reward float64, boxes []Box, penalty Penalty) error {
 	checkMap("dst", len(dst), grid)
@@ -93,6 +94,11 @@ func BoxReward[T Float](dst []T, grid Grid, reward float64, boxes []Box, penalty
 		for x := range row {
 			art, mis := coverage(boxes, y, x, grid)
 			row[x] = T(reward - penalty.of(penalty.Artifact, art) - penalty.of(penalty.Misalignment, mis))
+		}
+	}
+	for i, v := range dst {
+		if !finite(float64(v)) {
+			return fmt.Errorf("dense: reward %v with penalty %+v overflows %T at cell %d", reward, penalty, v, i)
 		}
 	}
 	return nil

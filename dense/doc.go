@@ -19,7 +19,8 @@
 //	BoxFlow                     R_D = R - alpha_art W_art - alpha_mis W_mis  [BoxReward]
 //
 // A heatmap reaches the grid by adaptive average pooling ([AdaptiveAvgPool]);
-// several heatmaps are pooled first and combined afterwards ([Combine]).
+// several heatmaps are pooled first and combined afterwards ([Combine]). Advantages
+// made of reward maps may be smoothed ([SmoothMaps]).
 //
 // # Conventions
 //

@@ -113,6 +113,16 @@ func TestAdapt(t *testing.T) {
 	}
 }
 
+func TestBoxRewardRefusesWhatItsTypeCannotHold(t *testing.T) {
+	err := BoxReward(make([]float32, 1), Grid{1, 1}, 1e39, nil, Penalty{})
+	if err == nil || !strings.Contains(err.Error(), "overflows float32 at cell 0") {
+		t.Errorf("error %v", err)
+	}
+	if err := BoxReward(make([]float64, 1), Grid{1, 1}, 1e39, nil, Penalty{}); err != nil {
+		t.Errorf("in float64: %v", err)
+	}
+}
+
 func BenchmarkBoxReward(b *testing.B) {
 	grid := Grid{64, 64}
 	dst := make([]float32, grid.Cells())

@@ -25,20 +25,20 @@
 // enters by [Credit] unless the table says otherwise. Equal everywhere, the detached
 // form of a method is its image-level form.
 //
-//	method         what it computes                                        dense map                source
-//	Flow-GRPO      max(-A r, -A clip(r)), r of the image                   none: ImageRatio         2505.05470 [flow_grpo]
-//	DenseFlow-GRPO rho(l) = sg(r) p(l)/sg(p(l))                            w = 1-H, or A(l) of R(1-H) 2510.01010 [ImageDoctor]
-//	BoxFlow-GRPO   rho(l) = exp(log p(l) - log p_old(l))                   A(l) of R_D              2606.06113 [SDG]
-//	TempFlow-GRPO  [NoiseWeights]: Norm(std_dev_t sqrt(-dt)) A             beside w                 2508.04324 [TempFlow]
-//	STAR           [MaskAdvantages]: A(l) = A M(l)                         M                        2606.17979, its abstract
-//	GDPO           [GDPOAdvantages]: sum of normalised rewards, whitened   a reward may be a map    2601.05242 [GDPO]
-//	DenseGRPO      [StepGains]: dR_t = R_{t-1} - R_t                       R may be maps            2601.20218, its equations
-//	MixGRPO        package mixgrpo: SDE steps in a moving window           in the loss              2507.21802 [MixGRPO]
-//	GRPO-Guard     package trustregion: r = exp(mean(e delta)/s), over -dt w, A(l)                  2510.22319 [flow_grpo]
-//	Flow-DPPO      package trustregion: -M A r, M by the divergence        w, A(l); M of l if Direct 2606.11025 [UniRL]
-//	DiffusionNFT   package forward: r |x+ - x0|^2 + (1-r) |x- - x0|^2      r(l) of A(l) w(l)        2509.16117 [DiffusionNFT]
-//	AWM            package forward: Flow-GRPO of log p = -mean((u-v)^2)    w, A(l)                  2509.25050 [AWM]
-//	Diffusion-DPO  package forward: -log sigmoid of pairs' errors          weight of the errors     2311.12908 [DiffusionDPO]
+//	method          what it computes                            dense map             source
+//	Flow-GRPO       max(-A r, -A clip(r)), r of the image       none                  2505.05470 [flow_grpo]
+//	DenseFlow-GRPO  rho(l) = sg(r) p(l) / sg(p(l))              w = 1-H, or A(l)      2510.01010 [ImageDoctor]
+//	BoxFlow-GRPO    rho(l) = exp(log p(l) - log p_old(l))       A(l) of R_D           2606.06113 [SDG]
+//	TempFlow-GRPO   A Norm(std_dev_t sqrt(-dt)): NoiseWeights   w                     2508.04324 [TempFlow]
+//	STAR            A(l) = A M(l): MaskAdvantages               M                     2606.17979, its abstract
+//	GDPO            whitened sum of A_k: GDPOAdvantages         R_k(l)                2601.05242 [GDPO]
+//	DenseGRPO       dR_t = R_{t-1} - R_t: StepGains             R_t(l)                2601.20218, its equations
+//	MixGRPO         steps in a moving window: package mixgrpo   that of the loss      2507.21802 [MixGRPO]
+//	GRPO-Guard      r = exp(mean(e delta)/s): trustregion       w, A(l)               2510.22319 [flow_grpo]
+//	Flow-DPPO       -M A r, M by divergence: trustregion        w, A(l), M(l)         2606.11025 [UniRL]
+//	DiffusionNFT    r |x+ - x_0|^2 + ..(x-): forward             r(l) of A(l) w(l)     2509.16117 [DiffusionNFT]
+//	AWM             log p = -mean((u-v)^2): forward             w, A(l)               2509.25050 [AWM]
+//	Diffusion-DPO   -log sigmoid of a pair's errors: forward    w of the errors       2311.12908 [DiffusionDPO]
 //
 // # Notation
 //
@@ -166,7 +166,7 @@
 //     adds a small constant instead; a single image has NaN there and 0 here.
 //  13. The global deviation of a dense reward is over prompts and locations alike
 //     [ImageDoctor].
-//  14. [SmoothMaps] takes advantages that are normalised already, and they are not
+//  14. Smoothing (package dense) takes advantages that are normalised already, and they are not
 //     normalised again [SDG, dense_advantage_processor.py].
 //  15. The mask puts dropped samples back until the count divides, but only if
 //     enough were dropped; otherwise the count is left as it is.

@@ -216,7 +216,7 @@ func (u Rule) mapShares(shares []Share, members []Member, groups flowgrpo.Groups
 		}
 	}
 	err := flowgrpo.MapAdvantages(maps, maps, cells, groups, norm)
-	flowgrpo.SmoothMaps(maps, u.Grid.Height, u.Grid.Width, u.Smoothing)
+	dense.SmoothMaps(maps, u.Grid.Height, u.Grid.Width, u.Smoothing)
 	for i := range shares {
 		shares[i].Maps = maps[i*cells : (i+1)*cells : (i+1)*cells]
 	}

@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"github.com/denseflow/densereward/flowgrpo"
+	"github.com/denseflow/densereward/dense"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/wire"
@@ -219,7 +219,7 @@ func TestMapsAreSmoothedAfterTheyWereNormalised(t *testing.T) {
 	rough, _ := mustScore(t, c, withGroups(reward.Advantage{Method: reward.AdvantageDenseFlowPaper})).Advantages.Float32s()
 	p := mustScore(t, c, withGroups(reward.Advantage{Method: reward.AdvantageDenseFlowPaper, Smoothing: 3}))
 	got, _ := p.Advantages.Float32s()
-	flowgrpo.SmoothMaps(rough, 4, 8, 3)
+	dense.SmoothMaps(rough, 4, 8, 3)
 	for i := range got {
 		if got[i] != rough[i] && i/32 != 3 {
 			t.Fatalf("sample %d, cell %d: %v, want %v", i/32, i%32, got[i], rough[i])

@@ -1,4 +1,4 @@
-package flowgrpo
+package dense
 
 import (
 	"fmt"
@@ -15,16 +15,16 @@ import (
 // reflection. It panics on wrong lengths and where half the kernel does not fit
 // into the map.
 //
-// It follows smooth_kernel of [SDG], dense_advantage_processor.py, which smooths
+// It follows smooth_kernel of dense_advantage_processor.py of github.com/nianbai006/SDG, which smooths
 // the advantages of BoxFlow-GRPO once they are normalised. There are no reference
 // numbers for it: the tests hold it to the plain two-dimensional convolution.
 func SmoothMaps[T Float](maps []T, height, width, kernel int) {
 	if height < 1 || width < 1 || len(maps)%(height*width) != 0 {
-		panic(fmt.Sprintf("flowgrpo: %d values do not divide into maps of %dx%d", len(maps), height, width))
+		panic(fmt.Sprintf("dense: %d values do not divide into maps of %dx%d", len(maps), height, width))
 	}
 	half := kernel / 2
 	if kernel < 0 || half >= height || half >= width {
-		panic(fmt.Sprintf("flowgrpo: a kernel of %d for maps of %dx%d", kernel, height, width))
+		panic(fmt.Sprintf("dense: a kernel of %d for maps of %dx%d", kernel, height, width))
 	}
 	if kernel == 0 {
 		return
@@ -37,7 +37,9 @@ func SmoothMaps[T Float](maps []T, height, width, kernel int) {
 			values[i] = float64(maps[i])
 		}
 		out.Product(down, in, across.T())
-		store(maps, out.RawMatrix().Data)
+		for i, v := range out.RawMatrix().Data {
+			maps[i] = T(v)
+		}
 	}
 }
 

@@ -1,4 +1,4 @@
-package flowgrpo
+package dense
 
 import (
 	"math"
@@ -44,14 +44,17 @@ func naiveSmooth(m []float64, height, width, kernel int) []float64 {
 func TestSmoothMapsEqualsTheConvolution(t *testing.T) {
 	rng := rand.New(rand.NewPCG(31, 1))
 	for _, kernel := range []int{1, 2, 3, 4, 5, 7} {
-		maps := normals(rng, 3*6*9)
+		maps := make([]float64, 3*6*9)
+		for i := range maps {
+			maps[i] = rng.NormFloat64()
+		}
 		var want []float64
 		for i := range 3 {
 			want = append(want, naiveSmooth(maps[i*54:(i+1)*54], 6, 9, kernel)...)
 		}
-		maps32 := convert[float32](maps)
+		maps32 := toFloat32(maps)
 		SmoothMaps(maps, 6, 9, kernel)
-		numtest.Slice(t, "float64", maps, want, exact64)
+		numtest.Slice(t, "float64", maps, want, numtest.Tolerance{Abs: 1e-12, Rel: 1e-9})
 		SmoothMaps(maps32, 6, 9, kernel)
 		numtest.Slice(t, "float32", maps32, want, numtest.Tolerance{Abs: 2e-7, Rel: 2e-7})
 	}
@@ -65,5 +68,23 @@ func TestSmoothMapsLeavesConstantsAndKernelsOfOne(t *testing.T) {
 		m := []float64{1, 5, -3, 2, 0, 7}
 		SmoothMaps(m, 2, 3, kernel)
 		numtest.Slice(t, "map", m, []float64{1, 5, -3, 2, 0, 7}, numtest.Tolerance{})
+	}
+}
+
+func TestSmoothMapsPanicsForMapsAndKernelsThatDoNotFit(t *testing.T) {
+	four := make([]float64, 4)
+	for want, call := range map[string]func(){
+		"dense: 4 values do not divide into maps of 3x1": func() { SmoothMaps(four, 3, 1, 1) },
+		"dense: a kernel of 4 for maps of 2x2":           func() { SmoothMaps(four, 2, 2, 4) },
+		"dense: a kernel of -1 for maps of 2x2":          func() { SmoothMaps(four, 2, 2, -1) },
+	} {
+		t.Run(want, func(t *testing.T) {
+			defer func() {
+				if got := recover(); got != want {
+					t.Errorf("panic %v, want %q", got, want)
+				}
+			}()
+			call()
+		})
 	}
 }
