@@ -59,6 +59,7 @@ type Decoder struct {
 	Channels    int    `json:"channels"`
 	Packed      bool   `json:"packed"`
 	PixelScale  int    `json:"pixel_scale"`
+	GridScale   int    `json:"grid_scale"`
 }
 
 // Models asks the first server that answers. It does not retry.

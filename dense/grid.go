@@ -22,9 +22,14 @@ var presets = [...]struct {
 	name string
 	cell int
 }{
-	{"sd3", 8},         // one latent pixel
-	{"flux", 16},       // one token of 2x2 latent pixels
-	{"qwen-image", 16}, // the same packing as FLUX
+	{"sd3", 8},             // one latent pixel, of SD3 and SD3.5
+	{"flux", 16},           // one token of 2x2 latent pixels
+	{"flux2", 16},          // one token: a latent pixel of the patchified latents
+	{"qwen-image", 16},     // the same packing as FLUX
+	{"qwen-image-2.1", 16}, // one token: a latent pixel
+	{"sana", 32},           // one latent pixel
+	{"wan", 8},             // one latent pixel of Wan 2.1
+	{"z-image", 8},         // one latent pixel
 }
 
 // Presets lists the names that [PresetGrid] knows.
@@ -37,10 +42,9 @@ func Presets() []string {
 }
 
 // PresetGrid is the latent grid that the named model has for an image of the
-// given size in pixels: height/8 by width/8 for "sd3", height/16 by width/16
-// packed tokens for "flux" and "qwen-image". Sizes that do not divide are
-// rounded down, as the pipelines of diffusers do. It fails for an unknown name
-// and where [Grid.Validate] would.
+// given size in pixels: that of its latents, height/8 by width/8 for "sd3", or of
+// its packed tokens, height/16 by width/16 for "flux". It fails for an unknown
+// name and where [CellGrid] would.
 func PresetGrid(name string, imageHeight, imageWidth int) (Grid, error) {
 	i := slices.IndexFunc(presets[:], func(p struct {
 		name string
@@ -51,9 +55,20 @@ func PresetGrid(name string, imageHeight, imageWidth int) (Grid, error) {
 	if i < 0 {
 		return Grid{}, fmt.Errorf("dense: grid preset %q is not one of %s", name, strings.Join(Presets(), ", "))
 	}
-	grid := Grid{Height: imageHeight / presets[i].cell, Width: imageWidth / presets[i].cell}
-	if err := grid.Validate(); err != nil {
+	grid, err := CellGrid(presets[i].cell, imageHeight, imageWidth)
+	if err != nil {
 		return Grid{}, fmt.Errorf("dense: grid preset %q for an image of %dx%d pixels: %w", name, imageHeight, imageWidth, err)
+	}
+	return grid, nil
+}
+
+// CellGrid is the grid of cells of cell pixels a side, at least 1, that cover an
+// image of the given size in pixels. Sizes that do not divide are rounded down, as
+// the pipelines of diffusers do. It fails where [Grid.Validate] would.
+func CellGrid(cell, imageHeight, imageWidth int) (Grid, error) {
+	grid := Grid{Height: imageHeight / cell, Width: imageWidth / cell}
+	if err := grid.Validate(); err != nil {
+		return Grid{}, err
 	}
 	return grid, nil
 }

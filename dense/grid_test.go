@@ -17,6 +17,11 @@ func TestParseGrid(t *testing.T) {
 		{"sd3 has a cell per latent pixel", "sd3", 512, 768, Grid{64, 96}},
 		{"flux has a cell per token", "flux", 1024, 768, Grid{64, 48}},
 		{"qwen-image packs like flux", "qwen-image", 1328, 928, Grid{83, 58}},
+		{"flux2 has a cell per token", "flux2", 1024, 768, Grid{64, 48}},
+		{"qwen-image-2.1 has a cell per token", "qwen-image-2.1", 2048, 1024, Grid{128, 64}},
+		{"sana has a cell per latent pixel", "sana", 1024, 4096, Grid{32, 128}},
+		{"z-image has a cell per latent pixel", "z-image", 1024, 768, Grid{128, 96}},
+		{"wan has a cell per latent pixel", "wan", 480, 832, Grid{60, 104}},
 		{"sizes that do not divide round down", "sd3", 519, 8, Grid{64, 1}},
 	}
 	for _, test := range tests {
@@ -40,7 +45,7 @@ func TestParseGridRefuses(t *testing.T) {
 		height, width int
 		want          string // part of the error
 	}{
-		{"nothing", "", 512, 512, `grid "" is neither HEIGHTxWIDTH nor one of sd3, flux, qwen-image`},
+		{"nothing", "", 512, 512, `grid "" is neither HEIGHTxWIDTH nor one of sd3, flux, flux2, qwen-image, qwen-image-2.1, sana, wan, z-image`},
 		{"an unknown preset", "sd1", 512, 512, `grid "sd1"`},
 		{"a missing width", "64x", 512, 512, `grid "64x"`},
 		{"three sides", "64x64x64", 512, 512, `grid "64x64x64"`},

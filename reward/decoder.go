@@ -40,4 +40,9 @@ type DecoderDescription struct {
 	Channels    int    // C
 	Packed      bool   // also takes (N,L,D)
 	PixelScale  int    // picture pixels a side of one latent cell, 8 for SD3 and FLUX
+
+	// GridScale is how many image pixels a side one cell of the dense grid of the
+	// decoder's model is: of its latents, or of its packed tokens where its pipeline
+	// packs them.
+	GridScale int
 }

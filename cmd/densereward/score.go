@@ -21,7 +21,7 @@ import (
 type scoreCommand struct {
 	Prompt string       `required:"" placeholder:"TEXT" help:"The prompt that the images were generated from."`
 	Mode   reward.Mode  `enum:"answer,think" default:"answer" placeholder:"MODE" help:"answer goes straight to the scores, think looks and reasons first: ${enum}. [${default}]"`
-	Grid   string       `placeholder:"GRID" help:"Latent grid of NAME.dense.npy: HEIGHTxWIDTH in cells, sd3, flux or qwen-image. [sd3 for images, their own for latents]"`
+	Grid   string       `placeholder:"GRID" help:"Latent grid of NAME.dense.npy: HEIGHTxWIDTH in cells, or a model: sd3, flux, flux2, qwen-image, qwen-image-2.1, sana, wan, z-image. [that of --vae's model or sd3 for images, their own for latents]"`
 	Trace  bool         `help:"Add the token ids that went in and came out."`
 	Out    string       `placeholder:"DIR" help:"Folder for heatmaps, dense maps and overlays, made if need be."`
 	VAE    *decoderFlag `name:"vae" placeholder:"DIR" help:"Decoder of latents, in diffusers' layout."`

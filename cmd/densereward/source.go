@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -72,13 +73,15 @@ func (s *sources) image(path string) source {
 	}
 }
 
-// gridOf is the grid by the flag, for the size of a picture.
+// gridOf is the grid by the flag, or that of the decoder's model, for the size of
+// an image.
 func (s *sources) gridOf(image *reward.Image) (dense.Grid, error) {
-	grid := s.grid
-	if grid == "" {
-		grid = defaultGrid
+	if s.grid == "" && s.decoder != nil {
+		if scale := s.decoder.Describe().GridScale; scale > 0 {
+			return dense.CellGrid(scale, image.Height, image.Width)
+		}
 	}
-	return dense.ParseGrid(grid, image.Height, image.Width)
+	return dense.ParseGrid(cmp.Or(s.grid, defaultGrid), image.Height, image.Width)
 }
 
 // defaultGrid is that of images; latents have their own.

@@ -86,8 +86,8 @@ func checkDecodersAreListed(t *testing.T, c *client.Client) {
 		got = append(got, d)
 	}
 	want := []client.Decoder{
-		{Name: "sd3", Channels: 16, Packed: true, PixelScale: 8},
-		{Name: "vae-tiny-nano", Channels: 16, Packed: true, PixelScale: 8},
+		{Name: "sd3", Channels: 16, Packed: true, PixelScale: 8, GridScale: 8},
+		{Name: "vae-tiny-nano", Channels: 16, Packed: true, PixelScale: 8, GridScale: 8},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("decoders %+v, want %+v", got, want)

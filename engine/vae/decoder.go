@@ -170,7 +170,7 @@ func newSession(m *model, o Options, p part, probes bool) (*ort.Session, error) 
 func (d *Decoder) Describe() reward.DecoderDescription {
 	return reward.DecoderDescription{
 		Name: d.name, Fingerprint: d.fingerprint, Channels: d.config.LatentChannels,
-		Packed: true, PixelScale: d.config.PixelScale(),
+		Packed: true, PixelScale: d.config.PixelScale(), GridScale: d.config.PixelScale() * d.config.GridSide,
 	}
 }
 

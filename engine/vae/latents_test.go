@@ -231,8 +231,11 @@ func TestDecodingEndsWithTheContext(t *testing.T) {
 func TestADecoderDescribesItself(t *testing.T) {
 	a, b := load(t, "vae-sd3-nano", vae.Options{}), load(t, "vae-sd-nano", vae.Options{Name: "old"})
 	got := a.Describe()
-	if got.Name != "vae-sd3-nano" || got.Channels != 16 || got.PixelScale != 8 || !got.Packed || len(got.Fingerprint) != 64 {
+	if got.Name != "vae-sd3-nano" || got.Channels != 16 || got.PixelScale != 8 || got.GridScale != 8 || !got.Packed || len(got.Fingerprint) != 64 {
 		t.Errorf("description %+v", got)
+	}
+	if packs := load(t, "qwenimage-nano", vae.Options{}).Describe(); packs.PixelScale != 4 || packs.GridScale != 8 {
+		t.Errorf("description %+v of a decoder whose pipeline packs 2x2 cells of 4 pixels", packs)
 	}
 	if other := b.Describe(); other.Name != "old" || other.Channels != 4 || other.Fingerprint == got.Fingerprint {
 		t.Errorf("description %+v", other)

@@ -1,6 +1,8 @@
 package scoring
 
 import (
+	"slices"
+
 	"github.com/denseflow/densereward/dense"
 	"github.com/denseflow/densereward/reward"
 )
@@ -65,7 +67,11 @@ func (l *Loaded) presetGrid(preset string) error {
 		l.grid = dense.Grid{Height: 1, Width: 1}
 		return nil
 	}
-	grid, err := dense.PresetGrid(preset, l.samples[first].height, l.samples[first].width)
+	height, width := l.samples[first].height, l.samples[first].width
+	grid, err := dense.PresetGrid(preset, height, width)
+	if cell := l.pipeline.Cells[preset]; cell > 0 && !slices.Contains(dense.Presets(), preset) {
+		grid, err = dense.CellGrid(cell, height, width)
+	}
 	if err != nil {
 		return reward.ErrInvalidValue.With("grid: %v", err)
 	}

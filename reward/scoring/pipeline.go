@@ -33,7 +33,10 @@ type Pipeline struct {
 	Scorer    Scorer
 	Files     *image.Decoder // decodes image files, within its own limits
 	Limits    Limits
-	Logger    *slog.Logger // is told of decoders that fail; nil means slog.Default
+	// Cells are the pixels a side of a cell of the grids that a preset may name
+	// besides those of package dense: of the models of latent decoders.
+	Cells  map[string]int
+	Logger *slog.Logger // is told of decoders that fail; nil means slog.Default
 }
 
 // Score takes in through all steps. Groups that span Inputs meet at barrier,

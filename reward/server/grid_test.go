@@ -7,11 +7,12 @@ import (
 	"github.com/denseflow/densereward/dense"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
 func TestTheGridFollowsTheImagesUnlessItIsNamed(t *testing.T) {
-	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
+	c, _ := serveOver(t, &rewardtest.Fake{}, func(cfg *server.Config) { cfg.Decoders = []reward.LatentDecoder{&greys{}} })
 	for name, g := range map[string]struct {
 		spec reward.GridSpec
 		want dense.Grid
@@ -20,6 +21,8 @@ func TestTheGridFollowsTheImagesUnlessItIsNamed(t *testing.T) {
 		"sd3":                         {spec: reward.GridSpec{Preset: "sd3"}, want: dense.Grid{Height: 6, Width: 12}},
 		"flux":                        {spec: reward.GridSpec{Preset: "flux"}, want: dense.Grid{Height: 3, Width: 6}},
 		"qwen-image":                  {spec: reward.GridSpec{Preset: "qwen-image"}, want: dense.Grid{Height: 3, Width: 6}},
+		"sana":                        {spec: reward.GridSpec{Preset: "sana"}, want: dense.Grid{Height: 1, Width: 3}},
+		"a decoder's model":           {spec: reward.GridSpec{Preset: "greys"}, want: dense.Grid{Height: 3, Width: 6}},
 		"explicit":                    {spec: reward.GridSpec{Height: 64, Width: 64}, want: dense.Grid{Height: 64, Width: 64}},
 		"explicit, coarser by little": {spec: reward.GridSpec{Height: 7, Width: 5}, want: dense.Grid{Height: 7, Width: 5}},
 	} {

@@ -30,7 +30,7 @@ type greys struct {
 }
 
 func (g *greys) Describe() reward.DecoderDescription {
-	return reward.DecoderDescription{Name: "greys", Fingerprint: "00", Channels: 4, Packed: true, PixelScale: 8}
+	return reward.DecoderDescription{Name: "greys", Fingerprint: "00", Channels: 4, Packed: true, PixelScale: 8, GridScale: 16}
 }
 
 func (g *greys) Layout(shape []int, height, width int) (reward.LatentLayout, error) {

@@ -52,6 +52,7 @@ type (
 		Channels    int    `json:"channels"`
 		Packed      bool   `json:"packed"`
 		PixelScale  int    `json:"pixel_scale"`
+		GridScale   int    `json:"grid_scale"`
 	}
 )
 

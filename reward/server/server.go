@@ -97,6 +97,15 @@ func New(cfg Config) (*Server, error) {
 		models:   map[string]*scoring.Pipeline{},
 		decoders: map[string]reward.LatentDecoder{},
 	}
+	cells := map[string]int{}
+	for _, d := range s.cfg.Decoders {
+		about := d.Describe()
+		name := about.Name
+		if _, taken := s.decoders[name]; taken || name == "" {
+			return nil, fmt.Errorf("server: latent decoder name %q is empty or taken", name)
+		}
+		s.decoders[name], cells[name] = d, about.GridScale
+	}
 	for i := range s.cfg.Models {
 		m := &s.cfg.Models[i]
 		name := m.Description.Name
@@ -107,16 +116,9 @@ func New(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("server: model name %q is taken", name)
 		}
 		s.models[name] = &scoring.Pipeline{
-			Evaluator: m.Description, Scorer: m.Scorer, Files: s.cfg.Files, Logger: s.cfg.Logger,
+			Evaluator: m.Description, Scorer: m.Scorer, Files: s.cfg.Files, Logger: s.cfg.Logger, Cells: cells,
 			Limits: scoring.Limits{ImagePixels: s.cfg.Limits.ImagePixels, MapCells: s.cfg.Limits.MapCells},
 		}
-	}
-	for _, d := range s.cfg.Decoders {
-		name := d.Describe().Name
-		if _, taken := s.decoders[name]; taken || name == "" {
-			return nil, fmt.Errorf("server: latent decoder name %q is empty or taken", name)
-		}
-		s.decoders[name] = d
 	}
 	s.bodies.limit = s.cfg.BodyMemory
 	s.groups = groups.New(s.cfg.Groups)

@@ -209,11 +209,12 @@ class Client:
         ``data:`` URIs or base64. Raw uint8 is the fastest: `densereward.to_uint8`
         makes it of floats. ``clamp`` takes floats that are not in [0,1] for
         overshoot; else an image with more than 1% of them fails. ``latents``:
-        (N,C,h,w), or packed (N,L,D), floats as the trainer holds them, with ``vae``
-        naming the server's decoder.
+        (N,C,h,w), (N,C,1,h,w), or packed (N,L,D), floats as the trainer holds them,
+        with ``vae`` naming the server's decoder.
 
         ``mode``: of the evaluator's, the first by default. ``grid``: that of the
-        dense maps, a preset ("sd3", "flux", "qwen-image"), (height, width) or the
+        dense maps, a preset ("sd3", "flux", "flux2", "qwen-image", "qwen-image-2.1",
+        "sana", "wan", "z-image") or a decoder of the server, (height, width) or the
         side of a square. ``groups``: N group names for advantages, the prompts by
         default, or `Groups` that span requests. ``advantage``: "flowgrpo",
         "denseflow", "denseflow_paper", "boxflow", or a map with "method" and its

@@ -124,6 +124,7 @@ class Decoder(TypedDict, total=False):
     channels: int
     packed: bool
     pixel_scale: int
+    grid_scale: int
 
 
 class Models(TypedDict):
