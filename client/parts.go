@@ -65,6 +65,9 @@ func part(q *wire.Request, from, to int) *wire.Request {
 	if q.Latents != nil {
 		p.Latents = q.Latents.Part(from, to)
 	}
+	if q.Metadata != nil {
+		p.Metadata = q.Metadata[from:to]
+	}
 	if q.Groups.Names != nil {
 		p.Groups.Names = q.Groups.Names[from:to]
 	}

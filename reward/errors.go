@@ -35,8 +35,8 @@ var (
 	// ErrNotFinite: a number of the request is NaN or infinite, or an image or
 	// latent holds one (then for that sample alone).
 	ErrNotFinite = newError("not_finite", http.StatusBadRequest, "a number is NaN or infinite")
-	// ErrImageCountMismatch: images, latents, group names or members are not as
-	// many as the prompts.
+	// ErrImageCountMismatch: images, latents, metadata, group names or members
+	// are not as many as the prompts.
 	ErrImageCountMismatch = newError("image_count_mismatch", http.StatusBadRequest, "images and prompts differ in number")
 	// ErrTooManyImages: more samples than the server takes in one request.
 	ErrTooManyImages = newError("too_many_images", http.StatusRequestEntityTooLarge, "too many images in one request")

@@ -101,7 +101,7 @@ func (s *Server) evaluate(ctx context.Context, b *body, watch *stopwatch) (*answ
 
 // input finds what a request names and gives its samples, which lie in b.
 func (s *Server) input(q *wire.Request, b *body) (*scoring.Pipeline, scoring.Input, error) {
-	in := scoring.Input{Prompts: q.Prompts, Groups: q.Groups, Hold: b.lend}
+	in := scoring.Input{Prompts: q.Prompts, Metadata: q.Metadata, Groups: q.Groups, Hold: b.lend}
 	pipeline, err := s.pipeline(q.Evaluator)
 	if err != nil {
 		return nil, in, err

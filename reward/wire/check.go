@@ -20,6 +20,8 @@ func (q *Request) check(limits Limits) error {
 		return reward.ErrInvalidValue.With("vae: goes with latents, not with images")
 	case q.Images != nil && len(q.Images) != n:
 		return reward.ErrImageCountMismatch.With("images: %d for %d prompts", len(q.Images), n)
+	case q.Metadata != nil && len(q.Metadata) != n:
+		return reward.ErrImageCountMismatch.With("metadata: %d for %d prompts", len(q.Metadata), n)
 	case q.Groups.Names != nil && len(q.Groups.Names) != n:
 		return reward.ErrImageCountMismatch.With("groups: %d names for %d prompts", len(q.Groups.Names), n)
 	case q.Groups.Members != nil && len(q.Groups.Members) != n:

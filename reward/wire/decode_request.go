@@ -33,7 +33,7 @@ func DecodeRequest(body []byte, limits Limits) (*Request, error) {
 
 func knownRequestKey(key string) bool {
 	switch key {
-	case "prompts", "images", "latents", "vae", "mode", "grid", "groups", "advantage", "weights", "return", "evaluator":
+	case "prompts", "images", "latents", "vae", "mode", "grid", "groups", "advantage", "weights", "return", "evaluator", "metadata":
 		return true
 	}
 	return false
@@ -63,6 +63,8 @@ func (r *reader) requestField(q *Request, key string, limits Limits) (known bool
 		q.Return, err = r.returns()
 	case "evaluator":
 		q.Evaluator, err = r.text(limits.NameBytes)
+	case "metadata":
+		q.Metadata, err = r.metadata(limits)
 	default:
 		return false, nil
 	}

@@ -21,6 +21,11 @@ func (q *Request) Encode(limits Limits) (*Message, error) {
 	if err := q.encodeInputs(w); err != nil {
 		return nil, err
 	}
+	if q.Metadata != nil {
+		if err := w.encodeMetadata(q.Metadata); err != nil {
+			return nil, err
+		}
+	}
 	q.encodeOptions(w)
 	m := w.message()
 	if m.Len() > limits.BodyBytes {
@@ -40,7 +45,7 @@ func (w *writer) texts(texts []string) {
 func (q *Request) fieldCount() int {
 	n := 2 // prompts, and images or latents
 	for _, present := range []bool{
-		q.VAE != "", q.Mode != "", q.Grid != reward.GridSpec{}, groupsGiven(&q.Groups),
+		q.VAE != "", q.Metadata != nil, q.Mode != "", q.Grid != reward.GridSpec{}, groupsGiven(&q.Groups),
 		q.Advantage != nil, q.Weights != nil, q.Return != nil, q.Evaluator != "",
 	} {
 		if present {

@@ -13,6 +13,10 @@ type Request struct {
 	Latents *reward.Tensor
 	VAE     string
 
+	// Metadata is what else the evaluator may want to know of each sample, N
+	// maps or nil; see reward.Sample. Decoded bytes lie in the body.
+	Metadata []map[string]any
+
 	Mode      reward.Mode       // "" is the evaluator's default
 	Grid      reward.GridSpec   // the zero value follows the images or latents
 	Groups    reward.Groups     // the zero value groups by prompt

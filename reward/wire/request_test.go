@@ -32,6 +32,13 @@ func requests() map[string]*wire.Request {
 			Return:    []wire.Return{wire.ReturnDense, wire.ReturnHeatmaps, wire.ReturnText, wire.ReturnBoxes},
 			Evaluator: "imagedoctor",
 		},
+		"metadata": {
+			Prompts: []string{"a", "b"}, Images: []wire.Image{file, pixels},
+			Metadata: []map[string]any{
+				{"text": "OPEN", "seed": int64(-3), "cfg": 4.5, "ok": true, "none": nil, "reference": []byte{1, 2, 3}, "words": []any{"a", int64(1), []any{}}, "more": map[string]any{"deep": map[string]any{}}},
+				{},
+			},
+		},
 		"scores alone": {Prompts: []string{"a"}, Images: []wire.Image{file}, Return: []wire.Return{}},
 		"latents": {
 			Prompts: []string{"a", "b"}, VAE: "sd3", Grid: reward.GridSpec{Preset: "sd3"},

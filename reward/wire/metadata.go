@@ -1,0 +1,206 @@
+package wire
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/vmihailenco/msgpack/v5/msgpcode"
+
+	"github.com/denseflow/densereward/reward"
+)
+
+// The limits of one sample's metadata beside Limits.MetadataBytes.
+const (
+	// MetadataDepth is how deep maps and arrays may nest.
+	MetadataDepth = 8
+	// MetadataValues is how many values there may be, maps and arrays included.
+	MetadataValues = 4096
+)
+
+// metadata reads an array of one map a sample, or nil where a sample has none.
+func (r *reader) metadata(limits Limits) ([]map[string]any, error) {
+	n, err := r.samples(limits)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]map[string]any, n)
+	for i := range all {
+		r.pushIndex(i)
+		all[i], err = r.sampleMetadata(limits.MetadataBytes)
+		r.pop()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func (r *reader) sampleMetadata(limit int) (map[string]any, error) {
+	if absent, err := r.skipNil(); absent || err != nil {
+		return nil, err
+	}
+	values := metadataReader{reader: r, end: r.left() - limit, limit: limit}
+	return values.object(MetadataDepth)
+}
+
+// metadataReader reads the values of one sample.
+type metadataReader struct {
+	*reader
+	count int // values read
+	end   int // bytes left in the body when the limit is reached
+	limit int
+}
+
+// take counts a value.
+func (r *metadataReader) take() error {
+	r.count++
+	switch {
+	case r.count > MetadataValues:
+		return r.fail(reward.ErrInvalidValue, "more than %d values", MetadataValues)
+	case r.left() < r.end:
+		return r.fail(reward.ErrInvalidValue, "more than %d bytes", r.limit)
+	}
+	return nil
+}
+
+func (r *metadataReader) object(depth int) (map[string]any, error) {
+	object := map[string]any{}
+	err := r.fields(func(key string) (known bool, err error) {
+		object[key], err = r.value(depth - 1)
+		return true, err
+	})
+	return object, err
+}
+
+func (r *metadataReader) array(depth int) ([]any, error) {
+	array := []any{}
+	err := r.elements(MetadataValues, func(int) error {
+		v, err := r.value(depth - 1)
+		array = append(array, v)
+		return err
+	})
+	return array, err
+}
+
+// value reads one value, which may hold values to a depth. Bytes alias the body.
+func (r *metadataReader) value(depth int) (v any, err error) {
+	if depth < 0 {
+		return nil, r.fail(reward.ErrInvalidValue, "nested more than %d deep", MetadataDepth)
+	}
+	k, err := r.peek()
+	if err != nil {
+		return nil, err
+	}
+	switch k {
+	case kindNil:
+		_, err = r.skipNil()
+	case kindBool:
+		v, err = r.bool()
+	case kindInt:
+		v, err = r.int64()
+	case kindFloat:
+		v, err = r.float()
+	case kindString:
+		v, err = r.text(r.limit)
+	case kindBin:
+		v, err = r.span(r.limit, kindBin)
+	case kindArray:
+		v, err = r.array(depth)
+	case kindMap:
+		v, err = r.object(depth)
+	default:
+		err = r.fail(reward.ErrInvalidValue, "%s means nothing here", k)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v, r.take()
+}
+
+// int64 reads an integer of 64 bits with a sign.
+func (r *metadataReader) int64() (int64, error) {
+	if code, err := r.dec.PeekCode(); err == nil && code == msgpcode.Uint64 {
+		n, err := r.dec.DecodeUint64()
+		if err != nil {
+			return 0, r.cut()
+		}
+		if n > math.MaxInt64 {
+			return 0, r.fail(reward.ErrInvalidValue, "%d does not fit 63 bits", n)
+		}
+		return int64(n), nil
+	}
+	n, err := r.int(math.MinInt, math.MaxInt)
+	return int64(n), err
+}
+
+// encodeMetadata writes an array of one map a sample.
+func (w *writer) encodeMetadata(all []map[string]any) error {
+	w.text("metadata")
+	w.arrayLen(len(all))
+	for i, object := range all {
+		if err := w.value(object, MetadataDepth); err != nil {
+			return reward.ErrInvalidValue.With("metadata[%d]%v", i, err)
+		}
+	}
+	return nil
+}
+
+// value writes a value of a sample's metadata, keys in order. An error begins
+// with the place below.
+func (w *writer) value(value any, depth int) error {
+	switch v := value.(type) {
+	case nil:
+		w.null()
+	case bool:
+		w.bool(v)
+	case int: // as callers write constants
+		w.int(v)
+	case int64:
+		w.int(int(v))
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Errorf(": %v is not finite", v)
+		}
+		w.float(v)
+	case string:
+		w.text(v)
+	case []byte:
+		w.bin(v)
+	case []any:
+		return w.array(v, depth)
+	case map[string]any:
+		return w.object(v, depth)
+	default:
+		return fmt.Errorf(": type %T: want nil, bool, int64, float64, string, []byte, []any or map[string]any", v)
+	}
+	return nil
+}
+
+func (w *writer) array(values []any, depth int) error {
+	if depth == 0 {
+		return fmt.Errorf(": nested more than %d deep", MetadataDepth)
+	}
+	w.arrayLen(len(values))
+	for i, v := range values {
+		if err := w.value(v, depth-1); err != nil {
+			return fmt.Errorf("[%d]%w", i, err)
+		}
+	}
+	return nil
+}
+
+func (w *writer) object(object map[string]any, depth int) error {
+	if depth == 0 {
+		return fmt.Errorf(": nested more than %d deep", MetadataDepth)
+	}
+	w.mapLen(len(object))
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		w.text(key)
+		if err := w.value(object[key], depth-1); err != nil {
+			return fmt.Errorf(".%s%w", key, err)
+		}
+	}
+	return nil
+}
