@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/engine/ort"
+	colourfulness "github.com/denseflow/densereward/examples/evaluator"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 )
@@ -177,5 +178,26 @@ func TestOptionsAreCheckedByTheirKinds(t *testing.T) {
 		if _, err := kind.Open(t.Context(), s, Place{Runtime: runtime}); err == nil || strings.Contains(err.Error(), "loaded though") {
 			t.Errorf("%s: got %v", name, err)
 		}
+	}
+}
+
+// CONTRIBUTING.md promises that one line makes a kind.
+func TestAKindIsOneLine(t *testing.T) {
+	registry := append(Kinds(),
+		Plain("colourfulness", func() reward.Evaluator { return colourfulness.Evaluator{} }),
+	)
+	plan, err := registry.Plan([]Spec{{Name: "colours", Kind: "colourfulness"}}, Defaults{Devices: []string{"cpu"}, Batch: 2}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := Open(t.Context(), plan, func() (*ort.Runtime, error) { return nil, errors.New("not needed") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	colours := set.Hosted[0]
+	results, err := colours.Evaluators[0].Evaluate(t.Context(), []reward.Sample{{Image: rewardtest.Picture(1, 8, 8), Mode: reward.ModeAnswer}})
+	if err != nil || results[0].Err != nil || results[0].Scores[0] <= 0 || colours.Description.Name != "colours" {
+		t.Errorf("got %+v, %v", results, err)
 	}
 }
