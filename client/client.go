@@ -23,6 +23,9 @@ func New(address string, opts ...Option) (*Client, error) {
 	for _, o := range opts {
 		o(&c.opts)
 	}
+	if err := checkToken(c.opts.token); err != nil {
+		return nil, err
+	}
 	for _, a := range append([]string{address}, c.opts.addresses...) {
 		base, err := parseAddress(a)
 		if err != nil {
@@ -35,6 +38,9 @@ func New(address string, opts ...Option) (*Client, error) {
 
 func parseAddress(address string) (string, error) {
 	u, err := url.Parse(address)
+	if err == nil && u.User != nil {
+		return "", fmt.Errorf("client: address of %s holds a user name or password: a bearer token goes into WithToken", u.Host)
+	}
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		return "", fmt.Errorf("client: address %q: want http://host:port or https://host:port", address)
 	}
@@ -48,11 +54,8 @@ func parseAddress(address string) (string, error) {
 // their responses are joined; see WithPartSize. Its pictures must not change
 // until Score returns.
 func (c *Client) Score(ctx context.Context, q *wire.Request) (*wire.Response, error) {
-	if c.opts.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.opts.timeout)
-		defer cancel()
-	}
+	ctx, cancel := c.opts.bound(ctx)
+	defer cancel()
 	if len(q.Prompts) > c.opts.partSize() {
 		return c.scoreParts(ctx, q)
 	}

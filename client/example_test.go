@@ -166,7 +166,7 @@ func ExampleWithServers() {
 		client.WithTries(20),                            // of each server,
 		client.WithBackoff(time.Second, 30*time.Second), // with longer pauses:
 		client.WithPartSize(64),                         // large requests are spread
-		client.WithToken("the server's bearer token, if any"),
+		client.WithToken("0123456789abcdef"),            // where the servers ask for one
 	)
 	if err != nil {
 		log.Fatal(err)

@@ -2,12 +2,14 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/denseflow/densereward/reward"
@@ -71,7 +73,7 @@ func (c *Client) exchange(ctx context.Context, s *server, message *wire.Message)
 	r.GetBody = func() (io.ReadCloser, error) { return message.Reader(), nil }
 	answer, err := c.opts.http.Do(r)
 	if err != nil {
-		failed.cause, failed.broken = err, true
+		failed.cause, failed.broken = explained(err, s.base), !hopeless(err)
 		return nil, failed
 	}
 	defer func() { _ = answer.Body.Close() }()
@@ -82,7 +84,7 @@ func (c *Client) exchange(ctx context.Context, s *server, message *wire.Message)
 		return nil, failed
 	}
 	if answer.StatusCode != http.StatusOK {
-		failed.cause, failed.pause = statusError(answer, body), retryAfter(answer.Header, c.opts.now())
+		failed.cause, failed.pause = statusError(answer, body, s.base), retryAfter(answer.Header, c.opts.now())
 		return nil, failed
 	}
 	response, err := wire.DecodeResponse(body)
@@ -134,13 +136,49 @@ func readBody(answer *http.Response, limit int64) ([]byte, error) {
 	return body, nil
 }
 
+// hopeless reports whether an exchange broke for a reason that another try would
+// not better.
+func hopeless(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &certificate) || errors.As(err, &record) || errors.As(err, &alert)
+}
+
+// explained adds the remedy to an error that has one.
+func explained(err error, base string) error {
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return fmt.Errorf("%w: try http%s", err, strings.TrimPrefix(base, "https"))
+	}
+	return err
+}
+
 // statusError is the error that an answer other than 200 stands for. One that
 // is not the protocol's, such as a proxy's, has a code made of its status.
-func statusError(answer *http.Response, body []byte) *reward.Error {
-	if e, err := wire.DecodeError(body, answer.StatusCode); err == nil {
-		return e
+func statusError(answer *http.Response, body []byte, base string) *reward.Error {
+	e, err := wire.DecodeError(body, answer.StatusCode)
+	if err != nil {
+		e = reward.ErrorByCode("http_"+strconv.Itoa(answer.StatusCode), answer.StatusCode, answer.Status)
 	}
-	return reward.ErrorByCode("http_"+strconv.Itoa(answer.StatusCode), answer.StatusCode, answer.Status)
+	if remedy := remedyOf(answer, e, base); remedy != "" {
+		return e.With("%s; %s", e.Message(), remedy)
+	}
+	return e
+}
+
+// remedyOf is what to do about an answer that no other try would better, "" where
+// the error says all.
+func remedyOf(answer *http.Response, e *reward.Error, base string) string {
+	foreign := strings.HasPrefix(e.Code(), "http_")
+	switch s := answer.StatusCode; {
+	case s >= 300 && s < 400:
+		return fmt.Sprintf("redirected to %s, which is not followed: give the address of the server itself", answer.Header.Get("Location"))
+	case errors.Is(e, reward.ErrNotFound), foreign && (s == http.StatusNotFound || s == http.StatusMethodNotAllowed):
+		return fmt.Sprintf("%s is not there: give the root of a DenseReward server, such as http://host:8080", base+wire.ScorePath)
+	case foreign && s == http.StatusBadRequest && strings.HasPrefix(base, "http:"):
+		return "a server of TLS answers so to plain HTTP: try https" + strings.TrimPrefix(base, "http")
+	}
+	return ""
 }
 
 // retryAfter reads the header in seconds or as a date; 0 without one.

@@ -2,9 +2,12 @@ package client
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/denseflow/densereward/reward/wire"
@@ -20,7 +23,8 @@ type options struct {
 	limits      wire.Limits
 	part        int
 	maxResponse int64
-	timeout     time.Duration
+	timeout     time.Duration // of every Score, 0 for none
+	patience    time.Duration // of a Score whose context has no deadline, where no timeout is set
 	tries       int
 	firstPause  time.Duration
 	maxPause    time.Duration
@@ -31,25 +35,30 @@ type options struct {
 
 func defaultOptions() options {
 	return options{
-		http:        &http.Client{Transport: transport()},
+		http:        &http.Client{Transport: transport(), CheckRedirect: notFollowed},
 		limits:      wire.DefaultLimits(),
 		maxResponse: 1 << 30,
-		tries:       10,
+		patience:    5 * time.Minute,
+		tries:       math.MaxInt,
 		firstPause:  100 * time.Millisecond,
-		maxPause:    10 * time.Second,
+		maxPause:    5 * time.Second,
 		now:         time.Now,
 		sleep:       sleep,
 		random:      rand.Float64,
 	}
 }
 
+// notFollowed leaves a redirection to be answered as the mistake it is: followed,
+// it would carry the token elsewhere, or turn a POST into a GET.
+func notFollowed(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
 // transport keeps a connection for each request in flight: over HTTP/2 one
-// connection would carry all uploads to a server.
+// connection would carry all uploads to a server. The environment's proxies are
+// not for servers inside a cluster.
 func transport() *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		Protocols:           protocols,
 		MaxIdleConnsPerHost: 64,
@@ -99,23 +108,52 @@ func WithServers(addresses ...string) Option {
 }
 
 // WithHTTPClient sends through another HTTP client, for TLS or a proxy of its
-// own. The default one speaks HTTP/1.1, gives up on a connection that is not made
-// within 10 s and keeps up to 64 idle ones to each server.
+// own. The default one speaks HTTP/1.1, follows no redirection and no proxy of the
+// environment, gives up on a connection that is not made within 10 s and keeps up
+// to 64 idle ones to each server.
 func WithHTTPClient(c *http.Client) Option { return func(o *options) { o.http = c } }
 
-// WithToken sends a bearer token.
-func WithToken(token string) Option { return func(o *options) { o.token = token } }
+// WithToken sends a bearer token, without the white space around it that files
+// leave.
+func WithToken(token string) Option {
+	return func(o *options) { o.token = strings.TrimSpace(token) }
+}
 
-// WithTimeout bounds each Score with all its tries. The default is none but
-// the context's.
-func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
+// checkToken refuses a token that no header can carry, without showing it.
+func checkToken(token string) error {
+	for i, c := range []byte(token) {
+		if c <= ' ' || c > '~' {
+			return fmt.Errorf("client: byte %d of %d of the token is not one that a header can carry", i, len(token))
+		}
+	}
+	return nil
+}
+
+// WithTimeout bounds each Score with all its tries, 0 for no bound but the
+// context's. The default is 5 minutes, in which a server can be restarted, for
+// contexts without a deadline.
+func WithTimeout(d time.Duration) Option {
+	return func(o *options) { o.timeout, o.patience = d, 0 }
+}
+
+// bound is ctx with the client's own limit of time.
+func (o *options) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout := o.timeout
+	if _, limited := ctx.Deadline(); !limited {
+		timeout += o.patience
+	}
+	if timeout <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, timeout)
+}
 
 // WithTries bounds how often a request is sent to each server, 1 for no
-// retries. The default is 10.
+// retries. The default is no bound but the timeout.
 func WithTries(n int) Option { return func(o *options) { o.tries = max(n, 1) } }
 
 // WithBackoff sets the pause after the first try, which doubles with every
-// further one, and its cap. The defaults are 100 ms and 10 s. The Retry-After
+// further one, and its cap. The defaults are 100 ms and 5 s. The Retry-After
 // of a server can make a pause longer.
 func WithBackoff(first, most time.Duration) Option {
 	return func(o *options) { o.firstPause, o.maxPause = first, most }

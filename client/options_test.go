@@ -25,3 +25,10 @@ func TestAServerOfHTTP2IsSpokenToInHTTP1(t *testing.T) {
 		t.Errorf("spoke %s", answer.Proto)
 	}
 }
+
+// A cluster's servers are inside it, and Python's client uses none either.
+func TestTheProxiesOfTheEnvironmentAreNotUsed(t *testing.T) {
+	if transport().Proxy != nil {
+		t.Error("requests go through the environment's proxies")
+	}
+}

@@ -40,7 +40,7 @@ func TestWhatMayPassIsTriedAgainAfterGrowingPauses(t *testing.T) {
 		"a proxy whose server restarts":     {[]http.HandlerFunc{func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }}, []time.Duration{100 * ms}},
 		"nine failures of all kinds": {
 			[]http.HandlerFunc{breaks, fails(reward.ErrOverloaded), breaks, breaks, fails(reward.ErrNotReady), breaks, breaks, breaks, breaks},
-			[]time.Duration{100 * ms, 200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 6400 * ms, 10 * time.Second, 10 * time.Second},
+			[]time.Duration{100 * ms, 200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 5 * time.Second, 5 * time.Second, 5 * time.Second},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

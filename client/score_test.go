@@ -46,7 +46,14 @@ func TestHeadersTellWhoAsksAndForHowLong(t *testing.T) {
 	if _, err := c.Score(t.Context(), rollout(1)); err != nil {
 		t.Fatal(err)
 	}
-	if left := s.seen[1].Header.Get(wire.HeaderTimeout); left != "" {
+	if left, err := strconv.ParseFloat(s.seen[1].Header.Get(wire.HeaderTimeout), 64); err != nil || left > 300 || left < 200 {
+		t.Errorf("%s is %v (%v), want a little less than 300", wire.HeaderTimeout, left, err)
+	}
+	forever := newClient(t, listen(t, s), client.WithTimeout(0))
+	if _, err := forever.Score(t.Context(), rollout(1)); err != nil {
+		t.Fatal(err)
+	}
+	if left := s.seen[2].Header.Get(wire.HeaderTimeout); left != "" {
 		t.Errorf("without a deadline %s is %q", wire.HeaderTimeout, left)
 	}
 }
