@@ -26,7 +26,7 @@ import (
 // scoring is a client of the stack's network.
 func (n *network) scoring(t *testing.T, tries int) *client.Client {
 	t.Helper()
-	c, err := client.New("http://server", client.WithHTTPClient(n.client(t)), client.WithTries(tries))
+	c, err := client.New("http://server", client.WithHTTPClient(n.client(t)), client.WithTries(tries), client.WithTimeout(0))
 	if err != nil {
 		t.Fatal(err)
 	}
