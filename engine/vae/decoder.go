@@ -12,6 +12,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/internal/memorylimit"
 
 	"github.com/denseflow/densereward/reward"
 )
@@ -73,7 +74,7 @@ type Decoder struct {
 	maxSide     int
 	turn        chan struct{} // holds a token while nobody runs
 
-	runPixels *limit
+	runPixels *memorylimit.Limit
 
 	// Whoever has the turn has these.
 	open     func(part) (runner, error)
@@ -119,7 +120,7 @@ func Load(ctx context.Context, path string, o Options) (*Decoder, error) {
 		name: cmp.Or(o.Name, m.name), config: m.config, precision: o.Precision, float32Only: float32Only, fingerprint: hex.EncodeToString(sum[:]),
 		maxPixels: cmp.Or(o.MaxPixels, defaultMaxPixels), maxSide: cmp.Or(o.MaxSide, defaultMaxSide),
 		turn:      make(chan struct{}, 1),
-		runPixels: newLimit(o.runPixels()),
+		runPixels: memorylimit.New(o.runPixels()),
 		sessions:  map[part]runner{},
 		open:      func(p part) (runner, error) { return newSession(m, o, p, false) },
 	}
@@ -237,12 +238,12 @@ func (d *Decoder) decode(ctx context.Context, latents *reward.Tensor, l layout) 
 	if d.closed {
 		return nil, nil, fmt.Errorf("vae %s: %w", d.name, ort.ErrClosed)
 	}
-	pixels, lowered := d.runPixels.raised(time.Now()), false
+	pixels, lowered := d.runPixels.Raised(time.Now()), false
 	for {
 		images, errs, err := d.attempt(ctx, latents, l, pixels)
 		if err == nil {
 			if lowered {
-				d.runPixels.lower(pixels, time.Now())
+				d.runPixels.Lower(pixels, time.Now())
 			}
 			return images, errs, nil
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/internal/memorylimit"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -56,7 +57,7 @@ func decoderOn(d *device) *Decoder {
 	decoder := &Decoder{
 		name: "fake", config: Config{LatentChannels: 4, TokenSide: 2, network: tinyDecoder{channels: 4, width: 8, layers: []int{1, 1, 1, 1}, upsampling: 2}},
 		maxPixels: defaultMaxPixels, maxSide: defaultMaxSide, turn: make(chan struct{}, 1),
-		runPixels: newLimit(defaultRunPixelsCUDA), sessions: map[part]runner{}, open: d.open,
+		runPixels: memorylimit.New(defaultRunPixelsCUDA), sessions: map[part]runner{}, open: d.open,
 	}
 	decoder.turn <- struct{}{}
 	return decoder

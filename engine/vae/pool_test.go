@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/internal/memorylimit"
 )
 
 // meeting is a device whose runs wait for those of the others.
@@ -83,7 +84,7 @@ func TestAPoolWarmsAndClosesAllItsDecoders(t *testing.T) {
 
 func TestAPoolDecodesTogetherWhatEachOfItsDevicesHasRoomFor(t *testing.T) {
 	small := decoderOn(&device{})
-	small.runPixels = newLimit(4 * 512 * 512)
+	small.runPixels = memorylimit.New(4 * 512 * 512)
 	p := poolOn(decoderOn(&device{}), small, decoderOn(&device{}))
 	if of, err := p.Layout([]int{16, 4, 64, 64}, 0, 0); err != nil || of.Together != 4 || of.PictureWidth != 512 {
 		t.Errorf("%+v, %v: want 4 images of 512x512 together", of, err)

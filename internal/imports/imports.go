@@ -49,7 +49,7 @@ func Rules() []Rule {
 		},
 		{
 			Room:  "reward/batch",
-			Rooms: []string{"reward"},
+			Rooms: []string{"reward", "internal/memorylimit"},
 			Libs:  []string{"github.com/hashicorp/golang-lru/v2", "golang.org/x/sync", "lukechampine.com/blake3"},
 		},
 		{Room: "reward/scoring", Rooms: []string{"reward", "reward/batch", "dense", "flowgrpo", "engine/image"}},
@@ -99,7 +99,7 @@ func Rules() []Rule {
 		{Room: "engine/imagedoctor", Rooms: append([]string{"reward", "engine/qwenvl"}, engine...)},
 		{Room: "engine/ocr", Rooms: []string{"reward", "engine/ort"}, Libs: []string{"golang.org/x/text", "google.golang.org/protobuf/encoding/protowire"}},
 		{Room: "engine/clip", Rooms: append([]string{"reward"}, engine...), Libs: []string{"github.com/hashicorp/golang-lru/v2"}}, // embeddings of prompts seen lately
-		{Room: "engine/vae", Rooms: append([]string{"reward", "internal/npy"}, engine...)},                                        // latents come in .npy files
+		{Room: "engine/vae", Rooms: append([]string{"reward", "internal/npy", "internal/memorylimit"}, engine...)},                // latents come in .npy files
 		{Room: "flowgrpo", Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "flowgrpo/trustregion", Rooms: []string{"flowgrpo"}, Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "flowgrpo/forward", Rooms: []string{"flowgrpo"}, Libs: []string{"gonum.org/v1/gonum"}},
@@ -115,6 +115,7 @@ func Rules() []Rule {
 		},
 		{Room: "internal"},
 		{Room: "internal/npy"},
+		{Room: "internal/memorylimit"},
 		{Room: "internal/pointerfile"},
 		{Room: "internal/loadgen", Rooms: []string{"reward", "reward/wire"}}, // speaks the protocol
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/denseflow/densereward/internal/memorylimit"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -15,12 +16,8 @@ type slot struct {
 	evaluator reward.Evaluator
 	run       *run // nil if idle
 
-	// limit is below MaxBatch for a while after the evaluator ran out of
-	// memory; it doubles at raise. The next time that is pause later.
-	limit  int
-	raise  time.Time
-	pause  time.Duration
-	trying bool // limit was doubled, and it is not raise yet
+	// limit is below MaxBatch for a while after the evaluator ran out of memory.
+	limit *memorylimit.Limit
 }
 
 // run is one batch on its slot.
@@ -34,18 +31,9 @@ type run struct {
 	overdue bool        // grace is over and Evaluate has not returned
 }
 
-const (
-	// overdueGrace is how long an evaluator may take to notice that nobody
-	// waits any more.
-	overdueGrace = time.Second
-
-	// limitRecovery is how long a batch limit stands that was lowered for
-	// want of memory, before a batch of twice the size is tried. Each time
-	// that this runs out of memory again, it stands twice as long, up to
-	// longestRecovery: a try may cost seconds.
-	limitRecovery   = time.Minute
-	longestRecovery = 64 * time.Minute
-)
+// overdueGrace is how long an evaluator may take to notice that nobody waits any
+// more.
+const overdueGrace = time.Second
 
 // healthy counts the slots that are not held by an evaluator that hangs.
 func (s *Scheduler) healthy() int {
@@ -87,7 +75,7 @@ func (s *Scheduler) evaluate(r *run) {
 	}
 	r.slot.run = nil
 	s.idle = append(s.idle, r.slot)
-	s.raiseLimit(r.slot)
+	r.slot.limit.Raised(time.Now())
 	s.checkDrained()
 	s.dispatch()
 }
@@ -95,7 +83,7 @@ func (s *Scheduler) evaluate(r *run) {
 // attempt evaluates works in one call, or, if that takes more memory than
 // there is, in halves, and what follows in batches of that size.
 func (s *Scheduler) attempt(r *run, works []*work) {
-	if limit := s.limitOf(r.slot); len(works) > limit {
+	if limit := int(r.slot.limit.Load()); len(works) > limit {
 		s.attempt(r, works[:limit])
 		s.attempt(r, works[limit:])
 		return
@@ -264,49 +252,16 @@ func (s *Scheduler) unwanted(r *run) {
 	})
 }
 
-// limitOf is the batch limit of a slot.
-func (s *Scheduler) limitOf(sl *slot) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return sl.limit
-}
-
 // lowerLimit halves the batch limit of a slot whose evaluator had no memory for
 // n samples, and returns the half.
 func (s *Scheduler) lowerLimit(sl *slot, n int, d time.Duration, err error) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	half, now := n/2, time.Now()
-	sl.limit = min(sl.limit, half)
-	sl.endTry(now, false)
-	sl.raise = now.Add(sl.pause)
+	raise := sl.limit.Lower(half, now)
 	s.cfg.Observer.Batch(n, d)
 	s.cfg.Observer.Count(OutOfMemory, 1)
 	s.cfg.Logger.Warn("evaluator out of memory: halving its batches",
-		"samples", n, "limit", sl.limit, "until", sl.raise, "error", err)
+		"samples", n, "limit", sl.limit.Load(), "until", raise, "error", err)
 	return half
-}
-
-// raiseLimit doubles a batch limit that was lowered a while ago.
-func (s *Scheduler) raiseLimit(sl *slot) {
-	now := time.Now()
-	if sl.limit == s.cfg.MaxBatch || now.Before(sl.raise) {
-		return
-	}
-	sl.endTry(now, true)
-	sl.limit, sl.trying = min(2*sl.limit, s.cfg.MaxBatch), true
-	sl.raise = now.Add(sl.pause)
-}
-
-// endTry decides how long the limit stands next.
-func (sl *slot) endTry(now time.Time, well bool) {
-	switch {
-	case !sl.trying:
-		sl.pause = max(sl.pause, limitRecovery)
-	case well || !now.Before(sl.raise):
-		sl.pause = limitRecovery
-	default:
-		sl.pause = min(2*sl.pause, longestRecovery)
-	}
-	sl.trying = false
 }

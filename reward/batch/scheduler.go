@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/denseflow/densereward/internal/memorylimit"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -57,7 +58,7 @@ func New(cfg Config, evaluators ...reward.Evaluator) (*Scheduler, error) {
 	}
 	s.preparer, _ = evaluators[0].(reward.Preparer)
 	for _, e := range evaluators {
-		s.slots = append(s.slots, &slot{evaluator: e, limit: cfg.MaxBatch})
+		s.slots = append(s.slots, &slot{evaluator: e, limit: memorylimit.New(cfg.MaxBatch)})
 	}
 	s.idle = slices.Clone(s.slots)
 	s.timer = time.AfterFunc(math.MaxInt64, s.ring)
@@ -162,7 +163,7 @@ func (s *Scheduler) dispatch() {
 		if len(s.idle) == 0 {
 			return
 		}
-		lane, next := s.queue.startable(now, s.idle[0].limit)
+		lane, next := s.queue.startable(now, int(s.idle[0].limit.Load()))
 		if lane == nil {
 			s.ringAt(next)
 			return
@@ -171,7 +172,7 @@ func (s *Scheduler) dispatch() {
 		for len(s.idle) > 0 && lane.ready.len > 0 {
 			share := ceilDiv(lane.ready.len, len(s.idle))
 			sl := s.idle[0]
-			s.beginEvaluating(sl, s.queue.take(lane, min(share, sl.limit)), now)
+			s.beginEvaluating(sl, s.queue.take(lane, min(share, int(sl.limit.Load()))), now)
 		}
 	}
 }

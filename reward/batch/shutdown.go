@@ -92,7 +92,7 @@ func (s *Scheduler) Stats() Stats {
 		Overdue:    len(s.slots) - s.healthy(),
 	}
 	for _, sl := range s.slots {
-		st.BatchLimit = max(st.BatchLimit, sl.limit)
+		st.BatchLimit = max(st.BatchLimit, int(sl.limit.Load()))
 	}
 	st.SamplesPerSec = s.rate.perSecond() * float64(st.Evaluators-st.Overdue)
 	st.CacheEntries, st.CacheBytes = s.cache.size()

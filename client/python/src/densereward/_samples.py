@@ -148,12 +148,12 @@ def from_images(images: Any, clamp: bool = True) -> Samples:
 
 
 def from_latents(latents: Any) -> Stack:
-    """Latents (N,C,h,w), or packed (N,L,D), of floats; or a list of N tensors."""
+    """Latents (N,C,h,w) or (N,C,1,h,w), or packed (N,L,D), of floats; or a list of N tensors."""
     if isinstance(latents, (list, tuple)):
         latents = _stack(latents)
     array, name = host_array(latents)
-    if name not in FLOATS or array.ndim not in (3, 4) or array.size == 0:
-        raise ValueError(f"latents: want floats of shape (N,C,h,w) or (N,L,D), got {array.dtype} {array.shape}")
+    if name not in FLOATS or array.ndim not in (3, 4, 5) or array.size == 0:
+        raise ValueError(f"latents: want floats of shape (N,C,h,w), (N,C,1,h,w) or (N,L,D), got {array.dtype} {array.shape}")
     return Stack(pack(array, name))
 
 

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/denseflow/densereward/internal/memorylimit"
 )
 
 // decodeSixteen decodes sixteen images of 512x512, as many as a limit of
@@ -36,13 +38,13 @@ func TestADeviceThatWasFullForOneCallIsSoonBackToOneRun(t *testing.T) {
 		d := decoderOn(on)
 		decodeSixteen(t, d, on, 4, 2, 4)
 		on.room = roomForAll
-		time.Sleep(limitRecovery - time.Nanosecond)
+		time.Sleep(memorylimit.Recovery - time.Nanosecond)
 		decodeSixteen(t, d, on, 4, 0, 4)
 		time.Sleep(time.Nanosecond)
 		decodeSixteen(t, d, on, 2, 0, 8)
-		time.Sleep(limitRecovery)
+		time.Sleep(memorylimit.Recovery)
 		decodeSixteen(t, d, on, 1, 0, 16)
-		time.Sleep(limitRecovery)
+		time.Sleep(memorylimit.Recovery)
 		decodeSixteen(t, d, on, 1, 0, 16)
 	})
 }
@@ -61,24 +63,15 @@ func TestEachTryInVainIsFollowedByTwiceTheWait(t *testing.T) {
 
 		// A try that goes well for as long as it had to ends this.
 		on.room = roomForAll
-		time.Sleep(longestRecovery)
+		time.Sleep(memorylimit.LongestRecovery)
 		decodeSixteen(t, d, on, 2, 0, 8)
-		time.Sleep(longestRecovery)
+		time.Sleep(memorylimit.LongestRecovery)
 		decodeSixteen(t, d, on, 1, 0, 16)
-		time.Sleep(limitRecovery)
+		time.Sleep(memorylimit.Recovery)
 		decodeSixteen(t, d, on, 1, 0, 16)
 		on.room = roomForFive
 		decodeSixteen(t, d, on, 4, 2, 4)
-		time.Sleep(limitRecovery)
+		time.Sleep(memorylimit.Recovery)
 		decodeSixteen(t, d, on, 4, 1, 4)
 	})
-}
-
-func TestALimitIsRaisedNoHigherThanItWas(t *testing.T) {
-	start := time.Now()
-	l := newLimit(100)
-	l.lower(70, start)
-	if got := l.raised(start.Add(limitRecovery)); got != 100 || l.Load() != 100 {
-		t.Errorf("raised from 70 to %d, want 100", got)
-	}
 }
