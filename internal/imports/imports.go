@@ -61,6 +61,17 @@ func Rules() []Rule {
 		},
 		{Room: "reward/rewardtest", Rooms: []string{"reward", "reward/wire"}},
 		{Room: "reward/rft", Rooms: []string{"reward", "flowgrpo"}},
+		{
+			// Offline jobs, their formats and stores.
+			Room:  "reward/relabel",
+			Rooms: []string{"reward", "reward/wire", "reward/batch", "reward/scoring", "client", "engine/image", "internal/npy"},
+			Libs: []string{
+				"github.com/parquet-go/parquet-go",
+				"github.com/minio/minio-go/v7",       // S3-compatible stores
+				"github.com/klauspost/compress/zstd", // .zst
+				"github.com/x448/float16",
+			},
+		},
 		{Room: "reward/metrics", Rooms: []string{"reward"}, Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "reward/judge", Rooms: []string{"reward"}, Libs: []string{"github.com/BurntSushi/toml"}},
 		{Room: "dense", Libs: []string{"gonum.org/v1/gonum"}},

@@ -146,29 +146,38 @@ func readMember(arrays map[string]Array, f *zip.File, maxBytes int64) error {
 
 // WriteFloat32 writes data as a float32 array of the given shape.
 func WriteFloat32(w io.Writer, data []float32, shape ...int) error {
-	dims := make([]string, len(shape))
-	count := 1
-	for i, n := range shape {
-		dims[i], count = strconv.Itoa(n), count*n
+	a := Array{Descr: "<f4", Shape: shape, Data: make([]byte, 0, 4*len(data))}
+	for _, v := range data {
+		a.Data = binary.LittleEndian.AppendUint32(a.Data, math.Float32bits(v))
 	}
-	if count != len(data) {
-		return fmt.Errorf("npy: shape %v for %d values", shape, len(data))
+	return Write(w, a)
+}
+
+// Write writes an array. It fails if the data does not fill the shape.
+func Write(w io.Writer, a Array) error {
+	dims := make([]string, len(a.Shape))
+	for i, n := range a.Shape {
+		dims[i] = strconv.Itoa(n)
 	}
 	tuple := strings.Join(dims, ", ")
-	if len(shape) == 1 {
+	if len(a.Shape) == 1 {
 		tuple += ","
 	}
-	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", tuple)
+	header := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", a.Descr, tuple)
+	_, size, err := parseHeader(header)
+	if err != nil {
+		return err
+	}
+	if size != int64(len(a.Data)) {
+		return fmt.Errorf("npy: %d bytes for shape %v of %s", len(a.Data), a.Shape, a.Descr)
+	}
 	const align = 64
 	fill := align - (len(magic)+4+len(header)+1)%align
 	header += strings.Repeat(" ", fill%align) + "\n"
-	out := make([]byte, 0, len(magic)+4+len(header)+4*len(data))
+	out := make([]byte, 0, len(magic)+4+len(header)+len(a.Data))
 	out = append(append(out, magic...), 1, 0)
 	out = append(binary.LittleEndian.AppendUint16(out, uint16(len(header))), header...)
-	for _, v := range data {
-		out = binary.LittleEndian.AppendUint32(out, math.Float32bits(v))
-	}
-	if _, err := w.Write(out); err != nil {
+	if _, err := w.Write(append(out, a.Data...)); err != nil {
 		return fmt.Errorf("npy: writing: %w", err)
 	}
 	return nil

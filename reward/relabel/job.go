@@ -1,0 +1,113 @@
+package relabel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Shard is one input.
+type Shard struct {
+	Name   string // of the output, slash-separated
+	Store  Store
+	Path   string // in Store
+	Size   int64  // in bytes
+	Format Format
+}
+
+// Job is one run.
+type Job struct {
+	Config   Config
+	Shards   []Shard // this process's share
+	Output   Store
+	State    string // local folder of the journals
+	Evaluate Evaluate
+
+	// Concurrency is the number of chunks in flight: one on each device and at
+	// least as many that are read and decoded meanwhile.
+	Concurrency int
+	// MaxBytes bounds the bytes of images that are held; a single chunk may
+	// exceed it.
+	MaxBytes int64
+
+	RetryFailed bool
+	Overwrite   bool
+
+	// Progress, if set, is called after each chunk from one goroutine.
+	Progress func(Progress)
+	Now      func() time.Time
+}
+
+// Progress is how far a run has come.
+type Progress struct {
+	Counts           // of this run: skipped shards are not in it
+	Resumed    int   // samples taken from journals
+	Shards     int   // of the share
+	Finished   int   // shards with an output, those that were skipped included
+	Unreadable int   // shards without one
+	Bytes      int64 // of input that has been labelled or skipped
+	AllBytes   int64
+}
+
+// ShardError says why a shard has no output.
+type ShardError struct {
+	Shard string
+	Err   error
+}
+
+// Error names the shard.
+func (e *ShardError) Error() string { return fmt.Sprintf("shard %s: %v", e.Shard, e.Err) }
+
+// Unwrap is the reason.
+func (e *ShardError) Unwrap() error { return e.Err }
+
+// Summary is what a run did.
+type Summary struct {
+	Progress
+	Skipped     int           // shards that were finished before
+	ShardErrors []*ShardError // why shards have no output
+}
+
+func (j *Job) check() error {
+	switch {
+	case j.Evaluate == nil || j.Output == nil || j.Now == nil || j.State == "":
+		return errors.New("relabel: a job needs Evaluate, Output, State and Now")
+	case j.Config.ChunkSize < 1 || j.Concurrency < 1:
+		return fmt.Errorf("relabel: chunks of %d, %d at a time; at least 1 of each is needed", j.Config.ChunkSize, j.Concurrency)
+	}
+	seen := map[string]string{}
+	for _, s := range j.Shards {
+		if other, taken := seen[s.Name]; taken {
+			return fmt.Errorf("relabel: %s and %s would both become %s", other, s.Path, s.Name)
+		}
+		if strings.HasPrefix(s.Name, stateDir) {
+			return fmt.Errorf("relabel: %s lies in the state of another run", s.Path)
+		}
+		seen[s.Name] = s.Path
+	}
+	return nil
+}
+
+func (j *Job) journalPath(shard string) string {
+	return filepath.Join(j.State, filepath.FromSlash(shard)+".journal")
+}
+
+// pending tells whether a shard is yet to be labelled.
+func (j *Job) pending(ctx context.Context, s *Shard) (todo bool, err error) {
+	marker, err := readMarker(ctx, j.Output, s.Name)
+	if err != nil {
+		return false, err
+	}
+	if marker == nil || marker.Config != j.Config.hash() {
+		return true, nil
+	}
+	if marker.InputSize != s.Size {
+		return false, &ShardError{s.Name, fmt.Errorf("%w: it was labelled when it had %d bytes, now it has %d; remove %s to label it again", errInputChanged, marker.InputSize, s.Size, markerName(s.Name))}
+	}
+	return j.RetryFailed && marker.Failed > 0, nil
+}
+
+var errInputChanged = errors.New("the input has changed")

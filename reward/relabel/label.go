@@ -1,0 +1,128 @@
+package relabel
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/x448/float16"
+
+	"github.com/denseflow/densereward/reward"
+)
+
+// Names of the columns that every label has; those of scores and maps follow the
+// evaluator.
+const (
+	ColumnReward       = "reward"
+	ColumnMissing      = "missing"
+	ColumnText         = "text"
+	ColumnBoxes        = "boxes"
+	ColumnErrorCode    = "error_code"
+	ColumnErrorMessage = "error_message"
+	ColumnDense        = "dense"
+)
+
+// MapType is how maps are stored.
+type MapType string
+
+// The types of maps: IEEE half precision, or value = byte/255.
+const (
+	Float16 MapType = "float16"
+	Uint8   MapType = "uint8"
+)
+
+// Labels says what the labels of a run hold.
+type Labels struct {
+	Prefix  string   `json:"prefix"` // of every column
+	Scores  []string `json:"scores"` // in the order of Label.Scores
+	Text    bool     `json:"text"`
+	Boxes   bool     `json:"boxes"`
+	Maps    []string `json:"maps"` // in the order of Label.Maps: "dense" or the name of a heatmap
+	MapType MapType  `json:"map_type"`
+}
+
+// Columns lists the names of all columns that labels add, in their order.
+func (l *Labels) Columns() []string {
+	names := append([]string{ColumnReward}, l.Scores...)
+	names = append(names, ColumnMissing)
+	if l.Text {
+		names = append(names, ColumnText)
+	}
+	if l.Boxes {
+		names = append(names, ColumnBoxes)
+	}
+	names = append(names, ColumnErrorCode, ColumnErrorMessage)
+	names = append(names, l.Maps...)
+	for i := range names {
+		names[i] = l.Prefix + names[i]
+	}
+	return names
+}
+
+// ErrDoNotFit is wrapped by the errors of a shard whose own columns leave labels
+// no room. A Writer's other errors end the run.
+var ErrDoNotFit = errors.New("the labels do not fit")
+
+// CheckCollision fails, with an ErrDoNotFit, if the source has a column of a
+// label's name.
+func (l *Labels) CheckCollision(source []string) error {
+	for _, name := range l.Columns() {
+		if slices.Contains(source, name) {
+			return fmt.Errorf("%w: the source already has a column %q; give the new ones a prefix", ErrDoNotFit, name)
+		}
+	}
+	return nil
+}
+
+// Label is what a run says of one record. A record that could not be scored has
+// an ErrorCode and nothing else.
+type Label struct {
+	Reward  float64   `json:"reward"`
+	Scores  []float64 `json:"scores,omitempty"`
+	Missing []string  `json:"missing,omitempty"`
+	Text    string    `json:"text,omitempty"`
+	Boxes   []Box     `json:"boxes,omitempty"`
+	Maps    []Map     `json:"maps,omitempty"`
+
+	ErrorCode    string `json:"error_code,omitempty"`
+	ErrorMessage string `json:"error_message,omitempty"`
+}
+
+// Failed tells that the record could not be scored.
+func (l *Label) Failed() bool { return l.ErrorCode != "" }
+
+// Failure is the label of a record that could not be scored.
+func Failure(err error) Label {
+	e := reward.AsError(err, reward.ErrInternal)
+	return Label{ErrorCode: e.Code(), ErrorMessage: e.Message()}
+}
+
+// Box is a region as labels hold it; see [reward.Box].
+type Box struct {
+	Box        [4]float64 `json:"box"`
+	Label      string     `json:"label"`
+	Importance float64    `json:"importance"`
+}
+
+// Map is a map as it is stored: Height*Width values of the run's MapType, little
+// endian, row major. A map that an answer lacks is 0x0.
+type Map struct {
+	Height int    `json:"height"`
+	Width  int    `json:"width"`
+	Data   []byte `json:"data"`
+}
+
+// NewMap stores m. Values outside [0,1] are clamped.
+func NewMap(m reward.Map, t MapType) Map {
+	stored := Map{Height: m.Height, Width: m.Width}
+	for _, v := range m.Data {
+		v = max(0, min(1, v))
+		if t == Uint8 {
+			stored.Data = append(stored.Data, byte(v*255+0.5))
+		} else {
+			bits := float16.Fromfloat32(v).Bits()
+			stored.Data = append(stored.Data, byte(bits), byte(bits>>8))
+		}
+	}
+	return stored
+}

@@ -1,0 +1,131 @@
+package lines
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+
+	"github.com/denseflow/densereward/reward/relabel"
+	"github.com/denseflow/densereward/reward/relabel/compress"
+)
+
+// CSV is a file of comma-separated values whose first line names the columns.
+type CSV struct{}
+
+var _ relabel.Format = CSV{}
+
+// Open reads the first line.
+func (CSV) Open(ctx context.Context, s relabel.Store, name string, columns relabel.Columns) (relabel.Reader, error) {
+	source, err := s.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := compress.NewReader(source, name)
+	if err != nil {
+		return nil, err
+	}
+	r := &csvReader{name: name, columns: columns, stream: stream, images: images{ctx, s, path.Dir(name)}}
+	r.rows = csv.NewReader(stream)
+	if r.header, err = r.rows.Read(); err != nil {
+		return nil, errors.Join(fmt.Errorf("the line that names the columns: %w", err), stream.Close())
+	}
+	for _, of := range [][]string{named(columns.Image, imageNames), named(columns.Prompt, promptNames)} {
+		if !slices.ContainsFunc(of, func(name string) bool { return slices.Contains(r.header, name) }) {
+			return nil, errors.Join(fmt.Errorf("none of %q is among the columns %q", of, r.header), stream.Close())
+		}
+	}
+	return r, nil
+}
+
+func named(name string, usual []string) []string {
+	if name != "" {
+		return []string{name}
+	}
+	return usual
+}
+
+type csvReader struct {
+	name    string
+	columns relabel.Columns
+	stream  *compress.Reader
+	rows    *csv.Reader
+	header  []string
+	images  images
+}
+
+// csvRow is what a record's Row holds.
+type csvRow []string
+
+// Next reads the next row.
+func (r *csvReader) Next() (*relabel.Record, error) {
+	row, err := r.rows.Read()
+	if err != nil {
+		return nil, err
+	}
+	line, _ := r.rows.FieldPos(0)
+	record := r.images.record(fmt.Sprintf("line %d", line), r.columns, func(field string) (string, bool) {
+		at := slices.Index(r.header, field)
+		if at < 0 {
+			return "", false
+		}
+		return row[at], true
+	})
+	record.Row = csvRow(row)
+	return record, nil
+}
+
+func (r *csvReader) Position() int64 { return r.stream.Position() }
+func (r *csvReader) Close() error    { return r.stream.Close() }
+
+// Writer makes the output of the shard.
+func (r *csvReader) Writer(w io.Writer, labels relabel.Labels) (relabel.Writer, error) {
+	if err := errors.Join(checkLabels(labels), labels.CheckCollision(r.header)); err != nil {
+		return nil, err
+	}
+	out, err := compress.NewWriter(w, r.name)
+	if err != nil {
+		return nil, err
+	}
+	c := &csvWriter{out: out, rows: csv.NewWriter(out), labels: labels}
+	return c, c.rows.Write(append(slices.Clone(r.header), labels.Columns()...))
+}
+
+type csvWriter struct {
+	out    io.WriteCloser
+	rows   *csv.Writer
+	labels relabel.Labels
+}
+
+// Write adds a row.
+func (w *csvWriter) Write(record *relabel.Record, label *relabel.Label) error {
+	row, ok := record.Row.(csvRow)
+	if !ok {
+		return fmt.Errorf("csv: %s is not of this format", record.Name)
+	}
+	fields, err := w.labels.Fields(label)
+	if err != nil {
+		return err
+	}
+	out := slices.Clone(row)
+	for _, f := range fields {
+		cell := string(f.Value)
+		var text string
+		if cell == "null" {
+			cell = ""
+		} else if json.Unmarshal(f.Value, &text) == nil {
+			cell = text
+		}
+		out = append(out, cell)
+	}
+	return w.rows.Write(out)
+}
+
+func (w *csvWriter) Close() error {
+	w.rows.Flush()
+	return errors.Join(w.rows.Error(), w.out.Close())
+}

@@ -1,0 +1,15 @@
+// Package lines reads and writes shards that name their images: JSONL, CSV, and
+// folders of images.
+//
+// A JSONL or CSV file has a column with the path of the image, relative to the
+// file, and one with the prompt. The output has the source's columns as they
+// were (paths stay relative to the input), then those of the labels. In JSONL
+// what a failed record lacks is null, in CSV it is empty; missing and boxes are
+// JSON in CSV.
+//
+// A folder has a metadata.jsonl, which is read as JSONL, or a NAME.txt with the
+// prompt beside each image NAME.png, .jpg, .jpeg, .webp, .npy or .safetensors;
+// its output is a metadata.jsonl whose file_name is the path in the folder.
+//
+// Maps have no place in lines.
+package lines

@@ -1,0 +1,197 @@
+package lines_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/denseflow/densereward/reward/relabel"
+	"github.com/denseflow/densereward/reward/relabel/lines"
+	"github.com/denseflow/densereward/reward/relabel/relabeltest"
+	"github.com/denseflow/densereward/reward/relabel/store"
+)
+
+// write makes a folder of files.
+func write(t *testing.T, files map[string]string) store.Folder {
+	t.Helper()
+	dir := t.TempDir()
+	for name, data := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return store.Folder(dir)
+}
+
+func jsonl(t *testing.T) relabeltest.Source {
+	return relabeltest.Source{
+		Format: lines.JSONL{}, Path: "data/list.jsonl", Records: 5, Failing: []int{2, 3},
+		Store: write(t, map[string]string{
+			"data/images/1.png": "one", "data/2.png": "two",
+			"data/list.jsonl": `{"image":"images/1.png","prompt":"p", "big":12345678901234567890, "f":1.10}
+			{ "image" : "2.png", "caption": "<ü>" }
+
+{"image":null,"prompt":"p"}
+{"image":"2.png","prompt":7}
+{"file_name":"images/../2.png","text":"p"}`,
+		}),
+	}
+}
+
+func table(t *testing.T) relabeltest.Source {
+	return relabeltest.Source{
+		Format: lines.CSV{}, Path: "list.csv", Records: 3, Failing: []int{1},
+		Store: write(t, map[string]string{"1.png": "one", "list.csv": "id,image,caption\n1,1.png,\"a, \"\"b\"\"\nc\"\n2,,x\n3,1.png,y\n"}),
+	}
+}
+
+func folder(t *testing.T) relabeltest.Source {
+	return relabeltest.Source{
+		Format: lines.Folder{}, Path: "data", Records: 3, Failing: []int{1},
+		Store: write(t, map[string]string{
+			"data/1.png": "one", "data/1.txt": " prompt\n", "data/2.JPG": "two", "data/sub/3.webp": "three", "data/sub/3.txt": "p", "other/1.png": "no",
+		}),
+	}
+}
+
+// withoutMaps labels with what lines can hold.
+func withoutMaps() relabel.Labels {
+	labels := relabeltest.Labels("x_")
+	labels.Maps = nil
+	return labels
+}
+
+func TestFormats(t *testing.T) {
+	for name, s := range map[string]relabeltest.Source{"jsonl": jsonl(t), "csv": table(t), "folder": folder(t)} {
+		t.Run(name, func(t *testing.T) {
+			s.Labels = withoutMaps()
+			relabeltest.Run(t, s)
+		})
+	}
+}
+
+func TestJSONLKeepsTheSpellingOfTheSource(t *testing.T) {
+	_, out := relabeltest.Read(t, jsonl(t), withoutMaps())
+	got := strings.Split(strings.TrimSpace(string(out)), "\n")
+	for i, begin := range []string{
+		`{"image":"images/1.png","prompt":"p", "big":12345678901234567890, "f":1.10,"x_reward":0,`,
+		`{ "image" : "2.png", "caption": "<ü>","x_reward":0.14285714285714285,`,
+	} {
+		if !strings.HasPrefix(got[i], begin) {
+			t.Errorf("line %d is %s, want it to begin with %s", i, got[i], begin)
+		}
+	}
+	if want := `,"x_reward":null,"x_alignment":null,"x_quality":null,"x_missing":[],"x_text":null,"x_boxes":[],"x_error_code":"image_corrupt","x_error_message":"image 4 \"cannot\" be decoded,\nnot at all"}`; !strings.HasSuffix(got[4], want) {
+		t.Errorf("a failed record is %s, want it to end with %s", got[4], want)
+	}
+	for _, line := range got {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("not JSON: %s", line)
+		}
+	}
+}
+
+func TestCSVHasTheLabelsInMoreColumns(t *testing.T) {
+	_, out := relabeltest.Read(t, table(t), withoutMaps())
+	rows, err := csv.NewReader(bytes.NewReader(out)).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := [][]string{
+		{"id", "image", "caption", "x_reward", "x_alignment", "x_quality", "x_missing", "x_text", "x_boxes", "x_error_code", "x_error_message"},
+		{"1", "1.png", "a, \"b\"\nc", "0", "0", "-1e-300", "[]", "text 0, \"ü\"\n", "[]", "", ""},
+	}
+	for i := range want {
+		if strings.Join(rows[i], "|") != strings.Join(want[i], "|") {
+			t.Errorf("row %d is %q, want %q", i, rows[i], want[i])
+		}
+	}
+	if boxes := rows[3][8]; boxes != `[{"box":[1,2,3.5,0],"label":"artifact","importance":50},{"box":[1,2,3.5,1],"label":"artifact","importance":50}]` {
+		t.Errorf("boxes %s", boxes)
+	}
+}
+
+func TestFoldersBecomeMetadata(t *testing.T) {
+	_, out := relabeltest.Read(t, folder(t), relabel.Labels{})
+	want := `{"file_name":"1.png","prompt":"prompt","reward":0,"missing":[],"error_code":null,"error_message":null}`
+	if first, _, _ := strings.Cut(string(out), "\n"); first != want {
+		t.Errorf("the first line is %s, want %s", first, want)
+	}
+}
+
+func TestAnImageThatIsGoneFailsAlone(t *testing.T) {
+	s := jsonl(t)
+	if err := os.Remove(filepath.Join(string(s.Store.(store.Folder)), "data/2.png")); err != nil {
+		t.Fatal(err)
+	}
+	records, _ := relabeltest.Read(t, s, relabel.Labels{})
+	if _, err := records[0].Load(); err != nil {
+		t.Error(err)
+	}
+	if _, err := records[1].Load(); err == nil || !strings.Contains(err.Error(), "2.png") {
+		t.Errorf("error %v, want one that names the image", err)
+	}
+}
+
+func TestUnusableShardsAreErrors(t *testing.T) {
+	maps := relabeltest.Labels("")
+	for _, c := range []struct {
+		name   string
+		format relabel.Format
+		data   string
+		labels relabel.Labels
+		want   string
+	}{
+		{"a line that is no JSON", lines.JSONL{}, "{\"image\":\"a\"}\nnonsense\n", relabel.Labels{}, "line 2 is no JSON object"},
+		{"a line that is no object", lines.JSONL{}, "[]", relabel.Labels{}, "line 1 is no JSON object"},
+		{"a member of the label's name", lines.JSONL{}, `{"reward":1}`, relabel.Labels{}, `already has a column "reward"`},
+		{"maps in JSONL", lines.JSONL{}, ``, maps, "cannot hold maps"},
+		{"maps in CSV", lines.CSV{}, "image,prompt\n", maps, "cannot hold maps"},
+		{"an empty CSV", lines.CSV{}, "", relabel.Labels{}, "names the columns"},
+		{"a CSV without prompts", lines.CSV{}, "image,id\n", relabel.Labels{}, `none of ["prompt" "caption" "text"] is among the columns ["image" "id"]`},
+		{"a CSV row of another length", lines.CSV{}, "image,prompt\na\n", relabel.Labels{}, "wrong number of fields"},
+		{"a CSV column of the label's name", lines.CSV{}, "image,prompt,missing\n", relabel.Labels{}, `already has a column "missing"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := process(write(t, map[string]string{"list": c.data}), c.format, c.labels)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want one with %s", err, c.want)
+			}
+		})
+	}
+}
+
+func process(s store.Folder, format relabel.Format, labels relabel.Labels) error {
+	r, err := format.Open(context.Background(), s, "list", relabel.Columns{})
+	if err != nil {
+		return err
+	}
+	defer r.Close() //nolint:errcheck // it was only read
+	w, err := r.Writer(io.Discard, labels)
+	if err != nil {
+		return err
+	}
+	for {
+		record, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return w.Close()
+		}
+		if err != nil {
+			return err
+		}
+		if err := w.Write(record, &relabel.Label{}); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package lines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/relabel"
+)
+
+// The usual names of columns, in the order in which they are looked for.
+var (
+	imageNames  = []string{"file_name", "image", "image_path", "path", "img"}
+	promptNames = []string{"prompt", "caption", "text"}
+)
+
+// errMaps is why there is no output with maps.
+var errMaps = errors.New("JSONL, CSV and folders cannot hold maps; Parquet and tar can")
+
+func checkLabels(labels relabel.Labels) error {
+	if len(labels.Maps) > 0 {
+		return fmt.Errorf("%w: %w", relabel.ErrDoNotFit, errMaps)
+	}
+	return nil
+}
+
+// images loads the images that a shard names.
+type images struct {
+	ctx    context.Context // of the reader
+	store  relabel.Store
+	folder string // of the shard
+}
+
+// record makes the record called name from the fields of a row; get returns a
+// field and whether it is a string.
+func (i images) record(name string, columns relabel.Columns, get func(field string) (string, bool)) *relabel.Record {
+	r := &relabel.Record{Name: name}
+	file, ok := first(columns.Image, imageNames, get)
+	if !ok || file == "" {
+		r.Err = reward.ErrMissingField.With("the row names no image")
+		return r
+	}
+	if r.Prompt, ok = first(columns.Prompt, promptNames, get); !ok {
+		r.Err = reward.ErrMissingField.With("the row has no prompt")
+		return r
+	}
+	if !path.IsAbs(file) {
+		file = path.Join(i.folder, file)
+	}
+	r.Load = func() ([]byte, error) { return i.load(file) }
+	return r
+}
+
+func (i images) load(file string) ([]byte, error) {
+	data, err := relabel.ReadFile(i.ctx, i.store, file)
+	if err != nil {
+		return nil, reward.ErrImageCorrupt.With("the image cannot be read: %v", err)
+	}
+	return data, nil
+}
+
+// first is the field called name, or the first of the usual ones that is there.
+func first(name string, usual []string, get func(string) (string, bool)) (string, bool) {
+	if name != "" {
+		return get(name)
+	}
+	for _, name := range usual {
+		if value, ok := get(name); ok {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+func isImage(name string) bool {
+	return slices.Contains([]string{".png", ".jpg", ".jpeg", ".webp", ".npy", ".safetensors"}, path.Ext(name))
+}

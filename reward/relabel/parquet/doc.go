@@ -1,0 +1,21 @@
+// Package parquet reads and writes shards in Parquet as Hugging Face datasets
+// writes them: an image is a struct {bytes, path} or plain bytes, or latents in
+// the bytes of a .npy or .safetensors file; the prompt is a string.
+//
+// The output has all columns of the source in their order, then those of the
+// labels, null where a sample failed:
+//
+//	reward              double
+//	one for each score  double
+//	missing             list<string>
+//	text                string
+//	boxes               list<struct {box: list<double>, label: string, importance: double}>
+//	error_code          string
+//	error_message       string
+//	one for each map    struct {height: int32, width: int32, data: binary}
+//
+// The file's metadata say under "densereward" how maps are stored; the features
+// that datasets keeps under "huggingface" are brought up to date. Compression is
+// zstd. Row groups end where the source's do, or earlier where they would hold
+// more than 128 MiB.
+package parquet

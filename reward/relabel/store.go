@@ -1,0 +1,59 @@
+package relabel
+
+import (
+	"context"
+	"io"
+)
+
+// A Store holds files under slash-separated names: a folder or a bucket. Files
+// that do not exist give an fs.ErrNotExist.
+type Store interface {
+	// List calls visit for every file whose name begins with prefix, in an order
+	// that is always the same.
+	List(ctx context.Context, prefix string, visit func(name string, size int64) error) error
+	Open(ctx context.Context, name string) (Object, error)
+	// Create begins a file that appears, whole, when it is committed.
+	Create(ctx context.Context, name string) (Upload, error)
+	// Remove deletes a file; it is no error if there is none.
+	Remove(ctx context.Context, name string) error
+	// String is the store's address in messages.
+	String() string
+}
+
+// Object is a file that is being read.
+type Object interface {
+	io.ReadCloser
+	io.ReaderAt
+	Size() int64
+}
+
+// Upload is a file that is being written. One of Commit and Abort ends it.
+type Upload interface {
+	io.Writer
+	// Commit makes the file durable, then visible.
+	Commit() error
+	// Abort leaves nothing behind.
+	Abort()
+}
+
+// ReadFile reads a whole file.
+func ReadFile(ctx context.Context, s Store, name string) ([]byte, error) {
+	object, err := s.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer object.Close() //nolint:errcheck // it was only read
+	return io.ReadAll(object)
+}
+
+func writeFile(ctx context.Context, s Store, name string, data []byte) error {
+	upload, err := s.Create(ctx, name)
+	if err != nil {
+		return err
+	}
+	if _, err := upload.Write(data); err != nil {
+		upload.Abort()
+		return err
+	}
+	return upload.Commit()
+}
