@@ -92,6 +92,80 @@ def box_advantages(reward_maps: Tensor, groups: Groups, *, floor: float = 0.1, n
     return group_advantages(reward_maps, groups, sample_std=True, epsilon=0.0, floor=floor, num_groups=num_groups)
 
 
+def gdpo_advantages(
+    rewards: Sequence[Tensor],
+    weights: Sequence[float],
+    groups: Groups,
+    *,
+    sample_std: bool = True,
+    epsilon: float = 1e-4,
+    floor: float = 0.0,
+    num_groups: Optional[int] = None,
+) -> Tensor:
+    """GDPO (arXiv 2601.05242) of several rewards, each (N), or (N, ...) of which the shapes
+    agree: each is normalised over its group, the weighted sum over the whole batch. A
+    reward of images counts at every location. The defaults are NVlabs/GDPO's;
+    Flow-Factory has ``sample_std=False, epsilon=0, floor=1e-6``."""
+    if len(rewards) == 0 or len(rewards) != len(weights):
+        raise ValueError(f"{len(weights)} weights for {len(rewards)} rewards")
+    shape = max((r.shape for r in rewards), key=len)
+    combined: Optional[Tensor] = None
+    for reward, weight in zip(rewards, weights):
+        if reward.shape not in (shape, shape[:1]):
+            raise ValueError(f"rewards of shapes {tuple(shape)} and {tuple(reward.shape)}")
+        one = group_advantages(reward, groups, sample_std=sample_std, epsilon=epsilon, floor=floor, num_groups=num_groups)
+        one = weight * one.reshape(-1, *([1] * (len(shape) - one.dim())), *one.shape[1:]).expand(shape)
+        combined = one if combined is None else combined + one
+    assert combined is not None
+    whole = group_moments(combined.reshape(-1), torch.zeros(combined.numel(), dtype=torch.long, device=combined.device), sample_std=sample_std, num_groups=1)
+    distance = combined - whole.mean
+    return torch.where(distance == 0, torch.zeros_like(distance), distance / (whole.std + epsilon).clamp(min=floor))
+
+
+def step_gains(rewards: Tensor) -> Tensor:
+    """The step rewards of DenseGRPO (arXiv 2601.20218), R_{t-1} - R_t: of rewards (N,T+1)
+    or maps (N,T+1,h,w) of the images to which the ODE completes the latents, from the
+    noise to the finished image, the gains (N,T, ...). `group_advantages` normalises each
+    step by itself."""
+    if rewards.dim() < 2 or rewards.shape[1] < 2:
+        raise ValueError(f"rewards of shape {tuple(rewards.shape)}: those of two latents or more are wanted")
+    rewards = rewards.to(compute_dtype(rewards))
+    return rewards[:, 1:] - rewards[:, :-1]
+
+
+def mask_advantages(advantages: Tensor, mask: Tensor, *, normalized: bool = False) -> Tensor:
+    """A(l) = A M(l): the advantages (N) allocated by an external mask (N,h,w), at least 0,
+    as STAR (arXiv 2606.17979) does by attention; ``normalized``, by M / mean(M), which
+    keeps the mean of A(l) at A."""
+    dtype = compute_dtype(advantages, mask)
+    mask = mask.to(dtype)
+    if normalized:
+        mask = mask / mask.flatten(1).mean(1).reshape(-1, *([1] * (mask.dim() - 1)))
+    return advantages.to(dtype).reshape(-1, *([1] * (mask.dim() - 1))) * mask
+
+
+def noise_weights(noise_std: Tensor) -> Tensor:
+    """TempFlow-GRPO's weights (arXiv 2508.04324, equation 8) of the steps that are trained,
+    (T): their ``Step.noise_std`` over its mean. Index them by step for ``step_weights``."""
+    return noise_std / noise_std.mean()
+
+
+def smooth(maps: Tensor, kernel: int) -> Tensor:
+    """Maps (N,h,w) convolved with a Gaussian of ``kernel`` locations, an even one counting
+    as the next odd one and 0 as none, reflected at the border: BoxFlow-GRPO's smoothing."""
+    half = kernel // 2
+    if kernel < 0 or half >= maps.shape[1] or half >= maps.shape[2]:
+        raise ValueError(f"a kernel of {kernel} for maps of shape {tuple(maps.shape[1:])}")
+    maps = maps.to(compute_dtype(maps))
+    if half == 0:
+        return maps
+    at = torch.arange(-half, half + 1, dtype=maps.dtype, device=maps.device)
+    gauss = torch.exp(-0.5 * (at / ((2 * half + 1) / 3)) ** 2)
+    gauss = gauss / gauss.sum()
+    padded = torch.nn.functional.pad(maps[:, None], (half, half, half, half), mode="reflect")
+    return torch.nn.functional.conv2d(torch.nn.functional.conv2d(padded, gauss.reshape(1, 1, -1, 1)), gauss.reshape(1, 1, 1, -1))[:, 0]
+
+
 def dense_weight(heatmap: Tensor) -> Tensor:
     """1-H, the factor that DenseFlow-GRPO's published code puts on an image's advantage
     at each location. H is 1 where the image is flawed."""

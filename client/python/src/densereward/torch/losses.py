@@ -52,16 +52,18 @@ def flow_grpo_loss(
     advantage_clip: float = 5.0,
     kl_beta: float = 0.0,
     ref_model_output: Optional[Tensor] = None,
+    step_weights: Optional[Tensor] = None,
 ) -> Loss:
     """Flow-GRPO: ``advantages`` (B); ``old_log_prob`` (B), or the map of which it is the
-    mean. ``advantage_clip`` bounds |A|, 0 for no bound."""
+    mean. ``advantage_clip`` bounds |A|, 0 for no bound; ``step_weights`` (B) multiply what
+    it leaves, as `noise_weights` gives them."""
     model_output = widen(model_output, sample, prev_sample, ref_model_output)
     log_prob = image_mean(log_prob_map(step, model_output, sample, prev_sample))
     if advantages.dim() != 1:
         raise ValueError(f"advantages of shape {tuple(advantages.shape)}: Flow-GRPO takes one an image")
     old = image_mean(old_log_prob.detach().to(log_prob.dtype))
     ratio = exp_ratio(log_prob - old)
-    policy = clipped(ratio, clamp_advantages(advantages.to(log_prob.dtype), advantage_clip), clip_range)
+    policy = clipped(ratio, weighted(advantages, None, step_weights, log_prob, advantage_clip), clip_range).mean()
     return summarize(policy, kl_loss(step, model_output, ref_model_output, kl_beta), kl_beta, log_prob, old, ratio, ratio, clip_range)
 
 
@@ -78,6 +80,7 @@ def dense_flow_grpo_loss(
     advantage_clip: float = 5.0,
     kl_beta: float = 0.0,
     ref_model_output: Optional[Tensor] = None,
+    step_weights: Optional[Tensor] = None,
 ) -> Loss:
     """DenseFlow-GRPO. With ``advantages`` (B) and ``weight`` 1-H (B,H,W) it is the form
     published as code; with an advantage map from R(1-H) that of the paper. Maps may be
@@ -91,7 +94,7 @@ def dense_flow_grpo_loss(
     # exp(logs - frozen) is 1 and carries the gradient; the rest is p/(p+eps), written
     # so that no p overflows.
     ratio = per_image(image_ratio, logs, logs.dtype) * torch.exp(logs - frozen) / (1 + DETACHED_EPSILON * torch.exp(-frozen))
-    policy = clipped(ratio, weighted(advantages, weight, logs, advantage_clip), clip_range)
+    policy = clipped(ratio, weighted(advantages, weight, step_weights, logs, advantage_clip), clip_range).mean()
     return summarize(policy, kl_loss(step, model_output, ref_model_output, kl_beta), kl_beta, log_prob, old, image_ratio, ratio, clip_range)
 
 
@@ -108,6 +111,7 @@ def box_flow_grpo_loss(
     advantage_clip: float = 0.0,
     kl_beta: float = 0.0,
     ref_model_output: Optional[Tensor] = None,
+    step_weights: Optional[Tensor] = None,
 ) -> Loss:
     """BoxFlow-GRPO: an advantage map (B,H,W), or advantages (B), and the old
     log-probabilities of locations. It clips no advantages."""
@@ -118,7 +122,7 @@ def box_flow_grpo_loss(
     if old_logs.shape != logs.shape:
         raise ValueError("box_flow_grpo_loss needs the old log-probabilities of locations, not of images")
     ratio = exp_ratio(logs - old_logs)
-    policy = clipped(ratio, weighted(advantages, weight, logs, advantage_clip), clip_range)
+    policy = clipped(ratio, weighted(advantages, weight, step_weights, logs, advantage_clip), clip_range).mean()
     return summarize(policy, kl_loss(step, model_output, ref_model_output, kl_beta), kl_beta, log_prob, image_mean(old_logs), ratio, ratio, clip_range)
 
 
@@ -140,15 +144,19 @@ def clamp_advantages(advantages: Tensor, bound: float) -> Tensor:
     return advantages if bound == 0 else advantages.clamp(-bound, bound)
 
 
-def weighted(advantages: Tensor, weight: Optional[Tensor], logs: Tensor, bound: float) -> Tensor:
-    """A w in a form that meets the map: the bound is on A alone."""
-    scaled = clamp_advantages(as_map(advantages, logs, logs.dtype, "advantages"), bound)
-    return scaled if weight is None else scaled * as_map(weight.detach(), logs, logs.dtype, "weight")
+def weighted(advantages: Tensor, weight: Optional[Tensor], step_weights: Optional[Tensor], like: Tensor, bound: float) -> Tensor:
+    """A w in a form that meets the map, or the numbers of images, ``like``: the bound is
+    on A alone."""
+    scaled = clamp_advantages(as_map(advantages, like, like.dtype, "advantages"), bound)
+    for name, factor in (("weight", weight), ("step_weights", step_weights)):
+        if factor is not None:
+            scaled = scaled * as_map(factor.detach(), like, like.dtype, name)
+    return scaled
 
 
 def clipped(ratio: Tensor, scaled: Tensor, clip_range: float) -> Tensor:
-    """The mean of max(-A w rho, -A w clamp(rho))."""
-    return torch.maximum(-scaled * ratio, -scaled * ratio.clamp(1 - clip_range, 1 + clip_range)).mean()
+    """max(-A w rho, -A w clamp(rho))."""
+    return torch.maximum(-scaled * ratio, -scaled * ratio.clamp(1 - clip_range, 1 + clip_range))
 
 
 def kl_loss(step: Step, model_output: Tensor, ref_model_output: Optional[Tensor], kl_beta: float) -> Tensor:
