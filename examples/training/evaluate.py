@@ -40,7 +40,13 @@ def read_scores(text):
     """The four scores, nan where one is missing."""
     text = text.split("<answer>")[-1]
     found = [re.search(label + r" score: ([\d.]+)", text) for label in LABELS]
-    return [min(1.0, float(m.group(1))) if m else math.nan for m in found]
+    def number(text):
+        try:
+            return min(1.0, float(text))
+        except ValueError:  # "1.0." or "0.111.00002" is no score
+            return math.nan
+
+    return [number(m.group(1)) if m else math.nan for m in found]
 
 
 def read_boxes(text):
