@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, Generic, List, NamedTuple, Optional, Tuple, TypeVar, Union
 
@@ -125,7 +126,7 @@ def decode(body: bytes) -> Result[NDArray[Any]]:
         raise
     except KeyError as e:
         raise InvalidResponseError(f"the answer is not a response of protocol version 1: it lacks {e}") from e
-    except (TypeError, ValueError, AttributeError, OverflowError) as e:
+    except (TypeError, ValueError, OverflowError) as e:
         raise InvalidResponseError(f"the answer is not a response of protocol version 1: {e!r}") from e
 
 
@@ -170,20 +171,19 @@ def _result(fields: Dict[str, Any]) -> Result[NDArray[Any]]:
     n = len(rewards)
     dense, heatmaps = fields.get("dense"), fields.get("heatmaps")
     advantages, boxes = fields.get("advantages"), _listed(fields, "boxes", n)
-    scalar = isinstance(advantages, np.ndarray) and advantages.ndim == 1
     return Result(
         rewards=rewards,
-        scores={_text(name, "scores"): _numbers(values, n, f"scores.{name}") for name, values in fields["scores"].items()},
+        scores={_text(name, "scores"): _numbers(values, n, f"scores.{name}") for name, values in _fields(fields["scores"], "scores").items()},
         missing=[[_text(name, "missing") for name in names] for names in _required(fields, "missing", n)],
         errors=[_sample_error(e) for e in _required(fields, "errors", n)],
         evaluator=_text(fields["evaluator"], "evaluator"),
         model=_text(fields["model"], "model"),
-        timing_ms={_text(stage, "timing_ms"): float(ms) for stage, ms in fields["timing_ms"].items()},
+        timing_ms={_text(stage, "timing_ms"): float(ms) for stage, ms in _fields(fields["timing_ms"], "timing_ms").items()},
         dense=None if dense is None else _dense(dense, n),
-        advantages=_numbers(advantages, n, "advantages") if scalar else _maps(advantages, n, "advantages"),
+        advantages=None if advantages is None else _advantages(advantages, n),
         heatmaps=None
         if heatmaps is None
-        else Heatmaps((_text(name, "heatmaps"), _maps(m, n, f"heatmaps.{name}")) for name, m in heatmaps.items()),
+        else Heatmaps((_text(name, "heatmaps"), _maps(m, n, f"heatmaps.{name}")) for name, m in _fields(heatmaps, "heatmaps").items()),
         texts=_items(fields, "texts", n, str),
         boxes=None if boxes is None else [[_box(b) for b in sample] for sample in boxes],
         images=_items(fields, "images", n, bytes),
@@ -192,18 +192,33 @@ def _result(fields: Dict[str, Any]) -> Result[NDArray[Any]]:
     )
 
 
-def _dense(fields: Dict[str, Any], n: int) -> Dense[NDArray[Any]]:
+def _advantages(value: Any, n: int) -> Any:
+    scalar = isinstance(value, np.ndarray) and value.ndim == 1
+    return _numbers(value, n, "advantages") if scalar else _maps(value, n, "advantages")
+
+
+def _fields(value: Any, name: str) -> Dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidResponseError(f"{name}: want a map, got {type(value).__name__}")
+    return value
+
+
+def _dense(value: Any, n: int) -> Dense[NDArray[Any]]:
+    fields = _fields(value, "dense")
     weight, reward = _maps(fields["weight"], n, "dense.weight"), _maps(fields["reward"], n, "dense.reward")
-    grid = fields["grid"]
+    shapes = [m.shape for m in weight]
+    if shapes != [m.shape for m in reward]:
+        raise InvalidResponseError("dense: weight and reward have maps of different sizes")
     if isinstance(weight, list):
-        return Dense([(m.shape[0], m.shape[1]) for m in weight], weight, reward)
-    height, width = grid
-    if weight is None or reward is None or weight.shape[1:] != (height, width) or reward.shape != weight.shape:
-        raise InvalidResponseError(f"dense: maps that are not on the grid {grid!r}")
+        return Dense(shapes, weight, reward)
+    height, width = (operator.index(side) for side in fields["grid"])
+    if weight.shape[1:] != (height, width):
+        raise InvalidResponseError(f"dense: maps of {weight.shape[1:]} are not on the grid {fields['grid']!r}")
     return Dense((height, width), weight, reward)
 
 
-def _box(fields: Dict[str, Any]) -> Box:
+def _box(value: Any) -> Box:
+    fields = _fields(value, "boxes")
     x0, y0, x1, y1 = (float(c) for c in fields["box"])
     return Box((x0, y0, x1, y1), _text(fields["label"], "boxes"), float(fields["importance"]))
 
@@ -221,9 +236,7 @@ def _numbers(value: Any, n: Optional[int], name: str) -> NDArray[Any]:
 
 
 def _maps(value: Any, n: int, name: str) -> Any:
-    """One tensor (n,h,w), or n of (h,w); None for None."""
-    if value is None:
-        return None
+    """One tensor (n,h,w), or n of (h,w)."""
     if isinstance(value, list):
         good = len(value) == n and all(isinstance(m, np.ndarray) and m.ndim == 2 and m.dtype == np.float32 for m in value)
     else:
@@ -257,5 +270,8 @@ def _items(fields: Dict[str, Any], name: str, n: int, kind: type) -> Optional[Li
     return value
 
 
-def _sample_error(value: Optional[Dict[str, str]]) -> Optional[ServerError]:
-    return None if value is None else server_error(_text(value["code"], "errors"), _text(value["message"], "errors"))
+def _sample_error(value: Any) -> Optional[ServerError]:
+    if value is None:
+        return None
+    fields = _fields(value, "errors")
+    return server_error(_text(fields["code"], "errors"), _text(fields["message"], "errors"))
