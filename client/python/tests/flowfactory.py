@@ -27,6 +27,10 @@ class PointwiseRewardModel:
         self.device = accelerator.device
 
 
+class GroupwiseRewardModel(PointwiseRewardModel):
+    pass
+
+
 class Config:
     """A reward's entry in the training configuration: what it does not name is
     not an attribute."""
@@ -43,7 +47,8 @@ class Accelerator:
 def install(monkeypatch):
     """Makes the package importable under its own name."""
     package, rewards, abc = (types.ModuleType(f"flow_factory{s}") for s in ("", ".rewards", ".rewards.abc"))
-    abc.PointwiseRewardModel, abc.RewardModelOutput = PointwiseRewardModel, RewardModelOutput
+    abc.PointwiseRewardModel, abc.GroupwiseRewardModel = PointwiseRewardModel, GroupwiseRewardModel
+    abc.RewardModelOutput = RewardModelOutput
     for module in (package, rewards, abc):
         monkeypatch.setitem(sys.modules, module.__name__, module)
 

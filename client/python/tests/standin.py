@@ -126,6 +126,9 @@ class Tensor:
     def __iter__(self):
         return (self._like(a) for a in self._array)
 
+    def __getitem__(self, key):
+        return self._like(self._array[key])
+
     def __len__(self):
         return len(self._array)
 

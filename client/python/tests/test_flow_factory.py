@@ -3,12 +3,13 @@
 import importlib
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import flowfactory
 import numpy as np
 import pytest
 import requests
-from fake_evaluator import Evaluation, rewards
+from fake_evaluator import Evaluation, random_images, rewards
 from PIL import Image
 from test_retry import closed_port
 
@@ -79,6 +80,8 @@ class TestItsOwnRemoteRewardModel:
 
 
 class TestDenseRewardModel:
+    KIND = "DenseRewardModel"
+
     @pytest.fixture
     def make(self, torch, monkeypatch, shared_server):
         """Makes the model as the trainer does: by its path, from its entry."""
@@ -89,7 +92,7 @@ class TestDenseRewardModel:
 
         def make(**entries):
             config = flowfactory.Config(**{"server_url": shared_server.url, **entries})
-            made.append(module.DenseRewardModel(config, flowfactory.Accelerator()))
+            made.append(getattr(module, self.KIND)(config, flowfactory.Accelerator()))
             return made[-1]
 
         yield make
@@ -142,3 +145,40 @@ class TestDenseRewardModel:
             make()(prompt=PROMPTS)
         with pytest.raises(RuntimeError, match="no reward server is ready"):
             make(server_url=f"http://127.0.0.1:{closed_port()}")
+
+    def test_workers_of_an_async_reward_share_the_model(self, make, torch):
+        """Flow-Factory calls it from num_workers threads while the next images are drawn."""
+        given = random_images(32)
+        model = make(async_reward=True, num_workers=4)
+
+        def reward(i):
+            return model(prompt=[f"prompt {i}"], image=self.tensors(torch, given[i : i + 1])).rewards.tolist()
+
+        with ThreadPoolExecutor(4) as workers:
+            got = [r for batch in workers.map(reward, range(32)) for r in batch]
+        np.testing.assert_allclose(got, rewards(given, [f"prompt {i}" for i in range(32)]), rtol=1e-6)
+
+    def test_a_failure_in_a_worker_reaches_the_trainer(self, make, torch, images):
+        model = make(async_reward=True, num_workers=4)
+        with ThreadPoolExecutor(4) as workers:
+            future = workers.submit(model, prompt=["fail: a", "b", "c"], image=self.tensors(torch, images))
+            with pytest.raises(densereward.SamplesFailedError, match="sample 0"):
+                future.result()
+
+
+class TestDenseGroupwiseRewardModel(TestDenseRewardModel):
+    """All of the pointwise model, and advantages over the group."""
+
+    KIND = "DenseGroupwiseRewardModel"
+
+    def test_advantages_are_of_the_group_whatever_the_prompts(self, make, torch, images):
+        want = rewards(images, PROMPTS)
+        output = make(advantage="flowgrpo")(prompt=PROMPTS, image=self.tensors(torch, images))
+        np.testing.assert_allclose(output.rewards.numpy(), want, rtol=1e-6)
+        advantages = (want - want.mean()) / (want.std() + 1e-4)
+        np.testing.assert_allclose(output.extra_info["advantages"].numpy(), advantages, rtol=1e-6)
+        maps = make(advantage={"method": "denseflow_paper"}, grid=8)(prompt=PROMPTS, image=self.tensors(torch, images))
+        assert tuple(maps.extra_info["advantages"].shape) == (3, 8, 8)
+
+    def test_without_a_method_there_are_none(self, make, torch, images):
+        assert "advantages" not in make()(prompt=PROMPTS, image=self.tensors(torch, images)).extra_info

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -32,12 +31,11 @@ from .._errors import InvalidValueError, NotFiniteError
 from .._pixels import to_uint8
 from .._response import Result
 from .._tensor import is_torch, to_torch
+from .._types import Missing
+from . import _settings as settings
+from ._settings import ENV_SERVERS as ENV_SERVERS
 
 log = logging.getLogger("densereward")
-
-#: The environment variable that holds the server's address, or several with
-#: commas between, where none is given.
-ENV_SERVERS = "DENSEREWARD_URL"
 
 #: What the tables of the trainers call this reward.
 NAME = "image_doctor_hp"
@@ -54,6 +52,7 @@ def image_doctor_hp(
     servers: Union[str, Sequence[str], None] = None,
     *,
     weights: Optional[Mapping[str, Mapping[str, float]]] = None,
+    missing: Optional[Missing] = None,
     failed: Optional[float] = None,
     **options: Any,
 ) -> RewardFunction:
@@ -66,16 +65,18 @@ def image_doctor_hp(
 
     An image that cannot be scored raises `densereward.SamplesFailedError`, unless
     ``failed`` is given: then it gets that score and a map of zeros, and a line in
-    the log. ``options`` go to `densereward.Client`; it is made by the first call,
+    the log. ``missing`` says what becomes of scores and heatmaps that an answer
+    lacks, "zero" as the public scorer has it, or "error"; without it they are zero,
+    with a warning. ``options`` go to `densereward.Client`; it is made by the first call,
     in the process that calls.
     """
-    addresses = _addresses(servers)
+    addresses = settings.servers(servers)
     clients: List[Client] = []
 
     def score(images: Any, prompts: Sequence[str], metadata: Any = None) -> Scored:
         if not clients:
             clients.append(Client(addresses, **options))
-        result = clients[0].score(_levels(images), list(prompts), grid=GRID, weights=weights)
+        result = clients[0].score(_levels(images), list(prompts), grid=GRID, weights=weights, missing=missing)
         return _scores(result, failed), {"heatmap": _maps(result)}
 
     return score
@@ -116,13 +117,6 @@ def multi_score(
         return details, heatmaps
 
     return score
-
-
-def _addresses(servers: Union[str, Sequence[str], None]) -> Union[str, Sequence[str]]:
-    given = os.environ.get(ENV_SERVERS, "") if servers is None else servers
-    if not given:
-        raise ValueError(f"no server: give its address, or set {ENV_SERVERS}")
-    return given
 
 
 def _trainers_own(names: Sequence[str]) -> Callable[[Any, Mapping[str, float]], RewardFunction]:
