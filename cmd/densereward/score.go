@@ -10,27 +10,30 @@ import (
 	"log/slog"
 	"math"
 	"os"
-	"slices"
+	"sync"
+	"time"
 
 	"github.com/denseflow/densereward/dense"
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/scoring"
 )
 
 type scoreCommand struct {
-	Prompt string       `required:"" placeholder:"TEXT" help:"The prompt that the images were generated from."`
-	Mode   reward.Mode  `enum:"answer,think" default:"answer" placeholder:"MODE" help:"answer goes straight to the scores, think looks and reasons first: ${enum}. [${default}]"`
-	Grid   string       `placeholder:"GRID" help:"Latent grid of NAME.dense.npy: HEIGHTxWIDTH in cells, or a model: sd3, flux, flux2, qwen-image, qwen-image-2.1, sana, wan, z-image. [that of --vae's model or sd3 for images, their own for latents]"`
-	Trace  bool         `help:"Add the token ids that went in and came out."`
-	Out    string       `placeholder:"DIR" help:"Folder for heatmaps, dense maps and overlays, made if need be."`
-	VAE    *decoderFlag `name:"vae" placeholder:"DIR" help:"Decoder of latents, in diffusers' layout."`
-	Images []string     `arg:"" name:"image" help:"PNG, JPEG or WebP files; with --vae also latents as .npy or .safetensors."`
+	Prompt   string            `required:"" placeholder:"TEXT" help:"The prompt that the images were generated from."`
+	Mode     reward.Mode       `enum:"answer,think" default:"answer" placeholder:"MODE" help:"answer goes straight to the scores, think looks and reasons first: ${enum}. [${default}]"`
+	Metadata map[string]string `placeholder:"KEY=VALUE" help:"What else the evaluator may want to know of the images, such as text=OPEN for ocr; several with semicolons between them."`
+	Grid     string            `placeholder:"GRID" help:"Latent grid of NAME.dense.npy: HEIGHTxWIDTH in cells, or a model: sd3, flux, flux2, qwen-image, qwen-image-2.1, sana, wan, z-image. [that of --vae's model or sd3 for images, their own for latents]"`
+	Trace    bool              `help:"Add the token ids that went in and came out."`
+	Out      string            `placeholder:"DIR" help:"Folder for heatmaps, dense maps and overlays, made if need be."`
+	VAE      *decoderFlag      `name:"vae" placeholder:"DIR" help:"Decoder of latents, in diffusers' layout."`
+	Images   []string          `arg:"" name:"image" help:"PNG, JPEG or WebP files; with --vae also latents as .npy or .safetensors."`
 
 	evaluatorFlags `group:"Evaluator flags:"`
 
-	sources []source
-	about   reward.Description
+	parts []part
+	about reward.Description
 }
 
 // Help is the long help.
@@ -143,7 +146,7 @@ type failure struct {
 
 // Run scores the images.
 func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
-	if _, err := dense.ParseGrid(cmp.Or(c.Grid, defaultGrid), anySide, anySide); err != nil {
+	if _, err := dense.ParseGrid(cmp.Or(c.Grid, scoring.DefaultPreset), anySide, anySide); err != nil {
 		return &usageError{"grid", err}
 	}
 	if c.Out != "" {
@@ -160,15 +163,13 @@ func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	if err := c.findSources(e); err != nil {
-		return err
-	}
 	hosted, err := e.one()
 	if err != nil {
 		return err
 	}
 	c.about = hosted.Description
-	maps := newMapFolder(c.Out, c.sources, c.about, t)
+	c.findParts(e)
+	maps := newMapFolder(c.Out, c.parts, c.about, t)
 	scheduler, err := batch.New(c.batching(), hosted.Evaluators...)
 	if err != nil {
 		return err
@@ -178,8 +179,9 @@ func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
 	lines := json.NewEncoder(t.out)
 	lines.SetEscapeHTML(false)
 	failures := 0
-	err = c.score(ctx, scheduler, maps, func(i int, r reward.Result) error {
-		name := c.sources[i].name
+	samples := 0
+	err = c.score(ctx, scheduler, len(hosted.Evaluators), maps, func(name string, r reward.Result) error {
+		samples++
 		if r.Err != nil {
 			failures++
 			t.say("%s: %v", name, explain(r.Err))
@@ -188,61 +190,77 @@ func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
 		return lines.Encode(c.record(name, r))
 	})
 	if err == nil && failures > 0 {
-		err = fmt.Errorf("%w: %d of %d", errPartial, failures, len(c.sources))
+		err = fmt.Errorf("%w: %d of %d", errPartial, failures, samples)
 	}
 	return err
 }
 
-// findSources looks into the files of latents; images are left for later.
-func (c *scoreCommand) findSources(e *engine) error {
-	s := &sources{files: new(image.Decoder), grid: c.Grid, batch: c.Batch}
+// findParts looks into the files of latents; images are left for later.
+func (c *scoreCommand) findParts(e *engine) {
+	r := &partReader{prompt: c.Prompt, grid: c.gridSpec(), batch: c.Batch}
+	if c.Metadata != nil {
+		r.metadata = map[string]any{}
+		for key, value := range c.Metadata {
+			r.metadata[key] = value
+		}
+	}
 	if len(e.decoders) > 0 {
-		s.decoder = e.decoders[0]
+		r.decoder = e.decoders[0]
 	}
 	for _, path := range c.Images {
-		c.sources = append(c.sources, s.of(path)...)
+		c.parts = append(c.parts, r.of(path)...)
 	}
-	return nil
+}
+
+// gridSpec is the grid of the flag, which was checked before.
+func (c *scoreCommand) gridSpec() reward.GridSpec {
+	if grid, err := dense.ParseGrid(c.Grid, 0, 0); err == nil {
+		return reward.GridSpec{Height: grid.Height, Width: grid.Width}
+	}
+	return reward.GridSpec{Preset: c.Grid}
 }
 
 // anySide stands for an image's size while only the grid's spelling is checked.
 const anySide = 512
 
 // batching suits one caller who hands over full batches and wants each image
-// judged, the same ones twice included.
+// scored, the same ones twice included. A batch waits for what is being decoded,
+// and for nothing else.
 func (c *scoreCommand) batching() batch.Config {
 	cfg := batch.DefaultConfig()
 	cfg.MaxBatch = c.Batch
+	cfg.MaxDelay, cfg.Eager = time.Second, true
 	cfg.QueueSamples = math.MaxInt
 	cfg.CacheBytes = 0
 	return cfg
 }
 
-// portion is some consecutive images that were judged, their maps written.
+// portion is some consecutive parts that were scored, their maps written.
 type portion struct {
-	first    int
-	outcomes []batch.Outcome
-	err      error
+	parts   []part
+	results [][]reward.Result // of each part, one a sample
+	err     error
 }
 
-// score has a batch of images judged at a time on each device, reading the next
+// score has a batch of images scored at a time on each device, reading the next
 // ones meanwhile, and emits the results in order.
-func (c *scoreCommand) score(ctx context.Context, s *batch.Scheduler, maps mapFolder, emit func(i int, r reward.Result) error) error {
+func (c *scoreCommand) score(ctx context.Context, scorer scoring.Scorer, devices int, maps mapFolder, emit func(name string, r reward.Result) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	pipeline := &scoring.Pipeline{Evaluator: c.about, Scorer: scorer, Files: image.NewDecoder(image.Limits{}), Logger: slog.New(slog.DiscardHandler)}
 	portions := make(chan chan portion, 1)
 	go func() {
 		defer close(portions)
-		first := 0
-		for part := range slices.Chunk(c.sources, c.Batch*len(c.Device)) {
+		for rest := c.parts; len(rest) > 0; {
+			n := portionLen(rest, c.Batch*devices)
 			answer := make(chan portion, 1)
 			select {
 			case portions <- answer:
 			case <-ctx.Done():
 				return
 			}
-			go func(first int) { answer <- c.scorePortion(ctx, s, maps, first, part) }(first)
-			first += len(part)
+			go func(parts []part) { answer <- c.scorePortion(ctx, pipeline, maps, parts) }(rest[:n])
+			rest = rest[n:]
 		}
 	}()
 	for answer := range portions {
@@ -250,38 +268,81 @@ func (c *scoreCommand) score(ctx context.Context, s *batch.Scheduler, maps mapFo
 		if err := errors.Join(p.err, ctx.Err()); err != nil {
 			return err
 		}
-		for k, o := range p.outcomes {
-			if err := emit(p.first+k, o.Result); err != nil {
-				return err
+		for k, part := range p.parts {
+			for i, r := range p.results[k] {
+				if err := emit(part.names[i], r); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return ctx.Err()
 }
 
-func (c *scoreCommand) scorePortion(ctx context.Context, s *batch.Scheduler, maps mapFolder, first int, part []source) portion {
-	p := portion{first: first}
-	pictures := make([]*reward.Image, len(part))
-	jobs := make([]batch.Job, len(part))
-	for k, source := range part {
-		jobs[k] = batch.Job{
-			Sample: reward.Sample{Prompt: c.Prompt, Mode: c.Mode},
-			Load: func(ctx context.Context) (image *reward.Image, err error) {
-				if image, err = source.load(ctx); err != nil {
-					return nil, err
-				}
-				pictures[k] = image
-				if c.Out != "" { // the maps' grid must fit
-					_, err = source.grid(image)
-				}
-				return image, err
-			},
+// portionLen is how many parts make up so many samples.
+func portionLen(parts []part, samples int) int {
+	n := 0
+	for i, p := range parts {
+		if n += len(p.names); n >= samples {
+			return i + 1
 		}
 	}
-	if p.outcomes, p.err = s.Score(ctx, jobs); p.err == nil {
-		p.err = maps.writeAll(first, pictures, p.outcomes)
+	return len(parts)
+}
+
+// scorePortion scores parts side by side.
+func (c *scoreCommand) scorePortion(ctx context.Context, pipeline *scoring.Pipeline, maps mapFolder, parts []part) portion {
+	p := portion{parts: parts, results: make([][]reward.Result, len(parts))}
+	errs := make([]error, len(parts))
+	var scoring sync.WaitGroup
+	for k, part := range parts {
+		scoring.Go(func() { p.results[k], errs[k] = c.scorePart(ctx, pipeline, maps, part) })
 	}
+	scoring.Wait()
+	p.err = errors.Join(errs...)
 	return p
+}
+
+// scorePart gives the results of a part's samples. What fails because of the
+// part alone is an error of its samples.
+func (c *scoreCommand) scorePart(ctx context.Context, pipeline *scoring.Pipeline, maps mapFolder, p part) ([]reward.Result, error) {
+	results := make([]reward.Result, len(p.names))
+	fail := func(err error) []reward.Result {
+		for i := range results {
+			results[i].Err = err
+		}
+		return results
+	}
+	in, err := p.input()
+	if err != nil {
+		return fail(err), nil
+	}
+	images := make([]*reward.Image, len(p.names))
+	o := scoring.Options{Mode: c.Mode, Grid: c.gridSpec(), Patient: true}
+	if maps.dir != "" {
+		o.Parts = scoring.Parts{Dense: true, Heatmaps: true, Optional: true}
+		o.OnImage = func(i int, image *reward.Image) error { images[i] = image; return nil }
+	}
+	scored, err := pipeline.Score(ctx, in, o, nil)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.As(err, new(*reward.Error)) && !errors.Is(err, batch.ErrClosed):
+		return fail(err), nil
+	case err != nil:
+		return nil, err
+	}
+	for i := range results {
+		results[i] = scored.Outcomes[i].Result
+		if e := scored.Errors[i]; e != nil {
+			results[i] = reward.Result{Err: e}
+			continue
+		}
+		if err := maps.write(p.stems[i], images[i], scored, i); err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
 }
 
 func (c *scoreCommand) record(path string, r reward.Result) record {
@@ -305,12 +366,15 @@ func (c *scoreCommand) record(path string, r reward.Result) record {
 	return out
 }
 
-// explain is the cause of a protocol error where it has one: on this machine,
-// unlike over the wire, the names of files may be told.
+// explain is a protocol error without its code, or the cause of one where there
+// is one: on this machine, unlike over the wire, the names of files may be told.
 func explain(err error) error {
 	var e *reward.Error
-	if errors.As(err, &e) && errors.Unwrap(e) != nil {
+	switch {
+	case !errors.As(err, &e):
+		return err
+	case errors.Unwrap(e) != nil:
 		return errors.Unwrap(e)
 	}
-	return err
+	return errors.New(e.Message())
 }

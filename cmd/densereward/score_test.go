@@ -1,8 +1,8 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +14,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/scoring"
 )
 
 // refCase is what the reference computes for one picture.
@@ -156,9 +157,10 @@ func TestEveryDeviceHasBatchesThatAreWorthIt(t *testing.T) {
 		const devices, most, images = 4, 8, 128
 		c := &scoreCommand{Prompt: "x", Mode: reward.ModeAnswer}
 		c.Batch, c.Device = most, make([]string, devices)
-		for range images {
-			c.sources = append(c.sources, source{load: func(context.Context) (*reward.Image, error) {
-				return &reward.Image{Width: 1, Height: 1, Pix: make([]uint8, 3)}, nil
+		for i := range images {
+			c.parts = append(c.parts, part{names: []string{fmt.Sprint(i)}, stems: []string{""}, input: func() (scoring.Input, error) {
+				pixel := &reward.Image{Width: 1, Height: 1, Pix: make([]uint8, 3)}
+				return scoring.Input{Prompts: []string{"x"}, Images: []scoring.Image{{Decoded: pixel}}}, nil
 			}})
 		}
 		fakes, judges := make([]rewardtest.Fake, devices), make([]reward.Evaluator, devices)
@@ -170,9 +172,10 @@ func TestEveryDeviceHasBatchesThatAreWorthIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		scored := 0
-		err = c.score(t.Context(), s, mapFolder{}, func(i int, r reward.Result) error {
-			if i != scored || r.Err != nil {
-				t.Errorf("result %d after %d: %v", i, scored, r.Err)
+		c.about = fakes[0].Describe()
+		err = c.score(t.Context(), s, devices, mapFolder{}, func(name string, r reward.Result) error {
+			if name != c.parts[scored].names[0] || r.Err != nil {
+				t.Errorf("result %q after %d: %v", name, scored, r.Err)
 			}
 			scored++
 			return nil
@@ -247,5 +250,31 @@ func TestHowItRunsDoesNotChangeLines(t *testing.T) {
 				t.Errorf("said %q and\n%s\nwant\n%s", said, got, want)
 			}
 		})
+	}
+}
+
+func TestAnyEvaluatorScores(t *testing.T) {
+	dir := t.TempDir()
+	ask := []string{"score", "-threads", "1", "-evaluator", "signs=ocr", "-prompt", "a sign", "-out", dir}
+	code, out, said := densereward(t, append(ask, "-metadata", "text=OPEN", demoImages()[0])...)
+	if code != exitOK || said != "" {
+		t.Fatalf("exit code %d, said %q", code, said)
+	}
+	got := lines[record](t, out)[0]
+	if len(got.Scores) != 1 || got.Scores[0].value != 0 || got.Reward != 0 || len(got.Missing) != 0 {
+		t.Errorf("an image without text: %+v", got)
+	}
+	for _, name := range []string{"artifact.npy", "dense.npy", "overlay.png"} {
+		if _, err := os.Stat(filepath.Join(dir, stem(demoImages()[0])+"."+name)); err != nil {
+			t.Error(err)
+		}
+	}
+	code, out, _ = densereward(t, append(ask, demoImages()[0])...)
+	if code != exitPartial || lines[failure](t, out)[0].Error == "" {
+		t.Errorf("without a text to look for: exit code %d, output %s", code, out)
+	}
+	code, _, said = densereward(t, append(ask, "-evaluator", "more=ocr", demoImages()[0])...)
+	if code != exitUsage || !strings.Contains(said, "--evaluator: want one, got 2") {
+		t.Errorf("two evaluators: exit code %d, said %q", code, said)
 	}
 }

@@ -26,9 +26,7 @@ type latents struct {
 // newLatents checks latents, and leaves them for later.
 func (p *Pipeline) newLatents(in *Latents, grid reward.GridSpec) (*latents, error) {
 	l := &latents{decoder: in.Decoder, tensor: in.Tensor, logger: p.logger()}
-	if n := grid.Height * grid.Width; n > 0 && len(in.Tensor.Shape) == 3 && n == in.Tensor.Shape[1] {
-		l.tokenHeight, l.tokenWidth = grid.Height, grid.Width
-	}
+	l.tokenHeight, l.tokenWidth = grid.TokenGrid(in.Tensor.Shape)
 	var err error
 	if l.layout, err = in.Decoder.Layout(in.Tensor.Shape, l.tokenHeight, l.tokenWidth); err != nil {
 		return nil, err
