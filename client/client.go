@@ -51,7 +51,7 @@ func parseAddress(address string) (string, error) {
 // travels along, so that the server drops work nobody waits for.
 //
 // A request of more samples than fit is sent in parts at the same time, and
-// their responses are joined; see WithPartSize. Its pictures must not change
+// their responses are joined; see WithPartSize. Its images must not change
 // until Score returns.
 func (c *Client) Score(ctx context.Context, q *wire.Request) (*wire.Response, error) {
 	ctx, cancel := c.opts.bound(ctx)

@@ -42,9 +42,9 @@ func Example() {
 	}
 	q := &wire.Request{Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO}}
 	for i := range 4 {
-		picture := rewardtest.Picture(uint64(i), 512, 512) // the trainer's images
+		image := rewardtest.Image(uint64(i), 512, 512) // the trainer's images
 		q.Prompts = append(q.Prompts, "a red panda reads a newspaper")
-		q.Images = append(q.Images, wire.Image{Tensor: reward.Uint8Tensor(picture.Pix, 512, 512, 3)})
+		q.Images = append(q.Images, wire.Image{Tensor: reward.Uint8Tensor(image.Pix, 512, 512, 3)})
 	}
 	p, err := c.Score(context.Background(), q)
 	if err != nil {
@@ -78,7 +78,7 @@ func ExampleClient_Score() {
 	p, err := c.Score(context.Background(), &wire.Request{
 		Prompts: []string{"a cat", "a dog"},
 		Images: []wire.Image{
-			{Encoded: rewardtest.PNG(rewardtest.Picture(1, 64, 64))},
+			{Encoded: rewardtest.PNG(rewardtest.Image(1, 64, 64))},
 			{Encoded: []byte("not an image")},
 		},
 		Return: []wire.Return{}, // scores alone
@@ -136,7 +136,7 @@ func ExampleClient_Score_groups() {
 		go func() {
 			p, err := c.Score(context.Background(), &wire.Request{
 				Prompts:   []string{"a cat"},
-				Images:    []wire.Image{{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(rank), 64, 64))}},
+				Images:    []wire.Image{{Tensor: rewardtest.Tensor(rewardtest.Image(uint64(rank), 64, 64))}},
 				Groups:    reward.Groups{Step: "run 7, step 120", Size: ranks, Members: []int{rank}},
 				Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO},
 			})

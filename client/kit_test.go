@@ -126,12 +126,12 @@ func newClient(t testing.TB, address string, opts ...client.Option) *client.Clie
 	return c
 }
 
-// rollout is a request for n pictures of 32x32, as tensors.
+// rollout is a request for n images of 32x32, as tensors.
 func rollout(n int) *wire.Request {
 	q := &wire.Request{}
 	for i := range n {
 		q.Prompts = append(q.Prompts, "a cat")
-		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(i), 32, 32))})
+		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(rewardtest.Image(uint64(i), 32, 32))})
 	}
 	return q
 }

@@ -48,7 +48,7 @@ func (c *Client) scoreParts(ctx context.Context, q *wire.Request) (*wire.Respons
 
 // checkWhole refuses what would be refused in one piece too, but for its size:
 // a list that is not as long as the prompts cannot be cut beside them. Encoding
-// borrows the pictures, so it costs little to do so for the check alone.
+// borrows the images, so it costs little to do so for the check alone.
 func checkWhole(q *wire.Request, limits wire.Limits) error {
 	limits.Samples, limits.BodyBytes = len(q.Prompts), math.MaxInt64
 	_, err := q.Encode(limits)

@@ -80,7 +80,7 @@ func TestTheFirstFailureOfAPartEndsTheOthers(t *testing.T) {
 func TestPartsOfDifferentSizesNeedAGrid(t *testing.T) {
 	c := newClient(t, listen(t, newServer(t, &rewardtest.Fake{})), client.WithPartSize(1))
 	q := rollout(2)
-	q.Images[1].Tensor = rewardtest.Tensor(rewardtest.Picture(9, 64, 64))
+	q.Images[1].Tensor = rewardtest.Tensor(rewardtest.Image(9, 64, 64))
 	if _, err := c.Score(t.Context(), q); !errors.Is(err, reward.ErrGridMismatch) {
 		t.Errorf("got %v", err)
 	}
@@ -105,8 +105,8 @@ func TestListsOfAnotherLengthThanThePromptsAreRefusedUncut(t *testing.T) {
 		"twelve names for ten prompts":  func(q *wire.Request) { q.Groups.Names = make([]string, 12) },
 		"three members for ten prompts": func(q *wire.Request) { q.Groups = step(3) },
 		"twelve members":                func(q *wire.Request) { q.Groups = step(12) },
-		"three pictures":                func(q *wire.Request) { q.Images = q.Images[:3] },
-		"twelve pictures":               func(q *wire.Request) { q.Images = append(q.Images, q.Images[:2]...) },
+		"three images":                  func(q *wire.Request) { q.Images = q.Images[:3] },
+		"twelve images":                 func(q *wire.Request) { q.Images = append(q.Images, q.Images[:2]...) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &script{}

@@ -109,12 +109,12 @@ func (c *canned) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, err
 }
 
-func TestPicturesAreSentWithoutACopy(t *testing.T) {
+func TestImagesAreSentWithoutACopy(t *testing.T) {
 	q := &wire.Request{}
 	p := &wire.Response{}
 	for i := range 16 {
 		q.Prompts = append(q.Prompts, "a cat")
-		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(i), 512, 512))})
+		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(rewardtest.Image(uint64(i), 512, 512))})
 		p.Rewards, p.Missing = append(p.Rewards, 0), append(p.Missing, nil)
 		p.Errors, p.Cached = append(p.Errors, nil), append(p.Cached, false)
 	}

@@ -43,7 +43,7 @@ type Advantage struct {
 	Penalty *Penalty
 }
 
-// Penalty says what the boxes of a picture cost the cells they cover, for an
+// Penalty says what the boxes of an image cost the cells they cover, for an
 // importance of 100: Artifact and Misalignment in units of the standard
 // deviation of the group's rewards, Min, the least, in units of reward.
 type Penalty struct {

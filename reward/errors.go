@@ -77,7 +77,7 @@ var (
 	ErrDeadlineExceeded = newError("deadline_exceeded", http.StatusGatewayTimeout, "the deadline passed")
 	// ErrCanceled: the client went away before its answer; nobody reads it.
 	ErrCanceled = newError("canceled", 499, "the client went away")
-	// ErrEvaluatorFailed: the evaluator could not judge this sample or batch.
+	// ErrEvaluatorFailed: the evaluator could not score this sample or batch.
 	ErrEvaluatorFailed = newError("evaluator_failed", http.StatusInternalServerError, "the evaluator failed")
 	// ErrInternal: a fault of the server; its log has the request id.
 	ErrInternal = newError("internal", http.StatusInternalServerError, "internal error")

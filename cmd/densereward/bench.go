@@ -24,11 +24,12 @@ type benchCommand struct {
 	Concurrency int           `default:"8" placeholder:"N" help:"Requests in flight: always, or with --rate at most. [${default}]"`
 	Rate        float64       `placeholder:"X" help:"Requests a second, whatever the answers do; 0 sends the next when an answer is there."`
 	Random      bool          `help:"With --rate: random arrivals (Poisson) rather than even ones."`
-	Seed        uint64        `default:"1" placeholder:"N" help:"Of the random arrivals and of the pictures. [${default}]"`
-	Batch       *int          `placeholder:"N" help:"Pictures in a request, or with --engine in a batch. [16, or 32]"`
-	Form        string        `enum:"raw,png,jpeg,file" default:"raw" placeholder:"FORM" help:"How pictures travel: ${enum}; file sends the images as they are. [${default}]"`
-	Image       []string      `placeholder:"FILE" type:"existingfile" help:"Pictures to send. [16 made up, which compress as photographs do]"`
-	Size        int           `default:"512" placeholder:"N" help:"Width and height of made-up pictures. [${default}]"`
+	Seed        uint64        `default:"1" placeholder:"N" help:"Of the random arrivals and of the images. [${default}]"`
+	Batch       *int          `placeholder:"N" help:"Images in a request, or with --engine in a batch. [16, or 32]"`
+	Form        string        `enum:"raw,png,jpeg,file" default:"raw" placeholder:"FORM" help:"How images travel: ${enum}; file sends the images as they are. [${default}]"`
+	Image       []string      `placeholder:"FILE" type:"existingfile" help:"Images to send. [16 synthetic ones, which compress as photographs do]"`
+	Size        int           `default:"512" placeholder:"N" help:"Width and height of synthetic images. [${default}]"`
+	Evaluator   string        `placeholder:"NAME" help:"The server's evaluator to ask. [its first]"`
 	Mode        reward.Mode   `enum:"answer,think" default:"answer" placeholder:"MODE" help:"What to ask for: ${enum}. [${default}]"`
 	Return      []string      `default:"dense" placeholder:"NAME" help:"What to ask for beside scores: dense, heatmaps, text, boxes; \"\" is nothing. [${default}]"`
 	Warmup      time.Duration `default:"2s" placeholder:"TIME" help:"Load before the measurement. [${default}]"`
@@ -43,11 +44,11 @@ type benchCommand struct {
 
 // Help is the long help.
 func (benchCommand) Help() string {
-	return `Loads a server of protocol version 1 and prints pictures a second, percentiles of the latency, bytes, and the answers by their error codes. Prompts never repeat, so that no answer comes from the server's cache. The server's own processor time is shown if its /metrics can be read.
+	return `Loads a server of protocol version 1 and prints images a second, percentiles of the latency, bytes, and the answers by their error codes. Prompts never repeat, so that no answer comes from the server's cache. The server's own processor time is shown if its /metrics can be read.
 
 Without --rate so many requests are always in flight: how much can it do? With --rate requests come at their times whether or not the server keeps up, and a latency counts from the moment the request was due: how long do clients wait at this load?
 
-With --engine there is no server: a checkpoint is loaded and pictures go through the engine, from their PNG files to their heatmaps. It prints images a second, the time of each stage for a batch, the memory of the device, and the time that the arithmetic alone would take on an H100. Answers are forced to the published form, so that a checkpoint with random weights does the work of a trained one.
+With --engine there is no server: a checkpoint is loaded and images go through the engine, from their PNG files to their heatmaps. It prints images a second, the time of each stage for a batch, the memory of the device, and the time that the arithmetic alone would take on an H100. Answers are teacher-forced to the published form, so that a checkpoint with random weights does the work of a trained one.
 
 Examples:
 
@@ -92,12 +93,12 @@ func (c *benchCommand) runLoad(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	pictures, err := c.pictures()
+	images, err := c.images()
 	if err != nil {
 		return err
 	}
 	label := time.Now().UTC().Format(time.RFC3339Nano)
-	target := loadgen.Score(c.URL, client, label, *c.Batch, pictures, c.ask)
+	target := loadgen.Score(c.URL, client, label, *c.Batch, images, c.ask)
 	target.Token = c.Token
 	load := loadgen.Load{
 		Concurrency: c.Concurrency, Rate: c.Rate, Random: c.Random, Seed: c.Seed,
@@ -126,7 +127,7 @@ func (c *benchCommand) runLoad(ctx context.Context, t terminal) error {
 
 // ask sets what requests ask for.
 func (c *benchCommand) ask(q *wire.Request) {
-	q.Mode = c.Mode
+	q.Mode, q.Evaluator = c.Mode, c.Evaluator
 	q.Return = []wire.Return{}
 	for _, name := range c.Return {
 		if name != "" {
@@ -153,24 +154,24 @@ func (c *benchCommand) client() (*http.Client, error) {
 	return client, nil
 }
 
-// madeUp is the number of pictures that are made up.
-const madeUp = 16
+// syntheticImages is how many images are made without --image.
+const syntheticImages = 16
 
-// pictures are those of --image, or made up, in the form of --form.
-func (c *benchCommand) pictures() ([]wire.Image, error) {
+// images are those of --image, or synthetic ones, in the form of --form.
+func (c *benchCommand) images() ([]wire.Image, error) {
 	const sent = "file" // as they are
 	if c.Form == sent && len(c.Image) == 0 {
 		return nil, &usageError{"form", errors.New("file goes with --image")}
 	}
 	var images []*reward.Image
-	var pictures []wire.Image
+	var encoded []wire.Image
 	for _, path := range c.Image {
 		file, err := os.ReadFile(path)
 		if err != nil {
 			return nil, &usageError{"image", err}
 		}
 		if c.Form == sent {
-			pictures = append(pictures, wire.Image{Encoded: file})
+			encoded = append(encoded, wire.Image{Encoded: file})
 			continue
 		}
 		rgb, err := image.Decode(file, image.Limits{})
@@ -183,8 +184,8 @@ func (c *benchCommand) pictures() ([]wire.Image, error) {
 		if c.Size < 1 || c.Size > 8192 {
 			return nil, &usageError{"size", errors.New("want 1 to 8192")}
 		}
-		for i := range uint64(madeUp) {
-			images = append(images, loadgen.Photograph(c.Seed*madeUp+i, c.Size, c.Size))
+		for i := range uint64(syntheticImages) {
+			images = append(images, loadgen.Photograph(c.Seed*syntheticImages+i, c.Size, c.Size))
 		}
 	}
 	for _, im := range images {
@@ -192,7 +193,7 @@ func (c *benchCommand) pictures() ([]wire.Image, error) {
 		if err != nil {
 			return nil, err
 		}
-		pictures = append(pictures, p)
+		encoded = append(encoded, p)
 	}
-	return pictures, nil
+	return encoded, nil
 }

@@ -36,14 +36,14 @@ func TestBenchEngineRefusesWhatMakesNoSense(t *testing.T) {
 		code int
 		want string
 	}{
-		"a server as well":            {[]string{"-engine", "http://127.0.0.1:1"}, exitUsage, "--engine"},
-		"neither server nor engine":   {nil, exitUsage, "--engine"},
-		"an empty batch":              {[]string{"-engine", "-batch", "0"}, exitUsage, "--batch"},
-		"no rounds":                   {[]string{"-engine", "-rounds", "0"}, exitUsage, "--rounds"},
-		"no new tokens":               {[]string{"-engine", "-new-tokens", "0"}, exitUsage, "--new-tokens"},
-		"a device that is none":       {[]string{"-engine", "-device", "tpu"}, exitUsage, "--device"},
-		"a checkpoint that is none":   {[]string{"-engine", "-model", "demo"}, exitFailure, "config.json"},
-		"prompts without the picture": {[]string{"-engine", "-model", nanoDir, "-prompt-tokens", "100"}, exitFailure, "the least is"},
+		"a server as well":          {[]string{"-engine", "http://127.0.0.1:1"}, exitUsage, "--engine"},
+		"neither server nor engine": {nil, exitUsage, "--engine"},
+		"an empty batch":            {[]string{"-engine", "-batch", "0"}, exitUsage, "--batch"},
+		"no rounds":                 {[]string{"-engine", "-rounds", "0"}, exitUsage, "--rounds"},
+		"no new tokens":             {[]string{"-engine", "-new-tokens", "0"}, exitUsage, "--new-tokens"},
+		"a device that is none":     {[]string{"-engine", "-device", "tpu"}, exitUsage, "--device"},
+		"a checkpoint that is none": {[]string{"-engine", "-model", "demo"}, exitFailure, "config.json"},
+		"prompts without the image": {[]string{"-engine", "-model", nanoDir, "-prompt-tokens", "100"}, exitFailure, "the least is"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, out, said := densereward(t, append([]string{"bench"}, c.args...)...)

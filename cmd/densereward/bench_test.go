@@ -66,8 +66,8 @@ func TestBenchReportsWhatTheServerDid(t *testing.T) {
 			if r.Images == 0 || r.Images != 3*r.Codes["ok"] || r.Requests != r.Codes["ok"] || r.ServerCPU == 0 {
 				t.Errorf("%+v", r)
 			}
-			if judged := fake.Samples() - before; judged < int64(r.Images) {
-				t.Errorf("%d images were counted, %d judged: answers came from the cache", r.Images, judged)
+			if scored := fake.Samples() - before; scored < int64(r.Images) {
+				t.Errorf("%d images were counted, %d scored: answers came from the cache", r.Images, scored)
 			}
 		})
 	}
@@ -83,12 +83,12 @@ func TestBenchPrintsATable(t *testing.T) {
 
 func TestBenchSendsFilesAsTheyAre(t *testing.T) {
 	web, _ := benchServer(t, false)
-	picture, err := loadgen.Encode(loadgen.Photograph(1, 40, 30), loadgen.PNG)
+	image, err := loadgen.Encode(loadgen.Photograph(1, 40, 30), loadgen.PNG)
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "a.png")
-	if err := os.WriteFile(path, picture.Encoded, 0o600); err != nil {
+	if err := os.WriteFile(path, image.Encoded, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, form := range []string{"file", "raw"} {
@@ -116,7 +116,7 @@ func TestBenchTrustsTheCertificatesItIsGiven(t *testing.T) {
 func TestBenchRefusesWhatMakesNoSense(t *testing.T) {
 	web, _ := benchServer(t, false)
 	text := filepath.Join(t.TempDir(), "a.txt")
-	if err := os.WriteFile(text, []byte("no picture"), 0o600); err != nil {
+	if err := os.WriteFile(text, []byte("no image"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
@@ -127,8 +127,8 @@ func TestBenchRefusesWhatMakesNoSense(t *testing.T) {
 	}{
 		{"an empty batch", []string{"--batch=0"}, exitUsage, "--batch"},
 		{"files without any", []string{"--form=file"}, exitUsage, "--image"},
-		{"a file that is no picture", []string{"--image=" + text}, exitUsage, "--image"},
-		{"a huge picture", []string{"--size=100000"}, exitUsage, "--size"},
+		{"a file that is no image", []string{"--image=" + text}, exitUsage, "--image"},
+		{"a huge image", []string{"--size=100000"}, exitUsage, "--size"},
 		{"a certificate that is none", []string{"--ca=" + text}, exitUsage, "--ca"},
 		{"no concurrency", []string{"--concurrency=0"}, exitFailure, "concurrency"},
 		{"an unknown form", []string{"--form=gif"}, exitUsage, "--form"},

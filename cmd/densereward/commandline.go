@@ -23,7 +23,7 @@ const (
 // errPartial ends a command that did its work for some images only.
 var errPartial = errors.New("some images could not be scored")
 
-const description = `Scores and dense rewards for text-to-image models: ImageDoctor's judgement of a picture and its prompt, four scores and two heatmaps of flaws, from the command line or over HTTP.
+const description = `Scores and dense rewards for text-to-image models: ImageDoctor's assessment of an image and its prompt, four scores and two heatmaps of flaws, from the command line or over HTTP.
 
 	densereward demo
 	densereward serve --listen 127.0.0.1:8080 --model DIR
@@ -41,7 +41,7 @@ type commandLine struct {
 	Serve   serveCommand   `cmd:"" help:"Serve rewards over HTTP."`
 	Bench   benchCommand   `cmd:"" help:"Load a server and say how it bears it; or measure the engine."`
 	Model   modelCommand   `cmd:"" help:"Make checkpoints to measure with."`
-	Demo    demoCommand    `cmd:"" help:"Start a server, send it pictures, print what it says, stop."`
+	Demo    demoCommand    `cmd:"" help:"Start a server, send it images, print what it says, stop."`
 	Version versionCommand `cmd:"" help:"Say what this program was built from."`
 }
 

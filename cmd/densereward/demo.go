@@ -22,7 +22,7 @@ type demoCommand struct {
 
 // Help is the long help.
 func (demoCommand) Help() string {
-	return `Starts a server on a free port of this machine and asks it through the Go client, as a trainer would: two prompts with four pictures each, and then one prompt with four pictures that are sent as latents, for the server to decode. Prints the scores, rewards and group-relative advantages that come back, writes an overlay for each picture, and stops.
+	return `Starts a server on a free port of this machine and asks it through the Go client, as a trainer would: two prompts with four images each, and then one prompt with four images that are sent as latents, for the server to decode. Prints the scores, rewards and group-relative advantages that come back, writes an overlay for each image, and stops.
 
 The first run downloads ONNX Runtime, some 20 MB, and keeps it in the user's cache folder.`
 }
@@ -35,7 +35,7 @@ func (c *demoCommand) Run(ctx context.Context, t terminal) (err error) {
 	if err := os.MkdirAll(c.Out, 0o755); err != nil {
 		return err
 	}
-	pictures, err := demoPictures()
+	images, err := demoFilesRollout()
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (c *demoCommand) Run(ctx context.Context, t terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, r := range []*demoRollout{pictures, demoLatents()} {
+	for _, r := range []*demoRollout{images, demoLatents()} {
 		if err := c.show(ctx, t, server, r); err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func (c *demoCommand) show(ctx context.Context, t terminal, server *client.Clien
 			return fmt.Errorf("%s: %w", r.names[i], err)
 		}
 	}
-	if _, err := fmt.Fprintf(t.out, "%d pictures sent as %s, scored by %s in %.2f s\n\n",
+	if _, err := fmt.Fprintf(t.out, "%d images sent as %s, scored by %s in %.2f s\n\n",
 		len(r.names), r.form, response.Evaluator, time.Since(began).Seconds()); err != nil {
 		return err
 	}

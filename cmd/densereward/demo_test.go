@@ -24,12 +24,12 @@ func TestDemoShowsScoresRewardsAndAdvantages(t *testing.T) {
 			t.Errorf("%q is a headline %d times, want %d, in\n%s", prompt, n, want, out)
 		}
 	}
-	// picture, four scores, reward, advantage, mean weight
+	// image, four scores, reward, advantage, mean weight
 	row := regexp.MustCompile(`(?m)^ +(circle|square|latents)(-flawed|-\d)?( +[01]\.\d\d){4} +[01]\.\d{3} +[+-]\d\.\d{3} +[01]\.\d{3}$`)
 	if n := len(row.FindAllString(out, -1)); n != 12 {
 		t.Errorf("%d rows in\n%s", n, out)
 	}
-	for _, want := range []string{"8 pictures sent as PNG files", "4 pictures sent as latents [4 16 64 64]", dir} {
+	for _, want := range []string{"8 images sent as PNG files", "4 images sent as latents [4 16 64 64]", dir} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}
@@ -49,8 +49,8 @@ func TestDemoShowsScoresRewardsAndAdvantages(t *testing.T) {
 	}
 }
 
-// The point of the demo is lost if a group's pictures all get one score.
-func TestThePicturesOfAPromptDiffer(t *testing.T) {
+// The point of the demo is lost if a group's images all get one score.
+func TestTheImagesOfAPromptDiffer(t *testing.T) {
 	for _, prompt := range demoPrompts() {
 		_, out, _ := densereward(t, append([]string{"score", "-threads", "1", "-model", nanoDir, "-prompt", prompt}, demoImages()...)...)
 		rewards := map[float64]bool{}

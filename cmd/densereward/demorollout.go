@@ -16,7 +16,7 @@ import (
 	"github.com/denseflow/densereward/reward/wire"
 )
 
-// demoFiles are the pictures of the demo.
+// demoFiles are the images of the demo.
 //
 //go:embed demo/*.png
 var demoFiles embed.FS
@@ -24,7 +24,7 @@ var demoFiles embed.FS
 // demoRollout is what the demo asks after a rollout, as a trainer would. Samples
 // of a prompt stand together.
 type demoRollout struct {
-	form    string   // how the pictures travel
+	form    string   // how the images travel
 	names   []string // of the samples
 	request *wire.Request
 }
@@ -37,8 +37,8 @@ func demoNames() []string {
 	return []string{"circle", "circle-flawed", "square", "square-flawed"}
 }
 
-// demoPictures is each prompt with all four pictures, as PNG files.
-func demoPictures() (*demoRollout, error) {
+// demoFilesRollout is each prompt with all four images, as PNG files.
+func demoFilesRollout() (*demoRollout, error) {
 	r := &demoRollout{form: "PNG files", request: demoRequest(wire.ReturnDense, wire.ReturnHeatmaps)}
 	for _, prompt := range demoPrompts() {
 		for _, name := range demoNames() {
@@ -61,7 +61,7 @@ func demoRequest(parts ...wire.Return) *wire.Request {
 // demoDecoder is the name of the decoder for the demo's latents.
 const demoDecoder = "demo"
 
-// The shape of the demo's latents, (N,C,h,w), for pictures of 512x512.
+// The shape of the demo's latents, (N,C,h,w), for images of 512x512.
 const (
 	demoSamples  = 4
 	demoChannels = 16
@@ -99,7 +99,7 @@ func demoLatents() *demoRollout {
 
 // wave is one channel of latents (h,w), about as large as a model's.
 func wave(random *rand.Rand) []float32 {
-	const turns = 1 // of a typical wave over the picture
+	const turns = 1 // of a typical wave over the image
 	x, y := turns*random.NormFloat64()/demoSide, turns*random.NormFloat64()/demoSide
 	phase := random.Float64()
 	channel := make([]float32, 0, demoSide*demoSide)
@@ -143,7 +143,7 @@ func (r *demoRollout) print(w io.Writer, response *wire.Response) error {
 	return table.Flush()
 }
 
-// writeOverlays writes a picture for each sample to dir.
+// writeOverlays writes an image for each sample to dir.
 func (r *demoRollout) writeOverlays(dir string, response *wire.Response) error {
 	maps, err := mapsBySample(response)
 	if err != nil {
@@ -154,11 +154,11 @@ func (r *demoRollout) writeOverlays(dir string, response *wire.Response) error {
 		if i == 0 || r.request.Prompts[i] != r.request.Prompts[i-1] {
 			prompt++
 		}
-		picture, err := image.Decode(r.file(response, i), image.Limits{})
+		image, err := image.Decode(r.file(response, i), image.Limits{})
 		if err != nil {
 			return err
 		}
-		overlay, err := overlayPNG(picture, maps[i]...)
+		overlay, err := overlayPNG(image, maps[i]...)
 		if err != nil {
 			return err
 		}
@@ -170,7 +170,7 @@ func (r *demoRollout) writeOverlays(dir string, response *wire.Response) error {
 	return nil
 }
 
-// file is the picture of sample i, as it was sent or as the server decoded it.
+// file is the image of sample i, as it was sent or as the server decoded it.
 func (r *demoRollout) file(response *wire.Response, i int) []byte {
 	if r.request.Images != nil {
 		return r.request.Images[i].Encoded

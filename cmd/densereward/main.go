@@ -1,4 +1,4 @@
-// Command densereward scores pictures and serves rewards for reinforcement
+// Command densereward scores images and serves rewards for reinforcement
 // learning of text-to-image models. "densereward --help" explains itself.
 package main
 

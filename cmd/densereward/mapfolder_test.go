@@ -65,7 +65,7 @@ func TestMapsAreThoseOfTheReference(t *testing.T) {
 		got := readArray(t, filepath.Join(dir, want.Name+"."+kind+".npy"), 288, 288)
 		numtest.Slice(t, kind, got, reference(kind), tolerance)
 	}
-	// sd3 is the default grid: 64x64 for a picture of 512x512.
+	// sd3 is the default grid: 64x64 for an image of 512x512.
 	weight := readArray(t, filepath.Join(dir, want.Name+".dense.npy"), 64, 64)
 	pooled := make([]float32, len(weight))
 	dense.Combine(pooled, reference("misalignment_64"), reference("artifact_64"), 0.5, 0.5)
@@ -96,7 +96,7 @@ func TestTheDenseMapFollowsTheGridFlag(t *testing.T) {
 	}
 }
 
-func TestTheOverlayIsAPictureOfThreePanels(t *testing.T) {
+func TestTheOverlayIsAnImageOfThreePanels(t *testing.T) {
 	dir := t.TempDir()
 	code, _, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", demoPrompts()[0], "-out", dir, demoImages()[0])
 	if code != exitOK {
@@ -113,11 +113,11 @@ func TestTheOverlayIsAPictureOfThreePanels(t *testing.T) {
 	}
 	b := img.Bounds()
 	if b.Dx() < 3*512 || b.Dy() < 512 {
-		t.Errorf("%v for a picture of 512x512", b)
+		t.Errorf("%v for an image of 512x512", b)
 	}
-	// The first panel is the picture itself: red in the middle of the circle.
+	// The first panel is the image itself: red in the middle of the circle.
 	if r, g, blue, _ := img.At(b.Dx()/6, b.Dy()/2).RGBA(); r>>8 != 214 || g>>8 != 48 || blue>>8 != 49 {
-		t.Errorf("colour %d %d %d in the middle of the picture", r>>8, g>>8, blue>>8)
+		t.Errorf("colour %d %d %d in the middle of the image", r>>8, g>>8, blue>>8)
 	}
 }
 

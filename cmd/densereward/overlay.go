@@ -18,7 +18,7 @@ import (
 
 // How the panels of an overlay lie.
 const (
-	panelSide = 768 // pixels of the longer side of a panel; larger pictures are shrunk
+	panelSide = 768 // pixels of the longer side of a panel; larger images are shrunk
 	panelText = 28  // a panel's width in letter heights
 	minLetter = 13  // pixels; smaller ones cannot be read
 )
@@ -32,8 +32,8 @@ type namedMap struct {
 // overlayPNG makes a PNG file for a person to look at: the image, and the
 // image under each of its maps, side by side, each with its name and the map's
 // mean.
-func overlayPNG(picture *reward.Image, maps ...namedMap) ([]byte, error) {
-	small := shrink(picture)
+func overlayPNG(img *reward.Image, maps ...namedMap) ([]byte, error) {
+	small := shrink(img)
 	letter := max(minLetter, small.Width/panelText)
 	face, err := newFace(letter)
 	if err != nil {
@@ -47,7 +47,7 @@ func overlayPNG(picture *reward.Image, maps ...namedMap) ([]byte, error) {
 	for _, m := range maps {
 		panels = append(panels, panel{fmt.Sprintf("%s, mean %.2f", m.name, mean(m.Data)), heatOver(small, m.Data, m.Height, m.Width)})
 	}
-	// The names may be wider than a narrow picture.
+	// The names may be wider than a narrow image.
 	column := small.Width
 	for _, p := range panels {
 		column = max(column, font.MeasureString(face, p.name).Ceil())
@@ -79,7 +79,7 @@ func newFace(height int) (font.Face, error) {
 	return opentype.NewFace(parsed, &opentype.FaceOptions{Size: float64(height), DPI: dotsPerInch, Hinting: font.HintingFull})
 }
 
-// shrink makes a picture fit a panel.
+// shrink makes an image fit a panel.
 func shrink(img *reward.Image) *reward.Image {
 	longer := max(img.Width, img.Height)
 	if longer <= panelSide {
@@ -88,7 +88,7 @@ func shrink(img *reward.Image) *reward.Image {
 	return resize.Resize(img, max(1, img.Width*panelSide/longer), max(1, img.Height*panelSide/longer))
 }
 
-// paste copies a picture to canvas with its upper left corner at x, y.
+// paste copies an image to canvas with its upper left corner at x, y.
 func paste(canvas *image.RGBA, img *reward.Image, x, y int) {
 	for row := range img.Height {
 		from := img.Pix[row*img.Width*3 : (row+1)*img.Width*3]

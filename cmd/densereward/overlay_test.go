@@ -9,7 +9,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-// tiny is a picture smaller than any preset's cell.
+// tiny is an image smaller than any preset's cell.
 func tiny() image.Image { return image.NewRGBA(image.Rect(0, 0, 7, 5)) }
 
 func TestAnOverlayFitsAScreen(t *testing.T) {
@@ -18,13 +18,13 @@ func TestAnOverlayFitsAScreen(t *testing.T) {
 		width, height         int
 		wantWidth, wantHeight int // of a panel
 	}{
-		"a small picture keeps its size":     {320, 200, 320, 200},
+		"a small image keeps its size":       {320, 200, 320, 200},
 		"a large one is shrunk":              {3072, 1536, 768, 384},
 		"a tall one is shrunk by its height": {10, 7680, 1, 768},
 	} {
 		t.Run(name, func(t *testing.T) {
-			picture := &reward.Image{Width: c.width, Height: c.height, Pix: make([]uint8, 3*c.width*c.height)}
-			file, err := overlayPNG(picture, namedMap{"misalignment", flat}, namedMap{"artifact", flat})
+			image := &reward.Image{Width: c.width, Height: c.height, Pix: make([]uint8, 3*c.width*c.height)}
+			file, err := overlayPNG(image, namedMap{"misalignment", flat}, namedMap{"artifact", flat})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -16,7 +16,7 @@ const nanoDir = "../../engine/imagedoctor/nano"
 const casesDir = "../../engine/imagedoctor/testdata/cases"
 
 // densereward runs the program with args and returns what it printed. Tests let
-// it judge on one thread: other packages' tests keep the other cores busy, and
+// it score on one thread: other packages' tests keep the other cores busy, and
 // threads that wait for each other then wait long.
 func densereward(t testing.TB, args ...string) (code int, out, errors string) {
 	t.Helper()
@@ -41,7 +41,7 @@ func lines[T any](t testing.TB, out string) []T {
 	return all
 }
 
-// demoImages are the paths of the demo's pictures.
+// demoImages are the paths of the demo's images.
 func demoImages() []string {
 	var paths []string
 	for _, name := range demoNames() {
@@ -60,7 +60,7 @@ func TestWrongCommandLinesAreUsageErrors(t *testing.T) {
 		"an unknown flag":                       {[]string{"score", "--color"}, "unknown flag --color"},
 		"no prompt":                             {[]string{"score", "x.png"}, "missing flags: --prompt=TEXT"},
 		"no image":                              {[]string{"score", "-prompt", "x"}, `expected "<image> ..."`},
-		"a mode that does not exist":            {[]string{"score", "-prompt", "x", "-mode", "guess", "x.png"}, "--mode must be one of"},
+		"a mode that does not exist":            {[]string{"score", "-prompt", "x", "-mode", "dream", "x.png"}, "--mode must be one of"},
 		"a grid that does not exist":            {[]string{"score", "-prompt", "x", "-grid", "sd9", "x.png"}, "--grid: "},
 		"a grid without cells":                  {[]string{"score", "-prompt", "x", "-grid", "0x8", "x.png"}, "--grid: "},
 		"a device that does not exist":          {[]string{"score", "-prompt", "x", "-device", "tpu", "x.png"}, "--device: "},

@@ -55,7 +55,7 @@ An image that cannot be scored costs the others nothing: its line is {"image", "
 	NAME.misalignment.npy   where it contradicts the prompt, float32 (288,288) in [0,1]
 	NAME.artifact.npy       where it is implausible, float32 (288,288) in [0,1]
 	NAME.dense.npy          1-H on the latent grid, H the mean of both, float32
-	NAME.overlay.png        the picture beside itself under both heatmaps
+	NAME.overlay.png        the image beside itself under both heatmaps
 
 Latents are float32, float16 or bfloat16, scaled as the trainer holds them, (N,C,h,w) or packed (N,L,D); of a file with several, sample I is named FILE[I] and its maps NAME-I.
 

@@ -17,7 +17,7 @@ import (
 	"github.com/denseflow/densereward/reward/scoring"
 )
 
-// refCase is what the reference computes for one picture.
+// refCase is what the reference computes for one image.
 type refCase struct {
 	Name         string  `json:"name"`
 	Prompt       string  `json:"prompt"`
@@ -131,7 +131,7 @@ func TestWithoutAModelItSaysThatItDemonstrates(t *testing.T) {
 	}
 }
 
-func TestThinkingHasItsOwnPromptAndIsNotForced(t *testing.T) {
+func TestThinkingHasItsOwnPromptAndHasNoAnswerPrefix(t *testing.T) {
 	ask := func(mode string) record {
 		code, out, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-mode", mode, "-max-new-tokens", "40",
 			"-prompt", demoPrompts()[0], "-trace", demoImages()[0])
@@ -141,8 +141,8 @@ func TestThinkingHasItsOwnPromptAndIsNotForced(t *testing.T) {
 		return lines[record](t, out)[0]
 	}
 	answered, thought := ask("answer"), ask("think")
-	const forced = "<think>\n...</think>\n<answer>"
-	if !strings.HasPrefix(answered.Text, forced) || strings.HasPrefix(thought.Text, forced) {
+	const prefix = "<think>\n...</think>\n<answer>"
+	if !strings.HasPrefix(answered.Text, prefix) || strings.HasPrefix(thought.Text, prefix) {
 		t.Errorf("answered %q, thought %q", answered.Text, thought.Text)
 	}
 	if slices.Equal(answered.Trace.InputIDs, thought.Trace.InputIDs) || len(thought.Trace.GeneratedIDs) > 40 {
@@ -163,11 +163,11 @@ func TestEveryDeviceHasBatchesThatAreWorthIt(t *testing.T) {
 				return scoring.Input{Prompts: []string{"x"}, Images: []scoring.Image{{Decoded: pixel}}}, nil
 			}})
 		}
-		fakes, judges := make([]rewardtest.Fake, devices), make([]reward.Evaluator, devices)
+		fakes, scores := make([]rewardtest.Fake, devices), make([]reward.Evaluator, devices)
 		for i := range fakes {
-			fakes[i].Delay, judges[i] = time.Second, &fakes[i]
+			fakes[i].Delay, scores[i] = time.Second, &fakes[i]
 		}
-		s, err := batch.New(c.batching(), judges...)
+		s, err := batch.New(c.batching(), scores...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +204,7 @@ func TestOneBadImageCostsTheOthersNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := filepath.Join(dir, "text.png")
-	for path, data := range map[string][]byte{cut: whole[:len(whole)/2], text: []byte("no picture")} {
+	for path, data := range map[string][]byte{cut: whole[:len(whole)/2], text: []byte("no image")} {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +239,7 @@ func TestHowItRunsDoesNotChangeLines(t *testing.T) {
 		t.Fatalf("lines\n%s", want)
 	}
 	for name, flags := range map[string][]string{
-		"a picture at a time":     {"-batch", "1"},
+		"an image at a time":      {"-batch", "1"},
 		"a token at a time":       {"-no-speculative"},
 		"with two threads":        {"-threads", "2"},
 		"in float32, as it is":    {"-float32"},

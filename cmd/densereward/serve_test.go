@@ -82,7 +82,7 @@ func get(t *testing.T, url string) (status int, body string) {
 	return answer.StatusCode, string(data)
 }
 
-// demoScore sends one of the demo's pictures.
+// demoScore sends one of the demo's images.
 func demoScore(t *testing.T, address string, opts ...client.Option) (*wire.Response, error) {
 	t.Helper()
 	file, err := os.ReadFile(demoImages()[0])
@@ -111,7 +111,7 @@ func TestServeAnswersAsScoreDoes(t *testing.T) {
 		t.Errorf("reward %v, score says %v", got, want.Reward)
 	}
 	if response.Dense.Height != 64 || response.Dense.Width != 64 {
-		t.Errorf("grid %dx%d for a picture of 512x512", response.Dense.Height, response.Dense.Width)
+		t.Errorf("grid %dx%d for an image of 512x512", response.Dense.Height, response.Dense.Width)
 	}
 	if status, body := get(t, s.address+"/v1/models"); status != http.StatusOK || !strings.Contains(body, response.Model) {
 		t.Errorf("models: %d %s", status, body)

@@ -50,8 +50,8 @@ func writeLatents(t *testing.T, path, name string, samples int) {
 	create(t, path, func(w io.Writer) error { return npy.WriteFloat32(w, values, shape...) })
 }
 
-// writePicture writes picture i of a case, (N,h,w,3) uint8, as a PNG file.
-func writePicture(t *testing.T, path, name string, i int) {
+// writeImage writes image i of a case, (N,h,w,3) uint8, as a PNG file.
+func writeImage(t *testing.T, path, name string, i int) {
 	t.Helper()
 	a := vaeArray(t, name)
 	h, w := a.Shape[1], a.Shape[2]
@@ -77,16 +77,16 @@ func create(t *testing.T, path string, write func(io.Writer) error) {
 	}
 }
 
-func TestLatentsAreScoredAsTheirPicturesAre(t *testing.T) {
+func TestLatentsAreScoredAsTheirImagesAre(t *testing.T) {
 	dir := t.TempDir()
 	latents, maps := filepath.Join(dir, "z.npy"), filepath.Join(dir, "maps")
 	writeLatents(t, latents, "vae-sd3-nano.6x10.latents", 2)
-	pictures := []string{filepath.Join(dir, "0.png"), filepath.Join(dir, "1.png")}
-	for i, path := range pictures {
-		writePicture(t, path, "vae-sd3-nano.6x10.image", i)
+	images := []string{filepath.Join(dir, "0.png"), filepath.Join(dir, "1.png")}
+	for i, path := range images {
+		writeImage(t, path, "vae-sd3-nano.6x10.image", i)
 	}
 	ask := []string{"score", "-threads", "1", "-model", nanoDir, "-prompt", demoPrompts()[0], "-vae", filepath.Join(vaeDir, "vae-sd3-nano"), "-out", maps}
-	code, out, said := densereward(t, append(ask, append(pictures, latents)...)...)
+	code, out, said := densereward(t, append(ask, append(images, latents)...)...)
 	if code != exitOK || said != "" {
 		t.Fatalf("exit code %d, said %q", code, said)
 	}
@@ -94,12 +94,12 @@ func TestLatentsAreScoredAsTheirPicturesAre(t *testing.T) {
 	if len(got) != 4 || got[2].Image != latents+"[0]" || got[3].Image != latents+"[1]" {
 		t.Fatalf("lines\n%s", out)
 	}
-	for i := range pictures {
+	for i := range images {
 		if got[i].Text != got[2+i].Text || got[i].Reward != got[2+i].Reward {
-			t.Errorf("sample %d: latents %q, picture %q", i, got[2+i].Text, got[i].Text)
+			t.Errorf("sample %d: latents %q, image %q", i, got[2+i].Text, got[i].Text)
 		}
 	}
-	// The latents' own grid, and the same flaws as in the picture of 80x48.
+	// The latents' own grid, and the same flaws as in the image of 80x48.
 	for i, name := range []string{"z-0", "z-1"} {
 		readArray(t, filepath.Join(maps, name+".dense.npy"), 6, 10)
 		// One level of a pixel apart at most.

@@ -22,7 +22,7 @@ func caseLatents(t *testing.T, name string) *reward.Tensor {
 	return &reward.Tensor{Type: reward.DType(a.Descr), Shape: a.Shape, Data: a.Data}
 }
 
-// latentRequest asks about latents, for the pictures as well.
+// latentRequest asks about latents, for the images as well.
 func latentRequest(vae string, latents *reward.Tensor) *wire.Request {
 	q := &wire.Request{Latents: latents, VAE: vae, Return: []wire.Return{
 		wire.ReturnDense, wire.ReturnHeatmaps, wire.ReturnText, wire.ReturnImages,
@@ -63,8 +63,8 @@ func TestServeDecodesLatents(t *testing.T) {
 	c := dial(t, s.address)
 
 	t.Run("and lists its decoders", func(t *testing.T) { checkDecodersAreListed(t, c) })
-	t.Run("to the reference's pictures", func(t *testing.T) { checkReferencePictures(t, c) })
-	t.Run("and scores their pictures as those sent as PNG", func(t *testing.T) { checkLatentsScoreAsTheirPNG(t, c) })
+	t.Run("to the reference's images", func(t *testing.T) { checkReferenceImages(t, c) })
+	t.Run("and scores their images as those sent as PNG", func(t *testing.T) { checkLatentsScoreAsTheirPNG(t, c) })
 	t.Run("and refuses those that no decoder takes", func(t *testing.T) { checkStrangeLatentsAreRefused(t, c) })
 	t.Run("and packed tokens on the grid that the request names", func(t *testing.T) { checkTokensOnTheNamedGrid(t, c) })
 	if code := s.stop(); code != exitOK || !strings.Contains(s.log.String(), "vae=sd3") {
@@ -94,7 +94,7 @@ func checkDecodersAreListed(t *testing.T, c *client.Client) {
 	}
 }
 
-func checkReferencePictures(t *testing.T, c *client.Client) {
+func checkReferenceImages(t *testing.T, c *client.Client) {
 	for vae, reference := range map[string]string{"sd3": "vae-sd3-nano", "vae-tiny-nano": "vae-tiny-nano"} {
 		r := mustScore(t, c, latentRequest(vae, caseLatents(t, reference+".6x10.latents")))
 		if r.Dense.Height != 6 || r.Dense.Width != 10 {
@@ -103,12 +103,12 @@ func checkReferencePictures(t *testing.T, c *client.Client) {
 		want := vaeArray(t, reference+".6x10.image") // (N,h,w,3)
 		size := len(want.Data) / want.Shape[0]
 		for i, file := range r.Images {
-			picture, err := image.Decode(file, image.Limits{})
+			image, err := image.Decode(file, image.Limits{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if picture.Height != want.Shape[1] || picture.Width != want.Shape[2] || !withinALevel(picture.Pix, want.Data[i*size:(i+1)*size]) {
-				t.Errorf("%s: picture %d of %dx%d is not the reference's", vae, i, picture.Width, picture.Height)
+			if image.Height != want.Shape[1] || image.Width != want.Shape[2] || !withinALevel(image.Pix, want.Data[i*size:(i+1)*size]) {
+				t.Errorf("%s: image %d of %dx%d is not the reference's", vae, i, image.Width, image.Height)
 			}
 		}
 	}
@@ -163,14 +163,14 @@ func checkTokensOnTheNamedGrid(t *testing.T, c *client.Client) {
 	tokens := mustScore(t, c, q)
 	unpacked := mustScore(t, c, latentRequest("sd3", caseLatents(t, "pack.latents")))
 	if !slices.EqualFunc(tokens.Images, unpacked.Images, bytes.Equal) || !slices.Equal(tokens.Texts, unpacked.Texts) {
-		t.Error("tokens and latents make different pictures")
+		t.Error("tokens and latents make different images")
 	}
 	if tokens.Dense.Height != 4 || unpacked.Dense.Height != 8 {
 		t.Errorf("grids of %d and %d rows", tokens.Dense.Height, unpacked.Dense.Height)
 	}
 }
 
-// withinALevel reports whether two pictures are at most a level apart.
+// withinALevel reports whether two images are at most a level apart.
 func withinALevel(a, b []uint8) bool {
 	return slices.EqualFunc(a, b, func(x, y uint8) bool { return max(x, y)-min(x, y) <= 1 })
 }

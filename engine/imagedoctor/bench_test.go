@@ -54,7 +54,7 @@ func BenchmarkPrepare(b *testing.B) {
 	e := nanoEvaluator(b, form{prefixed: true})
 	for _, side := range []int{512, 1024} {
 		b.Run(fmt.Sprintf("%d pixels", side), func(b *testing.B) {
-			s := reward.Sample{Image: rewardtest.Picture(1, side, side), Prompt: "a red bicycle leaning against a wall"}
+			s := reward.Sample{Image: rewardtest.Image(1, side, side), Prompt: "a red bicycle leaning against a wall"}
 			for b.Loop() {
 				s.Prepared = nil
 				if err := e.Prepare(b.Context(), &s); err != nil {

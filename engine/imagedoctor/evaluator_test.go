@@ -159,7 +159,7 @@ func TestDescriptionsTellCheckpointsAndOptionsApart(t *testing.T) {
 
 func TestABadSampleCostsItsNeighboursNothing(t *testing.T) {
 	e := nanoEvaluator(t, form{small: true, prefixed: true})
-	image := rewardtest.Picture(1, 64, 64)
+	image := rewardtest.Image(1, 64, 64)
 	good := reward.Sample{Image: image, Prompt: "a red circle"}
 	want := evaluate(t, e, []reward.Sample{good})[0]
 	for name, test := range map[string]struct {
@@ -260,7 +260,7 @@ func TestManyEvaluateAtOnce(t *testing.T) {
 
 func TestPreparingTwiceIsPreparingOnce(t *testing.T) {
 	e := nanoEvaluator(t, form{small: true})
-	s := reward.Sample{Image: rewardtest.Picture(1, 64, 64), Prompt: "a"}
+	s := reward.Sample{Image: rewardtest.Image(1, 64, 64), Prompt: "a"}
 	if err := e.Prepare(t.Context(), &s); err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func TestWhatTheRuntimeSaysOfMemoryIsUnderstood(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := errors.Is(classify(errors.New(test.text)), ErrOutOfMemory); got != test.want {
-				t.Errorf("want of memory: %t", got)
+				t.Errorf("lack of memory: %t", got)
 			}
 		})
 	}

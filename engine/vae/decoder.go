@@ -191,7 +191,7 @@ func (d *Decoder) Layout(shape []int, height, width int) (reward.LatentLayout, e
 	scale := d.config.PixelScale()
 	of := reward.LatentLayout{
 		GridHeight: l.height, GridWidth: l.width,
-		PictureHeight: l.height * scale, PictureWidth: l.width * scale,
+		ImageHeight: l.height * scale, ImageWidth: l.width * scale,
 		Together: d.together(l, int(d.runPixels.Load())),
 	}
 	if l.side > 0 {

@@ -69,11 +69,11 @@ func TestALayoutSaysWhatLatentsMake(t *testing.T) {
 		height, width int // of the tokens
 		want          reward.LatentLayout
 	}{
-		{[]int{9, 16, 6, 10}, 0, 0, reward.LatentLayout{GridHeight: 6, GridWidth: 10, PictureHeight: 48, PictureWidth: 80, Together: 3}},
-		{[]int{9, 16, 6, 10}, 3, 5, reward.LatentLayout{GridHeight: 6, GridWidth: 10, PictureHeight: 48, PictureWidth: 80, Together: 3}},
-		{[]int{2, 16, 64}, 0, 0, reward.LatentLayout{GridHeight: 4, GridWidth: 4, PictureHeight: 64, PictureWidth: 64, Together: 3}},
-		{[]int{2, 15, 64}, 3, 5, reward.LatentLayout{GridHeight: 3, GridWidth: 5, PictureHeight: 48, PictureWidth: 80, Together: 3}},
-		{[]int{2, 16, 32, 32}, 0, 0, reward.LatentLayout{GridHeight: 32, GridWidth: 32, PictureHeight: 256, PictureWidth: 256, Together: 1}},
+		{[]int{9, 16, 6, 10}, 0, 0, reward.LatentLayout{GridHeight: 6, GridWidth: 10, ImageHeight: 48, ImageWidth: 80, Together: 3}},
+		{[]int{9, 16, 6, 10}, 3, 5, reward.LatentLayout{GridHeight: 6, GridWidth: 10, ImageHeight: 48, ImageWidth: 80, Together: 3}},
+		{[]int{2, 16, 64}, 0, 0, reward.LatentLayout{GridHeight: 4, GridWidth: 4, ImageHeight: 64, ImageWidth: 64, Together: 3}},
+		{[]int{2, 15, 64}, 3, 5, reward.LatentLayout{GridHeight: 3, GridWidth: 5, ImageHeight: 48, ImageWidth: 80, Together: 3}},
+		{[]int{2, 16, 32, 32}, 0, 0, reward.LatentLayout{GridHeight: 32, GridWidth: 32, ImageHeight: 256, ImageWidth: 256, Together: 1}},
 	} {
 		if got, err := d.Layout(c.shape, c.height, c.width); err != nil || got != c.want {
 			t.Errorf("%v by %dx%d: %+v, %v, want %+v", c.shape, c.height, c.width, got, err, c.want)

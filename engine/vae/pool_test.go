@@ -86,7 +86,7 @@ func TestAPoolDecodesTogetherWhatEachOfItsDevicesHasRoomFor(t *testing.T) {
 	small := decoderOn(&device{})
 	small.runPixels = memorylimit.New(4 * 512 * 512)
 	p := poolOn(decoderOn(&device{}), small, decoderOn(&device{}))
-	if of, err := p.Layout([]int{16, 4, 64, 64}, 0, 0); err != nil || of.Together != 4 || of.PictureWidth != 512 {
+	if of, err := p.Layout([]int{16, 4, 64, 64}, 0, 0); err != nil || of.Together != 4 || of.ImageWidth != 512 {
 		t.Errorf("%+v, %v: want 4 images of 512x512 together", of, err)
 	}
 	if _, err := p.Layout([]int{16, 5, 64, 64}, 0, 0); err == nil {

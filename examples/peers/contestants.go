@@ -20,7 +20,7 @@ type contestant struct {
 	address string
 	command []string
 	forms   []loadgen.Form
-	target  func(address, label string, concurrency, batch int, pictures []wire.Image) (loadgen.Target, error)
+	target  func(address, label string, concurrency, batch int, images []wire.Image) (loadgen.Target, error)
 }
 
 func contestants(o options, python string) []contestant {
@@ -51,23 +51,23 @@ func contestants(o options, python string) []contestant {
 }
 
 // asMessage asks in protocol version 1.
-func asMessage(address, label string, concurrency, batch int, pictures []wire.Image) (loadgen.Target, error) {
-	return loadgen.Score("http://"+address, loadgen.NewClient(concurrency), label, batch, pictures, nil), nil
+func asMessage(address, label string, concurrency, batch int, images []wire.Image) (loadgen.Target, error) {
+	return loadgen.Score("http://"+address, loadgen.NewClient(concurrency), label, batch, images, nil), nil
 }
 
 // asPickle asks as a trainer that pickles does.
-func asPickle(address, _ string, concurrency, batch int, pictures []wire.Image) (loadgen.Target, error) {
-	body := pickle(fill(batch, pictures), prompts(batch))
+func asPickle(address, _ string, concurrency, batch int, images []wire.Image) (loadgen.Target, error) {
+	body := pickle(fill(batch, images), prompts(batch))
 	return posts(address, concurrency, batch, "application/octet-stream", body), nil
 }
 
 // asJSON asks with base64 in JSON.
-func asJSON(address, _ string, concurrency, batch int, pictures []wire.Image) (loadgen.Target, error) {
-	images := make([]string, batch)
-	for i, file := range fill(batch, pictures) {
-		images[i] = base64.StdEncoding.EncodeToString(file)
+func asJSON(address, _ string, concurrency, batch int, images []wire.Image) (loadgen.Target, error) {
+	texts := make([]string, batch)
+	for i, file := range fill(batch, images) {
+		texts[i] = base64.StdEncoding.EncodeToString(file)
 	}
-	body, err := json.Marshal(map[string][]string{"images": images, "prompts": prompts(batch)})
+	body, err := json.Marshal(map[string][]string{"images": texts, "prompts": prompts(batch)})
 	if err != nil {
 		return nil, err
 	}
@@ -75,10 +75,10 @@ func asJSON(address, _ string, concurrency, batch int, pictures []wire.Image) (l
 }
 
 // fill is the files of a batch, taken round and round.
-func fill(batch int, pictures []wire.Image) [][]byte {
+func fill(batch int, images []wire.Image) [][]byte {
 	files := make([][]byte, batch)
 	for i := range files {
-		files[i] = pictures[i%len(pictures)].Encoded
+		files[i] = images[i%len(images)].Encoded
 	}
 	return files
 }

@@ -112,12 +112,12 @@ func (c *contestant) measure(ctx context.Context, o options, photographs photogr
 	}
 	defer p.stop()
 	for _, form := range c.forms {
-		pictures, err := photographs.encode(form)
+		images, err := photographs.encode(form)
 		if err != nil {
 			return nil, err
 		}
 		for _, n := range concurrencies() {
-			target, err := c.target(c.address, fmt.Sprintf("%s, %d in flight", form, n), n, o.batch, pictures)
+			target, err := c.target(c.address, fmt.Sprintf("%s, %d in flight", form, n), n, o.batch, images)
 			if err != nil {
 				return nil, err
 			}

@@ -60,7 +60,7 @@ func TestTheTableGivesRatiosToThePeerOfTheSameForm(t *testing.T) {
 	}
 }
 
-func TestABatchLargerThanThePicturesRepeatsThem(t *testing.T) {
+func TestABatchLargerThanTheImagesRepeatsThem(t *testing.T) {
 	files := fill(3, []wire.Image{{Encoded: []byte("a")}, {Encoded: []byte("b")}})
 	if len(files) != 3 || string(files[2]) != "a" {
 		t.Errorf("%q", files)

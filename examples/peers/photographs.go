@@ -15,7 +15,7 @@ import (
 // side is the width and height of the photographs.
 const side = 512
 
-// photographs are two pictures in eight orientations each.
+// photographs are two images in eight orientations each.
 type photographs []*reward.Image
 
 func readPhotographs(dir string) (photographs, error) {
@@ -46,7 +46,7 @@ func readPNG(path string) (*reward.Image, error) {
 	return loadgen.FromImage(im), nil
 }
 
-// mirrored is a square of a picture, continued by its mirror image where it is
+// mirrored is a square of an image, continued by its mirror image where it is
 // too small.
 func mirrored(im *reward.Image) *reward.Image {
 	reflect := func(i, n int) int {
@@ -55,12 +55,12 @@ func mirrored(im *reward.Image) *reward.Image {
 		}
 		return i
 	}
-	return picture(func(x, y int) []uint8 { return at(im, reflect(x, im.Width), reflect(y, im.Height)) })
+	return square(func(x, y int) []uint8 { return at(im, reflect(x, im.Width), reflect(y, im.Height)) })
 }
 
 // turned is a square in one of its eight orientations.
 func turned(im *reward.Image, orientation int) *reward.Image {
-	return picture(func(x, y int) []uint8 {
+	return square(func(x, y int) []uint8 {
 		if orientation&1 != 0 {
 			x = side - 1 - x
 		}
@@ -79,8 +79,8 @@ func at(im *reward.Image, x, y int) []uint8 {
 	return im.Pix[i : i+3]
 }
 
-// picture fills a square with colours.
-func picture(colour func(x, y int) []uint8) *reward.Image {
+// square fills a square with colours.
+func square(colour func(x, y int) []uint8) *reward.Image {
 	im := &reward.Image{Width: side, Height: side, Pix: make([]uint8, 0, 3*side*side)}
 	for y := range side {
 		for x := range side {
@@ -92,13 +92,13 @@ func picture(colour func(x, y int) []uint8) *reward.Image {
 
 // encode is the photographs in a form.
 func (p photographs) encode(form loadgen.Form) ([]wire.Image, error) {
-	var pictures []wire.Image
+	var images []wire.Image
 	for _, im := range p {
 		one, err := loadgen.Encode(im, form)
 		if err != nil {
 			return nil, err
 		}
-		pictures = append(pictures, one)
+		images = append(images, one)
 	}
-	return pictures, nil
+	return images, nil
 }

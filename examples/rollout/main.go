@@ -1,5 +1,5 @@
 // Rollout is a trainer's rollout in Go, from noise to a gradient: a toy policy
-// draws pictures with Flow-GRPO's sampler, a server judges them, and the dense
+// draws images with Flow-GRPO's sampler, a server scores them, and the dense
 // rewards become the gradient of the DenseFlow-GRPO loss by the policy's output.
 // From the root of the module:
 //
@@ -59,7 +59,7 @@ func run(ctx context.Context, address string, out io.Writer) (err error) {
 	}
 	for i, failed := range response.Errors {
 		if failed != nil {
-			return fmt.Errorf("picture %d: %w", i, failed)
+			return fmt.Errorf("image %d: %w", i, failed)
 		}
 	}
 	diagnostics, gradient, err := r.train(response)
@@ -74,7 +74,7 @@ func run(ctx context.Context, address string, out io.Writer) (err error) {
 }
 
 // train is the loss of the paper's DenseFlow-GRPO on the step that is trained,
-// and the size of its gradient by the model output for each picture.
+// and the size of its gradient by the model output for each image.
 func (r *rollout) train(response *wire.Response) (flowgrpo.Diagnostics, []float64, error) {
 	advantages, err := response.Advantages.Float64s()
 	if err != nil {
@@ -103,7 +103,7 @@ func (r *rollout) train(response *wire.Response) (flowgrpo.Diagnostics, []float6
 	return diagnostics, size, err
 }
 
-// printTable prints a line for each picture.
+// printTable prints a line for each image.
 func printTable(out io.Writer, prompts []string, p *wire.Response, gradient []float64) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	columns := []any{"alignment", "aesthetics", "plausibility", "overall", "reward", "|gradient|", " prompt"}

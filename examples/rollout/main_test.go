@@ -28,7 +28,7 @@ func fakeServer(t *testing.T, fake *rewardtest.Fake) string {
 	return web.URL
 }
 
-func TestARolloutEndsInAGradientForEachPicture(t *testing.T) {
+func TestARolloutEndsInAGradientForEachImage(t *testing.T) {
 	var out bytes.Buffer
 	if err := run(t.Context(), fakeServer(t, &rewardtest.Fake{}), &out); err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func TestARolloutEndsInAGradientForEachPicture(t *testing.T) {
 	}
 }
 
-func TestAPictureThatCannotBeJudgedEndsTheRollout(t *testing.T) {
+func TestAnImageThatCannotBeScoredEndsTheRollout(t *testing.T) {
 	fake := &rewardtest.Fake{Fail: func(s reward.Sample) error {
 		if strings.Contains(s.Prompt, "square") {
 			return reward.ErrEvaluatorFailed
@@ -64,7 +64,7 @@ func TestAPictureThatCannotBeJudgedEndsTheRollout(t *testing.T) {
 		return nil
 	}}
 	err := run(t.Context(), fakeServer(t, fake), &bytes.Buffer{})
-	if err == nil || !strings.Contains(err.Error(), "picture 4") {
-		t.Errorf("%v, want one that names picture 4", err)
+	if err == nil || !strings.Contains(err.Error(), "image 4") {
+		t.Errorf("%v, want one that names image 4", err)
 	}
 }

@@ -19,10 +19,10 @@ const (
 	noise    = 0.7
 )
 
-// rollout is one batch: a few pictures of each prompt, and the transition that
+// rollout is one batch: a few images of each prompt, and the transition that
 // is trained.
 type rollout struct {
-	prompts []string // one a picture
+	prompts []string // one an image
 	shape   flowgrpo.Shape
 	latents []float64 // (B,C,H,W), at sigma 0 once sampled
 
@@ -32,10 +32,10 @@ type rollout struct {
 	logProb       []float64 // (B), of x_{t-1} when it was drawn
 }
 
-func newRollout(prompts []string, pictures int) *rollout {
+func newRollout(prompts []string, images int) *rollout {
 	r := &rollout{}
 	for _, prompt := range prompts {
-		for range pictures {
+		for range images {
 			r.prompts = append(r.prompts, prompt)
 		}
 	}
@@ -44,7 +44,7 @@ func newRollout(prompts []string, pictures int) *rollout {
 }
 
 // sample draws the batch: noise, then the SDE sampler down to sigma 0, with a
-// source of noise for each picture.
+// source of noise for each image.
 func (r *rollout) sample() {
 	sources := make([]flowgrpo.NormSource, r.shape.Batch)
 	r.latents = make([]float64, r.shape.Len())
@@ -119,13 +119,13 @@ func (r *rollout) request() *wire.Request {
 		Advantage: &reward.Advantage{Method: reward.AdvantageDenseFlowPaper},
 	}
 	for i := range r.prompts {
-		q.Images = append(q.Images, wire.Image{Tensor: r.picture(i)})
+		q.Images = append(q.Images, wire.Image{Tensor: r.image(i)})
 	}
 	return q
 }
 
-// picture decodes one picture, (H,W,3): each latent cell a square of its colour.
-func (r *rollout) picture(i int) *reward.Tensor {
+// image decodes one image, (H,W,3): each latent cell a square of its colour.
+func (r *rollout) image(i int) *reward.Tensor {
 	const pixels = side * scale
 	levels := make([]uint8, pixels*pixels*channels)
 	for y := range pixels {

@@ -9,10 +9,10 @@ import (
 )
 
 // Score makes a Poster of POST /v1/score at base ("http://host:port"). Requests
-// hold batch pictures each, taken round and round from the list, and prompts
+// hold batch images each, taken round and round from the list, and prompts
 // that never repeat, however many runs the Poster serves; with a label that no
 // other Poster has, no answer comes from the server's cache. ask, if not nil, may set the rest of a request.
-func Score(base string, client *http.Client, label string, batch int, pictures []wire.Image, ask func(*wire.Request)) *Poster {
+func Score(base string, client *http.Client, label string, batch int, images []wire.Image, ask func(*wire.Request)) *Poster {
 	var next atomic.Int64
 	return &Poster{
 		URL: base + wire.ScorePath, ContentType: wire.MediaType, Deadline: wire.HeaderTimeout, Client: client,
@@ -22,7 +22,7 @@ func Score(base string, client *http.Client, label string, batch int, pictures [
 			for i := range batch {
 				n := first + int64(i)
 				q.Prompts[i] = fmt.Sprintf("a photograph, %s, number %d", label, n)
-				q.Images[i] = pictures[n%int64(len(pictures))]
+				q.Images[i] = images[n%int64(len(images))]
 			}
 			if ask != nil {
 				ask(q)

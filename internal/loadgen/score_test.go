@@ -54,18 +54,18 @@ func TestScoreSpeaksTheProtocol(t *testing.T) {
 		}
 	}))
 	defer web.Close()
-	picture, err := loadgen.Encode(loadgen.Photograph(1, 32, 24), loadgen.Raw)
+	image, err := loadgen.Encode(loadgen.Photograph(1, 32, 24), loadgen.Raw)
 	if err != nil {
 		t.Fatal(err)
 	}
-	target := loadgen.Score(web.URL, loadgen.NewClient(1), "test", 2, []wire.Image{picture}, func(q *wire.Request) { q.Mode = reward.ModeThink })
+	target := loadgen.Score(web.URL, loadgen.NewClient(1), "test", 2, []wire.Image{image}, func(q *wire.Request) { q.Mode = reward.ModeThink })
 	target.Token = "secret"
 	for _, tt := range []struct {
 		name string
 		do   func(http.ResponseWriter) bool
 		want loadgen.Answer
 	}{
-		{"an answer with one picture failed", nil, loadgen.Answer{Code: loadgen.OK, Images: 1, Failed: 1}},
+		{"an answer with one image failed", nil, loadgen.Answer{Code: loadgen.OK, Images: 1, Failed: 1}},
 		{"an error of the protocol", func(w http.ResponseWriter) bool {
 			w.WriteHeader(429)
 			_, err := w.Write(wire.EncodeError(reward.ErrOverloaded))
@@ -88,7 +88,7 @@ func TestScoreSpeaksTheProtocol(t *testing.T) {
 	}
 }
 
-func TestPicturesTravelInEveryForm(t *testing.T) {
+func TestImagesTravelInEveryForm(t *testing.T) {
 	im := loadgen.Photograph(7, 96, 64)
 	raw, err := loadgen.Encode(im, loadgen.Raw)
 	if err != nil || !bytes.Equal(raw.Tensor.Data, im.Pix) {
@@ -103,7 +103,7 @@ func TestPicturesTravelInEveryForm(t *testing.T) {
 		t.Fatal(err)
 	}
 	if back := loadgen.FromImage(decoded); back.Width != 96 || back.Height != 64 || !bytes.Equal(back.Pix, im.Pix) {
-		t.Error("PNG changes the picture")
+		t.Error("PNG changes the image")
 	}
 	if file, err = loadgen.Encode(im, loadgen.JPEG); err != nil {
 		t.Fatal(err)
@@ -128,6 +128,6 @@ func TestPhotographsCompressLikePhotographs(t *testing.T) {
 		near(t, string(form), float64(len(file.Encoded)), size, 0.2)
 	}
 	if bytes.Equal(im.Pix, loadgen.Photograph(2, 512, 512).Pix) || !bytes.Equal(im.Pix, loadgen.Photograph(1, 512, 512).Pix) {
-		t.Error("the seed does not decide the picture")
+		t.Error("the seed does not decide the image")
 	}
 }

@@ -41,7 +41,7 @@ func BenchmarkScheduler(b *testing.B) {
 }
 
 // BenchmarkCacheMiss adds what the cache costs a sample that it does not
-// know: the hash of a 512x512 picture, and the copy of a result with two 64x64
+// know: the hash of a 512x512 image, and the copy of a result with two 64x64
 // heatmaps.
 func BenchmarkCacheMiss(b *testing.B) {
 	cfg := batch.DefaultConfig()

@@ -20,7 +20,7 @@ type cache struct {
 }
 
 // entry is a result by its pixelKey, or, by a fileKey, the pixelKey of the file's
-// picture.
+// image.
 type entry struct {
 	result reward.Result
 	isFile bool
@@ -42,7 +42,7 @@ func newCache(limit int64) *cache {
 	return c
 }
 
-// get finds the result of a picture by its pixels or by its file.
+// get finds the result of an image by its pixels or by its file.
 func (c *cache) get(k key) (reward.Result, bool) {
 	if c == nil {
 		return reward.Result{}, false

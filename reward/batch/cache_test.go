@@ -31,9 +31,9 @@ func TestTheSameWorkIsEvaluatedOnce(t *testing.T) {
 		job  batch.Job
 		hit  bool
 	}{
-		{"the same picture, prompt and mode", jobs(1)[0], true},
-		{"the same picture, decoded from another file", slow(jobs(1)[0], time.Second), true},
-		{"another picture", jobs(2)[0], false},
+		{"the same image, prompt and mode", jobs(1)[0], true},
+		{"the same image, decoded from another file", slow(jobs(1)[0], time.Second), true},
+		{"another image", jobs(2)[0], false},
 		{"another prompt", change(func(s *reward.Sample) { s.Prompt = "q" }), false},
 		{"another mode", change(func(s *reward.Sample) { s.Mode = reward.ModeThink }), false},
 		{"other metadata", change(func(s *reward.Sample) { s.Metadata = map[string]any{"target_text": "OPEN"} }), false},
@@ -81,7 +81,7 @@ func TestIdenticalWorkInFlightIsShared(t *testing.T) {
 		second := score(t.Context(), s, jobs(1, 1))
 		synctest.Wait()
 		if st := s.Stats(); st.Samples != 3 || st.Bytes != 6 {
-			t.Errorf("%+v: want three samples that hold one picture", st)
+			t.Errorf("%+v: want three samples that hold one image", st)
 		}
 		wantIdentities(t, <-first, 1)
 		a := <-second
@@ -157,7 +157,7 @@ func TestWorkThatWasGivenUpIsNotJoined(t *testing.T) {
 				<-stuck
 				return nil, ctx.Err()
 			}
-			return judge(samples), nil
+			return resultsOf(samples), nil
 		}}
 		s := start(t, cached(), e)
 		ctx, leave := context.WithTimeout(t.Context(), time.Second)
@@ -177,7 +177,7 @@ func TestTheCacheStaysWithinItsBytes(t *testing.T) {
 		cfg := cached()
 		cfg.CacheBytes = 100_000
 		e := &fake{evaluate: func(_ context.Context, samples []reward.Sample) ([]reward.Result, error) {
-			results := judge(samples)
+			results := resultsOf(samples)
 			// One array for the whole batch, as evaluators make it.
 			all := make([]float32, 1000*len(samples))
 			for i := range results {

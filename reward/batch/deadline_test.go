@@ -156,7 +156,7 @@ func TestTheEvaluatorIsToldWhenNobodyWaits(t *testing.T) {
 		<-stopped
 		time.Sleep(2 * time.Second)
 		shutdown(t, s)
-		wantCounts(t, o, map[batch.Event]int{batch.EvaluatorOverdue: 0, batch.Expired: 2})
+		wantCounts(t, o, map[batch.Event]int{batch.EvaluatorHung: 0, batch.Expired: 2})
 	})
 }
 
@@ -165,7 +165,7 @@ func hang() (e *fake, release func()) {
 	stuck := make(chan struct{})
 	e = &fake{evaluate: func(_ context.Context, samples []reward.Sample) ([]reward.Result, error) {
 		<-stuck
-		return judge(samples), nil
+		return resultsOf(samples), nil
 	}}
 	return e, func() { close(stuck) }
 }
@@ -190,8 +190,8 @@ func TestAHangingEvaluatorIsCountedAndCostsCallersOnlyTheirDeadline(t *testing.T
 			}
 		}
 		st := s.Stats()
-		if st.Busy != 1 || st.Overdue != 1 || st.Samples != 1 {
-			t.Errorf("%+v: want the evaluator overdue with its one sample", st)
+		if st.Busy != 1 || st.Hung != 1 || st.Samples != 1 {
+			t.Errorf("%+v: want the evaluator hung with its one sample", st)
 		}
 		if released != 2 {
 			t.Errorf("%d samples let go of, want the 2 that the evaluator does not hold", released)
@@ -200,7 +200,7 @@ func TestAHangingEvaluatorIsCountedAndCostsCallersOnlyTheirDeadline(t *testing.T
 		synctest.Wait()
 		wantIdentities(t, <-score(t.Context(), s, jobs(9)), 9)
 		shutdown(t, s)
-		wantCounts(t, o, map[batch.Event]int{batch.EvaluatorOverdue: 1, batch.Expired: 3, batch.Scored: 1})
+		wantCounts(t, o, map[batch.Event]int{batch.EvaluatorHung: 1, batch.Expired: 3, batch.Scored: 1})
 		if released != 3 {
 			t.Errorf("%d samples let go of, want 3", released)
 		}

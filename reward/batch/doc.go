@@ -31,7 +31,7 @@
 // flight. They are read-only.
 //
 // On a 2-core x86-64 machine the Scheduler takes 2.0 us a sample, and the
-// cache's hash of a 512x512 picture 0.08 ms of one core (go test -bench .). With
+// cache's hash of a 512x512 image 0.08 ms of one core (go test -bench .). With
 // single samples arriving at random at 80 % of what batches of 32 allow, the
 // 99th percentile of the latency is 2.0 batch times
 // (TestTheTailStaysWithinThreeBatchTimes).

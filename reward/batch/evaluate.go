@@ -22,24 +22,24 @@ type slot struct {
 
 // run is one batch on its slot.
 type run struct {
-	slot    *slot
-	works   []*work
-	ctx     context.Context
-	cancel  context.CancelFunc
-	wanted  int         // works that somebody still waits for
-	grace   *time.Timer // started when wanted is 0
-	overdue bool        // grace is over and Evaluate has not returned
+	slot   *slot
+	works  []*work
+	ctx    context.Context
+	cancel context.CancelFunc
+	wanted int         // works that somebody still waits for
+	grace  *time.Timer // started when wanted is 0
+	hung   bool        // grace is over and Evaluate has not returned
 }
 
-// overdueGrace is how long an evaluator may take to notice that nobody waits any
+// hangGrace is how long an evaluator may take to notice that nobody waits any
 // more.
-const overdueGrace = time.Second
+const hangGrace = time.Second
 
 // healthy counts the slots that are not held by an evaluator that hangs.
 func (s *Scheduler) healthy() int {
 	n := 0
 	for _, slot := range s.slots {
-		if slot.run == nil || !slot.run.overdue {
+		if slot.run == nil || !slot.run.hung {
 			n++
 		}
 	}
@@ -241,12 +241,12 @@ func (s *Scheduler) unwanted(r *run) {
 		return
 	}
 	r.cancel()
-	r.grace = time.AfterFunc(overdueGrace, func() {
+	r.grace = time.AfterFunc(hangGrace, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if r.slot.run == r {
-			r.overdue = true
-			s.cfg.Observer.Count(EvaluatorOverdue, 1)
+			r.hung = true
+			s.cfg.Observer.Count(EvaluatorHung, 1)
 			s.cfg.Logger.Error("evaluator does not return although nobody waits for it", "samples", len(r.works))
 		}
 	})

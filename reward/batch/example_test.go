@@ -14,7 +14,7 @@ func Example() {
 		panic(err)
 	}
 	outcomes, err := s.Score(context.Background(), []batch.Job{
-		{Sample: reward.Sample{Image: picture(7), Prompt: "a red cube", Mode: reward.ModeAnswer}, Bytes: 6},
+		{Sample: reward.Sample{Image: image(7), Prompt: "a red cube", Mode: reward.ModeAnswer}, Bytes: 6},
 		{
 			Sample: reward.Sample{Prompt: "a red cube", Mode: reward.ModeAnswer},
 			Load:   func(context.Context) (*reward.Image, error) { return nil, reward.ErrImageCorrupt },

@@ -31,9 +31,9 @@ func TestAnEvaluatorsFailureFailsItsBatchOnly(t *testing.T) {
 			var s *reward.Sample
 			return nil, errors.New(s.Prompt)
 		}, batch.EvaluatorPanicked, nil},
-		{"too few results", func(_ context.Context, s []reward.Sample) ([]reward.Result, error) { return judge(s[1:]), nil }, batch.EvaluatorFailed, nil},
+		{"too few results", func(_ context.Context, s []reward.Sample) ([]reward.Result, error) { return resultsOf(s[1:]), nil }, batch.EvaluatorFailed, nil},
 		{"too many results", func(_ context.Context, s []reward.Sample) ([]reward.Result, error) {
-			return append(judge(s), reward.Result{}), nil
+			return append(resultsOf(s), reward.Result{}), nil
 		}, batch.EvaluatorFailed, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -48,7 +48,7 @@ func TestAnEvaluatorsFailureFailsItsBatchOnly(t *testing.T) {
 					if calls++; calls == 1 {
 						return tt.evaluate(ctx, samples)
 					}
-					return judge(samples), nil
+					return resultsOf(samples), nil
 				}}
 				s := start(t, cfg, e)
 				a := <-score(t.Context(), s, jobs(1, 2))
@@ -80,11 +80,11 @@ func TestASamplesOwnFailureCostsItsNeighboursNothing(t *testing.T) {
 		want  error
 		event batch.Event
 	}{
-		{"a picture that cannot be decoded keeps its code",
+		{"an image that cannot be decoded keeps its code",
 			func(j *batch.Job) { j.Load = give(nil, reward.ErrImageCorrupt.Wrap(errTest)) }, reward.ErrImageCorrupt, batch.PrepareFailed},
 		{"an error without a code is internal",
 			func(j *batch.Job) { j.Load = give(nil, errTest) }, reward.ErrInternal, batch.PrepareFailed},
-		{"no picture at all",
+		{"no image at all",
 			func(j *batch.Job) { j.Sample.Image = nil }, batch.ErrNoImage, batch.PrepareFailed},
 		{"a decoder that gives nothing",
 			func(j *batch.Job) { j.Load = give(nil, nil) }, batch.ErrNoImage, batch.PrepareFailed},
@@ -119,7 +119,7 @@ func TestASampleThatTheEvaluatorRefusesIsCounted(t *testing.T) {
 		cfg.Observer = o
 		cfg.CacheBytes = 1 << 20
 		e := &fake{evaluate: func(_ context.Context, samples []reward.Sample) ([]reward.Result, error) {
-			results := judge(samples)
+			results := resultsOf(samples)
 			for i := range results {
 				if results[i].Scores[0] == 2 {
 					results[i] = reward.Result{Err: errTest}
@@ -158,7 +158,7 @@ func TestThePreparerRunsAheadOfTheBatch(t *testing.T) {
 					return nil, fmt.Errorf("prepared is %v", s.Prepared)
 				}
 			}
-			return judge(samples), nil
+			return resultsOf(samples), nil
 		}
 		s := start(t, plain(), preparing{e, func(s *reward.Sample) error {
 			switch id := identity(s.Image); id {
@@ -191,7 +191,7 @@ func TestWantOfMemoryHalvesTheBatchForAWhile(t *testing.T) {
 			if len(samples) > fits {
 				return nil, fmt.Errorf("device: %w", reward.ErrOutOfMemory)
 			}
-			return judge(samples), nil
+			return resultsOf(samples), nil
 		}}
 		s := start(t, cfg, e)
 		sizes := func() []int {
@@ -212,7 +212,7 @@ func TestWantOfMemoryHalvesTheBatchForAWhile(t *testing.T) {
 		}
 		fits = 16
 		for _, want := range []int{4, 8, 16} {
-			if got := s.Stats().BatchLimit; got != want {
+			if got := s.Stats().MaxBatchSize; got != want {
 				t.Errorf("limit %d, want %d", got, want)
 			}
 			time.Sleep(61 * time.Second)
@@ -233,7 +233,7 @@ func TestTriesOfABatchThatIsTooLargeGrowRare(t *testing.T) {
 			if len(samples) > fits {
 				return nil, reward.ErrOutOfMemory
 			}
-			return judge(samples), nil
+			return resultsOf(samples), nil
 		}}
 		s := start(t, cfg, e)
 		all := sequence(0, 8)
@@ -241,7 +241,7 @@ func TestTriesOfABatchThatIsTooLargeGrowRare(t *testing.T) {
 		var tried []int // minutes after the beginning, in steps of 20 s
 		for time.Since(began) < 4*time.Hour {
 			wantIdentities(t, <-score(t.Context(), s, jobs(all...)), all...)
-			if s.Stats().BatchLimit == 8 {
+			if s.Stats().MaxBatchSize == 8 {
 				tried = append(tried, int(time.Since(began).Minutes()))
 			}
 			time.Sleep(20 * time.Second)
@@ -254,7 +254,7 @@ func TestTriesOfABatchThatIsTooLargeGrowRare(t *testing.T) {
 		for range 2 {
 			wantIdentities(t, <-score(t.Context(), s, jobs(all...)), all...)
 		}
-		if got := s.Stats().BatchLimit; got != 8 {
+		if got := s.Stats().MaxBatchSize; got != 8 {
 			t.Errorf("limit %d although there is memory again", got)
 		}
 		shutdown(t, s)
@@ -272,7 +272,7 @@ func TestASampleThatNeverFitsFailsAlone(t *testing.T) {
 					return nil, reward.ErrOutOfMemory
 				}
 			}
-			return judge(samples), nil
+			return resultsOf(samples), nil
 		}}
 		s := start(t, cfg, e)
 		a := <-score(t.Context(), s, jobs(1, 2, 3))
@@ -294,7 +294,7 @@ func TestHalvesOfABatchThatNobodyWaitsForAreNotTried(t *testing.T) {
 			if len(samples) > 1 {
 				return nil, reward.ErrOutOfMemory
 			}
-			return judge(samples), nil
+			return resultsOf(samples), nil
 		}}
 		s := start(t, cfg, e)
 		stays := score(t.Context(), s, jobs(1))

@@ -11,29 +11,29 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 )
 
-// picture makes an image that carries id in its pixels.
-func picture(id int) *reward.Image {
+// image makes an image that carries id in its pixels.
+func image(id int) *reward.Image {
 	pix := make([]uint8, 6)
 	binary.LittleEndian.PutUint32(pix, uint32(id))
 	return &reward.Image{Width: 2, Height: 1, Pix: pix}
 }
 
-// identity reads what picture wrote.
+// identity reads what image wrote.
 func identity(im *reward.Image) int { return int(binary.LittleEndian.Uint32(im.Pix)) }
 
-// judged is the result the fakes give the picture with that id.
-func judged(id int) reward.Result {
+// resultOf is the result the fakes give the image with that id.
+func resultOf(id int) reward.Result {
 	return reward.Result{
 		Scores: []float64{float64(id)},
 		Maps:   []reward.Map{{Height: 1, Width: 1, Data: []float32{float32(id)}}},
 	}
 }
 
-// judge gives each sample the identity in its picture as a score.
-func judge(samples []reward.Sample) []reward.Result {
+// resultsOf gives each sample the identity in its image as a score.
+func resultsOf(samples []reward.Sample) []reward.Result {
 	results := make([]reward.Result, len(samples))
 	for i, s := range samples {
-		results[i] = judged(identity(s.Image))
+		results[i] = resultOf(identity(s.Image))
 	}
 	return results
 }
@@ -42,7 +42,7 @@ func judge(samples []reward.Sample) []reward.Result {
 type fake struct {
 	name     string
 	takes    time.Duration
-	evaluate func(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) // nil judges
+	evaluate func(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) // nil scores
 
 	mu      sync.Mutex
 	batches [][]int // identities, a row a batch
@@ -72,7 +72,7 @@ func (f *fake) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.
 	if f.evaluate != nil {
 		return f.evaluate(ctx, samples)
 	}
-	return judge(samples), nil
+	return resultsOf(samples), nil
 }
 
 // seen is a copy of the batches so far.
@@ -151,7 +151,7 @@ func start(t testing.TB, cfg batch.Config, evaluators ...reward.Evaluator) *batc
 func jobs(ids ...int) []batch.Job {
 	js := make([]batch.Job, len(ids))
 	for i, id := range ids {
-		js[i] = batch.Job{Sample: reward.Sample{Image: picture(id), Prompt: "p", Mode: reward.ModeAnswer}, Bytes: 6}
+		js[i] = batch.Job{Sample: reward.Sample{Image: image(id), Prompt: "p", Mode: reward.ModeAnswer}, Bytes: 6}
 	}
 	return js
 }
@@ -213,7 +213,7 @@ func wantIdentities(t *testing.T, a answer, ids ...int) {
 			continue
 		}
 		if got := int(o.Scores[0]); got != ids[i] || o.Maps[0].Data[0] != float32(ids[i]) {
-			t.Errorf("outcome %d is of picture %d, want %d", i, got, ids[i])
+			t.Errorf("outcome %d is of image %d, want %d", i, got, ids[i])
 		}
 	}
 }

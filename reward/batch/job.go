@@ -7,13 +7,13 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-// A Job is one sample on its way to the evaluator, its picture perhaps still
+// A Job is one sample on its way to the evaluator, its image perhaps still
 // encoded.
 type Job struct {
 	// Sample is what to score. Its Image may be nil if Load gives it.
 	Sample reward.Sample
 
-	// Load decodes the picture. It runs once, on a worker, when the sample's
+	// Load decodes the image. It runs once, on a worker, when the sample's
 	// turn comes; ctx ends when nobody waits for the sample any more. Load may
 	// be nil if Sample.Image is set.
 	Load func(ctx context.Context) (*reward.Image, error)
@@ -29,7 +29,7 @@ type Job struct {
 	// Release, if not nil, is called exactly once, when the Scheduler has let
 	// go of Sample, Source and Load, whatever became of them. After a deadline
 	// that may be later than Score's return: an evaluator may still be reading
-	// the picture. It must be quick and must not call the Scheduler.
+	// the image. It must be quick and must not call the Scheduler.
 	Release func()
 }
 

@@ -11,14 +11,14 @@ import (
 )
 
 // key identifies work: equal keys mean equal answers. Nothing else tells two
-// pictures apart.
+// images apart.
 type key [sha256.Size]byte
 
-// keyer makes keys. Pictures are hashed by AES-256-GMAC under a secret of this
-// process: whoever does not know it can make two pictures of n bytes collide
+// keyer makes keys. Images are hashed by AES-256-GMAC under a secret of this
+// process: whoever does not know it can make two images of n bytes collide
 // with a chance of n/16 in 2^128 and no better, and never sees a tag to learn it
-// from. It takes 0.07 ms for a picture of 512x512, BLAKE3 0.24 ms, SHA-256 with
-// the processor's own instructions 0.46 ms; raw pictures cost the server 0.4 ms
+// from. It takes 0.07 ms for an image of 512x512, BLAKE3 0.24 ms, SHA-256 with
+// the processor's own instructions 0.46 ms; raw images cost the server 0.4 ms
 // in all.
 type keyer struct {
 	mac         cipher.AEAD
@@ -45,13 +45,13 @@ func (k *keyer) pixelKey(s *reward.Sample) key {
 	return k.key(s, s.Image.Width, s.Image.Height, s.Image.Pix)
 }
 
-// fileKey is the same for a picture whose file gives the pixels.
+// fileKey is the same for an image whose file gives the pixels.
 func (k *keyer) fileKey(s *reward.Sample, file []byte) key { return k.key(s, -1, -1, file) }
 
 // key hashes its arguments. Each part of unknown length is preceded by its
 // length, and no pixels have a width of -1, so that no two different samples feed
 // the hash the same bytes.
-func (k *keyer) key(s *reward.Sample, width, height int, picture []byte) key {
+func (k *keyer) key(s *reward.Sample, width, height int, image []byte) key {
 	var head []byte
 	for _, part := range []string{k.fingerprint, string(s.Mode), s.Prompt} {
 		head = binary.LittleEndian.AppendUint64(head, uint64(len(part)))
@@ -61,5 +61,5 @@ func (k *keyer) key(s *reward.Sample, width, height int, picture []byte) key {
 	head = binary.LittleEndian.AppendUint64(head, uint64(height))
 	head = appendMetadata(head, s.Metadata)
 	var nonce [12]byte // one for all: tags stay here
-	return sha256.Sum256(k.mac.Seal(head, nonce[:], nil, picture))
+	return sha256.Sum256(k.mac.Seal(head, nonce[:], nil, image))
 }

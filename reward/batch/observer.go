@@ -43,7 +43,7 @@ const (
 	Refused
 	// Scored samples have a result, from the evaluator or the cache.
 	Scored
-	// SampleFailed samples were judged unfit by the evaluator itself.
+	// SampleFailed samples were scored unfit by the evaluator itself.
 	SampleFailed
 	// CacheHit samples were answered from the cache.
 	CacheHit
@@ -65,9 +65,9 @@ const (
 	Expired
 	// Cancelled samples lost their caller.
 	Cancelled
-	// EvaluatorOverdue counts calls of Evaluate that went on for more than a
+	// EvaluatorHung counts calls of Evaluate that went on for more than a
 	// second after the last caller had gone.
-	EvaluatorOverdue
+	EvaluatorHung
 	NumEvents = iota
 )
 
@@ -76,7 +76,7 @@ var eventNames = [NumEvents]string{
 	"cache_hit", "cache_shared", "cache_miss",
 	"prepare_failed", "prepare_panicked",
 	"evaluator_failed", "evaluator_panicked", "out_of_memory",
-	"expired", "cancelled", "evaluator_overdue",
+	"expired", "cancelled", "evaluator_hung",
 }
 
 // String is the event's name in metrics.

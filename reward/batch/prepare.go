@@ -33,7 +33,7 @@ func (s *Scheduler) prepare(w *work) {
 	s.endPreparing(w, err)
 }
 
-// load decodes the picture of w if it has not been decoded.
+// load decodes the image of w if it has not been decoded.
 func load(w *work) error {
 	if w.load != nil {
 		image, err := w.load(w.ctx)
@@ -115,7 +115,7 @@ func (t *ticket) prepared(w *work, now time.Time) {
 }
 
 // join moves the tickets of w to other, which does the same work. They still
-// count as samples of the queue; the picture of w does not.
+// count as samples of the queue; the image of w does not.
 func (s *Scheduler) join(w, other *work, now time.Time) {
 	for _, t := range w.tickets {
 		if t.joined.IsZero() {

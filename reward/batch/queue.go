@@ -15,14 +15,14 @@ type queue struct {
 	eager    bool
 
 	waiting   fifo
-	lanes     []*lane
-	readyLen  int // of all lanes
+	modes     []*modeQueue
+	readyLen  int // of all modes
 	preparing int
 }
 
-// lane holds the ready samples of one mode. Modes do not share a batch: a
+// modeQueue holds the ready samples of one mode. Modes do not share a batch: a
 // short answer would wait for its neighbours' long thoughts.
-type lane struct {
+type modeQueue struct {
 	mode  reward.Mode
 	ready fifo
 }
@@ -54,26 +54,26 @@ func (q *queue) nextToPrepare() *work {
 	return w
 }
 
-// addReady puts w, which has been prepared, on its mode's lane.
+// addReady puts w, which has been prepared, on its mode's queue.
 func (q *queue) addReady(w *work) {
-	q.lane(w.sample.Mode).ready.push(w)
+	q.ofMode(w.sample.Mode).ready.push(w)
 	q.readyLen++
 }
 
-// lane finds the lane of a mode or makes it.
-func (q *queue) lane(m reward.Mode) *lane {
-	for _, l := range q.lanes {
+// ofMode finds the queue of a mode or makes it.
+func (q *queue) ofMode(m reward.Mode) *modeQueue {
+	for _, l := range q.modes {
 		if l.mode == m {
 			return l
 		}
 	}
-	l := &lane{mode: m}
-	q.lanes = append(q.lanes, l)
+	l := &modeQueue{mode: m}
+	q.modes = append(q.modes, l)
 	return l
 }
 
 // take removes up to n works from the front of l.
-func (q *queue) take(l *lane, n int) []*work {
+func (q *queue) take(l *modeQueue, n int) []*work {
 	works := make([]*work, 0, min(n, l.ready.len))
 	for len(works) < cap(works) {
 		works = append(works, l.ready.pop())
@@ -90,14 +90,14 @@ func (q *queue) drop(w *work) {
 	w.remove()
 }
 
-// startable is the lane whose samples an idle evaluator that takes up to limit
+// startable is the queue of the mode whose samples an idle evaluator that takes up to limit
 // should start on now: of those that are due, the one that has waited longest.
 // Without one, it is the time to ask again; zero if only another event can
 // change the answer. nextToPrepare must have been exhausted before.
-func (q *queue) startable(now time.Time, limit int) (*lane, time.Time) {
-	var best *lane
+func (q *queue) startable(now time.Time, limit int) (*modeQueue, time.Time) {
+	var best *modeQueue
 	var next time.Time
-	for _, l := range q.lanes {
+	for _, l := range q.modes {
 		if l.ready.len == 0 {
 			continue
 		}
@@ -124,7 +124,7 @@ func (q *queue) exhausted() bool {
 }
 
 // due is when the first sample of l has waited long enough for company.
-func (q *queue) due(l *lane) time.Time {
+func (q *queue) due(l *modeQueue) time.Time {
 	due := l.ready.head.since.Add(patience * q.maxDelay)
 	var last *request // samples of one request lie side by side
 	for w := l.ready.head; w != nil; w = w.next {

@@ -80,9 +80,9 @@ func moody(seed uint64) *fake {
 		case mood <= 5 && len(samples) > 2:
 			return nil, reward.ErrOutOfMemory
 		case mood == 6:
-			return judge(samples[:len(samples)-1]), nil
+			return resultsOf(samples[:len(samples)-1]), nil
 		}
-		return judge(samples), ctx.Err()
+		return resultsOf(samples), ctx.Err()
 	}}
 }
 
@@ -111,7 +111,7 @@ func (st *storm) run() {
 	}
 }
 
-// request makes a random request from a small world of pictures, some of which
+// request makes a random request from a small world of images, some of which
 // take time to decode, fail or panic.
 func (st *storm) request() ([]int, []batch.Job) {
 	ids := make([]int, 1+st.rng.IntN(20))
@@ -123,15 +123,15 @@ func (st *storm) request() ([]int, []batch.Job) {
 		var once atomic.Bool
 		js[i].Release = func() {
 			if once.Swap(true) {
-				st.t.Errorf("picture %d was let go of twice", ids[i])
+				st.t.Errorf("image %d was let go of twice", ids[i])
 			}
 			st.released.Add(1)
 		}
 		if st.rng.IntN(4) == 0 {
 			js[i].Sample.Mode = reward.ModeThink
 		}
-		if st.rng.IntN(2) == 0 { // two files have the same picture
-			js[i].Source = fmt.Appendf(nil, "file %d of picture %d", st.rng.IntN(2), ids[i])
+		if st.rng.IntN(2) == 0 { // two files have the same image
+			js[i].Source = fmt.Appendf(nil, "file %d of image %d", st.rng.IntN(2), ids[i])
 		}
 		switch st.rng.IntN(30) {
 		case 0, 1, 2, 3, 4, 5, 6, 7, 8, 9:
@@ -180,7 +180,7 @@ func (st *storm) check(ids []int, outcomes []batch.Outcome, err error) {
 		if o.Err == nil {
 			st.scored.Add(1)
 			if int(o.Scores[0]) != ids[i] || o.Maps[0].Data[0] != float32(ids[i]) {
-				st.t.Errorf("picture %d got the result of %v", ids[i], o.Scores[0])
+				st.t.Errorf("image %d got the result of %v", ids[i], o.Scores[0])
 			}
 			continue
 		}
@@ -189,7 +189,7 @@ func (st *storm) check(ids []int, outcomes []batch.Outcome, err error) {
 			known = known || errors.Is(o.Err, e)
 		}
 		if !known {
-			st.t.Errorf("picture %d: unexpected error %v", ids[i], o.Err)
+			st.t.Errorf("image %d: unexpected error %v", ids[i], o.Err)
 		}
 	}
 }

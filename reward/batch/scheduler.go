@@ -30,7 +30,7 @@ type Scheduler struct {
 	bytes    int64
 	rate     rate
 
-	timer   *time.Timer // rings when a lane is due
+	timer   *time.Timer // rings when a mode is due
 	rings   time.Time   // when; zero if it does not
 	closing bool
 	drained chan struct{} // closed when closing and nothing is left
@@ -163,23 +163,23 @@ func (s *Scheduler) dispatch() {
 		if len(s.idle) == 0 {
 			return
 		}
-		lane, next := s.queue.startable(now, int(s.idle[0].limit.Load()))
-		if lane == nil {
+		mode, next := s.queue.startable(now, int(s.idle[0].limit.Load()))
+		if mode == nil {
 			s.ringAt(next)
 			return
 		}
 		// Evaluators that are idle together share what there is.
-		for len(s.idle) > 0 && lane.ready.len > 0 {
-			share := ceilDiv(lane.ready.len, len(s.idle))
+		for len(s.idle) > 0 && mode.ready.len > 0 {
+			share := ceilDiv(mode.ready.len, len(s.idle))
 			sl := s.idle[0]
-			s.beginEvaluating(sl, s.queue.take(lane, min(share, int(sl.limit.Load()))), now)
+			s.beginEvaluating(sl, s.queue.take(mode, min(share, int(sl.limit.Load()))), now)
 		}
 	}
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
-// ringAt sets the timer for the next lane that becomes due.
+// ringAt sets the timer for the next mode that becomes due.
 func (s *Scheduler) ringAt(t time.Time) {
 	if t.Equal(s.rings) {
 		return

@@ -68,9 +68,9 @@ type Stats struct {
 	Waiting, Preparing, Ready int // samples by their state
 	Evaluators                int // places for a batch
 	Busy                      int // evaluators with a batch
-	Overdue                   int // busy evaluators that do not return although nobody waits
+	Hung                      int // busy evaluators that do not return although nobody waits
 
-	BatchLimit    int     // largest batch now; below Config.MaxBatch after a want of memory
+	MaxBatchSize  int     // largest batch now; below Config.MaxBatch after running out of memory
 	SamplesPerSec float64 // of all evaluators when busy, of late; 0 if not known
 
 	CacheEntries int
@@ -89,12 +89,12 @@ func (s *Scheduler) Stats() Stats {
 		Ready:      s.queue.readyLen,
 		Evaluators: len(s.slots),
 		Busy:       len(s.slots) - len(s.idle),
-		Overdue:    len(s.slots) - s.healthy(),
+		Hung:       len(s.slots) - s.healthy(),
 	}
 	for _, sl := range s.slots {
-		st.BatchLimit = max(st.BatchLimit, int(sl.limit.Load()))
+		st.MaxBatchSize = max(st.MaxBatchSize, int(sl.limit.Load()))
 	}
-	st.SamplesPerSec = s.rate.perSecond() * float64(st.Evaluators-st.Overdue)
+	st.SamplesPerSec = s.rate.perSecond() * float64(st.Evaluators-st.Hung)
 	st.CacheEntries, st.CacheBytes = s.cache.size()
 	return st
 }

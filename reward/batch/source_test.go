@@ -11,7 +11,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 )
 
-// file is a job whose picture is in a file, which takes a second to decode.
+// file is a job whose image is in a file, which takes a second to decode.
 func file(text string, id int, decoded *atomic.Int64) batch.Job {
 	j := jobs(id)[0]
 	j = slow(j, time.Second)

@@ -43,14 +43,14 @@ type suite struct {
 	about     reward.Description
 }
 
-// samples are of different sizes, prompts and pictures.
+// samples are of different sizes, prompts and images.
 func (s *suite) samples() []reward.Sample {
 	mode := s.about.Modes[0]
 	samples := []reward.Sample{
-		{Image: Picture(1, 64, 64), Prompt: "a red circle", Mode: mode},
-		{Image: Picture(2, 96, 64), Prompt: "three blue squares to the left of a green triangle, in the rain", Mode: mode},
-		{Image: Picture(3, 33, 71), Prompt: "", Mode: mode},
-		{Image: Picture(4, 64, 64), Prompt: "a red circle", Mode: mode},
+		{Image: Image(1, 64, 64), Prompt: "a red circle", Mode: mode},
+		{Image: Image(2, 96, 64), Prompt: "three blue squares to the left of a green triangle, in the rain", Mode: mode},
+		{Image: Image(3, 33, 71), Prompt: "", Mode: mode},
+		{Image: Image(4, 64, 64), Prompt: "a red circle", Mode: mode},
 	}
 	for i := range samples { // for evaluators that must be told what to look for
 		samples[i].Metadata = map[string]any{"text": "stop"}
@@ -200,11 +200,11 @@ func (s *suite) testBadSamples(t *testing.T) {
 	want := s.evaluate(t, good)
 	mode := s.about.Modes[0]
 	for name, bad := range map[string]reward.Sample{
-		"no picture":                        {Prompt: "a", Mode: mode},
-		"a picture of no pixels":            {Prompt: "a", Mode: mode, Image: &reward.Image{}},
-		"a picture of a negative size":      {Prompt: "a", Mode: mode, Image: &reward.Image{Width: -8, Height: -8, Pix: make([]uint8, 192)}},
+		"no image":                          {Prompt: "a", Mode: mode},
+		"an image of no pixels":             {Prompt: "a", Mode: mode, Image: &reward.Image{}},
+		"an image of a negative size":       {Prompt: "a", Mode: mode, Image: &reward.Image{Width: -8, Height: -8, Pix: make([]uint8, 192)}},
 		"fewer pixels than the size claims": {Prompt: "a", Mode: mode, Image: &reward.Image{Width: 64, Height: 64, Pix: make([]uint8, 100)}},
-		"a mode that does not exist":        {Prompt: "a", Mode: "guess", Image: Picture(5, 64, 64)},
+		"a mode that does not exist":        {Prompt: "a", Mode: "dream", Image: Image(5, 64, 64)},
 	} {
 		results, err := s.evaluator.Evaluate(t.Context(), []reward.Sample{good[0], bad, good[1]})
 		if err != nil || len(results) != 3 {
@@ -212,7 +212,7 @@ func (s *suite) testBadSamples(t *testing.T) {
 			continue
 		}
 		if results[1].Err == nil {
-			t.Errorf("%s: judged", name)
+			t.Errorf("%s: scored", name)
 		}
 		for at, i := range map[int]int{0: 0, 2: 1} {
 			if results[at].Err != nil {
@@ -303,6 +303,6 @@ func (s *suite) testPrepare(t *testing.T) {
 	}
 	results, err := s.evaluator.Evaluate(t.Context(), []reward.Sample{bad})
 	if err == nil && results[0].Err == nil {
-		t.Error("a sample without a picture was prepared and judged")
+		t.Error("a sample without an image was prepared and scored")
 	}
 }

@@ -94,10 +94,10 @@ func (f *Fake) side() int {
 	return f.Side
 }
 
-// prepared is what Prepare leaves: the identity of the sample's picture.
+// prepared is what Prepare leaves: the identity of the sample's image.
 type prepared uint64
 
-// Prepare computes the identity of the sample's picture ahead of its batch.
+// Prepare computes the identity of the sample's image ahead of its batch.
 func (f *Fake) Prepare(ctx context.Context, s *reward.Sample) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -156,17 +156,17 @@ func (f *Fake) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.
 func check(s reward.Sample) error {
 	switch image := s.Image; {
 	case image == nil:
-		return errors.New("rewardtest: no picture")
+		return errors.New("rewardtest: no image")
 	case image.Width < 1 || image.Height < 1 || len(image.Pix) != image.Width*image.Height*3:
-		return fmt.Errorf("rewardtest: a picture of %dx%d has %d bytes", image.Width, image.Height, len(image.Pix))
+		return fmt.Errorf("rewardtest: an image of %dx%d has %d bytes", image.Width, image.Height, len(image.Pix))
 	case !s.Mode.Valid():
 		return fmt.Errorf("rewardtest: mode %q", s.Mode)
 	}
 	return nil
 }
 
-// Identity is a number that a picture's size and a sample of its bytes give.
-// Pictures made by Picture have different identities.
+// Identity is a number that an image's size and a sample of its bytes give.
+// Images made by Image have different identities.
 func Identity(image *reward.Image) uint64 {
 	h := fnv.New64a()
 	var head [16]byte
@@ -183,9 +183,9 @@ func Identity(image *reward.Image) uint64 {
 	return h.Sum64()
 }
 
-// Picture is a noisy picture that carries a seed: different seeds give
+// Image is a noisy image that carries a seed: different seeds give
 // different identities, also after a lossless file format.
-func Picture(seed uint64, width, height int) *reward.Image {
+func Image(seed uint64, width, height int) *reward.Image {
 	image := &reward.Image{Width: width, Height: height, Pix: make([]uint8, width*height*3)}
 	state := seed*0x9e3779b97f4a7c15 + 1
 	for i := range image.Pix {

@@ -16,10 +16,10 @@ func TestTheFakeIsAnEvaluator(t *testing.T) {
 	rewardtest.Run(t, func() reward.Evaluator { return &rewardtest.Fake{Side: 16} })
 }
 
-func TestPicturesHaveTheirOwnIdentity(t *testing.T) {
+func TestImagesHaveTheirOwnIdentity(t *testing.T) {
 	seen := map[uint64]uint64{}
 	for seed := range uint64(4096) {
-		id := rewardtest.Identity(rewardtest.Picture(seed, 32, 24))
+		id := rewardtest.Identity(rewardtest.Image(seed, 32, 24))
 		if other, taken := seen[id]; taken {
 			t.Fatalf("seeds %d and %d share an identity", seed, other)
 		}
@@ -28,9 +28,9 @@ func TestPicturesHaveTheirOwnIdentity(t *testing.T) {
 }
 
 func TestTheFakesAnswersTellSamplesApart(t *testing.T) {
-	a := reward.Sample{Image: rewardtest.Picture(1, 8, 8), Prompt: "a"}
-	b := reward.Sample{Image: rewardtest.Picture(2, 8, 8), Prompt: "a"}
-	c := reward.Sample{Image: rewardtest.Picture(1, 8, 8), Prompt: "c"}
+	a := reward.Sample{Image: rewardtest.Image(1, 8, 8), Prompt: "a"}
+	b := reward.Sample{Image: rewardtest.Image(2, 8, 8), Prompt: "a"}
+	c := reward.Sample{Image: rewardtest.Image(1, 8, 8), Prompt: "c"}
 	one := rewardtest.Answer(a, 4)
 	if slices.Equal(one.Scores, rewardtest.Answer(b, 4).Scores) || slices.Equal(one.Scores, rewardtest.Answer(c, 4).Scores) {
 		t.Error("two samples have one answer")
@@ -40,8 +40,8 @@ func TestTheFakesAnswersTellSamplesApart(t *testing.T) {
 func TestTheFakeFailsAsItIsTold(t *testing.T) {
 	failure := errors.New("told to")
 	samples := []reward.Sample{
-		{Image: rewardtest.Picture(1, 8, 8), Prompt: "good", Mode: reward.ModeAnswer},
-		{Image: rewardtest.Picture(2, 8, 8), Prompt: "bad", Mode: reward.ModeAnswer},
+		{Image: rewardtest.Image(1, 8, 8), Prompt: "good", Mode: reward.ModeAnswer},
+		{Image: rewardtest.Image(2, 8, 8), Prompt: "bad", Mode: reward.ModeAnswer},
 	}
 	some := &rewardtest.Fake{Fail: func(s reward.Sample) error {
 		if s.Prompt == "bad" {
@@ -65,7 +65,7 @@ func TestTheFakeFailsAsItIsTold(t *testing.T) {
 func TestTheFakeTakesItsTimeAndNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := &rewardtest.Fake{Delay: time.Hour}
-		sample := []reward.Sample{{Image: rewardtest.Picture(1, 8, 8), Mode: reward.ModeAnswer}}
+		sample := []reward.Sample{{Image: rewardtest.Image(1, 8, 8), Mode: reward.ModeAnswer}}
 		start := time.Now()
 		if _, err := fake.Evaluate(t.Context(), sample); err != nil || time.Since(start) != time.Hour {
 			t.Errorf("took %v, %v", time.Since(start), err)

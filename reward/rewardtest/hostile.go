@@ -23,12 +23,12 @@ type Hostile struct {
 // nest without end, end early, or hold what no evaluator should see. They are
 // meant for a server with wire.DefaultLimits.
 func HostileBodies() []Hostile {
-	return append(malformed(), append(disagreeing(), unjudgeable()...)...)
+	return append(malformed(), append(disagreeing(), unscorable()...)...)
 }
 
 // malformed bodies are not messages at all.
 func malformed() []Hostile {
-	whole := message("prompts", array(text("a cat")), "images", array(bin(PNG(Picture(1, 8, 8)))))
+	whole := message("prompts", array(text("a cat")), "images", array(bin(PNG(Image(1, 8, 8)))))
 	return []Hostile{
 		{Name: "nothing", Want: reward.ErrMalformedBody},
 		{Name: "13 bytes that claim an array of four billion prompts",
@@ -57,7 +57,7 @@ func malformed() []Hostile {
 
 // disagreeing bodies are messages that break the protocol.
 func disagreeing() []Hostile {
-	cat, png := text("a cat"), bin(PNG(Picture(1, 8, 8)))
+	cat, png := text("a cat"), bin(PNG(Image(1, 8, 8)))
 	two := array(cat, cat)
 	manyPrompts, manyImages := repeat(cat, 300), repeat(bin(nil), 300)
 	return []Hostile{
@@ -92,10 +92,10 @@ func disagreeing() []Hostile {
 	}
 }
 
-// unjudgeable bodies are requests of one sample that has no picture in it.
-func unjudgeable() []Hostile {
+// unscorable bodies are requests of one sample that has no image in it.
+func unscorable() []Hostile {
 	one := func(image string) []byte { return message("prompts", array(text("a cat")), "images", array(image)) }
-	png := PNG(Picture(1, 8, 8))
+	png := PNG(Image(1, 8, 8))
 	nan := make([]byte, 4*8*8*3)
 	binary.LittleEndian.PutUint32(nan[20:], math.Float32bits(float32(math.NaN())))
 	return []Hostile{

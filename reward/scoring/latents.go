@@ -31,7 +31,7 @@ func (p *Pipeline) newLatents(in *Latents, grid reward.GridSpec) (*latents, erro
 	if l.layout, err = in.Decoder.Layout(in.Tensor.Shape, l.tokenHeight, l.tokenWidth); err != nil {
 		return nil, err
 	}
-	height, width, limit := l.layout.PictureHeight, l.layout.PictureWidth, p.Limits.ImagePixels
+	height, width, limit := l.layout.ImageHeight, l.layout.ImageWidth, p.Limits.ImagePixels
 	if limit > 0 && int64(height)*int64(width) > int64(limit) {
 		return nil, reward.ErrImageTooLarge.With("latents: images of %dx%d exceed %d pixels", width, height, limit)
 	}

@@ -37,7 +37,7 @@ func (l *Loaded) load() {
 	for i := range l.samples {
 		s := &l.samples[i]
 		if l.latents != nil {
-			s.height, s.width = l.latents.layout.PictureHeight, l.latents.layout.PictureWidth
+			s.height, s.width = l.latents.layout.ImageHeight, l.latents.layout.ImageWidth
 			s.latents = int64(len(l.in.Latents.Tensor.Data) / n)
 			continue
 		}

@@ -32,7 +32,7 @@ func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 			c.Error(err) // now, so that the status and size are known
 		}
 		var received int64
-		if b, ok := c.Get(bodyKey).(*pacedBody); ok {
+		if b, ok := c.Get(bodyKey).(*timedBody); ok {
 			received = b.n
 		}
 		d := s.cfg.Now().Sub(began)

@@ -14,7 +14,7 @@ import (
 var groupsOf = [][]int{{0, 2, 4}, {1, 5, 6}}
 
 // withGroups asks for the advantages of a rollout of seven in two groups, with
-// a picture that cannot be decoded.
+// an image that cannot be decoded.
 func withGroups(a reward.Advantage) *wire.Request {
 	q := rollout(7, 64, 32)
 	q.Mode = reward.ModeThink
@@ -47,7 +47,7 @@ func normalised(values []float64, sampleStd bool, epsilon, floor float64) []floa
 	return result
 }
 
-func gatherValues(values []float64, members []int) []float64 {
+func pickValues(values []float64, members []int) []float64 {
 	var some []float64
 	for _, i := range members {
 		some = append(some, values[i])
@@ -67,7 +67,7 @@ func TestFlowGRPOIsScalarPerGroup(t *testing.T) {
 		t.Fatalf("advantages of shape %v, %v", p.Advantages.Shape, err)
 	}
 	for _, members := range groupsOf {
-		for k, want := range normalised(gatherValues(p.Rewards, members), false, 1e-4, 0) {
+		for k, want := range normalised(pickValues(p.Rewards, members), false, 1e-4, 0) {
 			if math.Abs(got[members[k]]-want) > 1e-12 {
 				t.Errorf("sample %d: %v, want %v", members[k], got[members[k]], want)
 			}
@@ -170,7 +170,7 @@ func TestBoxFlowTakesItsRewardsFromBoxes(t *testing.T) {
 			}
 			rewards, _ := p.Dense.Reward.Float64s()
 			for _, members := range groupsOf {
-				std := sampleStd(gatherValues(p.Rewards, members))
+				std := sampleStd(pickValues(p.Rewards, members))
 				for _, i := range members {
 					for cell := range 32 {
 						want := p.Rewards[i] - boxCost(p.Boxes[i], cell/8, cell%8, std, penalty)

@@ -70,14 +70,14 @@ func mustJSON(t *testing.T, v any) string {
 	return string(b)
 }
 
-// pngs are n pictures as files, with the rewards that the fake gives them for
+// pngs are n images as files, with the rewards that the fake gives them for
 // their prompts.
 func pngs(n int) (prompts []string, files [][]byte, rewards []float64) {
 	for i := range n {
-		picture := rewardtest.Picture(uint64(i), 40, 30)
+		image := rewardtest.Image(uint64(i), 40, 30)
 		prompt := fmt.Sprintf("a \"cat\", größe %d\n🐈", i)
-		prompts, files = append(prompts, prompt), append(files, rewardtest.PNG(picture))
-		result := rewardtest.Answer(reward.Sample{Image: picture, Prompt: prompt}, 64)
+		prompts, files = append(prompts, prompt), append(files, rewardtest.PNG(image))
+		result := rewardtest.Answer(reward.Sample{Image: image, Prompt: prompt}, 64)
 		rewards = append(rewards, (reward.Weighting{Scores: []float64{0.8, 0.1, 0.1, 0}}).Reward(result.Scores))
 	}
 	return prompts, files, rewards
@@ -142,7 +142,7 @@ func TestFlowFactorysHealthCheckIsAnswered(t *testing.T) {
 
 func TestFlowFactorysMistakesGetTheirErrors(t *testing.T) {
 	_, address := serveOver(t, &rewardtest.Fake{}, nil)
-	good := base64.StdEncoding.EncodeToString(rewardtest.PNG(rewardtest.Picture(1, 8, 8)))
+	good := base64.StdEncoding.EncodeToString(rewardtest.PNG(rewardtest.Image(1, 8, 8)))
 	one := func(image string) string { return `{"prompt": ["a"], "image": ["` + image + `"]}` }
 	for name, c := range map[string]struct {
 		body string

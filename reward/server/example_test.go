@@ -35,7 +35,7 @@ func Example() {
 	}
 	p, err := c.Score(context.Background(), &wire.Request{
 		Prompts: []string{"a cat"},
-		Images:  []wire.Image{{Tensor: rewardtest.Tensor(rewardtest.Picture(1, 64, 64))}},
+		Images:  []wire.Image{{Tensor: rewardtest.Tensor(rewardtest.Image(1, 64, 64))}},
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -33,9 +33,9 @@ func (n *network) scoring(t *testing.T, tries int) *client.Client {
 	return c
 }
 
-// wantJudged checks that p judges the pictures with the given seeds as the
+// wantScored checks that p scores the images with the given seeds as the
 // fake does.
-func wantJudged(t testing.TB, p *wire.Response, q *wire.Request, images []*reward.Image) {
+func wantScored(t testing.TB, p *wire.Response, q *wire.Request, images []*reward.Image) {
 	t.Helper()
 	for i := range q.Prompts {
 		if p.Errors[i] != nil {
@@ -51,14 +51,14 @@ func wantJudged(t testing.TB, p *wire.Response, q *wire.Request, images []*rewar
 	}
 }
 
-// asked is a request for pictures with seeds from first on, and the pictures.
+// asked is a request for images with seeds from first on, and the images.
 func asked(first uint64, n int) (*wire.Request, []*reward.Image) {
 	q := &wire.Request{}
 	images := make([]*reward.Image, n)
 	for i := range images {
 		seed := first + uint64(i)
-		images[i] = rewardtest.Picture(seed, 64, 64)
-		q.Prompts = append(q.Prompts, fmt.Sprintf("picture %d", seed))
+		images[i] = rewardtest.Image(seed, 64, 64)
+		q.Prompts = append(q.Prompts, fmt.Sprintf("image %d", seed))
 		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(images[i])})
 	}
 	return q, images
@@ -75,13 +75,13 @@ func TestFaultsOfTheEvaluatorAreAnsweredAndCounted(t *testing.T) {
 			[]string{`densereward_samples_total{event="evaluator_failed",model="fake"} 2`, `densereward_sample_errors_total{code="evaluator_failed"} 2`}},
 		{"a panic", func(<-chan struct{}) error { panic("boom") }, reward.ErrEvaluatorFailed,
 			[]string{`densereward_samples_total{event="evaluator_panicked",model="fake"} 2`, `densereward_sample_errors_total{code="evaluator_failed"} 2`}},
-		{"a want of memory", func(<-chan struct{}) error { return reward.ErrOutOfMemory }, reward.ErrEvaluatorFailed,
-			[]string{`densereward_samples_total{event="out_of_memory",model="fake"} 3`, `densereward_batch_limit{model="fake"} 1`}},
+		{"no memory left", func(<-chan struct{}) error { return reward.ErrOutOfMemory }, reward.ErrEvaluatorFailed,
+			[]string{`densereward_samples_total{event="out_of_memory",model="fake"} 3`, `densereward_max_batch_size{model="fake"} 1`}},
 		{"a hang beyond the deadline", func(hang <-chan struct{}) error { <-hang; return nil }, reward.ErrDeadlineExceeded,
 			[]string{
 				`densereward_samples_total{event="expired",model="fake"} 2`,
-				`densereward_samples_total{event="evaluator_overdue",model="fake"} 1`,
-				`densereward_evaluators_overdue{model="fake"} 1`,
+				`densereward_samples_total{event="evaluator_hung",model="fake"} 1`,
+				`densereward_evaluators_hung{model="fake"} 1`,
 				`densereward_http_requests_total{code="deadline_exceeded",method="POST",path="/v1/score",status="504"} 1`,
 			}},
 	} {
@@ -116,7 +116,7 @@ func TestFaultsOfTheEvaluatorAreAnsweredAndCounted(t *testing.T) {
 				if err != nil {
 					t.Fatalf("the next request: %v", err)
 				}
-				wantJudged(t, p, q, images)
+				wantScored(t, p, q, images)
 				if err := stop(); err != nil {
 					t.Error(err)
 				}
@@ -149,8 +149,8 @@ func TestSamplesOfAClientThatLeftAfterItsBodyAreNotEvaluated(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		if judged := s.fake.Samples(); judged != 1 {
-			t.Errorf("%d samples were evaluated, want 1", judged)
+		if scored := s.fake.Samples(); scored != 1 {
+			t.Errorf("%d samples were evaluated, want 1", scored)
 		}
 		s.wantMetrics(t, `densereward_samples_total{event="cancelled",model="fake"} 3`)
 	})
@@ -227,7 +227,7 @@ func TestAFullQueueIsAnsweredWithRetryAfterAndRetriesGetThrough(t *testing.T) {
 					t.Errorf("client %d: %v", i, err)
 					return
 				}
-				wantJudged(t, p, q, images)
+				wantScored(t, p, q, images)
 			})
 		}
 		clients.Wait()
@@ -266,7 +266,7 @@ func TestTerminationUnderLoadLosesNothing(t *testing.T) {
 						refused.Add(1)
 						return
 					}
-					wantJudged(t, p, q, images)
+					wantScored(t, p, q, images)
 					answered.Add(1)
 				}
 			})

@@ -45,7 +45,7 @@ func TestDenseMapsArePooledHeatmaps(t *testing.T) {
 	rewards, _ := p.Dense.Reward.Float32s()
 	grid, source := dense.Grid{Height: 7, Width: 5}, dense.Grid{Height: 64, Width: 64}
 	for i := range 3 {
-		want := judged(i, 96, 48, reward.ModeAnswer)
+		want := scored(i, 96, 48, reward.ModeAnswer)
 		mis, art := make([]float32, 35), make([]float32, 35)
 		dense.AdaptiveAvgPool(mis, grid, want.Maps[0].Data, source)
 		dense.AdaptiveAvgPool(art, grid, want.Maps[1].Data, source)
@@ -68,8 +68,8 @@ func TestDenseMapsArePooledHeatmaps(t *testing.T) {
 func TestImagesOfSeveralSizesNeedAGrid(t *testing.T) {
 	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
 	for name, odd := range map[string]wire.Image{
-		"a tensor": {Tensor: rewardtest.Tensor(rewardtest.Picture(9, 32, 64))},
-		"a file":   {Encoded: rewardtest.PNG(rewardtest.Picture(9, 32, 64))},
+		"a tensor": {Tensor: rewardtest.Tensor(rewardtest.Image(9, 32, 64))},
+		"a file":   {Encoded: rewardtest.PNG(rewardtest.Image(9, 32, 64))},
 	} {
 		q := rollout(2, 64, 64)
 		q.Images[1] = odd

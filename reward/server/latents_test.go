@@ -17,7 +17,7 @@ import (
 	"github.com/denseflow/densereward/reward/wire"
 )
 
-// greys is a decoder whose pictures are as grey as their latents' first number.
+// greys is a decoder whose images are as grey as their latents' first number.
 // It takes (N,4,h,w) and packed tokens (N,L,16).
 type greys struct {
 	together int // how many it decodes at once, 16 where 0
@@ -45,7 +45,7 @@ func (g *greys) Layout(shape []int, height, width int) (reward.LatentLayout, err
 		return reward.LatentLayout{}, reward.ErrInvalidValue.With("latents: shape %v", shape)
 	}
 	return reward.LatentLayout{
-		GridHeight: height, GridWidth: width, PictureHeight: height * 8, PictureWidth: width * 8,
+		GridHeight: height, GridWidth: width, ImageHeight: height * 8, ImageWidth: width * 8,
 		Together: cmp.Or(g.together, 16),
 	}, nil
 }
@@ -76,8 +76,8 @@ func (g *greys) Decode(ctx context.Context, latents *reward.Tensor, height, widt
 			errs[i] = reward.ErrNotFinite.With("latents[%d]", i)
 			continue
 		}
-		images[i] = &reward.Image{Width: l.PictureWidth, Height: l.PictureHeight,
-			Pix: bytes.Repeat([]byte{byte(v)}, l.PictureWidth*l.PictureHeight*3)}
+		images[i] = &reward.Image{Width: l.ImageWidth, Height: l.ImageHeight,
+			Pix: bytes.Repeat([]byte{byte(v)}, l.ImageWidth*l.ImageHeight*3)}
 	}
 	return images, errs, nil
 }
@@ -116,12 +116,12 @@ func TestLatentsAreDecodedAndScoredOnTheirOwnGrid(t *testing.T) {
 			t.Fatal(err)
 		}
 		if r, _, _, _ := img.At(0, 0).RGBA(); img.Bounds().Dx() != 80 || img.Bounds().Dy() != 48 || int(r>>8) != i {
-			t.Errorf("picture %d is %v with %d in its corner", i, img.Bounds(), r>>8)
+			t.Errorf("image %d is %v with %d in its corner", i, img.Bounds(), r>>8)
 		}
 	}
 }
 
-func TestADecodedPictureIsScoredAsTheSamePictureSent(t *testing.T) {
+func TestADecodedImageIsScoredAsTheSameImageSent(t *testing.T) {
 	c := serveLatents(t, &greys{})
 	q := latents(2, 4, 4, 4)
 	q.Return = []wire.Return{wire.ReturnDense, wire.ReturnImages}
@@ -172,7 +172,7 @@ func TestLatentsThatCannotBeDecodedCostTheirSampleAlone(t *testing.T) {
 	q.Return = []wire.Return{wire.ReturnImages}
 	p := mustScore(t, c, q)
 	if len(p.Images) != 2 || len(p.Images[0]) != 0 || len(p.Images[1]) == 0 {
-		t.Errorf("pictures %v", p.Images)
+		t.Errorf("images %v", p.Images)
 	}
 	if !errors.Is(p.Errors[0], reward.ErrNotFinite) || p.Errors[1] != nil || !math.IsNaN(p.Rewards[0]) || math.IsNaN(p.Rewards[1]) {
 		t.Errorf("errors %v, rewards %v", p.Errors, p.Rewards)

@@ -51,7 +51,7 @@ func TestABodyIsNotUsedAgainWhileAnEvaluatorReadsIt(t *testing.T) {
 	}
 	close(leave)
 	if after := <-left; after != before {
-		t.Error("the picture changed while it was judged")
+		t.Error("the image changed while it was scored")
 	}
 }
 
@@ -69,12 +69,12 @@ func TestManyClientsAtATimeGetTheirOwnResults(t *testing.T) {
 	callers.Wait()
 }
 
-// checkOwn asks for two pictures that nobody else has.
+// checkOwn asks for two images that nobody else has.
 func checkOwn(t *testing.T, c *client.Client, seed uint64, side int) {
 	q := &wire.Request{Return: []wire.Return{}}
 	for i := range uint64(2) {
 		q.Prompts = append(q.Prompts, "a cat")
-		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(rewardtest.Picture(seed+i*500, side, side))})
+		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(rewardtest.Image(seed+i*500, side, side))})
 	}
 	p, err := c.Score(context.Background(), q)
 	if err != nil {
@@ -82,9 +82,9 @@ func checkOwn(t *testing.T, c *client.Client, seed uint64, side int) {
 		return
 	}
 	for i := range uint64(2) {
-		want := rewardtest.Answer(reward.Sample{Image: rewardtest.Picture(seed+i*500, side, side), Prompt: "a cat"}, 64)
+		want := rewardtest.Answer(reward.Sample{Image: rewardtest.Image(seed+i*500, side, side), Prompt: "a cat"}, 64)
 		if p.Scores[0].Values[i] != want.Scores[0] {
-			t.Errorf("picture %d of %d: %v, want %v", seed+i*500, side, p.Scores[0].Values[i], want.Scores[0])
+			t.Errorf("image %d of %d: %v, want %v", seed+i*500, side, p.Scores[0].Values[i], want.Scores[0])
 		}
 	}
 }

@@ -143,13 +143,13 @@ func linesWith(text, part string) string {
 	return b.String()
 }
 
-// question encodes a request for pictures with the given seeds.
+// question encodes a request for images with the given seeds.
 func question(t testing.TB, seeds ...uint64) []byte {
 	t.Helper()
 	q := &wire.Request{}
 	for _, seed := range seeds {
 		q.Prompts = append(q.Prompts, "a cat")
-		image := rewardtest.Picture(seed, 64, 64)
+		image := rewardtest.Image(seed, 64, 64)
 		q.Images = append(q.Images, wire.Image{Tensor: reward.Uint8Tensor(image.Pix, 64, 64, 3)})
 	}
 	m, err := q.Encode(wire.DefaultLimits())

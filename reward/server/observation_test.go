@@ -39,7 +39,7 @@ func ask(t testing.TB, h http.Handler, body []byte, header ...string) *httptest.
 
 func TestMetricsTellWhatHappened(t *testing.T) {
 	fake := &rewardtest.Fake{Fail: func(s reward.Sample) error {
-		if rewardtest.Identity(s.Image) == rewardtest.Identity(rewardtest.Picture(3, 64, 64)) {
+		if rewardtest.Identity(s.Image) == rewardtest.Identity(rewardtest.Image(3, 64, 64)) {
 			return reward.ErrInvalidValue
 		}
 		return nil

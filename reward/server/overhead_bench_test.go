@@ -26,7 +26,7 @@ func BenchmarkOverhead(b *testing.B) {
 	for _, form := range []loadgen.Form{loadgen.Raw, loadgen.JPEG, loadgen.PNG} {
 		for _, cache := range []int64{0, 256 << 20} {
 			b.Run(fmt.Sprintf("%s/cache=%dMiB", form, cache>>20), func(b *testing.B) {
-				picture, err := loadgen.Encode(photograph, form)
+				image, err := loadgen.Encode(photograph, form)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -35,7 +35,7 @@ func BenchmarkOverhead(b *testing.B) {
 				})
 				web := httptest.NewServer(s.server)
 				defer web.Close()
-				overhead(b, loadgen.Score(web.URL, loadgen.NewClient(4), b.Name(), 16, []wire.Image{picture}, nil))
+				overhead(b, loadgen.Score(web.URL, loadgen.NewClient(4), b.Name(), 16, []wire.Image{image}, nil))
 			})
 		}
 	}
@@ -86,7 +86,7 @@ func readPhotograph(b *testing.B) *reward.Image {
 	return loadgen.FromImage(im)
 }
 
-// BenchmarkTail offers 80 % of what batches of 32 allow, single pictures
+// BenchmarkTail offers 80 % of what batches of 32 allow, single images
 // arriving at random over real connections, and reports the latency in batch
 // times.
 func BenchmarkTail(b *testing.B) {
@@ -100,12 +100,12 @@ func BenchmarkTail(b *testing.B) {
 	})
 	web := httptest.NewServer(s.server)
 	defer web.Close()
-	picture, err := loadgen.Encode(loadgen.Photograph(1, 256, 256), loadgen.Raw)
+	image, err := loadgen.Encode(loadgen.Photograph(1, 256, 256), loadgen.Raw)
 	if err != nil {
 		b.Fatal(err)
 	}
 	const concurrency = 1000
-	target := loadgen.Score(web.URL, loadgen.NewClient(concurrency), b.Name(), 1, []wire.Image{picture}, nil)
+	target := loadgen.Score(web.URL, loadgen.NewClient(concurrency), b.Name(), 1, []wire.Image{image}, nil)
 	var r *loadgen.Report
 	for b.Loop() {
 		r, err = loadgen.Run(b.Context(), loadgen.Load{

@@ -44,19 +44,19 @@ func serveOver(t testing.TB, fake *rewardtest.Fake, change func(*server.Config))
 	return c, web.URL
 }
 
-// rollout is a request for n pictures of a size, as tensors.
+// rollout is a request for n images of a size, as tensors.
 func rollout(n, width, height int) *wire.Request {
 	q := &wire.Request{}
 	for i := range n {
 		q.Prompts = append(q.Prompts, "a cat")
-		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(i), width, height))})
+		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(rewardtest.Image(uint64(i), width, height))})
 	}
 	return q
 }
 
-// judged is what the fake says of picture i of a rollout.
-func judged(i, width, height int, mode reward.Mode) reward.Result {
-	return rewardtest.Answer(reward.Sample{Image: rewardtest.Picture(uint64(i), width, height), Prompt: "a cat", Mode: mode}, 64)
+// scored is what the fake says of image i of a rollout.
+func scored(i, width, height int, mode reward.Mode) reward.Result {
+	return rewardtest.Answer(reward.Sample{Image: rewardtest.Image(uint64(i), width, height), Prompt: "a cat", Mode: mode}, 64)
 }
 
 func mustScore(t testing.TB, c *client.Client, q *wire.Request) *wire.Response {
@@ -79,7 +79,7 @@ func TestEachImageGetsItsOwnScores(t *testing.T) {
 	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
 	p := mustScore(t, c, rollout(8, 64, 48))
 	for i := range 8 {
-		want := judged(i, 64, 48, reward.ModeAnswer)
+		want := scored(i, 64, 48, reward.ModeAnswer)
 		for s := range want.Scores {
 			if p.Scores[s].Values[i] != want.Scores[s] {
 				t.Errorf("sample %d: %s is %v, want %v", i, p.Scores[s].Name, p.Scores[s].Values[i], want.Scores[s])
@@ -103,17 +103,17 @@ func TestEachImageGetsItsOwnScores(t *testing.T) {
 }
 
 func TestEveryFormOfAnImageGivesTheSameAnswer(t *testing.T) {
-	picture := rewardtest.Picture(7, 24, 16)
-	planes := make([]uint8, len(picture.Pix))
-	floats := make([]float32, len(picture.Pix))
-	for i, v := range picture.Pix {
+	image := rewardtest.Image(7, 24, 16)
+	planes := make([]uint8, len(image.Pix))
+	floats := make([]float32, len(image.Pix))
+	for i, v := range image.Pix {
 		planes[i%3*24*16+i/3] = v
 		floats[i] = float32(v) / 255
 	}
 	q := &wire.Request{Return: []wire.Return{}}
 	for _, p := range []wire.Image{
-		{Encoded: rewardtest.PNG(picture)},
-		{Tensor: rewardtest.Tensor(picture)},
+		{Encoded: rewardtest.PNG(image)},
+		{Tensor: rewardtest.Tensor(image)},
 		{Tensor: reward.Uint8Tensor(planes, 3, 16, 24)},
 		{Tensor: reward.Float32Tensor(floats, 16, 24, 3)},
 	} {
@@ -141,7 +141,7 @@ func TestEverythingThatIsAskedForComes(t *testing.T) {
 		t.Error("dense maps were not asked for")
 	}
 	for i := range 2 {
-		want := judged(i, 32, 32, reward.ModeThink)
+		want := scored(i, 32, 32, reward.ModeThink)
 		if p.Texts[i] != want.Text {
 			t.Errorf("text %q, want %q", p.Texts[i], want.Text)
 		}
@@ -251,9 +251,9 @@ func TestRequestsNameWhatTheServerHas(t *testing.T) {
 	q.Evaluator, q.Images, q.VAE = "", nil, "sd3"
 	q.Latents = reward.Float32Tensor(make([]float32, 64), 1, 4, 4, 4)
 	mustFail(t, c, q, reward.ErrUnknownVAE)
-	pictures := rollout(1, 32, 32)
-	pictures.Return = []wire.Return{wire.ReturnImages}
-	mustFail(t, c, pictures, reward.ErrInvalidValue)
+	images := rollout(1, 32, 32)
+	images.Return = []wire.Return{wire.ReturnImages}
+	mustFail(t, c, images, reward.ErrInvalidValue)
 }
 
 func TestAServerNeedsModelsWithNamesOfTheirOwn(t *testing.T) {

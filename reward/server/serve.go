@@ -80,7 +80,7 @@ func (f Front) Serve(ctx context.Context, l net.Listener, h http.Handler, readin
 }
 
 // server is an http.Server without a limit on the whole of a request, which
-// its size decides: Pace sees to that. Requests have contexts below ctx.
+// its size decides: DataRate sees to that. Requests have contexts below ctx.
 func (f Front) server(ctx context.Context, h http.Handler) *http.Server {
 	srv := &http.Server{
 		Handler:           h,

@@ -49,8 +49,8 @@ type Config struct {
 	// BodyMemory bounds the bytes of all bodies that are being read or scored;
 	// beyond it, requests are refused as overload. 0 means DefaultBodyMemory.
 	BodyMemory int64
-	// Pace bounds slow clients; the zero value means DefaultPace.
-	Pace Pace
+	// DataRate bounds slow clients; the zero value means DefaultDataRate.
+	DataRate DataRate
 	// Tokens let clients in; nil lets in everybody.
 	Tokens *Tokens
 	// Ready reports why the server should not get requests yet, nil when it
@@ -142,8 +142,8 @@ func withDefaults(cfg Config) Config {
 	if cfg.BodyMemory == 0 {
 		cfg.BodyMemory = DefaultBodyMemory
 	}
-	if cfg.Pace == (Pace{}) {
-		cfg.Pace = DefaultPace()
+	if cfg.DataRate == (DataRate{}) {
+		cfg.DataRate = DefaultDataRate()
 	}
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics("")
@@ -173,7 +173,7 @@ const (
 func (s *Server) route() {
 	s.echo = echo.New()
 	s.echo.HTTPErrorHandler = s.fail
-	s.echo.Use(s.identify, s.watch, s.trace, s.contain, s.secure, s.pace, s.authorize)
+	s.echo.Use(s.identify, s.watch, s.trace, s.contain, s.secure, s.limitDataRate, s.authorize)
 	s.echo.POST(wire.ScorePath, s.score)
 	s.echo.GET(wire.ModelsPath, s.listModels)
 	s.echo.GET(healthPath, s.healthz)

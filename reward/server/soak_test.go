@@ -34,7 +34,7 @@ type soak struct {
 	t       *testing.T
 	stack   *stack
 	address string
-	sent    []sentPicture
+	sent    []sentImage
 
 	valid, images                                atomic.Int64
 	malformed, oversized, slow, vanished, cutOff atomic.Int64
@@ -82,28 +82,28 @@ func newSoak(t *testing.T) *soak {
 		q.MaxBatch, q.MaxDelay, q.QueueSamples, q.CacheBytes = 16, time.Millisecond, 40, 1<<20
 		c.Limits = wire.DefaultLimits()
 		c.Limits.BodyBytes = 4 << 20
-		c.Pace = server.Pace{Grace: 200 * time.Millisecond, MinRate: 1 << 20}
+		c.DataRate = server.DataRate{Grace: 200 * time.Millisecond, MinRate: 1 << 20}
 	})
 	web := httptest.NewServer(k.stack.server)
 	t.Cleanup(web.Close)
 	k.address = web.Listener.Addr().String()
 	for seed := range uint64(20) {
 		for _, form := range []loadgen.Form{loadgen.Raw, loadgen.PNG, loadgen.JPEG} {
-			k.sent = append(k.sent, newSentPicture(t, seed, form))
+			k.sent = append(k.sent, newSentImage(t, seed, form))
 		}
 	}
 	return k
 }
 
-// sentPicture is a picture as it travels and as the server should see it.
-type sentPicture struct {
+// sentImage is an image as it travels and as the server should see it.
+type sentImage struct {
 	travels wire.Image
 	seen    *reward.Image
 }
 
-func newSentPicture(t *testing.T, seed uint64, form loadgen.Form) sentPicture {
+func newSentImage(t *testing.T, seed uint64, form loadgen.Form) sentImage {
 	t.Helper()
-	p := sentPicture{seen: rewardtest.Picture(seed, 256, 192)}
+	p := sentImage{seen: rewardtest.Image(seed, 256, 192)}
 	var err error
 	if p.travels, err = loadgen.Encode(p.seen, form); err != nil {
 		t.Fatal(err)
@@ -152,7 +152,7 @@ func (k *soak) beValid(rng *rand.Rand, web *http.Client) {
 	for i := range images {
 		p := k.sent[rng.IntN(len(k.sent))]
 		images[i] = p.seen
-		q.Prompts = append(q.Prompts, fmt.Sprintf("picture %d", rng.IntN(10)))
+		q.Prompts = append(q.Prompts, fmt.Sprintf("image %d", rng.IntN(10)))
 		q.Images = append(q.Images, p.travels)
 	}
 	q.Grid = reward.GridSpec{Height: 8, Width: 8}
@@ -169,7 +169,7 @@ func (k *soak) beValid(rng *rand.Rand, web *http.Client) {
 		k.t.Errorf("a valid request failed: %v", err)
 		return
 	}
-	wantJudged(k.t, p, q, images)
+	wantScored(k.t, p, q, images)
 	k.valid.Add(1)
 	k.images.Add(int64(len(images)))
 }

@@ -12,7 +12,7 @@ func rawRequest(b *testing.B) (*wire.Request, []byte) {
 	q := &wire.Request{}
 	for i := range 16 {
 		q.Prompts = append(q.Prompts, "a photograph of a red panda that reads a newspaper in the rain")
-		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(rewardtest.Picture(uint64(i), 512, 512))})
+		q.Images = append(q.Images, wire.Image{Tensor: rewardtest.Tensor(rewardtest.Image(uint64(i), 512, 512))})
 	}
 	m, err := q.Encode(wire.DefaultLimits())
 	if err != nil {

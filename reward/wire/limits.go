@@ -7,7 +7,7 @@ type Limits struct {
 	PromptBytes   int   // of each prompt
 	NameBytes     int   // of each group, step, decoder and evaluator name
 	MetadataBytes int   // of each sample's metadata, as it travels
-	ImagePixels   int   // of each decoded picture
+	ImagePixels   int   // of each decoded image
 	MapCells      int   // of one kind of map: samples times cells of the dense grid
 	GroupSize     int   // members of a group that spans requests
 }

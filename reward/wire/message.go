@@ -9,7 +9,7 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// Message is an encoded request or response. The bytes of pictures and maps in
+// Message is an encoded request or response. The bytes of images and maps in
 // it are the caller's own memory, not copies: leave them alone until the
 // message was sent.
 type Message struct {

@@ -15,7 +15,7 @@ func withMetadata(metadata ...map[string]any) *wire.Request {
 	q := &wire.Request{Metadata: metadata}
 	for range metadata {
 		q.Prompts = append(q.Prompts, "a cat")
-		q.Images = append(q.Images, wire.Image{Encoded: rewardtest.PNG(rewardtest.Picture(1, 2, 2))})
+		q.Images = append(q.Images, wire.Image{Encoded: rewardtest.PNG(rewardtest.Image(1, 2, 2))})
 	}
 	return q
 }

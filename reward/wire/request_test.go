@@ -16,8 +16,8 @@ func ptr[T any](v T) *T { return &v }
 
 // requests has a request for each field and form of the protocol.
 func requests() map[string]*wire.Request {
-	file := wire.Image{Encoded: rewardtest.PNG(rewardtest.Picture(1, 9, 7))}
-	pixels := wire.Image{Tensor: rewardtest.Tensor(rewardtest.Picture(2, 40, 30))}
+	file := wire.Image{Encoded: rewardtest.PNG(rewardtest.Image(1, 9, 7))}
+	pixels := wire.Image{Tensor: rewardtest.Tensor(rewardtest.Image(2, 40, 30))}
 	return map[string]*wire.Request{
 		"a file":   {Prompts: []string{"a cat"}, Images: []wire.Image{file}},
 		"a tensor": {Prompts: []string{"a cat"}, Images: []wire.Image{pixels}},
@@ -101,8 +101,8 @@ func TestAMessageReadsTheSameEveryWay(t *testing.T) {
 // onlyReader hides every other method.
 type onlyReader struct{ io.Reader }
 
-func TestPicturesAreNotCopied(t *testing.T) {
-	image := rewardtest.Picture(3, 64, 64)
+func TestImagesAreNotCopied(t *testing.T) {
+	image := rewardtest.Image(3, 64, 64)
 	q := &wire.Request{Prompts: []string{"a"}, Images: []wire.Image{{Tensor: rewardtest.Tensor(image)}}}
 	m, err := q.Encode(wire.DefaultLimits())
 	if err != nil {
@@ -135,7 +135,7 @@ func TestEncodingRefusesWhatAServerWould(t *testing.T) {
 	}{
 		"no prompts":               {q: wire.Request{Images: []wire.Image{file}}, want: reward.ErrMissingField},
 		"neither images nor more":  {q: wire.Request{Prompts: []string{"a"}}, want: reward.ErrMissingField},
-		"a picture of nothing":     {q: wire.Request{Prompts: []string{"a"}, Images: []wire.Image{{}}}, want: reward.ErrMissingField},
+		"an image of nothing":      {q: wire.Request{Prompts: []string{"a"}, Images: []wire.Image{{}}}, want: reward.ErrMissingField},
 		"too few images":           {q: wire.Request{Prompts: []string{"a", "b"}, Images: []wire.Image{file}}, want: reward.ErrImageCountMismatch},
 		"a tensor that lies":       {q: wire.Request{Prompts: []string{"a"}, Images: []wire.Image{{Tensor: broken}}}, want: reward.ErrInvalidValue},
 		"images and latents":       {q: wire.Request{Prompts: []string{"a"}, Images: []wire.Image{file}, Latents: broken}, want: reward.ErrInvalidValue},
@@ -189,12 +189,12 @@ func TestOneTensorOfImagesIsSplit(t *testing.T) {
 		data[i] = byte(i)
 	}
 	for name, shape := range map[string][]int{"channels last": {2, 4, 3, 3}, "channels first": {2, 3, 4, 3}} {
-		pictures, err := wire.SplitImages(&reward.Tensor{Type: reward.Uint8, Shape: shape, Data: data})
+		images, err := wire.SplitImages(&reward.Tensor{Type: reward.Uint8, Shape: shape, Data: data})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(pictures) != 2 || !reflect.DeepEqual(pictures[1].Tensor.Shape, shape[1:]) || !bytes.Equal(pictures[1].Tensor.Data, data[36:]) {
-			t.Errorf("%s: got %+v", name, pictures)
+		if len(images) != 2 || !reflect.DeepEqual(images[1].Tensor.Shape, shape[1:]) || !bytes.Equal(images[1].Tensor.Data, data[36:]) {
+			t.Errorf("%s: got %+v", name, images)
 		}
 	}
 	if _, err := wire.SplitImages(reward.Uint8Tensor(data, 24, 3)); !errors.Is(err, reward.ErrInvalidValue) {

@@ -196,7 +196,7 @@ func TestAKindIsOneLine(t *testing.T) {
 	}
 	defer set.Close()
 	colours := set.Hosted[0]
-	results, err := colours.Evaluators[0].Evaluate(t.Context(), []reward.Sample{{Image: rewardtest.Picture(1, 8, 8), Mode: reward.ModeAnswer}})
+	results, err := colours.Evaluators[0].Evaluate(t.Context(), []reward.Sample{{Image: rewardtest.Image(1, 8, 8), Mode: reward.ModeAnswer}})
 	if err != nil || results[0].Err != nil || results[0].Scores[0] <= 0 || colours.Description.Name != "colours" {
 		t.Errorf("got %+v, %v", results, err)
 	}

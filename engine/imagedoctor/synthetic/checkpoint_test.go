@@ -74,7 +74,7 @@ func TestACheckpointLoadsAndScores(t *testing.T) {
 	}
 	defer e.Close()
 	samples := []reward.Sample{
-		{Image: rewardtest.Picture(1, 64, 64), Prompt: "a red circle"}, {Image: rewardtest.Picture(2, 80, 48), Prompt: "a cat"},
+		{Image: rewardtest.Image(1, 64, 64), Prompt: "a red circle"}, {Image: rewardtest.Image(2, 80, 48), Prompt: "a cat"},
 	}
 	results, err := e.Evaluate(t.Context(), samples)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 func record(seed uint64, width, height int) *relabel.Record {
-	file := rewardtest.PNG(rewardtest.Picture(seed, width, height))
+	file := rewardtest.PNG(rewardtest.Image(seed, width, height))
 	return &relabel.Record{
 		Name: fmt.Sprint(seed), Prompt: fmt.Sprintf("prompt %d", seed),
 		Load: func() ([]byte, error) { return file, nil },
@@ -61,7 +61,7 @@ func TestLabelsAreWhatTheEvaluatorSays(t *testing.T) {
 	}
 	for i, label := range labels {
 		size := []int{64, 128, 64}[i]
-		want := rewardtest.Answer(reward.Sample{Image: rewardtest.Picture(uint64(i+1), size, 64), Prompt: chunk[i].Prompt, Mode: about.DefaultMode()}, 64)
+		want := rewardtest.Answer(reward.Sample{Image: rewardtest.Image(uint64(i+1), size, 64), Prompt: chunk[i].Prompt, Mode: about.DefaultMode()}, 64)
 		if label.Failed() || label.Reward != weights.Reward(want.Scores) || label.Text != want.Text || len(label.Boxes) != len(want.Boxes) {
 			t.Errorf("record %d: %+v, want %+v", i, label, want)
 		}

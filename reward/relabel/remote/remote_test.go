@@ -22,7 +22,7 @@ import (
 )
 
 func record(seed uint64, width, height int) *relabel.Record {
-	file := rewardtest.PNG(rewardtest.Picture(seed, width, height))
+	file := rewardtest.PNG(rewardtest.Image(seed, width, height))
 	return &relabel.Record{Name: fmt.Sprint(seed), Prompt: fmt.Sprintf("prompt %d", seed), Load: func() ([]byte, error) { return file, nil }}
 }
 

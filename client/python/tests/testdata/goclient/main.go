@@ -31,7 +31,7 @@ func main() {
 	}
 	q := &wire.Request{}
 	for i := range *images {
-		image := rewardtest.Picture(uint64(i), *side, *side)
+		image := rewardtest.Image(uint64(i), *side, *side)
 		q.Prompts = append(q.Prompts, "a cat")
 		q.Images = append(q.Images, wire.Image{Tensor: reward.Uint8Tensor(image.Pix, *side, *side, 3)})
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/denseflow/densereward/reward/wire"
 )
 
-// Form is how pictures travel.
+// Form is how images travel.
 type Form string
 
 // The forms.
@@ -26,7 +26,7 @@ const (
 // jpegQuality is what image generators commonly save with.
 const jpegQuality = 90
 
-// Encode is a picture in a form.
+// Encode is an image in a form.
 func Encode(im *reward.Image, f Form) (wire.Image, error) {
 	var b bytes.Buffer
 	var err error
@@ -43,7 +43,7 @@ func Encode(im *reward.Image, f Form) (wire.Image, error) {
 	return wire.Image{Encoded: b.Bytes()}, err
 }
 
-// rgba is the picture as the standard library's encoders take it, opaque.
+// rgba is the image as the standard library's encoders take it, opaque.
 func rgba(im *reward.Image) *image.RGBA {
 	out := image.NewRGBA(image.Rect(0, 0, im.Width, im.Height))
 	for i := range im.Width * im.Height {
@@ -53,7 +53,7 @@ func rgba(im *reward.Image) *image.RGBA {
 	return out
 }
 
-// FromImage takes the colours of any decoded picture.
+// FromImage takes the colours of any decoded image.
 func FromImage(src image.Image) *reward.Image {
 	b := src.Bounds()
 	im := &reward.Image{Width: b.Dx(), Height: b.Dy(), Pix: make([]uint8, 3*b.Dx()*b.Dy())}
@@ -67,7 +67,7 @@ func FromImage(src image.Image) *reward.Image {
 	return im
 }
 
-// Photograph makes a picture that compresses about as a photograph does: noise
+// Photograph makes an image that compresses about as a photograph does: noise
 // whose power falls with frequency, in colours that mostly go together, with a
 // little grain.
 func Photograph(seed uint64, width, height int) *reward.Image {

@@ -18,8 +18,8 @@ import (
 	"github.com/denseflow/densereward/reward/server"
 )
 
-// serveLots starts a server with a decoder and a scheduler of its own settings.
-func serveLots(t *testing.T, fake *rewardtest.Fake, d *greys, log *bytes.Buffer, change func(*batch.Config)) *client.Client {
+// serveChunks starts a server with a decoder and a scheduler of its own settings.
+func serveChunks(t *testing.T, fake *rewardtest.Fake, d *greys, log *bytes.Buffer, change func(*batch.Config)) *client.Client {
 	t.Helper()
 	scheduling := batch.DefaultConfig()
 	change(&scheduling)
@@ -37,14 +37,14 @@ func serveLots(t *testing.T, fake *rewardtest.Fake, d *greys, log *bytes.Buffer,
 	return c
 }
 
-func TestLatentsAreDecodedInLots(t *testing.T) {
+func TestLatentsAreDecodedInChunks(t *testing.T) {
 	d := &greys{together: 4}
-	c := serveLots(t, &rewardtest.Fake{}, d, nil, func(*batch.Config) {})
+	c := serveChunks(t, &rewardtest.Fake{}, d, nil, func(*batch.Config) {})
 	q := latents(10, 4, 4, 4)
 	p := mustScore(t, c, q)
-	slices.Sort(d.decoded) // lots may overtake each other
+	slices.Sort(d.decoded) // chunks may overtake each other
 	if !slices.Equal(d.decoded, []int{2, 4, 4}) {
-		t.Errorf("lots of %v samples", d.decoded)
+		t.Errorf("chunks of %v samples", d.decoded)
 	}
 	for i := range 10 {
 		grey := &reward.Image{Width: 32, Height: 32, Pix: bytes.Repeat([]byte{byte(i)}, 32*32*3)}
@@ -57,7 +57,7 @@ func TestLatentsAreDecodedInLots(t *testing.T) {
 	}
 }
 
-func TestTheNextLotIsDecodedWhileTheLastIsJudged(t *testing.T) {
+func TestTheNextChunkIsDecodedWhileTheLastIsScored(t *testing.T) {
 	second := make(chan struct{})
 	d := &greys{together: 2, before: func(_ context.Context, latents *reward.Tensor) error {
 		if values, _ := latents.Float32s(); values[0] == 2 {
@@ -70,10 +70,10 @@ func TestTheNextLotIsDecodedWhileTheLastIsJudged(t *testing.T) {
 		case <-second: // before the first batch is done
 			return nil
 		case <-ctx.Done():
-			return errors.New("the second lot waits for the first to be judged")
+			return errors.New("the second chunk waits for the first to be scored")
 		}
 	}}
-	c := serveLots(t, fake, d, nil, func(cfg *batch.Config) { cfg.MaxBatch, cfg.MaxDelay, cfg.Workers = 2, 0, 1 })
+	c := serveChunks(t, fake, d, nil, func(cfg *batch.Config) { cfg.MaxBatch, cfg.MaxDelay, cfg.Workers = 2, 0, 1 })
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if _, err := c.Score(ctx, latents(4, 4, 4, 4)); err != nil {
@@ -83,9 +83,9 @@ func TestTheNextLotIsDecodedWhileTheLastIsJudged(t *testing.T) {
 
 func TestLatentsThatTheQueueHasNoRoomForAreNotDecoded(t *testing.T) {
 	d := &greys{}
-	c := serveLots(t, &rewardtest.Fake{}, d, nil, func(cfg *batch.Config) { cfg.QueueSamples = 2 })
+	c := serveChunks(t, &rewardtest.Fake{}, d, nil, func(cfg *batch.Config) { cfg.QueueSamples = 2 })
 	mustFail(t, c, latents(3, 4, 4, 4), reward.ErrTooManyImages)
-	c = serveLots(t, &rewardtest.Fake{}, d, nil, func(cfg *batch.Config) { cfg.QueueBytes = 3*32*32*3 + 4*4*4*4*3 - 1 })
+	c = serveChunks(t, &rewardtest.Fake{}, d, nil, func(cfg *batch.Config) { cfg.QueueBytes = 3*32*32*3 + 4*4*4*4*3 - 1 })
 	mustFail(t, c, latents(3, 4, 4, 4), reward.ErrBodyTooLarge)
 	if d.decoded != nil {
 		t.Errorf("%v samples were decoded", d.decoded)
@@ -105,7 +105,7 @@ func TestADecoderThatFailsCostsItsLotAlone(t *testing.T) {
 				return nil
 			}}
 			var log bytes.Buffer
-			c := serveLots(t, &rewardtest.Fake{}, d, &log, func(cfg *batch.Config) {
+			c := serveChunks(t, &rewardtest.Fake{}, d, &log, func(cfg *batch.Config) {
 				cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 				cfg.Workers = 1
 			})
@@ -134,7 +134,7 @@ func TestDecodingEndsWhenItsClientLeaves(t *testing.T) {
 		ended <- ctx.Err()
 		return ctx.Err()
 	}}
-	c := serveLots(t, &rewardtest.Fake{}, d, nil, func(*batch.Config) {})
+	c := serveChunks(t, &rewardtest.Fake{}, d, nil, func(*batch.Config) {})
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		<-began
@@ -148,7 +148,7 @@ func TestDecodingEndsWhenItsClientLeaves(t *testing.T) {
 	}
 }
 
-func TestADecoderThatForgetsPicturesIsAFault(t *testing.T) {
+func TestADecoderThatForgetsImagesIsAFault(t *testing.T) {
 	c, _ := serveOver(t, &rewardtest.Fake{}, func(cfg *server.Config) { cfg.Decoders = append(cfg.Decoders, &forgetful{}) })
 	p := mustScore(t, c, latents(2, 4, 4, 4))
 	for i, err := range p.Errors {
@@ -158,7 +158,7 @@ func TestADecoderThatForgetsPicturesIsAFault(t *testing.T) {
 	}
 }
 
-// forgetful is a decoder that gives no pictures.
+// forgetful is a decoder that gives no images.
 type forgetful struct{ greys }
 
 func (f *forgetful) Decode(_ context.Context, latents *reward.Tensor, _, _ int) ([]*reward.Image, []*reward.Error, error) {

@@ -8,8 +8,8 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Pace bounds how long bodies may take.
-type Pace struct {
+// DataRate bounds how long bodies may take.
+type DataRate struct {
 	// Grace is what a body may take however short it is.
 	Grace time.Duration
 	// MinRate, in bytes a second, is the least average rate after Grace, up and
@@ -17,26 +17,26 @@ type Pace struct {
 	MinRate int64
 }
 
-// DefaultPace is ten seconds, then 128 KiB a second.
-func DefaultPace() Pace { return Pace{Grace: 10 * time.Second, MinRate: 128 << 10} }
+// DefaultDataRate is ten seconds, then 128 KiB a second.
+func DefaultDataRate() DataRate { return DataRate{Grace: 10 * time.Second, MinRate: 128 << 10} }
 
 // allowance is how long n bytes may take.
-func (p Pace) allowance(n int64) time.Duration {
+func (p DataRate) allowance(n int64) time.Duration {
 	return p.Grace + time.Duration(float64(n)/float64(p.MinRate)*float64(time.Second))
 }
 
-// pace watches the body and the answer of each request.
-func (s *Server) pace(next echo.HandlerFunc) echo.HandlerFunc {
+// limitDataRate watches the body and the answer of each request.
+func (s *Server) limitDataRate(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		conn := http.NewResponseController(c.Response().Writer)
-		w := &pacedWriter{ResponseWriter: c.Response().Writer, pace: s.cfg.Pace, conn: conn}
+		w := &timedWriter{ResponseWriter: c.Response().Writer, rate: s.cfg.DataRate, conn: conn}
 		w.extend() // what the connection's last request left has passed
 		c.Response().Writer = w
 		if r.Body == nil || r.Body == http.NoBody {
 			return next(c)
 		}
-		b := &pacedBody{ReadCloser: r.Body, pace: s.cfg.Pace, conn: conn, began: time.Now()}
+		b := &timedBody{ReadCloser: r.Body, rate: s.cfg.DataRate, conn: conn, began: time.Now()}
 		b.extend()
 		// The body goes into a copy of the request: by the original's, the HTTP
 		// server knows whether bytes of it are left on the connection, which it
@@ -58,13 +58,13 @@ func (s *Server) pace(next echo.HandlerFunc) echo.HandlerFunc {
 // from clients that still send.
 const lingerTime = time.Second
 
-// bodyKey is where pace leaves the body for the access log.
+// bodyKey is where limitDataRate leaves the body for the access log.
 const bodyKey = "densereward.body"
 
-// pacedBody fails when its bytes come too slowly.
-type pacedBody struct {
+// timedBody fails when its bytes come too slowly.
+type timedBody struct {
 	io.ReadCloser
-	pace  Pace
+	rate  DataRate
 	conn  *http.ResponseController
 	began time.Time
 	n     int64 // bytes so far
@@ -77,8 +77,8 @@ type pacedBody struct {
 const deadlineStep = 100 * time.Millisecond
 
 // extend moves the deadline to what the bytes so far have earned.
-func (b *pacedBody) extend() {
-	if until := b.began.Add(b.pace.allowance(b.n)); until.Sub(b.until) >= deadlineStep {
+func (b *timedBody) extend() {
+	if until := b.began.Add(b.rate.allowance(b.n)); until.Sub(b.until) >= deadlineStep {
 		b.until = until
 		// What cannot be timed, such as a test's recorder, is not slow either.
 		_ = b.conn.SetReadDeadline(until)
@@ -86,7 +86,7 @@ func (b *pacedBody) extend() {
 }
 
 // Read fails when bytes do not come in time.
-func (b *pacedBody) Read(p []byte) (int, error) {
+func (b *timedBody) Read(p []byte) (int, error) {
 	b.extend()
 	n, err := b.ReadCloser.Read(p)
 	b.n += int64(n)
@@ -100,30 +100,30 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 }
 
 // linger bounds what the server does with the rest of the body.
-func (b *pacedBody) linger() {
+func (b *timedBody) linger() {
 	if !b.ended {
 		_ = b.conn.SetReadDeadline(time.Now().Add(lingerTime))
 	}
 }
 
-// pacedWriter fails when the client takes its bytes too slowly.
-type pacedWriter struct {
+// timedWriter fails when the client takes its bytes too slowly.
+type timedWriter struct {
 	http.ResponseWriter
-	pace  Pace
+	rate  DataRate
 	conn  *http.ResponseController
-	body  *pacedBody // of the request; nil if it has none
+	body  *timedBody // of the request; nil if it has none
 	began time.Time  // of the first write
 	n     int64
 	until time.Time
 }
 
 // extend moves the deadline to what the bytes so far have earned.
-func (w *pacedWriter) extend() {
+func (w *timedWriter) extend() {
 	began := w.began
 	if began.IsZero() {
 		began = time.Now()
 	}
-	if until := began.Add(w.pace.allowance(w.n)); until.Sub(w.until) >= deadlineStep {
+	if until := began.Add(w.rate.allowance(w.n)); until.Sub(w.until) >= deadlineStep {
 		w.until = until
 		_ = w.conn.SetWriteDeadline(until)
 	}
@@ -131,7 +131,7 @@ func (w *pacedWriter) extend() {
 
 // WriteHeader says that a connection on which a body was left unread is of no
 // more use.
-func (w *pacedWriter) WriteHeader(status int) {
+func (w *timedWriter) WriteHeader(status int) {
 	if w.body != nil && !w.body.ended {
 		w.Header().Set("Connection", "close")
 	}
@@ -139,7 +139,7 @@ func (w *pacedWriter) WriteHeader(status int) {
 }
 
 // Write fails when the client does not take its bytes in time.
-func (w *pacedWriter) Write(p []byte) (int, error) {
+func (w *timedWriter) Write(p []byte) (int, error) {
 	if w.began.IsZero() {
 		w.began = time.Now()
 	}
@@ -149,4 +149,4 @@ func (w *pacedWriter) Write(p []byte) (int, error) {
 }
 
 // Unwrap is for http.ResponseController.
-func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *timedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,4 +1,4 @@
-"""Draws the pictures of the demo: two shapes, each clean and with a patch of
+"""Draws the images of the demo: two shapes, each clean and with a patch of
 noise as a flaw. Needs numpy and Pillow."""
 
 import pathlib
@@ -29,7 +29,7 @@ def shape(name, colour):
     return Image.new("RGB", (side, side), colour), mask.resize((side, side), Image.BOX)
 
 
-def picture(name, colour, at, top, bottom, flaw=None):
+def image(name, colour, at, top, bottom, flaw=None):
     image = background(top, bottom)
     body, mask = shape(name, colour)
     image.paste(body, at, mask)
@@ -39,12 +39,12 @@ def picture(name, colour, at, top, bottom, flaw=None):
     return image
 
 
-PICTURES = {
-    "circle.png": picture("circle", (214, 48, 49), (140, 120), (236, 240, 245), (200, 210, 224)),
-    "circle-flawed.png": picture("circle", (214, 48, 49), (120, 160), (64, 72, 96), (36, 42, 60), flaw=(330, 60)),
-    "square.png": picture("square", (39, 160, 84), (120, 140), (247, 241, 227), (228, 212, 180)),
-    "square-flawed.png": picture("square", (39, 160, 84), (150, 100), (52, 58, 64), (26, 30, 36), flaw=(60, 330)),
+IMAGES = {
+    "circle.png": image("circle", (214, 48, 49), (140, 120), (236, 240, 245), (200, 210, 224)),
+    "circle-flawed.png": image("circle", (214, 48, 49), (120, 160), (64, 72, 96), (36, 42, 60), flaw=(330, 60)),
+    "square.png": image("square", (39, 160, 84), (120, 140), (247, 241, 227), (228, 212, 180)),
+    "square-flawed.png": image("square", (39, 160, 84), (150, 100), (52, 58, 64), (26, 30, 36), flaw=(60, 330)),
 }
 
-for name, image in PICTURES.items():
+for name, image in IMAGES.items():
     image.save(HERE / name, optimize=True)

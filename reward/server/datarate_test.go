@@ -40,9 +40,9 @@ func (t *trickle) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// slowPace is two seconds, then 1 KiB a second.
-func slowPace(_ *batch.Config, c *server.Config) {
-	c.Pace = server.Pace{Grace: 2 * time.Second, MinRate: 1 << 10}
+// slowRate is two seconds, then 1 KiB a second.
+func slowRate(_ *batch.Config, c *server.Config) {
+	c.DataRate = server.DataRate{Grace: 2 * time.Second, MinRate: 1 << 10}
 }
 
 func TestSlowUploadsAreCutOff(t *testing.T) {
@@ -59,7 +59,7 @@ func TestSlowUploadsAreCutOff(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newStack(t, &rewardtest.Fake{}, slowPace)
+				s := newStack(t, &rewardtest.Fake{}, slowRate)
 				n, stop := s.serve(t, server.DefaultFront())
 				body := question(t, 1) // 12 KiB
 				began := time.Now()
@@ -86,7 +86,7 @@ func TestSlowUploadsAreCutOff(t *testing.T) {
 
 func TestALongEvaluationDoesNotLookLikeASlowClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStack(t, &rewardtest.Fake{Delay: 5 * time.Minute}, slowPace)
+		s := newStack(t, &rewardtest.Fake{Delay: 5 * time.Minute}, slowRate)
 		n, stop := s.serve(t, server.DefaultFront())
 		client := n.client(t)
 		for range 2 { // the second on the same connection
@@ -107,7 +107,7 @@ func TestALongEvaluationDoesNotLookLikeASlowClient(t *testing.T) {
 
 func TestAClientThatDoesNotTakeItsAnswerIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStack(t, &rewardtest.Fake{}, slowPace)
+		s := newStack(t, &rewardtest.Fake{}, slowRate)
 		n, stop := s.serve(t, server.DefaultFront())
 		conn, err := n.dial(t.Context())
 		if err != nil {
@@ -130,7 +130,7 @@ func TestAClientThatDoesNotTakeItsAnswerIsCutOff(t *testing.T) {
 
 func TestAStalledUploadThatNobodyReadsIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStack(t, &rewardtest.Fake{}, slowPace)
+		s := newStack(t, &rewardtest.Fake{}, slowRate)
 		n, stop := s.serve(t, server.DefaultFront())
 		conn, err := n.dial(t.Context())
 		if err != nil {
