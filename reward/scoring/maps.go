@@ -25,7 +25,7 @@ func (e *Evaluated) MakeMaps() *Mapped {
 	}
 	n := len(e.Outcomes)
 	m.Weight, m.Reward = make([]float32, n*cells), make([]float32, n*cells)
-	var combiner Combiner
+	var c combiner
 	for i := range e.Outcomes {
 		weight, rewards := e.cells(m.Weight, i), e.cells(m.Reward, i)
 		if e.Errors[i] != nil {
@@ -33,7 +33,7 @@ func (e *Evaluated) MakeMaps() *Mapped {
 			fillNaN(rewards)
 			continue
 		}
-		combiner.Combine(weight, e.Grid, e.Outcomes[i].Maps, e.weights.Maps)
+		c.combine(weight, e.Grid, e.Outcomes[i].Maps, e.weights.Maps)
 		dense.Reward(rewards, e.Rewards[i], weight)
 		dense.Weight(weight, weight)
 	}
@@ -53,17 +53,17 @@ func fillNaN(values []float32) {
 	}
 }
 
-// Combiner makes one map on the grid of an evaluator's maps. It keeps its
+// combiner makes one map on the grid of an evaluator's maps. It keeps its
 // buffers from one sample to the next; it is not safe for concurrent use.
-type Combiner struct {
+type combiner struct {
 	sum    []float64
 	pooled []float32
 }
 
-// Combine fills dst, a map on grid, with the weighted sum of maps, each brought
+// combine fills dst, a map on grid, with the weighted sum of maps, each brought
 // to the grid by adaptive average pooling. Sums are made in float64 and rounded
 // once. A map without values counts as 0.
-func (c *Combiner) Combine(dst []float32, grid dense.Grid, maps []reward.Map, weights []float64) {
+func (c *combiner) combine(dst []float32, grid dense.Grid, maps []reward.Map, weights []float64) {
 	if len(c.sum) != len(dst) {
 		c.sum, c.pooled = make([]float64, len(dst)), make([]float32, len(dst))
 	}
