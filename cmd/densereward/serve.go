@@ -15,6 +15,7 @@ import (
 
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/credentials"
 )
 
 type serveCommand struct {
@@ -129,7 +130,7 @@ type deployment struct {
 	front    server.Front
 	listener net.Listener
 	debug    net.Listener // nil without --debug-listen
-	files    []server.Reloader
+	files    []credentials.Reloader
 	closers  []func() error
 }
 
@@ -200,7 +201,7 @@ func (d *deployment) keepFresh(ctx context.Context) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	server.KeepFresh(ctx, reloadInterval, hangups, d.config.Logger, d.files...)
+	credentials.KeepFresh(ctx, reloadInterval, hangups, d.config.Logger, d.files...)
 }
 
 const reloadInterval = time.Minute

@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -92,7 +93,7 @@ type accessFlags struct {
 
 func (f *accessFlags) openAccess(d *deployment) error {
 	if f.Tokens != "" {
-		tokens, err := server.OpenTokens(f.Tokens)
+		tokens, err := credentials.OpenTokens(f.Tokens)
 		if err != nil {
 			return err
 		}
@@ -105,7 +106,7 @@ func (f *accessFlags) openAccess(d *deployment) error {
 		}
 		return nil
 	}
-	certificate, err := server.OpenCertificate(server.CertificateFiles{Cert: f.TLSCert, Key: f.TLSKey, ClientCA: f.ClientCA})
+	certificate, err := credentials.OpenCertificate(credentials.CertificateFiles{Cert: f.TLSCert, Key: f.TLSKey, ClientCA: f.ClientCA})
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/credentials"
 )
 
 // authority signs certificates for the host "server".
@@ -79,7 +80,7 @@ func (a *authority) issue(serial int64) (cert, key string) {
 }
 
 // serveTLS serves the stack over TLS on a loopback port.
-func serveTLS(t *testing.T, c *server.Certificate) net.Addr {
+func serveTLS(t *testing.T, c *credentials.Certificate) net.Addr {
 	t.Helper()
 	s := newStack(t, &rewardtest.Fake{}, nil)
 	l, err := server.Listen(t.Context(), "127.0.0.1:0", false, 10)
@@ -124,11 +125,11 @@ func visit(t *testing.T, address net.Addr, cfg *tls.Config) (int64, error) {
 func TestTheCertificateFollowsItsFiles(t *testing.T) {
 	ca := newAuthority(t)
 	dir := t.TempDir()
-	files := server.CertificateFiles{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	files := credentials.CertificateFiles{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	cert, key := ca.issue(100)
 	writeFile(t, files.Cert, cert)
 	writeFile(t, files.Key, key)
-	c, err := server.OpenCertificate(files)
+	c, err := credentials.OpenCertificate(files)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func TestClientsMustShowACertificateIfAskedTo(t *testing.T) {
 	ours, theirs := newAuthority(t), newAuthority(t)
 	dir := t.TempDir()
 	cert, key := ours.issue(1)
-	c, err := server.OpenCertificate(server.CertificateFiles{
+	c, err := credentials.OpenCertificate(credentials.CertificateFiles{
 		Cert:     writeFile(t, filepath.Join(dir, "cert.pem"), cert),
 		Key:      writeFile(t, filepath.Join(dir, "key.pem"), key),
 		ClientCA: writeFile(t, filepath.Join(dir, "clients.pem"), ours.pem),
@@ -206,7 +207,7 @@ func TestCertificateFilesAreChecked(t *testing.T) {
 		{"no authority in its file", cert, key, "nothing"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := server.OpenCertificate(server.CertificateFiles{
+			_, err := credentials.OpenCertificate(credentials.CertificateFiles{
 				Cert: writeFile(t, "c", tt.cert), Key: writeFile(t, "k", tt.key), ClientCA: writeFile(t, "a", tt.ca),
 			})
 			if err == nil {

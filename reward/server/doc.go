@@ -14,9 +14,9 @@
 //
 // What a service needs beside the answers is here as well, in parts that do not
 // know each other: Listen (loopback unless told otherwise, a limit of
-// connections), Front (timeouts, TLS, drain), DataRate (slow clients), Tokens and
-// Certificate (files that are followed), Readiness, Metrics, NewTracing and
-// DebugHandler. The example puts them together. A request passes, from the
+// connections), Front (timeouts, TLS, drain), DataRate (slow clients), package
+// credentials (tokens and certificates from files that are followed),
+// Readiness, Metrics, NewTracing and DebugHandler. The example puts them together. A request passes, from the
 // outside in: its id, the access log and metrics, its span, the containment of
 // panics, security headers, the data rate of its body, its token.
 package server

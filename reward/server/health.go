@@ -1,7 +1,9 @@
 package server
 
 import (
+	"errors"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/labstack/echo/v4"
@@ -18,4 +20,40 @@ func (s *Server) readyz(c echo.Context) error {
 		return reward.ErrNotReady.Wrap(err)
 	}
 	return c.JSON(http.StatusOK, map[string]string{"status": "ready"})
+}
+
+var (
+	errStarting = errors.New("the model is being loaded")
+	errDraining = errors.New("the server is shutting down")
+)
+
+// Readiness tells load balancers when a server should get requests: from the
+// moment its model is warm to the moment it begins to drain. The zero value is
+// not ready yet. Its Err is a Config's Ready.
+type Readiness struct {
+	state atomic.Int32
+}
+
+const (
+	starting int32 = iota
+	ready
+	draining
+)
+
+// Warm says that the model has answered once. It does not undo Drain.
+func (r *Readiness) Warm() { r.state.CompareAndSwap(starting, ready) }
+
+// Drain says that no more requests should come.
+func (r *Readiness) Drain() { r.state.Store(draining) }
+
+// Err is why the server should get no requests; nil when it should.
+func (r *Readiness) Err() error {
+	switch r.state.Load() {
+	case starting:
+		return errStarting
+	case draining:
+		return errDraining
+	default:
+		return nil
+	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/credentials"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
@@ -79,7 +80,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 
 func TestEachRequestHasALineInTheAccessLog(t *testing.T) {
 	var log bytes.Buffer
-	tokens, err := server.OpenTokens(writeFile(t, "tokens", "alice "+aliceToken))
+	tokens, err := credentials.OpenTokens(writeFile(t, "tokens", "alice "+aliceToken))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +234,7 @@ func TestFilesAreReloadedAtIntervalsAndOnDemand(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			server.KeepFresh(ctx, 10*time.Second, now, logger, f)
+			credentials.KeepFresh(ctx, 10*time.Second, now, logger, f)
 		}()
 		time.Sleep(25 * time.Second)
 		if n := f.calls.Load(); n != 2 {

@@ -12,6 +12,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/groups"
 	"github.com/denseflow/densereward/reward/scoring"
+	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/wire"
 	"github.com/labstack/echo/v4"
 	"go.opentelemetry.io/otel/trace"
@@ -52,7 +53,7 @@ type Config struct {
 	// DataRate bounds slow clients; the zero value means DefaultDataRate.
 	DataRate DataRate
 	// Tokens let clients in; nil lets in everybody.
-	Tokens *Tokens
+	Tokens *credentials.Tokens
 	// Ready reports why the server should not get requests yet, nil when it
 	// should. A nil Ready is always ready.
 	Ready func() error
@@ -173,7 +174,7 @@ const (
 func (s *Server) route() {
 	s.echo = echo.New()
 	s.echo.HTTPErrorHandler = s.fail
-	s.echo.Use(s.identify, s.watch, s.trace, s.contain, s.secure, s.limitDataRate, s.authorize)
+	s.echo.Use(s.identify(), s.watch, s.trace, s.contain(), s.secure(), s.limitDataRate, s.authorize)
 	s.echo.POST(wire.ScorePath, s.score)
 	s.echo.GET(wire.ModelsPath, s.listModels)
 	s.echo.GET(healthPath, s.healthz)

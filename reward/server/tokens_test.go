@@ -11,6 +11,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -46,7 +47,7 @@ func get(t testing.TB, h http.Handler, path string, header ...string) *httptest.
 
 func TestOnlyOwnersOfATokenAreLetIn(t *testing.T) {
 	path := writeFile(t, "tokens", "# trainers\nalice "+aliceToken+"\n\n"+plainToken+"\n")
-	tokens, err := server.OpenTokens(path)
+	tokens, err := credentials.OpenTokens(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func TestOnlyOwnersOfATokenAreLetIn(t *testing.T) {
 
 func TestTokensFollowTheirFile(t *testing.T) {
 	path := writeFile(t, "tokens", aliceToken)
-	tokens, err := server.OpenTokens(path)
+	tokens, err := credentials.OpenTokens(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +121,7 @@ func TestTokenFilesAreChecked(t *testing.T) {
 		{"a file of a megabyte and more", strings.Repeat(aliceToken+"\n", 1<<16), "more than 1048576 bytes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := server.OpenTokens(writeFile(t, "tokens", tt.text))
+			_, err := credentials.OpenTokens(writeFile(t, "tokens", tt.text))
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
@@ -129,7 +130,7 @@ func TestTokenFilesAreChecked(t *testing.T) {
 			}
 		})
 	}
-	if _, err := server.OpenTokens(filepath.Join(t.TempDir(), "absent")); err == nil {
+	if _, err := credentials.OpenTokens(filepath.Join(t.TempDir(), "absent")); err == nil {
 		t.Error("an absent file was taken")
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/credentials"
 )
 
 func main() {
@@ -102,7 +103,7 @@ func newHandler(tokens string, loading time.Duration, maxBatch int, fake *reward
 		},
 	}
 	if tokens != "" {
-		if config.Tokens, err = server.OpenTokens(tokens); err != nil {
+		if config.Tokens, err = credentials.OpenTokens(tokens); err != nil {
 			return nil, err
 		}
 	}

@@ -1,4 +1,4 @@
-package server
+package credentials
 
 import (
 	"bytes"
@@ -51,7 +51,7 @@ func (c *Certificate) Reload() error {
 		}
 		data, err := readFile(path, maxPEM)
 		if err != nil {
-			return fmt.Errorf("server: certificate: %w", err)
+			return fmt.Errorf("credentials: certificate: %w", err)
 		}
 		pem[i] = data
 	}
@@ -60,7 +60,7 @@ func (c *Certificate) Reload() error {
 	}
 	config, err := tlsConfig(pem, c.files.ClientCA)
 	if err != nil {
-		return fmt.Errorf("server: certificate: %w", err)
+		return fmt.Errorf("credentials: certificate: %w", err)
 	}
 	c.current.Store(&identity{pem, config})
 	return nil

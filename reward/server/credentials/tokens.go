@@ -1,4 +1,4 @@
-package server
+package credentials
 
 import (
 	"bytes"
@@ -6,12 +6,8 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync/atomic"
-
-	"github.com/denseflow/densereward/reward"
-	"github.com/labstack/echo/v4"
 )
 
 const (
@@ -53,11 +49,11 @@ func OpenTokens(path string) (*Tokens, error) {
 func (t *Tokens) Reload() error {
 	data, err := readFile(t.path, maxTokenFile)
 	if err != nil {
-		return fmt.Errorf("server: token file: %w", err)
+		return fmt.Errorf("credentials: token file: %w", err)
 	}
 	owners, err := parseTokens(data)
 	if err != nil {
-		return fmt.Errorf("server: token file %s: %w", t.path, err)
+		return fmt.Errorf("credentials: token file %s: %w", t.path, err)
 	}
 	t.owners.Store(&owners)
 	return nil
@@ -93,9 +89,9 @@ func parseTokens(data []byte) ([]owner, error) {
 	return owners, nil
 }
 
-// owner finds whose token it is. It takes the same time for all tokens of a
+// Owner finds whose token it is. It takes the same time for all tokens of a
 // length, right or wrong.
-func (t *Tokens) owner(token string) (name string, ok bool) {
+func (t *Tokens) Owner(token string) (name string, ok bool) {
 	digest := sha256.Sum256([]byte(token))
 	for _, o := range *t.owners.Load() {
 		if subtle.ConstantTimeCompare(digest[:], o.digest[:]) == 1 {
@@ -105,36 +101,12 @@ func (t *Tokens) owner(token string) (name string, ok bool) {
 	return name, ok
 }
 
-// ownerKey is where authorize leaves the owner's name for the access log.
-const ownerKey = "densereward.owner"
-
-// open reports whether a path is answered without a token: probes ask whether
-// the server is up, and learn no more.
-func open(path string) bool {
-	return path == healthPath || path == readyPath || probe(path)
-}
-
-// authorize lets only owners of a token in.
-func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if s.cfg.Tokens == nil || open(c.Request().URL.Path) {
-			return next(c)
+// visible reports whether text is of visible ASCII alone.
+func visible(text string) bool {
+	for _, b := range []byte(text) {
+		if b <= ' ' || b > '~' {
+			return false
 		}
-		name, ok := s.cfg.Tokens.owner(bearer(c.Request()))
-		if !ok {
-			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Bearer realm="densereward"`)
-			return reward.ErrUnauthorized
-		}
-		c.Set(ownerKey, name)
-		return next(c)
 	}
-}
-
-// bearer is the token of a request, "" if it has none.
-func bearer(r *http.Request) string {
-	scheme, token, _ := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return strings.TrimSpace(token)
+	return true
 }

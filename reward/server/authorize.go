@@ -1,0 +1,43 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/labstack/echo/v4"
+)
+
+// ownerKey is where authorize leaves the owner's name for the access log.
+const ownerKey = "densereward.owner"
+
+// open reports whether a path is answered without a token: probes ask whether
+// the server is up, and learn no more.
+func open(path string) bool {
+	return path == healthPath || path == readyPath || probe(path)
+}
+
+// authorize lets only owners of a token in.
+func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if s.cfg.Tokens == nil || open(c.Request().URL.Path) {
+			return next(c)
+		}
+		name, ok := s.cfg.Tokens.Owner(bearer(c.Request()))
+		if !ok {
+			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Bearer realm="densereward"`)
+			return reward.ErrUnauthorized
+		}
+		c.Set(ownerKey, name)
+		return next(c)
+	}
+}
+
+// bearer is the token of a request, "" if it has none.
+func bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
