@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
+
+	"github.com/denseflow/densereward/internal/modelfile"
 )
 
 // Config describes both towers of a checkpoint.
@@ -86,7 +87,7 @@ func defaultConfigJSON() configJSON {
 
 // LoadConfig reads the config.json of a folder.
 func LoadConfig(dir string) (Config, error) {
-	data, err := os.ReadFile(filepath.Join(dir, configFile))
+	data, err := modelfile.Read(filepath.Join(dir, configFile), maxFileBytes)
 	if err != nil {
 		return Config{}, fmt.Errorf("clip: %w", err)
 	}

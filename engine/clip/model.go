@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/engine/tokenizer"
+	"github.com/denseflow/densereward/internal/modelfile"
 	"github.com/denseflow/densereward/reward"
 	lru "github.com/hashicorp/golang-lru/v2"
 )
@@ -74,7 +74,8 @@ type checkpoint interface {
 	Unchanged() error
 }
 
-const tokenizerFile = "tokenizer.json"
+// maxFileBytes bounds each of the files beside the weights.
+const maxFileBytes = 64 << 20
 
 // Load opens the checkpoint folder dir: config.json, safetensors, tokenizer.json
 // and, where it is, preprocessor_config.json. A tensor that is missing or has
@@ -100,7 +101,7 @@ func Load(dir string, o Options) (*Model, error) {
 func load(dir string, config Config, p *Preprocessor, weights checkpoint, o Options) (*Model, error) {
 	m := &Model{config: config, options: o.withDefaults(), preprocessor: p}
 	var err error
-	if m.tokenizer, err = tokenizer.Load(filepath.Join(dir, tokenizerFile)); err != nil {
+	if m.tokenizer, err = tokenizer.LoadFolder(dir); err != nil {
 		return nil, fmt.Errorf("clip: %w", err)
 	}
 	if err := m.findEnds(); err != nil {
@@ -152,15 +153,15 @@ func (m *Model) findEnds() error {
 	}{{"<|startoftext|>", &m.begin}, {"<|endoftext|>", &m.end}} {
 		id, ok := m.tokenizer.TokenID(t.token)
 		if !ok {
-			return fmt.Errorf("clip: %s has no token %s", tokenizerFile, t.token)
+			return fmt.Errorf("clip: the tokenizer has no token %s", t.token)
 		}
 		if int(id) >= m.config.VocabSize {
-			return fmt.Errorf("clip: %s: token %s has the id %d, the model's vocabulary %d rows", tokenizerFile, t.token, id, m.config.VocabSize)
+			return fmt.Errorf("clip: token %s has the id %d, the model's vocabulary %d rows", t.token, id, m.config.VocabSize)
 		}
 		*t.id = id
 	}
 	if m.tokenizer.Size() > m.config.VocabSize {
-		return fmt.Errorf("clip: %s has %d tokens, the model's vocabulary %d rows", tokenizerFile, m.tokenizer.Size(), m.config.VocabSize)
+		return fmt.Errorf("clip: the tokenizer has %d tokens, the model's vocabulary %d rows", m.tokenizer.Size(), m.config.VocabSize)
 	}
 	return nil
 }
@@ -231,8 +232,8 @@ func fingerprint(dir string, weights checkpoint, o Options) (string, error) {
 		return "", fmt.Errorf("clip: %w", err)
 	}
 	fmt.Fprintf(sum, "%s\n%v %v\n", of, o.Provider.Kind, o.Precision)
-	for _, name := range []string{configFile, tokenizerFile, preprocessorFile} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
+	for _, name := range append([]string{configFile, preprocessorFile}, tokenizer.Files()...) {
+		data, err := modelfile.Read(filepath.Join(dir, name), maxFileBytes)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("clip: %w", err)
 		}

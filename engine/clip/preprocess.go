@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 
 	"github.com/denseflow/densereward/engine/image/resize"
+	"github.com/denseflow/densereward/internal/modelfile"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -82,7 +82,7 @@ func parseSize(data json.RawMessage) (sizeJSON, error) {
 // none, what CLIP's processor does for side is meant.
 func loadPreprocessor(dir string, side int) (*Preprocessor, error) {
 	path := filepath.Join(dir, preprocessorFile)
-	data, err := os.ReadFile(path)
+	data, err := modelfile.Read(path, maxFileBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return defaultPreprocessor(side), nil
 	}

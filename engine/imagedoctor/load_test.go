@@ -104,7 +104,7 @@ func TestBadTensorsAreNamedAtLoad(t *testing.T) {
 		"an embedding of another size": {as(qwenvl.EmbeddingName, safetensors.BF16, 1500, 96), nil,
 			[]string{qwenvl.EmbeddingName + " has shape [1500 96], the configuration demands [1536 96]"}},
 		"an embedding smaller than the tokenizer": {as(qwenvl.EmbeddingName, safetensors.BF16, 1000, 96),
-			map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"vocab_size": nil})}, []string{"tokenizer.json has 1480 tokens", "embedding 1000"}},
+			map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"vocab_size": nil})}, []string{"the tokenizer has 1480 tokens", "embedding 1000"}},
 		"a head of its own that is not there": {without(),
 			map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"tie_word_embeddings": false})}, []string{"lm_head.weight is missing"}},
 		"layers beyond the configuration's": {without(),

@@ -10,7 +10,11 @@ import (
 
 	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/engine/tokenizer"
+	"github.com/denseflow/densereward/internal/modelfile"
 )
+
+// maxFileBytes bounds each of the files beside the weights.
+const maxFileBytes = 64 << 20
 
 // Checkpoint is a checkpoint folder whose files have been opened and fit each
 // other. Of the weights nothing but names, shapes and places has been read.
@@ -22,7 +26,7 @@ type Checkpoint struct {
 }
 
 // OpenCheckpoint opens a checkpoint folder: config.json, *.safetensors,
-// tokenizer.json and, where they are, preprocessor_config.json and
+// the tokenizer's files and, where they are, preprocessor_config.json and
 // generation_config.json.
 func OpenCheckpoint(dir string) (*Checkpoint, error) {
 	f := &Checkpoint{Dir: dir}
@@ -37,7 +41,7 @@ func OpenCheckpoint(dir string) (*Checkpoint, error) {
 	if f.Weights, err = weights.Rename(TensorName); err != nil {
 		return nil, err
 	}
-	if f.Tokenizer, err = tokenizer.Load(filepath.Join(dir, TokenizerFile)); err != nil {
+	if f.Tokenizer, err = tokenizer.LoadFolder(dir); err != nil {
 		return nil, err
 	}
 	if err := f.Config.CheckTokens(f.Tokenizer.TokenID); err != nil {
@@ -45,7 +49,7 @@ func OpenCheckpoint(dir string) (*Checkpoint, error) {
 	}
 	// Where there is no embedding, the graph says so.
 	if rows := f.Vocabulary(); rows > 0 && rows < f.Tokenizer.Size() {
-		return nil, fmt.Errorf("%s has %d tokens, the model's embedding %d", TokenizerFile, f.Tokenizer.Size(), rows)
+		return nil, fmt.Errorf("the tokenizer has %d tokens, the model's embedding %d", f.Tokenizer.Size(), rows)
 	}
 	return f, nil
 }
@@ -74,8 +78,8 @@ func (f *Checkpoint) Fingerprint(options string) (string, error) {
 	}
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s\n%s", weights, options)
-	for _, name := range []string{ConfigFile, TokenizerFile, PreprocessorFile, GenerationFile} {
-		data, err := os.ReadFile(filepath.Join(f.Dir, name))
+	for _, name := range append([]string{ConfigFile, PreprocessorFile, GenerationFile}, tokenizer.Files()...) {
+		data, err := modelfile.Read(filepath.Join(f.Dir, name), maxFileBytes)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return "", err
 		}

@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/denseflow/densereward/internal/modelfile"
 )
 
 // The configuration files of a checkpoint folder.
@@ -58,17 +58,9 @@ func LoadConfig(dir string) (Config, error) {
 // ReadJSON decodes the configuration file name of the folder dir into v, bounded in
 // size. Its errors name the file.
 func ReadJSON(dir, name string, v any) error {
-	f, err := os.Open(filepath.Join(dir, name))
+	data, err := modelfile.Read(filepath.Join(dir, name), maxConfigBytes)
 	if err != nil {
 		return err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	if len(data) > maxConfigBytes {
-		return fmt.Errorf("%s: exceeds the limit of %d bytes", name, maxConfigBytes)
 	}
 	if err := json.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("%s: %w", name, err)

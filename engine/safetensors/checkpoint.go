@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/denseflow/densereward/internal/pointerfile"
+	"github.com/denseflow/densereward/internal/modelfile"
 )
 
 // ErrNoTensor is returned for a name that a checkpoint does not hold.
@@ -180,14 +180,10 @@ func openRegular(path string) (f *os.File, opened openedFile, err error) {
 	if err != nil {
 		return nil, opened, fmt.Errorf("safetensors: %w", err)
 	}
-	info, err := os.Stat(opened.path)
-	if err != nil {
-		return nil, opened, fmt.Errorf("safetensors: %w", err)
+	f, err = modelfile.Open(opened.path)
+	if errors.Is(err, modelfile.ErrNotRegular) {
+		return nil, opened, at(path, tensorError("", "%v", modelfile.ErrNotRegular))
 	}
-	if !info.Mode().IsRegular() {
-		return nil, opened, at(path, tensorError("", "not a regular file"))
-	}
-	f, err = os.Open(opened.path)
 	if err != nil {
 		return nil, opened, fmt.Errorf("safetensors: %w", err)
 	}
@@ -196,7 +192,7 @@ func openRegular(path string) (f *os.File, opened openedFile, err error) {
 	if err == nil {
 		head := make([]byte, min(opened.info.Size(), 64))
 		if err = readAt(f, head, 0); err == nil {
-			err = pointerfile.Check(head)
+			err = modelfile.CheckPointer(head)
 		}
 	}
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/denseflow/densereward/internal/modelfile"
 )
 
 // ErrDamaged is returned for a file that is not what was published.
@@ -117,7 +119,7 @@ func digestOf(ctx context.Context, dir, name string, sums map[string]string) (Fi
 // metadata, or the name of the blob that the file links to. Large files have a
 // SHA-256, others Git's SHA-1.
 func hubDigest(dir, name, resolved string) (digest, source string) {
-	data, err := readSmall(filepath.Join(dir, filepath.FromSlash(hubMetadata), name+".metadata"), maxMetadataBytes)
+	data, err := modelfile.Read(filepath.Join(dir, filepath.FromSlash(hubMetadata), name+".metadata"), maxMetadataBytes)
 	if err == nil {
 		if lines := strings.Split(string(data), "\n"); len(lines) > 1 && isDigest(strings.TrimSpace(lines[1])) {
 			return strings.TrimSpace(lines[1]), "the hub's metadata"
@@ -139,12 +141,12 @@ func isDigest(s string) bool {
 // readSums reads the output of sha256sum: a digest, a space, a space or star, and
 // a name. A file that is not there is empty.
 func readSums(path string) (map[string]string, error) {
-	data, err := readSmall(path, maxSumsBytes)
+	data, err := modelfile.Read(path, maxSumsBytes)
 	if errors.Is(err, os.ErrNotExist) {
 		return map[string]string{}, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("safetensors: %w", err)
 	}
 	sums := map[string]string{}
 	lines := bufio.NewScanner(bytes.NewReader(data))

@@ -3,11 +3,12 @@ package safetensors
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/denseflow/densereward/internal/modelfile"
 )
 
 // openIndex reads an index and the headers of the shards it names. Tensors of
@@ -52,33 +53,15 @@ func openIndex(path string) (*Checkpoint, error) {
 
 // readIndex reads which shard holds which tensor.
 func readIndex(path string) (map[string]string, error) {
-	data, err := readSmall(path, maxHeaderBytes)
+	data, err := modelfile.Read(path, maxHeaderBytes)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("safetensors: %w", err)
 	}
 	shardOf, err := parseIndex(data)
 	if err != nil {
 		return nil, at(path, err)
 	}
 	return shardOf, nil
-}
-
-// readSmall reads a whole file of at most limit bytes.
-func readSmall(path string, limit int64) ([]byte, error) {
-	f, opened, err := openRegular(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	size := opened.info.Size()
-	if size > limit {
-		return nil, at(path, tensorError("", "%d bytes exceed the limit of %d", size, limit))
-	}
-	data, err := io.ReadAll(io.LimitReader(f, size))
-	if err != nil {
-		return nil, at(path, err)
-	}
-	return data, nil
 }
 
 // parseIndex reads the JSON of an index: weight_map is what counts.

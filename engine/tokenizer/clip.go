@@ -93,7 +93,7 @@ func clipNormal(text string) string {
 			b.WriteString("i̇")
 			continue
 		}
-		b.WriteRune(unicode.ToLower(r))
+		b.WriteRune(toLower(r))
 	}
 	return b.String()
 }
@@ -150,7 +150,7 @@ func (c *component) checkCLIPNormalizer() error {
 		return fmt.Errorf("%v, %s", types, want)
 	}
 	if r := c.Normalizers[1]; r.Pattern != (pattern{Regex: `\s+`}) || r.Content != " " {
-		return fmt.Errorf("Replace of %q by %q, %s", r.Pattern.Regex+r.Pattern.String, r.Content, want)
+		return fmt.Errorf("step Replace of %q by %q, %s", r.Pattern.Regex+r.Pattern.String, r.Content, want)
 	}
 	return nil
 }
@@ -169,7 +169,7 @@ func (c *component) checkCLIPPreTokenizer() error {
 	case split.Pattern.Regex == clipPatternAdded && !byPattern:
 		return errors.New("use_regex of ByteLevel is off, which is not supported with this pattern")
 	case split.Behavior != "Removed" || !split.Invert:
-		return fmt.Errorf("Split with behavior %q and invert %v, only Removed and true are supported", split.Behavior, split.Invert)
+		return fmt.Errorf("step Split with behavior %q and invert %v, only Removed and true are supported", split.Behavior, split.Invert)
 	case level.AddPrefixSpace == nil || *level.AddPrefixSpace:
 		return errors.New("add_prefix_space of ByteLevel is not supported")
 	}

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"sync/atomic"
+
+	"github.com/denseflow/densereward/internal/modelfile"
 )
 
 const (
@@ -21,7 +21,7 @@ const (
 	maxAddedBytes = 256
 )
 
-// tokenizerFile is tokenizer.json. Truncation and padding are left out: they
+// tokenizerFile is tokenizer.json, or what other files say in its terms. Truncation and padding are left out: they
 // are options of a call, which transformers sets anew for each.
 type tokenizerFile struct {
 	AddedTokens   []addedToken    `json:"added_tokens"`
@@ -74,12 +74,7 @@ type modelComponent struct {
 
 // Load reads the tokenizer.json at path.
 func Load(path string) (*Tokenizer, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	data, err := modelfile.Read(path, maxFileBytes)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
@@ -107,19 +102,24 @@ func parse(data []byte) (*Tokenizer, error) {
 	if err := json.Unmarshal(data, &file); err != nil {
 		return nil, err
 	}
-	form, err := file.form()
+	return file.tokenizer()
+}
+
+// tokenizer makes a tokenizer of what has been read.
+func (f *tokenizerFile) tokenizer() (*Tokenizer, error) {
+	form, err := f.form()
 	if err != nil {
 		return nil, err
 	}
 	t := &Tokenizer{form: form}
-	if err := t.setVocabulary(file.Model, file.AddedTokens); err != nil {
+	if err := t.setVocabulary(f.Model, f.AddedTokens); err != nil {
 		return nil, err
 	}
-	merges, err := parseMerges(file.Model.Merges)
+	merges, err := parseMerges(f.Model.Merges)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.setMerges(merges, file.Model.Vocab); err != nil {
+	if err := t.setMerges(merges, f.Model.Vocab); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -277,12 +277,12 @@ func (t *Tokenizer) setToken(token string, id int32) {
 func (t *Tokenizer) setBytes(model *modelComponent) error {
 	unknown, known := model.Vocab[model.UnkToken]
 	for b := range 256 {
-		one := string([]byte{byte(b)})
-		last, ok := t.words[one]
+		one := []byte{byte(b)}
+		last, ok := t.words[string(one)]
 		within := last
 		if t.form.suffix != "" {
 			var found bool
-			within, found = t.inner[one]
+			within, found = t.inner[string(one)]
 			if !found {
 				within = unknown
 			}

@@ -9,36 +9,36 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// manyMarks is how many combining characters may follow one another for x/text
-// to normalize them. It follows the stream-safe text format of UAX 15, which
-// breaks runs of more than 30 by U+034F, and a character can decompose into
-// three.
+// manyMarks is how many characters may follow the first of a segment for x/text to
+// normalize it. It follows the stream-safe text format of UAX 15, which breaks runs
+// of more than 30 combining characters by U+034F, and a character can decompose
+// into three.
 const manyMarks = 8
 
 // nfc brings text to normalization form C, as Unicode defines it: without what
-// x/text inserts into long runs of combining characters.
+// x/text inserts into long runs. It counts some characters that combine with none
+// before them, such as U+3160 of Korean, so that each segment is normalized on its
+// own.
 func nfc(text string) string {
-	if ascii(text) {
+	if norm.NFC.IsNormalString(text) {
 		return text
 	}
 	var b strings.Builder
-	done := 0     // what is before is in b
-	boundary := 0 // the last character that composes with none before it
-	marks := 0    // characters since
+	b.Grow(len(text))
+	begin := 0 // of the segment: the last character that composes with none before it
+	marks := 0 // characters since
 	flush := func(end int) {
-		if marks > manyMarks {
-			b.WriteString(norm.NFC.String(text[done:boundary]))
-			writeComposed(&b, text[boundary:end])
-			done = end
+		switch part := text[begin:end]; {
+		case len(part) <= 1: // ASCII
+			b.WriteString(part)
+		case marks > manyMarks:
+			writeComposed(&b, part)
+		default:
+			b.WriteString(norm.NFC.String(part))
 		}
-		boundary, marks = end, 0
+		begin, marks = end, 0
 	}
 	for i := 0; i < len(text); {
-		if text[i] < utf8.RuneSelf {
-			flush(i)
-			i++
-			continue
-		}
 		p := norm.NFC.PropertiesString(text[i:])
 		if p.BoundaryBefore() {
 			flush(i)
@@ -48,21 +48,7 @@ func nfc(text string) string {
 		i += p.Size()
 	}
 	flush(len(text))
-	if done == 0 {
-		return norm.NFC.String(text)
-	}
-	b.WriteString(norm.NFC.String(text[done:]))
 	return b.String()
-}
-
-// ascii reports whether text is ASCII, which is its own normal form.
-func ascii(text string) bool {
-	for i := range len(text) {
-		if text[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }
 
 // combining is a character with its canonical combining class, 0 for those that

@@ -31,6 +31,38 @@ func TestNormalFormOfShortRunsIsTheLibrarys(t *testing.T) {
 	}
 }
 
+// Every character is repeated as often as x/text would break the run. What it makes
+// of one is what UAX 15 says of each but for those that compose with themselves.
+func TestNoCharacterIsBrokenUpInLongRuns(t *testing.T) {
+	const times = 40
+	for r := rune(0); r <= 0x1ffff; r++ {
+		if !utf8.ValidRune(r) || r >= 0x3400 && r < 0xa000 { // Han is as any other
+			continue
+		}
+		run := strings.Repeat(string(r), times)
+		if norm.NFC.IsNormalString(run) {
+			continue // is unchanged
+		}
+		var want strings.Builder
+		writeComposed(&want, run)
+		if got := nfc(run); got != want.String() || strings.Count(got, "\u034f") != strings.Count(run, "\u034f") {
+			t.Errorf("%+q %d times becomes %+q", r, times, got)
+		}
+	}
+}
+
+// Python's unicodedata leaves these as they are.
+func TestKoreanVowelsStayAsTheyAre(t *testing.T) {
+	for _, vowel := range []string{"\u3160", "\u3161"} {
+		for _, n := range []int{30, 31, 32, 300} {
+			text := "a" + strings.Repeat(vowel, n) + "b\u1100\u1161"
+			if got, want := nfc(text), "a"+strings.Repeat(vowel, n)+"b\uac00"; got != want {
+				t.Errorf("%d of %+q: %+q", n, vowel, got)
+			}
+		}
+	}
+}
+
 func FuzzNormalForm(f *testing.F) {
 	f.Add("cafe\u0301", "\u0301", uint8(3))
 	f.Add("a", "\u0301\u0323", uint8(40))

@@ -29,9 +29,9 @@ var asciiClasses = func() (table [utf8.RuneSelf]class) {
 
 func unicodeClass(r rune) class {
 	switch {
-	case unicode.IsLetter(r):
+	case isLetter(r):
 		return letter
-	case unicode.IsNumber(r):
+	case isNumber(r):
 		return number
 	case r == '\r' || r == '\n':
 		return newline

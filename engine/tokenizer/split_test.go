@@ -111,3 +111,18 @@ func TestWhiteSpaceClassesAgree(t *testing.T) {
 		}
 	}
 }
+
+// Characters of Unicode 15.1 and 16.0, as tokenizers 0.23 has them.
+func TestCharactersThatAreNewerThanGosTablesHaveTheirClass(t *testing.T) {
+	for r, want := range map[rune]class{
+		0x2ebf0: letter, 0x2ee5d: letter, 0x2ee5e: other, 0x10d4a: letter, 0x13460: letter, 0x143fb: other,
+		0x10d40: number, 0x1ccf9: number, 0x1ccfa: other, 0xa7cb: letter, 0xa7ce: other,
+	} {
+		if got := unicodeClass(r); got != want {
+			t.Errorf("%U is of class %d, want %d", r, got, want)
+		}
+	}
+	if got := clipNormal("\ua7da\U00010d50"); got != "\ua7db\U00010d70" {
+		t.Errorf("in lower case: %+q", got)
+	}
+}

@@ -137,6 +137,24 @@ func TestConcurrentEncodingGivesTheSameIDs(t *testing.T) {
 	}
 }
 
+// testdata/make_generated.py wrote the strings and what tokenizers makes of them.
+func TestGeneratedTextBecomesTheReferencesIDs(t *testing.T) {
+	var cases []struct {
+		Text string
+		IDs  []int32
+	}
+	loadCompressed(t, "testdata/generated.json.gz", &cases)
+	if len(cases) != 400 {
+		t.Fatalf("%d cases", len(cases))
+	}
+	tok := qwen(t)
+	for _, c := range cases {
+		if got := tok.Encode(c.Text); !slices.Equal(got, c.IDs) {
+			t.Errorf("%+.300q becomes %.300v, want %.300v", c.Text, got, c.IDs)
+		}
+	}
+}
+
 func FuzzEncode(f *testing.F) {
 	for i, c := range referenceCases(f) {
 		if i%48 == 0 {

@@ -121,7 +121,7 @@ func TestFoldersWithoutADecoderAreErrors(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), make([]byte, 2<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := vae.Load(context.Background(), dir, o); err == nil || !strings.Contains(err.Error(), "larger than") {
+	if _, err := vae.Load(context.Background(), dir, o); err == nil || !strings.Contains(err.Error(), "exceeds the limit") {
 		t.Errorf("a config.json of 2 MiB: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/safetensors"
+	"github.com/denseflow/densereward/internal/modelfile"
 )
 
 const (
@@ -79,7 +79,7 @@ func open(path string) (*model, error) {
 		}
 	}
 	m := &model{name: filepath.Base(path), parameters: &parameters{}}
-	if m.file, err = readFile(filepath.Join(dir, configName)); err != nil {
+	if m.file, err = modelfile.Read(filepath.Join(dir, configName), maxConfigBytes); err != nil {
 		return nil, fmt.Errorf("vae: %w", err)
 	}
 	if m.config, err = ParseConfig(m.file); err != nil {
@@ -119,7 +119,7 @@ func pipelineGrid(dir string, c Config) int {
 			In  any `json:"in_channels"`
 			Out any `json:"out_channels"`
 		}
-		data, err := readFile(filepath.Join(dir, part, configName))
+		data, err := modelfile.Read(filepath.Join(dir, part, configName), maxConfigBytes)
 		if err != nil || json.Unmarshal(data, &flow) != nil {
 			continue
 		}
@@ -136,7 +136,7 @@ func pipelineGrid(dir string, c Config) int {
 	var index struct {
 		Class string `json:"_class_name"`
 	}
-	data, err := readFile(filepath.Join(dir, pipelineName))
+	data, err := modelfile.Read(filepath.Join(dir, pipelineName), maxConfigBytes)
 	if err == nil && json.Unmarshal(data, &index) == nil && c.Class == classKL &&
 		strings.HasPrefix(index.Class, "Flux") && !strings.HasPrefix(index.Class, "Flux2") {
 		return patch
@@ -147,21 +147,4 @@ func pipelineGrid(dir string, c Config) int {
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return !errors.Is(err, fs.ErrNotExist)
-}
-
-// readFile reads a file of at most maxConfigBytes.
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxConfigBytes {
-		return nil, fmt.Errorf("%s is larger than %d bytes", filepath.Base(path), maxConfigBytes)
-	}
-	return data, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/denseflow/densereward/engine/safetensors"
+	"github.com/denseflow/densereward/internal/modelfile"
 )
 
 // singleName is what FLUX's autoencoders are called as single files.
@@ -31,7 +32,7 @@ func openSingle(path string) (*model, error) {
 		}
 	}
 	beside := filepath.Join(filepath.Dir(path), configName)
-	if m.file, err = readFile(beside); err == nil {
+	if m.file, err = modelfile.Read(beside, maxConfigBytes); err == nil {
 		m.config, err = ParseConfig(m.file)
 	}
 	if err != nil {

@@ -33,7 +33,7 @@ type Rule struct {
 
 // Rules is the import column of the design.
 func Rules() []Rule {
-	engine := []string{"engine/ort", "engine/onnx", "engine/safetensors", "engine/initializers", "engine/tokenizer", "engine/image"}
+	engine := []string{"internal/modelfile", "engine/ort", "engine/onnx", "engine/safetensors", "engine/initializers", "engine/tokenizer", "engine/image"}
 	return []Rule{
 		{Room: "reward"},
 		{Room: "reward/wire", Rooms: []string{"reward"}, Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
@@ -95,9 +95,9 @@ func Rules() []Rule {
 			},
 		},
 		{Room: "engine/onnx", Libs: []string{"google.golang.org/protobuf"}},
-		{Room: "engine/safetensors", Rooms: []string{"internal/pointerfile"}},
+		{Room: "engine/safetensors", Rooms: []string{"internal/modelfile"}},
 		{Room: "engine/initializers", Rooms: []string{"engine/onnx", "engine/safetensors"}}, // one's tensors in the other's graphs
-		{Room: "engine/tokenizer", Libs: []string{"golang.org/x/text"}},
+		{Room: "engine/tokenizer", Rooms: []string{"internal/modelfile"}, Libs: []string{"golang.org/x/text"}},
 		{
 			Room:  "engine/image",
 			Rooms: []string{"reward"}, // reward.Image
@@ -128,7 +128,7 @@ func Rules() []Rule {
 		{Room: "internal"},
 		{Room: "internal/npy"},
 		{Room: "internal/memorylimit"},
-		{Room: "internal/pointerfile"},
+		{Room: "internal/modelfile"},
 		{Room: "internal/loadgen", Rooms: []string{"reward", "reward/wire"}}, // speaks the protocol
 	}
 }
