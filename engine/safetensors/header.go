@@ -168,9 +168,9 @@ func checkLayout(entries []entry, dataBytes int64) error {
 	return nil
 }
 
-// byteLength is the size of a tensor, or an error if it has a fraction of a
+// ByteLength is the size of a tensor, or an error if it has a fraction of a
 // byte or does not fit int64.
-func byteLength(d DType, shape []int64) (int64, error) {
+func ByteLength(d DType, shape []int64) (int64, error) {
 	bits := int64(d.Bits())
 	if bits == 0 {
 		return 0, fmt.Errorf("unknown dtype %q", string(d))
@@ -258,7 +258,7 @@ func (s scanner) entry(name string) (entry, error) {
 		return entry{}, fmt.Errorf("data_offsets %v are not a range", offsets)
 	}
 	e.begin, e.end = offsets[0], offsets[1]
-	length, err := byteLength(e.dtype, e.shape)
+	length, err := ByteLength(e.dtype, e.shape)
 	if err != nil {
 		return entry{}, err
 	}

@@ -161,7 +161,7 @@ func TestEveryDTypeHasItsSize(t *testing.T) {
 		if bits == 0 {
 			continue
 		}
-		if n, err := byteLength(dtype, []int64{3, 8}); err != nil || n != int64(3*bits) {
+		if n, err := ByteLength(dtype, []int64{3, 8}); err != nil || n != int64(3*bits) {
 			t.Errorf("[3 8] of %s is %d bytes, %v, want %d", dtype, n, err, 3*bits)
 		}
 	}
@@ -189,7 +189,7 @@ func FuzzHeader(f *testing.F) {
 			if e.begin != reached || names[e.name] {
 				t.Fatalf("%q begins at %d, not %d, or is named twice", e.name, e.begin, reached)
 			}
-			if n, err := byteLength(e.dtype, e.shape); err != nil || n != e.end-e.begin {
+			if n, err := ByteLength(e.dtype, e.shape); err != nil || n != e.end-e.begin {
 				t.Fatalf("%q: %d bytes, %v", e.name, n, err)
 			}
 			reached, names[e.name] = e.end, true

@@ -13,6 +13,29 @@ import (
 // checkpoint was opened.
 var ErrChanged = errors.New("weights have changed on disk since they were opened")
 
+// FromTensors makes a checkpoint of tensors that lie in the open file f, which is of
+// another format. Names must differ, and their places lie within the file.
+func FromTensors(f *os.File, tensors []Tensor) (*Checkpoint, error) {
+	path, err := filepath.EvalSymlinks(f.Name())
+	if err != nil {
+		return nil, fmt.Errorf("safetensors: %w", err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("safetensors: %w", err)
+	}
+	c := &Checkpoint{tensors: make(map[string]Tensor, len(tensors)), files: []openedFile{{path, info}}}
+	for _, t := range tensors {
+		if _, twice := c.tensors[t.Name]; twice || t.Offset < 0 || t.Length < 0 || t.Length > info.Size()-t.Offset {
+			return nil, at(path, tensorError(t.Name, "%d bytes at %d in a file of %d", t.Length, t.Offset, info.Size()))
+		}
+		t.Path = path
+		c.tensors[t.Name] = t
+	}
+	c.names = slices.Sorted(maps.Keys(c.tensors))
+	return c, c.settle()
+}
+
 // Folder is the innermost folder that holds all files: another one than the
 // checkpoint's where that has links, as a hub's cache has.
 func (c *Checkpoint) Folder() string { return c.folder }

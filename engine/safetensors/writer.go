@@ -85,7 +85,7 @@ func buildHeader(tensors []Source) (header []byte, lengths []int64, err error) {
 			return nil, nil, tensorError(t.Name, "the name occurs twice or is reserved")
 		}
 		seen[t.Name] = true
-		length, err := byteLength(t.DType, t.Shape)
+		length, err := ByteLength(t.DType, t.Shape)
 		if err != nil {
 			return nil, nil, tensorError(t.Name, "%v", err)
 		}
@@ -162,7 +162,7 @@ func WriteShards(dir string, tensors []Source, shardBytes int64) error {
 	var shards [][]Source
 	var total, room int64
 	for _, t := range tensors {
-		length, err := byteLength(t.DType, t.Shape)
+		length, err := ByteLength(t.DType, t.Shape)
 		if err != nil {
 			return at(dir, tensorError(t.Name, "%v", err))
 		}

@@ -33,7 +33,7 @@ type Rule struct {
 
 // Rules is the import column of the design.
 func Rules() []Rule {
-	engine := []string{"internal/modelfile", "engine/ort", "engine/onnx", "engine/safetensors", "engine/initializers", "engine/tokenizer", "engine/image"}
+	engine := []string{"internal/modelfile", "engine/ort", "engine/onnx", "engine/safetensors", "engine/torchfile", "engine/initializers", "engine/tokenizer", "engine/image"}
 	return []Rule{
 		{Room: "reward"},
 		{Room: "reward/wire", Rooms: []string{"reward"}, Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
@@ -96,6 +96,7 @@ func Rules() []Rule {
 		},
 		{Room: "engine/onnx", Libs: []string{"google.golang.org/protobuf"}},
 		{Room: "engine/safetensors", Rooms: []string{"internal/modelfile"}},
+		{Room: "engine/torchfile", Rooms: []string{"engine/safetensors", "internal/modelfile"}},
 		{Room: "engine/initializers", Rooms: []string{"engine/onnx", "engine/safetensors"}}, // one's tensors in the other's graphs
 		{Room: "engine/tokenizer", Rooms: []string{"internal/modelfile"}, Libs: []string{"golang.org/x/text"}},
 		{
