@@ -8,8 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-
-	"github.com/denseflow/densereward/engine/safetensors"
 )
 
 // layer is a linear layer: weight (out,in), bias (out).
@@ -29,7 +27,7 @@ const maxHeadValues = 1 << 26
 
 // loadHead reads a head and checks that its layers fit each other.
 func loadHead(path string) (head, error) {
-	c, err := safetensors.OpenFile(path)
+	c, err := openFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("clip: aesthetic head: %w", err)
 	}

@@ -77,22 +77,20 @@ type checkpoint interface {
 // maxFileBytes bounds each of the files beside the weights.
 const maxFileBytes = 64 << 20
 
-// Load opens the checkpoint folder dir: config.json, safetensors, tokenizer.json
-// and, where it is, preprocessor_config.json. A tensor that is missing or has
-// another shape than the configuration demands is an error that names it. The model
-// must be closed.
-func Load(dir string, o Options) (*Model, error) {
-	config, err := LoadConfig(dir)
-	if err != nil {
-		return nil, err
-	}
-	preprocessor, err := loadPreprocessor(dir, config.ImageSize)
-	if err != nil {
-		return nil, err
-	}
-	weights, err := safetensors.Open(dir)
+// Load opens the checkpoint at path: a folder with config.json, safetensors, the
+// tokenizer's files and, where it is, preprocessor_config.json; or one as open_clip
+// has it, with open_clip_config.json and a torch file; or that file itself. Without
+// a configuration the shapes of the tensors tell that of a ViT-H, as HPSv2 is, and
+// its like. A tensor that is missing or has another shape than the configuration
+// demands is an error that names it. The model must be closed.
+func Load(path string, o Options) (*Model, error) {
+	dir, weights, err := openWeights(path)
 	if err != nil {
 		return nil, fmt.Errorf("clip: %w", err)
+	}
+	config, preprocessor, err := findConfig(dir, weights)
+	if err != nil {
+		return nil, err
 	}
 	return load(dir, config, preprocessor, weights, o)
 }
@@ -232,7 +230,7 @@ func fingerprint(dir string, weights checkpoint, o Options) (string, error) {
 		return "", fmt.Errorf("clip: %w", err)
 	}
 	fmt.Fprintf(sum, "%s\n%v %v\n", of, o.Provider.Kind, o.Precision)
-	for _, name := range append([]string{configFile, preprocessorFile}, tokenizer.Files()...) {
+	for _, name := range append([]string{configFile, preprocessorFile, openCLIPConfigFile}, tokenizer.Files()...) {
 		data, err := modelfile.Read(filepath.Join(dir, name), maxFileBytes)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("clip: %w", err)

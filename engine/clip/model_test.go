@@ -69,7 +69,7 @@ func open(tb testing.TB, name string, o Options) *Model {
 	return m
 }
 
-var names = []string{"quick", "gelu"}
+var names = []string{"quick", "gelu", "openclip"}
 
 func TestImagesBecomeTheReferencesPixels(t *testing.T) {
 	for _, name := range names {

@@ -20,8 +20,9 @@ const preprocessorFile = "preprocessor_config.json"
 type fit int
 
 const (
-	fitCrop fit = iota // the short side is resized, the middle cut out
-	fitPad             // the long side is resized, black fills the rest
+	fitCrop     fit = iota // the short side is resized, the middle cut out
+	fitPad                 // the long side is resized, black fills the rest
+	fitCropEven            // fitCrop, as torchvision: half a pixel goes to an even offset
 )
 
 // Preprocessor makes of an image what the vision tower takes.
@@ -117,25 +118,30 @@ func parsePreprocessor(data []byte, side int) (*Preprocessor, error) {
 	if err := p.sizes(j, on(j.CenterCrop)); err != nil {
 		return nil, err
 	}
-	for _, s := range []struct {
-		name string
-		from []float32
-		to   *[3]float32
-	}{{"image_mean", j.Mean, &p.mean}, {"image_std", j.Std, &p.std}} {
-		if s.from == nil {
-			continue
-		}
-		if len(s.from) != 3 {
-			return nil, fmt.Errorf("%s has %d values, not 3", s.name, len(s.from))
-		}
-		copy(s.to[:], s.from)
+	if err := p.statistics("image_mean", j.Mean, &p.mean); err != nil {
+		return nil, err
 	}
-	for _, v := range p.std {
-		if v <= 0 {
-			return nil, fmt.Errorf("image_std %v is not positive", p.std)
-		}
+	if err := p.statistics("image_std", j.Std, &p.std); err != nil {
+		return nil, err
 	}
 	return p, nil
+}
+
+// statistics takes over mean or std, where the configuration has them. No std is 0.
+func (p *Preprocessor) statistics(name string, from []float32, to *[3]float32) error {
+	if from == nil {
+		return nil
+	}
+	if len(from) != 3 {
+		return fmt.Errorf("%s has %d values, not 3", name, len(from))
+	}
+	copy(to[:], from)
+	for _, v := range p.std {
+		if v <= 0 {
+			return fmt.Errorf("%s %v is not positive", name, p.std)
+		}
+	}
+	return nil
 }
 
 // sizes takes over size and crop_size. What they make must be what the tower
@@ -221,6 +227,8 @@ func (p *Preprocessor) middle(src *reward.Image) []uint8 {
 func (p *Preprocessor) offset(size int) int {
 	missing := p.crop - size
 	switch {
+	case missing <= 0 && p.fit == fitCropEven:
+		return int(math.RoundToEven(float64(-missing) / 2))
 	case missing <= 0:
 		return -missing / 2
 	case p.fit == fitPad:

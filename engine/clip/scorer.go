@@ -128,7 +128,8 @@ func (s *Scorer) Evaluate(ctx context.Context, samples []reward.Sample) ([]rewar
 }
 
 // NewAesthetic scores by LAION's aesthetic predictor, whose layers lie in the file
-// at path: safetensors with the names layers.N.weight and layers.N.bias.
+// at path: safetensors or a torch file with the names layers.N.weight and
+// layers.N.bias.
 func NewAesthetic(m *Model, path string) (*Scorer, error) {
 	h, err := loadHead(path)
 	if err != nil {
