@@ -17,7 +17,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1 // the command could not do its work
 	exitUsage   = 2 // the command line is wrong
-	exitPartial = 3 // score: some images could not be scored, the others were
+	exitPartial = 3 // score, relabel: some images could not be scored, the others were
 )
 
 // errPartial ends a command that did its work for some images only.
@@ -39,6 +39,7 @@ Exit codes: 0 done, 1 failed, 2 wrong command line, 3 some images could not be s
 type commandLine struct {
 	Score   scoreCommand   `cmd:"" help:"Score image files; one JSON object a line."`
 	Serve   serveCommand   `cmd:"" help:"Serve rewards over HTTP."`
+	Relabel relabelCommand `cmd:"" help:"Score data sets, shard by shard."`
 	Bench   benchCommand   `cmd:"" help:"Load a server and say how it bears it; or measure the engine."`
 	Model   modelCommand   `cmd:"" help:"Make checkpoints to measure with."`
 	Demo    demoCommand    `cmd:"" help:"Start a server, send it images, print what it says, stop."`

@@ -71,6 +71,7 @@ func Rules() []Rule {
 				"github.com/minio/minio-go/v7",       // S3-compatible stores
 				"github.com/klauspost/compress/zstd", // .zst
 				"github.com/x448/float16",
+				"github.com/gofrs/flock", // one process a shard
 			},
 		},
 		{Room: "reward/metrics", Rooms: []string{"reward"}, Libs: []string{"gonum.org/v1/gonum"}},

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // journal keeps the labels of one shard's chunks while the shard is not yet
@@ -21,6 +23,7 @@ import (
 // off when the journal is opened. The last line of a chunk counts.
 type journal struct {
 	file   *os.File
+	lock   *flock.Flock
 	end    int64
 	chunks map[int]extent // where the labels of a chunk were when it was opened
 	synced time.Time
@@ -43,19 +46,28 @@ type journalLine struct {
 // maxJournalLine bounds what one chunk can take.
 const maxJournalLine = 1 << 30
 
+// errBusy is why a shard cannot be labelled now.
+var errBusy = errors.New("another process is labelling the shard")
+
 // openJournal opens the journal at path, or begins it. One with another header
-// is begun anew.
+// is begun anew. While it is open no other process can open it.
 func openJournal(path string, header journalHeader) (*journal, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
+	lock := flock.New(path)
+	if locked, err := lock.TryLock(); err != nil {
+		return nil, err
+	} else if !locked {
+		return nil, fmt.Errorf("%w: %s is locked", errBusy, path)
+	}
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, lock.Close())
 	}
-	j := &journal{file: file, chunks: map[int]extent{}}
+	j := &journal{file: file, lock: lock, chunks: map[int]extent{}}
 	if err := j.recover(header); err != nil {
-		return nil, errors.Join(err, file.Close())
+		return nil, errors.Join(err, j.close())
 	}
 	return j, nil
 }
@@ -164,7 +176,7 @@ func (j *journal) append(v any) error {
 	return nil
 }
 
-func (j *journal) close() error { return j.file.Close() }
+func (j *journal) close() error { return errors.Join(j.file.Close(), j.lock.Close()) }
 
 // remove deletes the journal of a finished shard, which is still to be closed.
 func (j *journal) remove() error { return os.Remove(j.file.Name()) }

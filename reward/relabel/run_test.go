@@ -22,9 +22,9 @@ import (
 	"github.com/denseflow/densereward/reward/relabel/store"
 )
 
-// inputs writes n shards of JSONL with some lines each, whose images are the
+// listShards writes n shards of JSONL with some lines each, whose images are the
 // list itself, and returns their folder.
-func inputs(t *testing.T, n, lines int) store.Folder {
+func listShards(t *testing.T, n, lines int) store.Folder {
 	t.Helper()
 	dir := t.TempDir()
 	for s := range n {
@@ -138,7 +138,7 @@ func equalTrees(t *testing.T, got, want map[string]string) {
 }
 
 func TestEveryRecordIsLabelledOnce(t *testing.T) {
-	in, out, c := inputs(t, 3, 10), t.TempDir(), newCounting()
+	in, out, c := listShards(t, 3, 10), t.TempDir(), newCounting()
 	summary := mustRun(t, newJob(t, in, out, c))
 	if summary.Samples != 30 || summary.Finished != 3 || summary.Failed != 0 || summary.Bytes != summary.AllBytes {
 		t.Errorf("%+v", summary)
@@ -161,7 +161,7 @@ func TestEveryRecordIsLabelledOnce(t *testing.T) {
 var errInterrupted = errors.New("interrupted")
 
 func TestAnInterruptedRunGivesTheBytesOfAnUndisturbedOne(t *testing.T) {
-	in := inputs(t, 4, 23)
+	in := listShards(t, 4, 23)
 	undisturbed := t.TempDir()
 	fail := func(prompt string) error {
 		if strings.HasSuffix(prompt, "5") {
@@ -205,7 +205,7 @@ func TestAnInterruptedRunGivesTheBytesOfAnUndisturbedOne(t *testing.T) {
 }
 
 func TestARerunDoesNothing(t *testing.T) {
-	in, out, c := inputs(t, 2, 5), t.TempDir(), newCounting()
+	in, out, c := listShards(t, 2, 5), t.TempDir(), newCounting()
 	mustRun(t, newJob(t, in, out, c))
 	before := tree(t, out)
 	again := newCounting()
@@ -217,7 +217,7 @@ func TestARerunDoesNothing(t *testing.T) {
 }
 
 func TestAnotherConfigurationIsRefusedUnlessTold(t *testing.T) {
-	in, out, c := inputs(t, 2, 5), t.TempDir(), newCounting()
+	in, out, c := listShards(t, 2, 5), t.TempDir(), newCounting()
 	mustRun(t, newJob(t, in, out, c))
 	other := newJob(t, in, out, c)
 	other.Config.Fingerprint = "2"
@@ -232,7 +232,7 @@ func TestAnotherConfigurationIsRefusedUnlessTold(t *testing.T) {
 }
 
 func TestRetryFailedEvaluatesFailuresAlone(t *testing.T) {
-	in, out, c := inputs(t, 2, 9), t.TempDir(), newCounting()
+	in, out, c := listShards(t, 2, 9), t.TempDir(), newCounting()
 	c.fail = func(prompt string) error {
 		if prompt == "shard 1 line 6" {
 			return reward.ErrEvaluatorFailed
@@ -260,7 +260,7 @@ func TestRetryFailedEvaluatesFailuresAlone(t *testing.T) {
 }
 
 func TestABadShardCostsTheOthersNothing(t *testing.T) {
-	in, out, c := inputs(t, 3, 9), t.TempDir(), newCounting()
+	in, out, c := listShards(t, 3, 9), t.TempDir(), newCounting()
 	good, err := os.ReadFile(filepath.Join(string(in), "1.jsonl"))
 	if err != nil {
 		t.Fatal(err)
@@ -293,7 +293,7 @@ func TestABadShardCostsTheOthersNothing(t *testing.T) {
 }
 
 func TestAnInputThatChangedIsNotPassedOver(t *testing.T) {
-	in, out, c := inputs(t, 2, 5), t.TempDir(), newCounting()
+	in, out, c := listShards(t, 2, 5), t.TempDir(), newCounting()
 	mustRun(t, newJob(t, in, out, c))
 	path := filepath.Join(string(in), "0.jsonl")
 	data, err := os.ReadFile(path)
@@ -310,7 +310,7 @@ func TestAnInputThatChangedIsNotPassedOver(t *testing.T) {
 }
 
 func TestADamagedJournalCostsOnlyWhatIsDamaged(t *testing.T) {
-	in, out, c := inputs(t, 1, 20), t.TempDir(), newCounting()
+	in, out, c := listShards(t, 1, 20), t.TempDir(), newCounting()
 	undisturbed := t.TempDir()
 	mustRun(t, newJob(t, in, undisturbed, newCounting()))
 	want := tree(t, undisturbed)
@@ -364,7 +364,7 @@ func TestADamagedJournalCostsOnlyWhatIsDamaged(t *testing.T) {
 }
 
 func TestAFullDiskEndsTheRunAndLosesNothing(t *testing.T) {
-	in, out, c := inputs(t, 2, 20), t.TempDir(), newCounting()
+	in, out, c := listShards(t, 2, 20), t.TempDir(), newCounting()
 	job := newJob(t, in, out, c)
 	job.Output = fullDisk{store.Folder(out)}
 	_, err := relabel.Run(context.Background(), job)
@@ -406,7 +406,7 @@ func (f *fullFile) Write(p []byte) (int, error) {
 }
 
 func TestManyProcessesShareTheWork(t *testing.T) {
-	in, out := inputs(t, 7, 5), t.TempDir()
+	in, out := listShards(t, 7, 5), t.TempDir()
 	single := t.TempDir()
 	mustRun(t, newJob(t, in, single, newCounting()))
 	c := newCounting()
@@ -448,7 +448,7 @@ func TestSharesAreReadFromTheEnvironment(t *testing.T) {
 }
 
 func TestShardsOfOneNameAreRefused(t *testing.T) {
-	job := newJob(t, inputs(t, 1, 1), t.TempDir(), newCounting())
+	job := newJob(t, listShards(t, 1, 1), t.TempDir(), newCounting())
 	job.Shards = append(job.Shards, job.Shards[0])
 	if _, err := relabel.Run(context.Background(), job); err == nil || !strings.Contains(err.Error(), "0.jsonl and 0.jsonl would both become 0.jsonl") {
 		t.Errorf("error %v", err)
@@ -459,7 +459,7 @@ func TestACancelledRunSaysSo(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := newCounting()
 	c.before = func([]*relabel.Record) error { cancel(); return nil }
-	if _, err := relabel.Run(ctx, newJob(t, inputs(t, 2, 50), t.TempDir(), c)); !errors.Is(err, context.Canceled) {
+	if _, err := relabel.Run(ctx, newJob(t, listShards(t, 2, 50), t.TempDir(), c)); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// imageList writes a JSONL shard of the demo's images, and a broken one.
+func imageList(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	var list strings.Builder
+	for _, path := range demoImages() {
+		whole, err := filepath.Abs(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, err := json.Marshal(map[string]string{"image": whole, "prompt": "a red cube"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list.Write(append(line, '\n'))
+	}
+	list.WriteString(`{"image":"absent.png","prompt":"a red cube"}` + "\n")
+	if err := os.WriteFile(filepath.Join(dir, "list.jsonl"), []byte(list.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+type labelledLine struct {
+	Reward    *float64 `json:"reward"`
+	Alignment *float64 `json:"semantic_alignment"`
+	Text      *string  `json:"text"`
+	ErrorCode *string  `json:"error_code"`
+}
+
+// TestRelabelLabelsAsScoreScores compares with the score command, then reruns.
+func TestRelabelLabelsAsScoreScores(t *testing.T) {
+	in, out := imageList(t), t.TempDir()
+	args := []string{"relabel", in, "--out", out, "--model", nanoDir, "--threads", "1", "--batch", "4"}
+	code, printed, said := densereward(t, args...)
+	if code != exitPartial {
+		t.Fatalf("exit code %d: %s", code, said)
+	}
+	images := len(demoImages())
+	if r := lines[relabelRecord](t, printed); len(r) != 1 || r[0].Samples != images+1 || r[0].Failed != 1 || r[0].Errors["image_corrupt"] != 1 {
+		t.Errorf("summary %s", printed)
+	}
+	data, err := os.ReadFile(filepath.Join(out, "list.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, scored, _ := densereward(t, append([]string{"score", "--model", nanoDir, "--threads", "1", "--batch", "4", "--prompt", "a red cube"}, demoImages()...)...)
+	want := strings.Split(scored, "\n")
+	for i, line := range strings.Split(strings.TrimSpace(string(data)), "\n") {
+		var got labelledLine
+		if err := json.Unmarshal([]byte(line), &got); err != nil {
+			t.Fatal(err)
+		}
+		if i == images {
+			if got.ErrorCode == nil || *got.ErrorCode != "image_corrupt" || got.Reward != nil {
+				t.Errorf("the image that is not there: %s", line)
+			}
+			continue
+		}
+		var record struct{ Reward float64 }
+		if err := json.Unmarshal([]byte(want[i]), &record); err != nil {
+			t.Fatal(err)
+		}
+		if got.Reward == nil || *got.Reward != record.Reward {
+			t.Errorf("image %d: %s, score says %v", i, line, record.Reward)
+		}
+	}
+	code, printed, said = densereward(t, args...)
+	if r := lines[relabelRecord](t, printed); code != exitOK || r[0].Skipped != 1 || r[0].Samples != 0 {
+		t.Errorf("a rerun: code %d, %s%s", code, printed, said)
+	}
+	if code, _, said = densereward(t, append(args, "--column-prefix", "x_")...); code != exitFailure || !strings.Contains(said, "another configuration") {
+		t.Errorf("another configuration: code %d, %s", code, said)
+	}
+}
+
+func TestRelabelChecksItsCommandLine(t *testing.T) {
+	in := imageList(t)
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no output":                   {[]string{in}, "missing flags: --out"},
+		"a grid that does not exist":  {[]string{in, "--out", "x", "--grid", "sd9"}, "--grid: "},
+		"a share beyond the count":    {[]string{in, "--out", "x", "--shard", "2/2"}, "--shard: "},
+		"a type of maps that is none": {[]string{in, "--out", "x", "--map-type", "float8"}, "--map-type must be one of"},
+		"an empty batch":              {[]string{in, "--out", "x", "--batch", "0"}, "--batch: "},
+		"a decoder on a server":       {[]string{in, "--out", "x", "--vae", "y", "--server", "http://127.0.0.1:1"}, "--vae: "},
+		"an address that is none":     {[]string{in, "--out", "x", "--server", "nonsense:"}, "--server: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, said := densereward(t, append([]string{"relabel"}, c.args...)...)
+			if code != exitUsage || !strings.Contains(said, c.want) {
+				t.Errorf("code %d, %s, want %s", code, said, c.want)
+			}
+		})
+	}
+	if code, _, said := densereward(t, "relabel", in, "--out", t.TempDir(), "--model", nanoDir, "--maps", "depth"); code != exitUsage || !strings.Contains(said, `no map "depth"`) {
+		t.Errorf("a map that does not exist: code %d, %s", code, said)
+	}
+}
+
+func TestRelabelAsksServers(t *testing.T) {
+	in, out := imageList(t), t.TempDir()
+	s := serve(t)
+	code, printed, said := densereward(t, "relabel", in, "--out", out, "--server", s.address, "--batch", "2")
+	if r := lines[relabelRecord](t, printed); code != exitPartial || r[0].Samples != len(demoImages())+1 || r[0].Failed != 1 {
+		t.Errorf("code %d, %s%s", code, printed, said)
+	}
+}

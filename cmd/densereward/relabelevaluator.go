@@ -1,0 +1,139 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/denseflow/densereward/client"
+	"github.com/denseflow/densereward/engine/image"
+	"github.com/denseflow/densereward/engine/vae"
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/relabel"
+	"github.com/denseflow/densereward/reward/relabel/local"
+	"github.com/denseflow/densereward/reward/relabel/remote"
+)
+
+// chooseEvaluator completes the job with evaluators of this process or servers.
+func (c *relabelCommand) chooseEvaluator(ctx context.Context, t terminal, job *relabel.Job) (close func() error, err error) {
+	if len(c.Server) > 0 {
+		return func() error { return nil }, c.useServers(ctx, job)
+	}
+	var decoders []decoderFlag
+	if c.VAE != nil {
+		decoders = append(decoders, *c.VAE)
+	}
+	e, err := c.open(ctx, t, slog.New(slog.DiscardHandler), decoders...)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.useEngine(e, job); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e.Close, nil
+}
+
+func (c *relabelCommand) useEngine(e *engine, job *relabel.Job) error {
+	hosted := e.evaluators.Hosted[0]
+	grid, err := c.gridSpec()
+	if err != nil {
+		return err
+	}
+	o := local.Options{
+		Evaluators: hosted.Evaluators, Files: new(image.Decoder), Mode: c.Mode, Grid: grid,
+		Labels: c.labels(&hosted.Description),
+	}
+	job.Config = c.config(&hosted.Description, o.Labels)
+	if len(e.decoders) > 0 {
+		decoder := e.decoders[0]
+		o.Decoder = decoder
+		o.Latents = func(data []byte) (*reward.Tensor, error) { return readLatents(data, decoder.Describe().Channels) }
+		job.Config.Options["vae"] = decoder.Describe().Fingerprint
+	}
+	evaluator, err := local.New(o)
+	if err != nil {
+		return &usageError{"maps", err}
+	}
+	job.Evaluate = evaluator.Evaluate
+	job.Concurrency = cmp.Or(c.Concurrency, 2*len(hosted.Evaluators)+1)
+	return nil
+}
+
+func (c *relabelCommand) labels(about *reward.Description) relabel.Labels {
+	labels := local.LabelsOf(about, c.Maps)
+	labels.Prefix, labels.MapType = c.ColumnPrefix, c.MapType
+	return labels
+}
+
+// readLatents reads latents from the bytes of a file.
+func readLatents(data []byte, channels int) (t *reward.Tensor, err error) {
+	extension := ".safetensors"
+	if data[0] == '\x93' {
+		extension = ".npy"
+	}
+	file, err := os.CreateTemp("", "latents*"+extension)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.Remove(file.Name())) }()
+	_, err = file.Write(data)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return nil, err
+	}
+	return vae.ReadLatents(file.Name(), channels, maxLatents)
+}
+
+func (c *relabelCommand) useServers(ctx context.Context, job *relabel.Job) error {
+	if c.VAE != nil {
+		return &usageError{"vae", errors.New("decodes latents in this process, not on a --server")}
+	}
+	servers, err := client.New(c.Server[0], client.WithServers(c.Server[1:]...), client.WithToken(c.Token))
+	if err != nil {
+		return &usageError{"server", err}
+	}
+	models, err := servers.Models(ctx)
+	if err != nil {
+		return err
+	}
+	about, err := describe(models, c.ServerEvaluator)
+	if err != nil {
+		return &usageError{"server-evaluator", err}
+	}
+	grid, err := c.gridSpec()
+	if err != nil {
+		return err
+	}
+	labels := c.labels(about)
+	for _, name := range labels.Maps {
+		if name != relabel.ColumnDense && about.MapIndex(name) < 0 {
+			return &usageError{"maps", fmt.Errorf("%s gives no map %q", about.Name, name)}
+		}
+	}
+	job.Config = c.config(about, labels)
+	job.Evaluate = remote.New(remote.Options{Client: servers, Evaluator: about.Name, Mode: c.Mode, Grid: grid, Labels: labels}).Evaluate
+	job.Concurrency = cmp.Or(c.Concurrency, 4*len(c.Server))
+	return nil
+}
+
+// describe finds an evaluator of a server, the first where no name is given.
+func describe(models *client.Models, name string) (*reward.Description, error) {
+	for _, e := range models.Evaluators {
+		if name != "" && e.Name != name {
+			continue
+		}
+		about := &reward.Description{
+			Name: e.Name, Kind: e.Kind, Fingerprint: e.Fingerprint, Modes: e.Modes, Text: e.Text, Boxes: e.Boxes, Demonstration: e.Demonstration,
+		}
+		for _, s := range e.Scores {
+			about.Scores = append(about.Scores, reward.ScoreSpec{Name: s.Name, Weight: s.Weight})
+		}
+		for _, m := range e.Maps {
+			about.Maps = append(about.Maps, reward.MapSpec{Name: m.Name, Height: m.Height, Width: m.Width, Weight: m.Weight})
+		}
+		return about, nil
+	}
+	return nil, fmt.Errorf("the server has no evaluator %q", name)
+}
