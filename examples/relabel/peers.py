@@ -1,0 +1,189 @@
+"""Relabels what other libraries wrote, and reads the outputs with them.
+
+    python peers.py DENSEREWARD     # the program
+
+Needs datasets, pyarrow, webdataset, pillow, numpy, duckdb and moto[server].
+"""
+
+import io
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import datasets
+import duckdb
+import numpy
+import pyarrow
+import pyarrow.parquet
+import webdataset
+from PIL import Image
+
+PROGRAM = sys.argv[1]
+PER_SHARD = 12
+COLORS = ["red", "green", "blue"]
+
+
+def image(seed, form):
+    pixels = numpy.random.default_rng(seed).integers(0, 256, (8, 8, 3), numpy.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).resize((64 + 32 * (seed % 2), 64)).save(out, form)
+    return out.getvalue()
+
+
+def prompt(seed):
+    return f"a {COLORS[seed % 3]} cube, number {seed}"
+
+
+def write_inputs(folder):
+    folder.mkdir()
+    seeds = iter(range(10_000))
+    rows = [{"id": s, "image": {"bytes": image(s, "PNG"), "path": f"{s}.png"}, "caption": prompt(s)} for s, _ in zip(seeds, range(PER_SHARD))]
+    rows[5]["image"] = None
+    features = datasets.Features({"id": datasets.Value("int64"), "image": datasets.Image(), "caption": datasets.Value("string")})
+    datasets.Dataset.from_list(rows, features=features).to_parquet(folder / "hugging.parquet", batch_size=5)
+    rows = [(s, image(s, "JPEG"), prompt(s)) for s, _ in zip(seeds, range(PER_SHARD))]
+    table = pyarrow.table({"img": [r[1] for r in rows], "prompt": [r[2] for r in rows], "list": [[r[0]] * (r[0] % 3) for r in rows]})
+    pyarrow.parquet.write_table(table, folder / "arrow.parquet", row_group_size=7)
+    for name in ("plain.tar", "packed.tar.gz"):
+        with webdataset.TarWriter(str(folder / name)) as sink:
+            for s, k in zip(seeds, range(PER_SHARD)):
+                data = b"no image" if k == 3 else image(s, "WEBP" if k % 2 else "PNG")
+                sink.write({"__key__": f"{s:06d}", "webp" if k % 2 else "png": data, "json": {"caption": prompt(s), "seed": s}})
+
+
+def command(inputs, out, *flags):
+    return [PROGRAM, "relabel", str(inputs), "--out", str(out), "--batch", "4", "--maps", "dense,artifact", *flags]
+
+
+def relabel(inputs, out, *flags, env=None):
+    done = subprocess.run(command(inputs, out, *flags), capture_output=True, text=True, env=env)
+    assert done.returncode == 3, (done.returncode, done.stderr)  # some samples are bad
+    summary = json.loads(done.stdout)
+    assert summary["unreadable"] == 0, summary
+    return summary
+
+
+def files(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def check_label(row, bad):
+    if bad:
+        assert row["reward"] is None and row["error_code"], row
+        return
+    assert row["error_code"] is None, row
+    weights = {"semantic_alignment": 0.8, "aesthetics": 0.1, "plausibility": 0.1}
+    assert abs(row["reward"] - sum(w * row[name] for name, w in weights.items())) < 1e-9, row
+
+
+def read_parquet(source, out):
+    before, after = pyarrow.parquet.read_table(source), pyarrow.parquet.read_table(out)
+    for column in before.column_names:
+        assert before[column].to_pylist() == after[column].to_pylist(), column
+    loaded = datasets.load_dataset("parquet", data_files=str(out), split="train", cache_dir=tempfile.mkdtemp())
+    assert len(loaded) == before.num_rows
+    for i, row in enumerate(loaded):
+        bad = out.name == "hugging.parquet" and i == 5
+        check_label(row, bad)
+        if not bad:
+            dense = row["dense"]
+            weight = numpy.frombuffer(dense["data"], "<f2").reshape(dense["height"], dense["width"])
+            assert dense["height"] == 8 and dense["width"] in (8, 12) and 0 <= weight.min() <= weight.max() <= 1
+    count, mean = duckdb.sql(f"select count(reward), avg(reward) from '{out}' where error_code is null").fetchall()[0]
+    rewards = [r for r in loaded["reward"] if r is not None]
+    assert count == len(rewards) and abs(mean - sum(rewards) / count) < 1e-9
+
+
+def read_tar(source, out):
+    decoded = list(webdataset.WebDataset(str(out), shardshuffle=False).decode())
+    plain = list(webdataset.WebDataset(str(source), shardshuffle=False))
+    assert [s["__key__"] for s in decoded] == [s["__key__"] for s in plain]
+    for i, (sample, old) in enumerate(zip(decoded, plain)):
+        old = json.loads(old["json"])
+        assert {k: sample["json"][k] for k in old} == old
+        check_label(sample["json"], i == 3)
+        if i != 3:
+            assert sample["dense.npy"].dtype == numpy.float16 and sample["dense.npy"].shape[0] == 8
+            assert sample["artifact.npy"].ndim == 2
+    again = list(webdataset.WebDataset(str(out), shardshuffle=False))
+    for new, old in zip(again, plain):
+        assert all(new[k] == v for k, v in old.items() if k not in ("json", "__url__", "__local_path__")), new["__key__"]
+
+
+def kill_now_and_then(inputs, out, want, moments):
+    """Kills the program at random moments until it ends by itself."""
+    kills = 0
+    while True:
+        process = subprocess.Popen(command(inputs, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(random.uniform(0.05, 3) if kills < moments else None)
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    assert process.returncode == 3, process.returncode
+    assert files(out) == want, "an interrupted run gave other bytes"
+    return kills
+
+
+def check_s3(inputs, want):
+    from moto.server import ThreadedMotoServer
+    import boto3
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1"}
+    try:
+        s3 = boto3.client("s3", endpoint_url=f"http://{host}:{port}", aws_access_key_id="x", aws_secret_access_key="y", region_name="us-east-1")
+        s3.create_bucket(Bucket="data")
+        for path in inputs.iterdir():
+            s3.upload_file(str(path), "data", f"in/{path.name}")
+        with tempfile.TemporaryDirectory() as state:
+            env = {**os.environ, **keys, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
+            summary = relabel("s3://data/in", "s3://data/out", "--state", state, env=env)
+            assert summary["finished"] == 4, summary
+            rerun = subprocess.run(command("s3://data/in", "s3://data/out", "--state", state), capture_output=True, text=True, env=env)
+            assert rerun.returncode == 0 and json.loads(rerun.stdout)["skipped"] == 4, rerun
+        listed = s3.list_objects_v2(Bucket="data", Prefix="out/")["Contents"]
+        got = {o["Key"].removeprefix("out/"): s3.get_object(Bucket="data", Key=o["Key"])["Body"].read() for o in listed}
+        assert got == {name: data for name, data in want.items() if "/journals/" not in name}, "S3 holds other bytes than the folder"
+    finally:
+        server.stop()
+
+
+def main():
+    random.seed(1)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        inputs, out = folder / "in", folder / "out"
+        write_inputs(inputs)
+        start = time.monotonic()
+        summary = relabel(inputs, out)
+        assert summary["samples"] == 4 * PER_SHARD and summary["failed"] == 3, summary
+        for name in ("hugging.parquet", "arrow.parquet"):
+            read_parquet(inputs / name, out / name)
+        for name in ("plain.tar", "packed.tar.gz"):
+            read_tar(inputs / name, out / name)
+        want = files(out)
+        print(f"{summary['samples']} samples of 4 shards, read by datasets, pyarrow, webdataset and DuckDB ({time.monotonic() - start:.0f} s)")
+        kills = kill_now_and_then(inputs, folder / "killed", want, 10)
+        print(f"the same bytes after {kills} kills")
+        check_s3(inputs, want)
+        print("the same bytes in S3")
+
+
+if __name__ == "__main__":
+    main()
