@@ -37,13 +37,14 @@ Exit codes: 0 done, 1 failed, 2 wrong command line, 3 some images could not be s
 
 // commandLine is the grammar: a field for each subcommand.
 type commandLine struct {
-	Score   scoreCommand   `cmd:"" help:"Score image files; one JSON object a line."`
-	Serve   serveCommand   `cmd:"" help:"Serve rewards over HTTP."`
-	Relabel relabelCommand `cmd:"" help:"Score data sets, shard by shard."`
-	Bench   benchCommand   `cmd:"" help:"Load a server and say how it bears it; or measure the engine."`
-	Model   modelCommand   `cmd:"" help:"Make checkpoints to measure with."`
-	Demo    demoCommand    `cmd:"" help:"Start a server, send it images, print what it says, stop."`
-	Version versionCommand `cmd:"" help:"Say what this program was built from."`
+	Score    scoreCommand    `cmd:"" help:"Score image files; one JSON object a line."`
+	Serve    serveCommand    `cmd:"" help:"Serve rewards over HTTP."`
+	Relabel  relabelCommand  `cmd:"" help:"Score data sets, shard by shard."`
+	Evaluate evaluateCommand `cmd:"" help:"Measure scores: means, models, agreement with people."`
+	Bench    benchCommand    `cmd:"" help:"Load a server and say how it bears it; or measure the engine."`
+	Model    modelCommand    `cmd:"" help:"Make checkpoints to measure with."`
+	Demo     demoCommand     `cmd:"" help:"Start a server, send it images, print what it says, stop."`
+	Version  versionCommand  `cmd:"" help:"Say what this program was built from."`
 }
 
 // terminal is where a command writes: results to out, everything said to people

@@ -75,6 +75,7 @@ func Rules() []Rule {
 			},
 		},
 		{Room: "reward/metrics", Rooms: []string{"reward"}, Libs: []string{"gonum.org/v1/gonum"}},
+		{Room: "reward/metrics/report", Rooms: []string{"reward", "reward/metrics", "reward/relabel", "dense"}},
 		{Room: "reward/judge", Rooms: []string{"reward"}, Libs: []string{"github.com/BurntSushi/toml"}},
 		{Room: "dense", Libs: []string{"gonum.org/v1/gonum"}},
 		{

@@ -126,3 +126,18 @@ func NewMap(m reward.Map, t MapType) Map {
 	}
 	return stored
 }
+
+// MapValues are the values of a map that is stored as t.
+func MapValues(data []byte, t MapType) []float32 {
+	var values []float32
+	if t == Uint8 {
+		for _, b := range data {
+			values = append(values, float32(b)/255)
+		}
+		return values
+	}
+	for i := 0; i+1 < len(data); i += 2 {
+		values = append(values, float16.Frombits(uint16(data[i])|uint16(data[i+1])<<8).Float32())
+	}
+	return values
+}

@@ -21,6 +21,19 @@ var _ relabel.Format = CSV{}
 
 // Open reads the first line.
 func (CSV) Open(ctx context.Context, s relabel.Store, name string, columns relabel.Columns) (relabel.Reader, error) {
+	r, err := openCSV(ctx, s, name, columns)
+	if err != nil {
+		return nil, err
+	}
+	for _, of := range [][]string{named(columns.Image, imageNames), named(columns.Prompt, promptNames)} {
+		if !slices.ContainsFunc(of, func(name string) bool { return slices.Contains(r.header, name) }) {
+			return nil, errors.Join(fmt.Errorf("none of %q is among the columns %q", of, r.header), r.Close())
+		}
+	}
+	return r, nil
+}
+
+func openCSV(ctx context.Context, s relabel.Store, name string, columns relabel.Columns) (*csvReader, error) {
 	source, err := s.Open(ctx, name)
 	if err != nil {
 		return nil, err
@@ -33,11 +46,6 @@ func (CSV) Open(ctx context.Context, s relabel.Store, name string, columns relab
 	r.rows = csv.NewReader(stream)
 	if r.header, err = r.rows.Read(); err != nil {
 		return nil, errors.Join(fmt.Errorf("the line that names the columns: %w", err), stream.Close())
-	}
-	for _, of := range [][]string{named(columns.Image, imageNames), named(columns.Prompt, promptNames)} {
-		if !slices.ContainsFunc(of, func(name string) bool { return slices.Contains(r.header, name) }) {
-			return nil, errors.Join(fmt.Errorf("none of %q is among the columns %q", of, r.header), stream.Close())
-		}
 	}
 	return r, nil
 }

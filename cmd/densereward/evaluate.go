@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/denseflow/densereward/reward/metrics/report"
+	"github.com/denseflow/densereward/reward/relabel"
+	"github.com/denseflow/densereward/reward/relabel/store"
+	"github.com/denseflow/densereward/reward/relabel/table"
+)
+
+type evaluateCommand struct {
+	In []string `arg:"" name:"in" help:"Labelled shards: .jsonl, .csv, .parquet, .tar or folders of them; paths or s3:// addresses."`
+
+	Truth       []string `placeholder:"FILE" help:"Shards with human labels, found by their keys. [the same rows, where --pair, --map or --boxes names their columns]"`
+	Against     []string `placeholder:"FILE" help:"Labelled shards of another model on the same prompts, found by their keys."`
+	Preferences string   `placeholder:"FILE" type:"existingfile" help:"JSONL of {\"better\": KEY, \"worse\": KEY}."`
+	Key         string   `placeholder:"NAME" help:"Column that tells rows apart. [key, id, file_name, image or path; the key of a tar's sample]"`
+	By          string   `placeholder:"NAME" help:"Column whose values make groups."`
+	Score       []string `placeholder:"NAME" help:"Columns of scores; the first orders the examples. [those that relabel wrote, or reward and the usual names that are there]"`
+	Pair        []string `placeholder:"NAME=TRUTH" help:"Score and the truth's column for it. [with --truth: scores that both have]"`
+	Map         []string `placeholder:"NAME=TRUTH" help:"Heatmap and the truth's: a map as relabel stores it, .npy, its path, or rows of numbers. [with --truth: misalignment and artifact, where both have them]"`
+	Boxes       string   `placeholder:"NAME=TRUTH" help:"Boxes and the truth's. [with --truth: boxes, where both have them]"`
+	Fixation    float64  `placeholder:"X" help:"A cell of a true map above this is fixated, for NSS and AUC-Judd. [0]"`
+
+	Level  float64 `default:"0.95" placeholder:"X" help:"Of confidence intervals. [${default}]"`
+	Rounds int     `default:"1000" placeholder:"N" help:"Of the bootstrap. [${default}]"`
+	Seed   uint64  `default:"1" placeholder:"N" help:"Of the bootstrap. [${default}]"`
+
+	Markdown bool   `help:"Print Markdown rather than JSON." xor:"form"`
+	HTML     string `name:"html" placeholder:"FILE" help:"Write one page with histograms and the best and worst images as well."`
+	Examples int    `default:"6" placeholder:"N" help:"Of the best, and of the worst, images on the page. [${default}]"`
+}
+
+// Help is the long help.
+func (evaluateCommand) Help() string {
+	return `Measures what relabel, score or anything else wrote: the mean of each score with its confidence interval, by group; with --against two models on the same prompts (paired bootstrap, win rates); with human labels PLCC, SRCC and Kendall of scores, MSE, CC, KLD, SIM, NSS and AUC-Judd of heatmaps, presence of flaws at 0, 0.1 and 0.33, boxes at IoU 0.5, and how often preferences are predicted.
+
+Rows with an error_code are counted and left out. Definitions and sources: go doc github.com/denseflow/densereward/reward/metrics.
+
+Examples:
+
+	densereward evaluate labelled --by category --markdown
+	densereward evaluate ours.jsonl --against theirs.jsonl --key prompt --html page.html
+	densereward evaluate predictions.jsonl --truth human.jsonl --key file_name
+	densereward evaluate labelled/*.parquet --pair semantic_alignment=human_alignment --map artifact=human_artifact_map`
+}
+
+// Run reads the rows and prints what was measured.
+func (c *evaluateCommand) Run(ctx context.Context, t terminal) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	truth, err := c.readTruth(ctx)
+	if err != nil {
+		return err
+	}
+	first, err := firstScored(ctx, c.In)
+	if err != nil {
+		return err
+	}
+	o, err := c.options(ctx, first, truth)
+	if err != nil {
+		return err
+	}
+	b := report.NewBuilder(o)
+	err = table.Read(ctx, c.In, os.Getenv, func(row *table.Row) error { return b.Add(row, truth.of(row, c.Key)) })
+	if err != nil {
+		return err
+	}
+	other, err := c.readOther(ctx, o)
+	if err != nil {
+		return err
+	}
+	preferences, err := readPreferences(c.Preferences)
+	if err != nil {
+		return err
+	}
+	r, err := b.Finish(other, preferences)
+	if err != nil {
+		return err
+	}
+	return c.write(t, r)
+}
+
+func (c *evaluateCommand) check() error {
+	if !(c.Level > 0 && c.Level < 1) {
+		return &usageError{"level", fmt.Errorf("%v lies outside (0,1)", c.Level)}
+	}
+	if err := atLeast("rounds", c.Rounds, 1); err != nil {
+		return err
+	}
+	return atLeast("examples", c.Examples, 0)
+}
+
+// truths are rows by their keys; nil where each row holds its own.
+type truths map[string]*table.Row
+
+func (t truths) of(row *table.Row, key string) *table.Row {
+	if t == nil {
+		return row
+	}
+	text, ok := row.KeyOf(key)
+	if !ok {
+		return nil
+	}
+	return t[text]
+}
+
+func (c *evaluateCommand) readTruth(ctx context.Context) (truths, error) {
+	if len(c.Truth) == 0 {
+		return nil, nil
+	}
+	all := truths{}
+	err := table.Read(ctx, c.Truth, os.Getenv, func(row *table.Row) error {
+		key, ok := row.KeyOf(c.Key)
+		if !ok {
+			return fmt.Errorf("%s has no key; --key names its column", row.Name())
+		}
+		if all[key] != nil {
+			return fmt.Errorf("%s: %q is the key of two rows", row.Name(), key)
+		}
+		all[key] = row
+		return nil
+	})
+	return all, err
+}
+
+var errFound = errors.New("found")
+
+// firstScored is the first row without an error, whose columns stand for all.
+func firstScored(ctx context.Context, in []string) (*table.Row, error) {
+	var first *table.Row
+	err := table.Read(ctx, in, os.Getenv, func(row *table.Row) error {
+		if code, failed := row.Text("error_code"); failed && code != "" {
+			return nil
+		}
+		first = row
+		return errFound
+	})
+	if first == nil && err == nil {
+		err = errors.New("no row was scored")
+	}
+	if errors.Is(err, errFound) {
+		err = nil
+	}
+	return first, err
+}
+
+// options completes what the flags leave out from the columns that are there.
+func (c *evaluateCommand) options(ctx context.Context, first *table.Row, truth truths) (report.Options, error) {
+	o := report.Options{
+		Scores: c.Score, By: c.By, Key: c.Key, Fixation: c.Fixation, Level: c.Level, Rounds: c.Rounds, Seed: c.Seed,
+	}
+	if c.HTML != "" {
+		o.Examples, o.Draw = c.Examples, drawExample
+	}
+	if len(o.Scores) == 0 {
+		o.Scores = c.usualScores(ctx, first)
+	}
+	if len(o.Scores) == 0 {
+		return o, &usageError{"score", errors.New("no usual column of scores is there; name them")}
+	}
+	var err error
+	if o.Truth, err = pairs("pair", c.Pair); err != nil {
+		return o, err
+	}
+	if o.Maps, err = pairs("map", c.Map); err != nil {
+		return o, err
+	}
+	boxes, err := pairs("boxes", nonEmpty(c.Boxes))
+	if err != nil {
+		return o, err
+	}
+	if len(boxes) > 0 {
+		o.Boxes = &boxes[0]
+	}
+	for _, sample := range truth {
+		return o, c.usualPairs(&o, first, sample)
+	}
+	return o, nil
+}
+
+func nonEmpty(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return []string{text}
+}
+
+// usualScores are the columns that relabel says it wrote, or those of usual
+// names.
+func (c *evaluateCommand) usualScores(ctx context.Context, first *table.Row) []string {
+	names := []string{"reward", "semantic_alignment", "aesthetics", "plausibility", "overall"}
+	if len(c.In) == 1 && !store.IsS3(c.In[0]) {
+		if m, err := relabel.ReadManifest(ctx, store.Folder(c.In[0])); err == nil {
+			l := m.Config.Labels
+			names = []string{l.Prefix + relabel.ColumnReward}
+			for _, score := range l.Scores {
+				names = append(names, l.Prefix+score)
+			}
+		}
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		_, there := first.Float(name)
+		return !there
+	})
+}
+
+// usualPairs holds against the truth what both have under one name.
+func (c *evaluateCommand) usualPairs(o *report.Options, first, truth *table.Row) error {
+	if len(c.Pair) == 0 {
+		for _, name := range o.Scores {
+			if _, there := truth.Float(name); there {
+				o.Truth = append(o.Truth, report.Pair{Predicted: name, Truth: name})
+			}
+		}
+	}
+	if len(c.Map) == 0 {
+		for _, name := range []string{"misalignment", "artifact"} {
+			_, mine, err1 := first.Map(name)
+			_, theirs, err2 := truth.Map(name)
+			if err := errors.Join(err1, err2); err != nil {
+				return err
+			}
+			if mine && theirs {
+				o.Maps = append(o.Maps, report.Pair{Predicted: name, Truth: name})
+			}
+		}
+	}
+	if c.Boxes == "" {
+		if _, there, err := truth.Boxes("boxes"); err == nil && there {
+			o.Boxes = &report.Pair{Predicted: "boxes", Truth: "boxes"}
+		}
+	}
+	return nil
+}
+
+// pairs reads NAME=TRUTH, or NAME for both.
+func pairs(flag string, texts []string) ([]report.Pair, error) {
+	var all []report.Pair
+	for _, text := range texts {
+		predicted, truth, both := strings.Cut(text, "=")
+		if !both {
+			truth = predicted
+		}
+		if predicted == "" || truth == "" {
+			return nil, &usageError{flag, fmt.Errorf("%q is not NAME=TRUTH", text)}
+		}
+		all = append(all, report.Pair{Predicted: predicted, Truth: truth})
+	}
+	return all, nil
+}
+
+// readOther takes the rows of the other model, of which the scores alone count.
+func (c *evaluateCommand) readOther(ctx context.Context, o report.Options) (*report.Builder, error) {
+	if len(c.Against) == 0 {
+		return nil, nil
+	}
+	b := report.NewBuilder(report.Options{Scores: o.Scores, Key: o.Key, Level: o.Level, Rounds: o.Rounds})
+	return b, table.Read(ctx, c.Against, os.Getenv, func(row *table.Row) error { return b.Add(row, nil) })
+}
+
+func readPreferences(path string) (pairs [][2]string, err error) {
+	if path == "" {
+		return nil, nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	for d := json.NewDecoder(file); ; {
+		var pair struct{ Better, Worse string }
+		if err := d.Decode(&pair); errors.Is(err, io.EOF) {
+			return pairs, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		pairs = append(pairs, [2]string{pair.Better, pair.Worse})
+	}
+}
+
+func (c *evaluateCommand) write(t terminal, r *report.Report) error {
+	if c.HTML != "" {
+		file, err := os.Create(c.HTML)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(r.HTML(file), file.Close()); err != nil {
+			return err
+		}
+	}
+	if c.Markdown {
+		return r.Markdown(t.out)
+	}
+	lines := json.NewEncoder(t.out)
+	lines.SetIndent("", "  ")
+	return lines.Encode(r)
+}
