@@ -18,6 +18,7 @@ import (
 	"github.com/denseflow/densereward/reward/relabel"
 	"github.com/denseflow/densereward/reward/relabel/inputs"
 	"github.com/denseflow/densereward/reward/relabel/store"
+	"github.com/denseflow/densereward/reward/scoring"
 )
 
 type relabelCommand struct {
@@ -159,6 +160,6 @@ func (c *relabelCommand) config(about *reward.Description, labels relabel.Labels
 		ChunkSize: c.Batch,
 		Columns:   relabel.Columns{Image: c.ImageColumn, Prompt: c.PromptColumn},
 		Labels:    labels,
-		Options:   map[string]string{"grid": cmp.Or(c.Grid, defaultGrid)},
+		Options:   map[string]string{"grid": cmp.Or(c.Grid, scoring.DefaultPreset)},
 	}
 }
