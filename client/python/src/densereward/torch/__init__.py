@@ -47,7 +47,7 @@ from .forward import (
 )
 from .losses import Loss, box_flow_grpo_loss, dense_flow_grpo_loss, flow_grpo_loss
 from .schedules import dynamic_shift, dynamic_sigmas, shifted_sigmas, stretch
-from .steps import Step, cps_step, log_prob, log_prob_map, ode_step, sample_step, sde_step, step_mean
+from .steps import Step, cps_step, log_prob, log_prob_map, log_prob_map_about, ode_step, sample_step, sde_step, step_mean
 from .trustregion import flow_dppo_loss, grpo_guard_loss
 from .window import Window
 
@@ -80,6 +80,7 @@ __all__ = [
     "grpo_guard_loss",
     "log_prob",
     "log_prob_map",
+    "log_prob_map_about",
     "mask_advantages",
     "noise_weights",
     "noised",

@@ -133,6 +133,19 @@ def log_prob_map(step: Step, model_output: Tensor, sample: Tensor, prev_sample: 
     return per_image(step.log_norm, square, dtype) - per_image(step.precision, square, dtype) * square
 
 
+def log_prob_map_about(mean: Tensor, prev_sample: Tensor, noise_std: Optional[Tensor] = None) -> Tensor:
+    """`log_prob_map` for a trainer whose own step gives the mean: of x_{t-1} about it with
+    ``noise_std`` (B), or (B,1,...), which for an SDE step is std_dev_t sqrt(-dt); -d^2
+    without one, as CPS has it."""
+    dtype = compute_dtype(mean, prev_sample)
+    d = prev_sample.detach().to(dtype) - mean.to(dtype)
+    square = channel_mean(d * d)
+    if noise_std is None:
+        return -square
+    std = per_image(noise_std, square, dtype)
+    return -square / (2 * std * std) - torch.log(std) - LOG_SQRT_2PI
+
+
 def log_prob(step: Step, model_output: Tensor, sample: Tensor, prev_sample: Tensor) -> Tensor:
     """log p of each image (B): the mean over channels and locations."""
     return image_mean(log_prob_map(step, model_output, sample, prev_sample))
