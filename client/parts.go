@@ -25,6 +25,9 @@ func (c *Client) scoreParts(ctx context.Context, q *wire.Request) (*wire.Respons
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	size := c.opts.partSize()
+	if q.Advantage != nil && q.Advantage.Steps > 0 {
+		size = max(size-size%(q.Advantage.Steps+1), q.Advantage.Steps+1) // a sample's steps come together
+	}
 	n := (len(q.Prompts) + size - 1) / size
 	responses, failures := make([]*wire.Response, n), make([]error, n)
 	ctx, cancel := context.WithCancelCause(ctx)

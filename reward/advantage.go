@@ -10,12 +10,14 @@ const (
 	AdvantageDenseFlow      AdvantageMethod = "denseflow"       // scalar advantage times 1-H
 	AdvantageDenseFlowPaper AdvantageMethod = "denseflow_paper" // R(1-H) normalised per location
 	AdvantageBoxFlow        AdvantageMethod = "boxflow"         // R_D from boxes, normalised per location
+	AdvantageGDPO           AdvantageMethod = "gdpo"            // scalar, every score normalised by itself
+	AdvantageDenseGRPO      AdvantageMethod = "densegrpo"       // scalar, of the gain in R from step to step
 )
 
 // Valid reports whether m is a method of the protocol.
 func (m AdvantageMethod) Valid() bool {
 	switch m {
-	case AdvantageNone, AdvantageFlowGRPO, AdvantageDenseFlow, AdvantageDenseFlowPaper, AdvantageBoxFlow:
+	case AdvantageNone, AdvantageFlowGRPO, AdvantageDenseFlow, AdvantageDenseFlowPaper, AdvantageBoxFlow, AdvantageGDPO, AdvantageDenseGRPO:
 		return true
 	}
 	return false
@@ -41,7 +43,15 @@ type Advantage struct {
 	// Penalty says what boxes cost; nil is DefaultPenalty. It goes with
 	// boxflow.
 	Penalty *Penalty
+	// Steps is how many steps of each sample densegrpo is about: the images come
+	// in runs of Steps+1, what the latents before each step and after the last
+	// become. It goes with densegrpo.
+	Steps int
 }
+
+// AllGroups reports whether an advantage depends on all groups of a request, or of
+// a step, rather than on its own.
+func (a *Advantage) AllGroups() bool { return a.GlobalStd || a.Method == AdvantageGDPO }
 
 // Penalty says what the boxes of an image cost the cells they cover, for an
 // importance of 100: Artifact and Misalignment in units of the standard

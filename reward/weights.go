@@ -48,6 +48,16 @@ func ordered[T any](field string, given map[string]float64, specs []T, of func(*
 	return weights, nil
 }
 
+// Weighted are the scores whose weight is not 0, with their weights.
+func (g Weighting) Weighted(scores []float64) (weighted, weights []float64) {
+	for i, weight := range g.Scores {
+		if weight != 0 {
+			weighted, weights = append(weighted, scores[i]), append(weights, weight)
+		}
+	}
+	return weighted, weights
+}
+
 // Reward is the weighted sum of scores. A missing score counts as the 0 it
 // holds.
 func (g Weighting) Reward(scores []float64) float64 {

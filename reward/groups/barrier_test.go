@@ -181,6 +181,56 @@ func TestARepeatedRequestTakesItsOwnPlace(t *testing.T) {
 	})
 }
 
+func TestAMemberThatComesAgainMustBringAllThatCounts(t *testing.T) {
+	base := scoring.Member{Group: "g", Reward: 1, Weight: []float32{1, 0.5}, Scores: []float64{1, 2}, ScoreWeights: []float64{0.5, 0.25}}
+	for name, change := range map[string]func(m *scoring.Member){
+		"weights":       func(m *scoring.Member) { m.Weight = []float32{1, 0.25} },
+		"boxes":         func(m *scoring.Member) { m.Boxes = []dense.Box{{Importance: 1}} },
+		"scores":        func(m *scoring.Member) { m.Scores = []float64{2, 1} },
+		"score weights": func(m *scoring.Member) { m.ScoreWeights = []float64{1, 0} },
+		"a gain":        func(m *scoring.Member) { m.Gain = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := New(DefaultConfig())
+				ctx, cancel := context.WithCancel(t.Context())
+				groups := reward.Groups{Step: "1", Size: 2, Members: []int{0}}
+				first := later(ctx, b, groups, flow, []scoring.Member{base})
+				other := base
+				change(&other)
+				if a := <-later(ctx, b, groups, flow, []scoring.Member{other}); !errors.Is(a.err, reward.ErrGroupConflict) {
+					t.Errorf("got %v", a.err)
+				}
+				cancel()
+				<-first
+				checkEmpty(t, b)
+			})
+		})
+	}
+}
+
+func TestGDPOWaitsForAllGroupsOfItsStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, u := New(DefaultConfig()), scoring.Rule{Method: reward.AdvantageGDPO}
+		member := func(group string, score float64) []scoring.Member {
+			return []scoring.Member{{Group: group, Reward: score, Scores: []float64{score}, ScoreWeights: []float64{1}}}
+		}
+		var answers []<-chan answer
+		for _, group := range []string{"g", "h"} {
+			for number, score := range []float64{0, 1} {
+				at := reward.Groups{Step: "1", Size: 2, Count: 2, Members: []int{number}}
+				answers = append(answers, later(t.Context(), b, at, u, member(group, score)))
+			}
+		}
+		// Each score is -+1/sqrt(2) in its group, by the sample's deviation; over
+		// the four their deviation is sqrt(2/3).
+		for i, want := range []float64{-0.8660, 0.8660, -0.8660, 0.8660} {
+			checkShares(t, answers[i], want)
+		}
+		checkEmpty(t, b)
+	})
+}
+
 func TestRequestsOfAGroupMustAgree(t *testing.T) {
 	dense1 := scoring.Rule{Method: reward.AdvantageDenseFlowPaper, Grid: dense.Grid{Height: 1, Width: 1}}
 	for name, c := range map[string]struct {

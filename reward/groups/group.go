@@ -79,8 +79,8 @@ func (t *group) placeOne(p *participant, k int) error {
 		}
 	}
 	if taken := t.members[*s]; taken != nil {
-		if taken.Failed != m.Failed || (!m.Failed && taken.Reward != m.Reward) {
-			return reward.ErrGroupConflict.With("groups.members: member %d of group %.80q came before with another reward", s.number, s.group)
+		if !taken.Equal(m) {
+			return reward.ErrGroupConflict.With("groups.members: member %d of group %.80q came before with another result", s.number, s.group)
 		}
 		taken.holders++
 		return nil
@@ -106,7 +106,7 @@ func (t *group) free(group string) int {
 
 // bytesOf is what a member holds, with its share: three maps at most.
 func (t *group) bytesOf(m *scoring.Member) int64 {
-	return 256 + int64(len(m.Group)) + 3*4*int64(t.rule.Grid.Cells()) + 64*int64(len(m.Boxes))
+	return 256 + int64(len(m.Group)) + 3*4*int64(t.rule.Grid.Cells()) + 64*int64(len(m.Boxes)) + 8*int64(len(m.Scores))
 }
 
 // unplace takes back the places of a participant that leaves before the end.

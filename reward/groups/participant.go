@@ -32,12 +32,12 @@ func newParticipants(groups *reward.Groups, rule scoring.Rule, members []scoring
 	participants := map[groupKey]*participant{}
 	for i := range members {
 		key := groupKey{rule.Evaluator, groups.Step, members[i].Group}
-		if rule.GlobalStd {
+		if rule.AllGroups() {
 			key.group = ""
 		}
 		p := participants[key]
 		if p == nil {
-			p = &participant{rule: rule, size: groups.Size, count: max(groups.Count, 1), whole: rule.GlobalStd}
+			p = &participant{rule: rule, size: groups.Size, count: max(groups.Count, 1), whole: rule.AllGroups()}
 			participants[key] = p
 		}
 		number := anyNumber

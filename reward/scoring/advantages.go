@@ -2,6 +2,7 @@ package scoring
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 
@@ -28,6 +29,12 @@ type Rule struct {
 	Smoothing int
 	Penalty   reward.Penalty
 	Grid      dense.Grid // of the methods that normalise maps
+	Steps     int        // of densegrpo
+}
+
+// AllGroups reports whether a share depends on all groups of a call or a step.
+func (u Rule) AllGroups() bool {
+	return (&reward.Advantage{Method: u.Method, GlobalStd: u.GlobalStd}).AllGroups()
 }
 
 // Member is what a sample brings to its group.
@@ -37,6 +44,23 @@ type Member struct {
 	Reward float64
 	Weight []float32   // 1-H, for denseflow_paper
 	Boxes  []dense.Box // for boxflow
+	// For gdpo, the scores and their weights, those of weight 0 left out.
+	Scores, ScoreWeights []float64
+	// For densegrpo, the number of steps before the image and what the last of
+	// them gained; Start is set where no step, or one from a failed image, led to it.
+	Step  int
+	Gain  float64
+	Start bool
+}
+
+// Equal reports whether two members bring the same.
+func (m *Member) Equal(other *Member) bool {
+	if m.Failed || other.Failed {
+		return m.Failed == other.Failed
+	}
+	return m.Group == other.Group && m.Reward == other.Reward && m.Step == other.Step && m.Gain == other.Gain && m.Start == other.Start &&
+		slices.Equal(m.Weight, other.Weight) && slices.Equal(m.Boxes, other.Boxes) &&
+		slices.Equal(m.Scores, other.Scores) && slices.Equal(m.ScoreWeights, other.ScoreWeights)
 }
 
 // Share is what a sample gets from its group.
@@ -55,7 +79,7 @@ func (e *Evaluated) method() reward.AdvantageMethod {
 
 func (e *Evaluated) rule() Rule {
 	a := e.advantage
-	u := Rule{Evaluator: e.Evaluator.Name, Method: a.Method, GlobalStd: a.GlobalStd, Smoothing: a.Smoothing}
+	u := Rule{Evaluator: e.Evaluator.Name, Method: a.Method, GlobalStd: a.GlobalStd, Smoothing: a.Smoothing, Steps: a.Steps}
 	switch a.Method {
 	case reward.AdvantageBoxFlow:
 		u.Floor = flowgrpo.BoxNormalization().Floor
@@ -84,6 +108,13 @@ func (m *Mapped) members() []Member {
 				one.Weight = m.cells(m.Weight, i)
 			case reward.AdvantageBoxFlow:
 				one.Boxes = denseBoxes(m.Outcomes[i].Boxes)
+			case reward.AdvantageGDPO:
+				one.Scores, one.ScoreWeights = m.weights.Weighted(m.Outcomes[i].Scores)
+			case reward.AdvantageDenseGRPO:
+				one.Step = i % (m.advantage.Steps + 1)
+				if one.Start = one.Step == 0 || m.Errors[i-1] != nil; !one.Start {
+					one.Gain = m.Rewards[i] - m.Rewards[i-1]
+				}
 			}
 		}
 		members[i] = one
@@ -125,7 +156,7 @@ func (m *Mapped) MakeAdvantages(ctx context.Context, barrier Barrier) (*Scored, 
 // method has its own.
 func (m *Mapped) withShares(shares []Share) *Scored {
 	n := len(shares)
-	if m.method() == reward.AdvantageFlowGRPO {
+	if !m.method().Dense() {
 		scalars := make([]float64, n)
 		for i, s := range shares {
 			scalars[i] = s.Advantage
@@ -170,8 +201,16 @@ func (u Rule) Shares(members []Member) ([]Share, error) {
 		// No member was scored.
 	case u.Method == reward.AdvantageFlowGRPO || u.Method == reward.AdvantageDenseFlow:
 		err = u.scalarShares(shares, members, groups)
+	case u.Method == reward.AdvantageGDPO:
+		err = scoreShares(shares, members, groups)
+	case u.Method == reward.AdvantageDenseGRPO:
+		err = u.stepShares(shares, members, groups)
 	default:
 		err = u.mapShares(shares, members, groups)
+	}
+	var conflict *reward.Error
+	if errors.As(err, &conflict) {
+		return nil, conflict
 	}
 	if err != nil {
 		return nil, reward.ErrInternal.Wrap(err)
@@ -194,6 +233,60 @@ func (u Rule) scalarShares(shares []Share, members []Member, groups flowgrpo.Gro
 		shares[i].Advantage = values[i]
 	}
 	return err
+}
+
+// scoreShares are GDPO's: each score normalised over its group, and their sum, in
+// which the scores' weights count, over all members.
+func scoreShares(shares []Share, members []Member, groups flowgrpo.Groups) error {
+	weights := members[groups[0][0]].ScoreWeights
+	if len(weights) == 0 {
+		return nil // every weight is 0
+	}
+	rewards := make([][]float64, len(weights))
+	for k := range rewards {
+		rewards[k] = make([]float64, len(members))
+	}
+	for i, m := range members {
+		if !m.Failed && !slices.Equal(m.ScoreWeights, weights) {
+			return reward.ErrGroupConflict.With("weights: the requests of a step differ in theirs")
+		}
+		for k, score := range m.Scores {
+			rewards[k][i] = score
+		}
+	}
+	values := make([]float64, len(members))
+	err := flowgrpo.GDPOAdvantages(values, rewards, weights, 1, groups, flowgrpo.GDPONormalization())
+	for i := range shares {
+		shares[i].Advantage = values[i]
+	}
+	return err
+}
+
+// stepShares are DenseGRPO's: the gains of a step normalised over the group.
+func (u Rule) stepShares(shares []Share, members []Member, groups flowgrpo.Groups) error {
+	values := make([]float64, len(members))
+	for step := 1; step <= u.Steps; step++ {
+		taken := groups.Keep(func(i int) bool { return members[i].Step == step && !members[i].Start })
+		if len(taken) == 0 {
+			continue
+		}
+		gains := make([]float64, len(members))
+		for i, m := range members {
+			gains[i] = m.Gain
+		}
+		if err := flowgrpo.GroupAdvantages(gains, gains, taken, flowgrpo.FlowNormalization(u.GlobalStd)); err != nil {
+			return err
+		}
+		for _, group := range taken {
+			for _, i := range group {
+				values[i] = gains[i]
+			}
+		}
+	}
+	for i := range shares {
+		shares[i].Advantage = values[i]
+	}
+	return nil
 }
 
 func (u Rule) mapShares(shares []Share, members []Member, groups flowgrpo.Groups) error {

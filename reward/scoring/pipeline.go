@@ -87,6 +87,9 @@ func (p *Pipeline) Load(in Input, o Options) (*Loaded, error) {
 	if err := l.checkParts(); err != nil {
 		return nil, err
 	}
+	if err := l.checkSteps(); err != nil {
+		return nil, err
+	}
 	if in.Latents != nil {
 		if l.latents, err = p.newLatents(in.Latents, o.Grid); err != nil {
 			return nil, err
@@ -159,6 +162,23 @@ func (l *Loaded) checkParts() error {
 		return reward.ErrInvalidValue.With("advantage.method: %q needs maps, %s gives none", method, about.Name)
 	case method == reward.AdvantageBoxFlow && !about.Boxes:
 		return reward.ErrInvalidValue.With("advantage.method: %q needs boxes, %s gives none", method, about.Name)
+	}
+	return nil
+}
+
+// checkSteps fails where densegrpo's runs of images are not whole or of one group.
+func (l *Loaded) checkSteps() error {
+	if l.o.method() != reward.AdvantageDenseGRPO {
+		return nil
+	}
+	run, n := l.o.Advantage.Steps+1, len(l.in.Prompts)
+	if run < 2 || n%run != 0 {
+		return reward.ErrInvalidValue.With("advantage.steps: %d samples do not divide into runs of %d, one before each step and one after the last", n, run)
+	}
+	for i := range n {
+		if first := i - i%run; l.in.groupName(i) != l.in.groupName(first) {
+			return reward.ErrInvalidValue.With("groups: samples %d and %d are of one run and of two groups", first, i)
+		}
 	}
 	return nil
 }

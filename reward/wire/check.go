@@ -44,10 +44,10 @@ func (q *Request) checkGroups() error {
 	switch {
 	case q.Advantage == nil || q.Advantage.Method == reward.AdvantageNone:
 		return reward.ErrMissingField.With("advantage: groups that span requests need a method")
-	case q.Advantage.GlobalStd && q.Groups.Count == 0:
-		return reward.ErrMissingField.With("groups.count: required with global_std")
-	case !q.Advantage.GlobalStd && q.Groups.Count != 0:
-		return reward.ErrInvalidValue.With("groups.count: goes with global_std")
+	case q.Advantage.AllGroups() && q.Groups.Count == 0:
+		return reward.ErrMissingField.With("groups.count: required with global_std and method %q", reward.AdvantageGDPO)
+	case !q.Advantage.AllGroups() && q.Groups.Count != 0:
+		return reward.ErrInvalidValue.With("groups.count: goes with global_std and method %q", reward.AdvantageGDPO)
 	}
 	type place struct {
 		group  string

@@ -101,6 +101,9 @@ func (r *reader) members(limits Limits) ([]int, error) {
 // maxSmoothing bounds the work that a request can ask for at each cell.
 const maxSmoothing = 63
 
+// maxSteps is more than any sampler takes.
+const maxSteps = 10_000
+
 func (r *reader) advantage() (*reward.Advantage, error) {
 	a := &reward.Advantage{}
 	err := r.fields(func(key string) (known bool, err error) {
@@ -122,6 +125,8 @@ func (r *reader) advantage() (*reward.Advantage, error) {
 		case "penalty":
 			a.Penalty = new(reward.Penalty)
 			*a.Penalty, err = r.penalty()
+		case "steps":
+			a.Steps, err = r.int(1, maxSteps)
 		default:
 			return false, nil
 		}
@@ -138,7 +143,23 @@ func (r *reader) advantage() (*reward.Advantage, error) {
 	case (a.Floor != nil || a.Smoothing != 0) && a.Method != reward.AdvantageBoxFlow && a.Method != reward.AdvantageDenseFlowPaper:
 		err = r.fail(reward.ErrInvalidValue, "floor and smoothing go with methods %q and %q", reward.AdvantageDenseFlowPaper, reward.AdvantageBoxFlow)
 	}
+	if err == nil {
+		err = r.checkMethod(a)
+	}
 	return a, err
+}
+
+// checkMethod holds the settings of gdpo and densegrpo against their methods.
+func (r *reader) checkMethod(a *reward.Advantage) error {
+	switch {
+	case a.Method == reward.AdvantageGDPO && a.GlobalStd:
+		return r.fail(reward.ErrInvalidValue, "global_std does not go with method %q, which is over all groups anyway", a.Method)
+	case a.Method == reward.AdvantageDenseGRPO && a.Steps == 0:
+		return r.fail(reward.ErrMissingField, "steps is required with method %q", a.Method)
+	case a.Method != reward.AdvantageDenseGRPO && a.Steps != 0:
+		return r.fail(reward.ErrInvalidValue, "steps goes with method %q", reward.AdvantageDenseGRPO)
+	}
+	return nil
 }
 
 // penalty reads {artifact, misalignment, min}; what it leaves out keeps its

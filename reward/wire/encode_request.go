@@ -174,7 +174,7 @@ func (w *writer) groups(g *reward.Groups) {
 
 func (w *writer) advantage(a *reward.Advantage) {
 	n := 1
-	for _, present := range []bool{a.GlobalStd, a.Floor != nil, a.Smoothing != 0, a.Penalty != nil} {
+	for _, present := range []bool{a.GlobalStd, a.Floor != nil, a.Smoothing != 0, a.Penalty != nil, a.Steps != 0} {
 		if present {
 			n++
 		}
@@ -203,6 +203,10 @@ func (w *writer) advantage(a *reward.Advantage) {
 		w.float(a.Penalty.Misalignment)
 		w.text("min")
 		w.float(a.Penalty.Min)
+	}
+	if a.Steps != 0 {
+		w.text("steps")
+		w.int(a.Steps)
 	}
 }
 

@@ -217,8 +217,8 @@ class Client:
         "sana", "wan", "z-image") or a decoder of the server, (height, width) or the
         side of a square. ``groups``: N group names for advantages, the prompts by
         default, or `Groups` that span requests. ``advantage``: "flowgrpo",
-        "denseflow", "denseflow_paper", "boxflow", or a map with "method" and its
-        settings. ``weights``: {"scores": {...}, "heatmaps": {...}}. ``returns``:
+        "denseflow", "denseflow_paper", "boxflow", "gdpo", or a map with "method" and
+        its settings, as "densegrpo" needs them. ``weights``: {"scores": {...}, "heatmaps": {...}}. ``returns``:
         what to return beside the scores, of "dense" (default), "heatmaps", "text",
         "boxes", "images". ``evaluator``: the server's first by default.
         ``metadata``: N maps that the evaluator may read, or None for some.

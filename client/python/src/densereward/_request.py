@@ -219,7 +219,7 @@ def plan(
     """
     everything = list(range(len(prompts)))
     advantage = options.advantage or {}
-    if isinstance(options.groups, Groups) or advantage.get("global_std"):
+    if isinstance(options.groups, Groups) or advantage.get("global_std") or advantage.get("method") == "gdpo":
         return [everything]
     if advantage.get("method", "none") == "none":
         return _fill([[i] for i in everything], sizes, most_samples, most_bytes)

@@ -66,11 +66,12 @@ class BoxPenalty(TypedDict, total=False):
 class Advantage(TypedDict, total=False):
     """An advantage method with its settings; ``method`` is required."""
 
-    method: Literal["none", "flowgrpo", "denseflow", "denseflow_paper", "boxflow"]
+    method: Literal["none", "flowgrpo", "denseflow", "denseflow_paper", "boxflow", "gdpo", "densegrpo"]
     global_std: bool
     floor: Number
     smoothing: Number
     penalty: BoxPenalty
+    steps: int  # of each sample, for "densegrpo"
 
 
 class Weights(TypedDict, total=False):
