@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/denseflow/densereward/engine/image"
-	"github.com/denseflow/densereward/engine/vae"
+	"github.com/denseflow/densereward/engine/vae/autoencoder"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/wire"
 )
@@ -76,7 +76,7 @@ const demoSeed = 15
 func writeDemoDecoder(dir string) error {
 	config := fmt.Sprintf(`{"_class_name": "AutoencoderTiny", "latent_channels": %d, "scaling_factor": 1, "shift_factor": 0,
  "decoder_block_out_channels": [16, 16, 16, 16], "num_decoder_blocks": [1, 1, 1, 1]}`, demoChannels)
-	return vae.WriteRandom(dir, []byte(config), rand.New(rand.NewPCG(demoSeed, 0)))
+	return autoencoder.WriteRandom(dir, []byte(config), rand.New(rand.NewPCG(demoSeed, 0)))
 }
 
 // demoLatents is one prompt with four samples as latents: waves of random

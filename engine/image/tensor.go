@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/denseflow/densereward/engine/image/codec"
+	"github.com/denseflow/densereward/internal/floats"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -176,10 +177,10 @@ func halfBytes(dst []uint8, src []byte, step int, exponent uint16, levels *[1 <<
 // are constants that take a moment to compute, hence on first use.
 var (
 	float16Levels = sync.OnceValue(func() *[1 << 16]uint8 {
-		return levels(float16ToFloat32, roundFloat16)
+		return levels(floats.Float16, roundFloat16)
 	})
 	bfloat16Levels = sync.OnceValue(func() *[1 << 16]uint8 {
-		return levels(bfloat16ToFloat32, roundBFloat16)
+		return levels(floats.BFloat16, roundBFloat16)
 	})
 )
 
@@ -194,25 +195,6 @@ func levels(value func(uint16) float32, round func(float32) float32) *[1 << 16]u
 		}
 	}
 	return &table
-}
-
-// float16ToFloat32 is exact.
-func float16ToFloat32(bits uint16) float32 {
-	sign := uint32(bits&0x8000) << 16
-	exponent, fraction := uint32(bits>>10)&0x1f, uint32(bits&0x3ff)
-	switch exponent {
-	case 0: // subnormal: units of 2^-24
-		v := float32(fraction) * (1.0 / (1 << 24))
-		return math.Float32frombits(math.Float32bits(v) | sign)
-	case 0x1f:
-		return math.Float32frombits(sign | 0x7f80_0000 | fraction<<13)
-	}
-	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
-}
-
-// bfloat16ToFloat32 is exact.
-func bfloat16ToFloat32(bits uint16) float32 {
-	return math.Float32frombits(uint32(bits) << 16)
 }
 
 // roundFloat16 rounds v to the nearest float16, halves to even. v is finite; the

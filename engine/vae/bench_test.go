@@ -9,6 +9,7 @@ import (
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/engine/vae"
+	"github.com/denseflow/densereward/engine/vae/autoencoder"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -21,7 +22,7 @@ const peakTFLOP = 790
 // multiply-adds, times two.
 func tera(b *testing.B) float64 {
 	b.Helper()
-	madds, err := vae.MultiplyAdds(vae.ConfigSD35, 64, 64)
+	madds, err := autoencoder.MultiplyAdds(autoencoder.ConfigSD35, 64, 64)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -32,7 +33,7 @@ func tera(b *testing.B) float64 {
 func writeSD35(b *testing.B) (dir string) {
 	b.Helper()
 	dir = b.TempDir()
-	if err := vae.WriteRandom(dir, vae.ConfigSD35, rand.New(rand.NewPCG(1, 2))); err != nil {
+	if err := autoencoder.WriteRandom(dir, autoencoder.ConfigSD35, rand.New(rand.NewPCG(1, 2))); err != nil {
 		b.Fatal(err)
 	}
 	return dir

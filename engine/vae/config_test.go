@@ -16,56 +16,6 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-func TestConfigsThatCannotBeBuiltNameTheKey(t *testing.T) {
-	for want, config := range map[string]string{
-		"config.json":                      `{"_class_name": 7}`,
-		"_class_name":                      `{"_class_name": "AutoencoderKLMochi"}`,
-		"act_fn":                           `{"_class_name": "AutoencoderKL", "act_fn": "mish"}`,
-		"up_block_types[1]":                `{"_class_name": "AutoencoderKL", "up_block_types": ["UpDecoderBlock2D", "AttnUpDecoderBlock2D"]}`,
-		"block_out_channels":               `{"_class_name": "AutoencoderKL", "block_out_channels": [48]}`,
-		"norm_num_groups":                  `{"_class_name": "AutoencoderKL", "norm_num_groups": 0}`,
-		"1 to 8":                           `{"_class_name": "AutoencoderKL", "block_out_channels": [32,32,32,32,32,32,32,32,32]}`,
-		"1 to 32":                          `{"_class_name": "AutoencoderKL", "layers_per_block": 1000}`,
-		"1 to 16384":                       `{"_class_name": "AutoencoderKL", "block_out_channels": [1048576]}`,
-		"latent_channels":                  `{"_class_name": "AutoencoderKL", "latent_channels": -1}`,
-		"z_dim":                            `{"_class_name": "AutoencoderKLWan", "z_dim": -1, "latents_mean": null, "latents_std": null}`,
-		"out_channels":                     `{"_class_name": "AutoencoderKL", "out_channels": 5}`,
-		"scaling_factor":                   `{"_class_name": "AutoencoderKL", "scaling_factor": 0}`,
-		"latents_mean":                     `{"_class_name": "AutoencoderKL", "latents_mean": [1], "latents_std": [1]}`,
-		"latents_std[2]":                   `{"_class_name": "AutoencoderKL", "latents_mean": [0,0,0,0], "latents_std": [1,1,0,1]}`,
-		"klFile.latents_std":               `{"_class_name": "AutoencoderKL", "latents_mean": [0,0,0,0], "latents_std": [1,1,NaN,1]}`,
-		"wanFile.latents_mean":             `{"_class_name": "AutoencoderKLQwenImage", "latents_mean": [1,-Infinity], "latents_std": [1,1]}`,
-		"16 and 16 numbers for 8 channels": `{"_class_name": "AutoencoderKLQwenImage", "z_dim": 8}`,
-		"temperal_downsample":              `{"_class_name": "AutoencoderKLWan", "temperal_downsample": [true]}`,
-		"dim_mult":                         `{"_class_name": "AutoencoderKLWan", "dim_mult": []}`,
-		"cannot be halved":                 `{"_class_name": "AutoencoderKLWan", "base_dim": 3, "dim_mult": [1,1,2], "temperal_downsample": [true,true]}`,
-		"do not make":                      `{"_class_name": "AutoencoderKLQwenImage21", "dim_mult": [1,1,7,3,1]}`,
-		"num_res_blocks":                   `{"_class_name": "AutoencoderKLWan", "num_res_blocks": null}`,
-		"patch_size":                       `{"_class_name": "AutoencoderKLWan", "patch_size": 3}`,
-		"patch_size: [1 1]":                `{"_class_name": "AutoencoderKLFlux2", "patch_size": [1,1]}`,
-		"batch_norm_eps":                   `{"_class_name": "AutoencoderKLFlux2", "batch_norm_eps": 0}`,
-		"up_block_types: 1 for 2":          `{"_class_name": "AutoencoderKL", "up_block_types": ["UpDecoderBlock2D"], "block_out_channels": [32,32]}`,
-		"decoder_block_types[3]":           `{"_class_name": "AutoencoderDC", "decoder_block_types": ["ResBlock","ResBlock","ResBlock","x","ResBlock","ResBlock"]}`,
-		"decoder_block_types: 2":           `{"_class_name": "AutoencoderDC", "decoder_block_types": ["ResBlock","ResBlock"]}`,
-		"decoder_norm_types[0]":            `{"_class_name": "AutoencoderDC", "decoder_norm_types": "layer_norm"}`,
-		"decoder_act_fns[0]":               `{"_class_name": "AutoencoderDC", "decoder_act_fns": "mish"}`,
-		"decoder_conv_act_fn":              `{"_class_name": "AutoencoderDC", "decoder_conv_act_fn": "mish"}`,
-		"upsample_block_type":              `{"_class_name": "AutoencoderDC", "upsample_block_type": "bilinear"}`,
-		"a kernel of 4":                    `{"_class_name": "AutoencoderDC", "decoder_block_types": "EfficientViTBlock", "decoder_qkv_multiscales": [[4]]}`,
-		"latent_channels: 48":              `{"_class_name": "AutoencoderDC", "latent_channels": 48}`,
-		"attention_head_dim":               `{"_class_name": "AutoencoderDC", "attention_head_dim": 4096, "decoder_block_types": "EfficientViTBlock"}`,
-		"upsample_fn":                      `{"_class_name": "AutoencoderTiny", "upsample_fn": "bilinear"}`,
-		"is not relu":                      `{"_class_name": "AutoencoderTiny", "act_fn": "silu"}`,
-		"are not all equal":                `{"_class_name": "AutoencoderTiny", "decoder_block_out_channels": [64,32], "num_decoder_blocks": [1,1]}`,
-		"4 widths and 1 layer":             `{"_class_name": "AutoencoderTiny", "num_decoder_blocks": [1]}`,
-		"upsampling_scaling":               `{"_class_name": "AutoencoderTiny", "upsampling_scaling_factor": 16}`,
-	} {
-		if _, err := vae.ParseConfig([]byte(config)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: error %v, want one that names %q", config, err, want)
-		}
-	}
-}
-
 // copyOf is a decoder's folder that a test may change.
 func copyOf(t *testing.T, name string) string {
 	t.Helper()
@@ -178,24 +128,6 @@ func TestTheLayoutOfOlderCheckpointsIsTheSameDecoder(t *testing.T) {
 	for i := range want {
 		if !bytes.Equal(got[i].Pix, want[i].Pix) {
 			t.Errorf("image %d differs", i)
-		}
-	}
-}
-
-func TestPublishedWidthsPassEveryCheckWithoutTheirWeights(t *testing.T) {
-	for name, config := range map[string][]byte{"sd35": vae.ConfigSD35, "flux": vae.ConfigFLUX, "taesd3": vae.ConfigTAESD3} {
-		dir := t.TempDir()
-		if err := vae.WriteRandom(dir, config, nil); err != nil { // a sparse file of zeros
-			t.Fatal(err)
-		}
-		parameters, err := vae.CheckGraph(dir)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		t.Logf("%s: %d parameters", name, parameters)
-		// 49.5 million in the decoders of SD3.5 and FLUX, 1.2 million in TAESD3.
-		if want := map[string]int64{"sd35": 49545475, "flux": 49545475, "taesd3": 1229443}[name]; parameters != want {
-			t.Errorf("%s: %d parameters, want %d", name, parameters, want)
 		}
 	}
 }

@@ -3,8 +3,6 @@ package vae
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -12,6 +10,8 @@ import (
 
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/vae/autoencoder"
+	"github.com/denseflow/densereward/internal/floats"
 	"github.com/denseflow/densereward/internal/memorylimit"
 
 	"github.com/denseflow/densereward/reward"
@@ -66,7 +66,7 @@ const (
 // at a time is in the session, so that memory stays bounded.
 type Decoder struct {
 	name        string
-	config      Config
+	config      autoencoder.Config
 	fingerprint string
 	precision   Precision
 	float32Only string // why, where float16 was asked for
@@ -77,8 +77,8 @@ type Decoder struct {
 	runPixels *memorylimit.Limit
 
 	// Whoever has the turn has these.
-	open     func(part) (runner, error)
-	sessions map[part]runner // those opened so far
+	open     func(autoencoder.Part) (runner, error)
+	sessions map[autoencoder.Part]runner // those opened so far
 	closed   bool
 }
 
@@ -101,30 +101,29 @@ func Load(ctx context.Context, path string, o Options) (*Decoder, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	m, err := open(path)
+	m, err := autoencoder.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	weights, err := m.parameters.Fingerprint()
+	fingerprint, err := m.Fingerprint()
 	if err != nil {
 		return nil, err
 	}
 	float32Only := ""
 	if o.Precision == Float16 {
-		if float32Only = m.config.Float32Only; float32Only != "" {
+		if float32Only = m.Config.Float32Only; float32Only != "" {
 			o.Precision = Float32
 		}
 	}
-	sum := sha256.Sum256(append([]byte(weights), m.file...))
 	d := &Decoder{
-		name: cmp.Or(o.Name, m.name), config: m.config, precision: o.Precision, float32Only: float32Only, fingerprint: hex.EncodeToString(sum[:]),
+		name: cmp.Or(o.Name, m.Name), config: m.Config, precision: o.Precision, float32Only: float32Only, fingerprint: fingerprint,
 		maxPixels: cmp.Or(o.MaxPixels, defaultMaxPixels), maxSide: cmp.Or(o.MaxSide, defaultMaxSide),
 		turn:      make(chan struct{}, 1),
 		runPixels: memorylimit.New(o.runPixels()),
-		sessions:  map[part]runner{},
-		open:      func(p part) (runner, error) { return newSession(m, o, p, false) },
+		sessions:  map[autoencoder.Part]runner{},
+		open:      func(p autoencoder.Part) (runner, error) { return newSession(m, o, p, false) },
 	}
-	if _, err := d.session(whole); err != nil {
+	if _, err := d.session(autoencoder.Whole); err != nil {
 		return nil, err
 	}
 	d.turn <- struct{}{}
@@ -142,12 +141,12 @@ func (o Options) runPixels() int {
 }
 
 // newSession writes the graph and has the runtime load it.
-func newSession(m *model, o Options, p part, probes bool) (*ort.Session, error) {
-	form := graphOptions{dtype: onnx.Float32, last: o.Provider.Kind == ort.CUDA && !o.ChannelsFirst, part: p, probes: probes}
+func newSession(m *autoencoder.Model, o Options, p autoencoder.Part, probes bool) (*ort.Session, error) {
+	form := autoencoder.Options{DType: onnx.Float32, Last: o.Provider.Kind == ort.CUDA && !o.ChannelsFirst, Part: p, Probes: probes}
 	if o.Precision == Float16 {
-		form.dtype = onnx.Float16
+		form.DType = onnx.Float16
 	}
-	graph, err := buildGraph(m.config, m.parameters, form)
+	graph, err := m.Graph(form)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +155,7 @@ func newSession(m *model, o Options, p part, probes bool) (*ort.Session, error) 
 		return nil, err
 	}
 	session, err := o.Runtime.NewSession(data, graph.InputNames(), graph.OutputNames(), ort.SessionOptions{
-		Provider: o.Provider, Threads: o.Threads, InitializersDir: m.parameters.Folder(), Unchanged: m.parameters.Unchanged,
+		Provider: o.Provider, Threads: o.Threads, InitializersDir: m.Folder(), Unchanged: m.Unchanged,
 		// A plan of the memory would be one more block beside what the first run
 		// left: half as much again, and a tenth of a GPU's speed.
 		NoMemPattern: true,
@@ -335,7 +334,7 @@ func (d *Decoder) notFinite() *reward.Error {
 // run decodes latents (n,C,h,w), whole or in tiles of at most so many pixels. The
 // image of a sample that is not finite is nil.
 func (d *Decoder) run(ctx context.Context, latents []float32, l layout, pixels int) ([]*reward.Image, error) {
-	_, cells := d.config.hidden()
+	_, cells := d.config.Hidden()
 	scale := d.tileScale()
 	if t := tilingOf(l.height*cells, l.width*cells, pixels/(scale*scale)); t.several() {
 		img, err := d.runTiles(ctx, latents, l, t)
@@ -354,7 +353,7 @@ func (d *Decoder) run(ctx context.Context, latents []float32, l layout, pixels i
 	pix, sums := out[0].Uint8s(), out[1].Float32s()
 	size := len(pix) / n
 	for i := range images {
-		if finite(sums[i : i+1]) {
+		if floats.Finite(sums[i : i+1]) {
 			images[i] = &reward.Image{Width: l.width * scale, Height: l.height * scale, Pix: pix[i*size : (i+1)*size : (i+1)*size]}
 		}
 	}
@@ -364,7 +363,7 @@ func (d *Decoder) run(ctx context.Context, latents []float32, l layout, pixels i
 // runWhole decodes latents (n,C,h,w) to images (n,s*h,s*w,3) and the sum of the
 // values of each.
 func (d *Decoder) runWhole(ctx context.Context, latents []float32, n, height, width int) ([]ort.Tensor, error) {
-	session, err := d.session(whole)
+	session, err := d.session(autoencoder.Whole)
 	if err != nil {
 		return nil, err
 	}
@@ -380,7 +379,7 @@ func (e openError) Unwrap() error { return e.error }
 // session is the session of a part, opened where it is not open yet. Where there
 // is no memory for it, it takes that of the others: a call has no more use for
 // the ones that it opened before.
-func (d *Decoder) session(p part) (runner, error) {
+func (d *Decoder) session(p autoencoder.Part) (runner, error) {
 	if s, ok := d.sessions[p]; ok {
 		return s, nil
 	}

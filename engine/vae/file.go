@@ -32,7 +32,7 @@ func ReadLatents(path string, channels int, limit int64) (*reward.Tensor, error)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
 	}
-	if s := t.Shape; len(s) == 3 && s[0] == channels && s[2] != channels*patch*patch ||
+	if s := t.Shape; len(s) == 3 && s[0] == channels && s[2] != 4*channels ||
 		len(s) == 4 && s[0] == channels && s[1] == 1 && channels != 1 {
 		t.Shape = append([]int{1}, s...)
 	}

@@ -135,15 +135,3 @@ func FuzzReadNPY(f *testing.F) {
 		}
 	})
 }
-
-func FuzzParseConfig(f *testing.F) {
-	for _, c := range [][]byte{vae.ConfigSD35, vae.ConfigFLUX, vae.ConfigFLUX2, vae.ConfigQwenImage, vae.ConfigQwenImage21, vae.ConfigWan22, vae.ConfigSANA, vae.ConfigTAESD3} {
-		f.Add(c)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := vae.ParseConfig(data)
-		if err == nil && (c.PixelScale() < 1 || c.LatentChannels < 1 || c.TokenSide < 1 || c.GridSide < 1) {
-			t.Errorf("%s makes %+v", data, c)
-		}
-	})
-}

@@ -3,6 +3,7 @@ package vae
 import (
 	"math"
 
+	"github.com/denseflow/densereward/internal/floats"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -99,13 +100,13 @@ func (l layout) elements(dst, tokens []float32, t *reward.Tensor, i int) *reward
 	}
 	switch t.Type {
 	case reward.Float16:
-		float16s(into, src)
+		floats.Float16s(into, src)
 	case reward.BFloat16:
-		bfloat16s(into, src)
+		floats.BFloat16s(into, src)
 	default:
-		float32s(into, src)
+		floats.Float32s(into, src)
 	}
-	if !finite(into) {
+	if !floats.Finite(into) {
 		return reward.ErrNotFinite.With("latents: the sample holds NaN or infinity")
 	}
 	if l.side > 0 {

@@ -241,3 +241,10 @@ func TestADecoderDescribesItself(t *testing.T) {
 		t.Errorf("description %+v", other)
 	}
 }
+func BenchmarkUnpack(b *testing.B) {
+	dst, src := make([]float32, 16*64*64), make([]float32, 16*64*64)
+	b.SetBytes(int64(4 * len(src)))
+	for b.Loop() {
+		vae.Unpack(dst, src, 16, 64, 64, 2)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/vae/autoencoder"
 	"github.com/denseflow/densereward/internal/memorylimit"
 	"github.com/denseflow/densereward/reward"
 )
@@ -19,7 +20,7 @@ type device struct {
 	refuses func() bool // whether there is no room for a session; nil is never
 }
 
-func (d *device) open(part) (runner, error) {
+func (d *device) open(autoencoder.Part) (runner, error) {
 	if d.refuses != nil && d.refuses() {
 		return nil, fmt.Errorf("%w (weights)", ort.ErrOutOfMemory)
 	}
@@ -54,10 +55,14 @@ func (s *deviceSession) Run(_ context.Context, inputs []ort.Tensor) ([]ort.Tenso
 
 // decoderOn is a tiny decoder on the device.
 func decoderOn(d *device) *Decoder {
+	config, err := autoencoder.ParseConfig([]byte(`{"_class_name": "AutoencoderTiny"}`))
+	if err != nil {
+		panic(err)
+	}
 	decoder := &Decoder{
-		name: "fake", config: Config{LatentChannels: 4, TokenSide: 2, network: tinyDecoder{channels: 4, width: 8, layers: []int{1, 1, 1, 1}, upsampling: 2}},
+		name: "fake", config: config,
 		maxPixels: defaultMaxPixels, maxSide: defaultMaxSide, turn: make(chan struct{}, 1),
-		runPixels: memorylimit.New(defaultRunPixelsCUDA), sessions: map[part]runner{}, open: d.open,
+		runPixels: memorylimit.New(defaultRunPixelsCUDA), sessions: map[autoencoder.Part]runner{}, open: d.open,
 	}
 	decoder.turn <- struct{}{}
 	return decoder
@@ -140,7 +145,7 @@ func TestASessionTakesTheMemoryOfTheOthers(t *testing.T) {
 	device := &device{}
 	device.refuses = func() bool { return device.opened > 0 }
 	d := decoderOn(device)
-	for _, p := range []part{whole, globalPart, localPart} {
+	for _, p := range []autoencoder.Part{autoencoder.Whole, autoencoder.Global, autoencoder.Local} {
 		if _, err := d.session(p); err != nil || device.opened != 1 || d.sessions[p] == nil {
 			t.Errorf("part %v: %d sessions, %v", p, device.opened, err)
 		}

@@ -1,9 +1,5 @@
 package vae
 
-// patch is how many cells a side of the latents one packed token of FLUX.1
-// and Qwen-Image holds, and how many of its decoder's one of FLUX.2's latents.
-const patch = 2
-
 // Unpack takes packed tokens (h/side*w/side, side*side*C), row major, apart into
 // latents (C,h,w); dst and src have C*h*w elements, h and w are multiples of side.
 // It is the inverse of Pack.

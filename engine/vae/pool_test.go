@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/vae/autoencoder"
 	"github.com/denseflow/densereward/internal/memorylimit"
 )
 
@@ -16,7 +17,7 @@ type meeting struct {
 	all *sync.WaitGroup
 }
 
-func (m *meeting) open(part) (runner, error) { return &meetingSession{m}, nil }
+func (m *meeting) open(autoencoder.Part) (runner, error) { return &meetingSession{m}, nil }
 
 type meetingSession struct{ *meeting }
 

@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/vae/autoencoder"
+	"github.com/denseflow/densereward/internal/floats"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -162,7 +164,7 @@ func (d *Decoder) runTiles(ctx context.Context, latents []float32, l layout, t t
 			if err != nil {
 				return nil, err
 			}
-			if !finite(out[1].Float32s()) {
+			if !floats.Finite(out[1].Float32s()) {
 				return nil, nil
 			}
 			c.add(out[0].Uint8s(), left*scale, top*scale, rows[i], columns[j])
@@ -175,7 +177,7 @@ func (d *Decoder) runTiles(ctx context.Context, latents []float32, l layout, t t
 // tileScale is how many image pixels a side is one cell of what tiles are cut out
 // of: what the decoder's global part gives.
 func (d *Decoder) tileScale() int {
-	_, scale := d.config.hidden()
+	_, scale := d.config.Hidden()
 	return d.config.PixelScale() / scale
 }
 
@@ -191,10 +193,10 @@ func (d *Decoder) tileScale() int {
 // on average, where tiles on their own are off by 6.7); more rounds of statistics
 // change little.
 func (d *Decoder) tileDecoder(ctx context.Context, latents []float32, l layout, t tiling) (decode func([]float32) ([]ort.Tensor, error), x []float32, err error) {
-	if !d.config.global() && !d.config.patchified() {
+	if !d.config.HasGlobal() {
 		return func(tile []float32) ([]ort.Tensor, error) { return d.runWhole(ctx, tile, 1, t.height, t.width) }, latents, nil
 	}
-	global, err := d.session(globalPart)
+	global, err := d.session(autoencoder.Global)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -204,10 +206,10 @@ func (d *Decoder) tileDecoder(ctx context.Context, latents []float32, l layout, 
 	}
 	x = hidden[0].Float32s()
 	tiles := localTiles{config: d.config, tiling: t}
-	if tiles.session, err = d.session(localPart); err != nil {
+	if tiles.session, err = d.session(autoencoder.Local); err != nil {
 		return nil, nil, err
 	}
-	if norms, _ := d.config.network.groupNorms(); norms > 0 {
+	if norms, _ := d.config.GroupNorms(); norms > 0 {
 		if tiles.given, err = tiles.measure(ctx, x); err != nil {
 			return nil, nil, err
 		}
@@ -220,7 +222,7 @@ func (d *Decoder) tileDecoder(ctx context.Context, latents []float32, l layout, 
 // localTiles runs the local part of a decoder on tiles of an image.
 type localTiles struct {
 	tiling
-	config  Config
+	config  autoencoder.Config
 	session runner
 	given   []float32 // (K,2,G) statistics of the image, nil before they are known
 }
@@ -228,7 +230,7 @@ type localTiles struct {
 // measure joins the statistics of all tiles of x (C,h,w).
 func (u localTiles) measure(ctx context.Context, x []float32) ([]float32, error) {
 	height, width := u.heightOf(), u.widthOf()
-	_, groups := u.config.network.groupNorms()
+	_, groups := u.config.GroupNorms()
 	tile := make([]float32, len(x)/(height*width)*u.height*u.width)
 	var all []float32
 	var seen float64
@@ -257,9 +259,9 @@ func (u localTiles) measure(ctx context.Context, x []float32) ([]float32, error)
 // right, to an image, the sum of its values and, where the decoder's
 // normalisations go by them, the statistics of the box.
 func (u localTiles) run(ctx context.Context, tile []float32, box [4]int) ([]ort.Tensor, error) {
-	channels, _ := u.config.hidden()
+	channels, _ := u.config.Hidden()
 	inputs := []ort.Tensor{ort.Float32s([]int64{1, int64(channels), int64(u.height), int64(u.width)}, tile)}
-	if norms, groups := u.config.network.groupNorms(); norms > 0 {
+	if norms, groups := u.config.GroupNorms(); norms > 0 {
 		given := u.given
 		if given == nil {
 			given = make([]float32, norms*2*groups)
@@ -271,4 +273,20 @@ func (u localTiles) run(ctx context.Context, tile []float32, box [4]int) ([]ort.
 		)
 	}
 	return u.session.Run(ctx, inputs)
+}
+
+// join adds the statistics of a tile that owns the share of the image's
+// cells to what the tiles before it had: mean and variance of the union of two
+// sets from those of the sets (Chan, Golub and LeVeque 1979). all and tile are
+// (K,2,G), seen is the share of the tiles before.
+func join(all, tile []float32, groups int, seen, share float64) {
+	for at := 0; at < len(all); at += 2 * groups {
+		for i := at; i < at+groups; i++ {
+			a, b := float64(all[i]), float64(tile[i])
+			va, vb := float64(all[i+groups]), float64(tile[i+groups])
+			wa, wb := seen/(seen+share), share/(seen+share)
+			all[i] = float32(wa*a + wb*b)
+			all[i+groups] = float32(wa*va + wb*vb + wa*wb*(a-b)*(a-b))
+		}
+	}
 }

@@ -103,7 +103,7 @@ func Rules() []Rule {
 		{Room: "engine/tokenizer", Rooms: []string{"internal/modelfile"}, Libs: []string{"golang.org/x/text"}},
 		{
 			Room:  "engine/image",
-			Rooms: []string{"reward"}, // reward.Image
+			Rooms: []string{"reward", "internal/floats"}, // reward.Image
 			Libs: []string{
 				"golang.org/x/image",
 				"golang.org/x/sys/cpu",          // whether there is AVX2
@@ -114,7 +114,11 @@ func Rules() []Rule {
 		{Room: "engine/imagedoctor", Rooms: append([]string{"reward", "engine/qwenvl"}, engine...)},
 		{Room: "engine/ocr", Rooms: []string{"reward", "engine/ort"}, Libs: []string{"golang.org/x/text", "google.golang.org/protobuf/encoding/protowire"}},
 		{Room: "engine/clip", Rooms: append([]string{"reward"}, engine...), Libs: []string{"github.com/hashicorp/golang-lru/v2"}}, // embeddings of prompts seen lately
-		{Room: "engine/vae", Rooms: append([]string{"reward", "internal/npy", "internal/memorylimit"}, engine...)},                // latents come in .npy files
+		{
+			Room:  "engine/vae", // latents come in .npy files
+			Rooms: append([]string{"reward", "engine/vae/autoencoder", "internal/npy", "internal/floats", "internal/memorylimit"}, engine...),
+		},
+		{Room: "engine/vae/autoencoder", Rooms: []string{"engine/onnx", "engine/safetensors", "engine/initializers", "internal/floats", "internal/modelfile"}},
 		{Room: "flowgrpo", Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "flowgrpo/trustregion", Rooms: []string{"flowgrpo"}, Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "flowgrpo/forward", Rooms: []string{"flowgrpo"}, Libs: []string{"gonum.org/v1/gonum"}},
@@ -130,6 +134,7 @@ func Rules() []Rule {
 		},
 		{Room: "internal"},
 		{Room: "internal/npy"},
+		{Room: "internal/floats"},
 		{Room: "internal/memorylimit"},
 		{Room: "internal/modelfile"},
 		{Room: "internal/loadgen", Rooms: []string{"reward", "reward/wire"}}, // speaks the protocol

@@ -1,4 +1,4 @@
-package vae
+package floats
 
 import (
 	"encoding/binary"
@@ -22,7 +22,7 @@ func TestEveryHalfIsItsValue(t *testing.T) {
 		case exponent == 31:
 			want = math.NaN()
 		}
-		got := float64(float16(h))
+		got := float64(Float16(h))
 		if got != want && !(math.IsNaN(got) && math.IsNaN(want)) || math.Signbit(got) != (h>>15 == 1) {
 			t.Fatalf("%#04x is %v, want %v", h, got, want)
 		}
@@ -31,12 +31,12 @@ func TestEveryHalfIsItsValue(t *testing.T) {
 
 func TestFiniteFindsWhatIsNot(t *testing.T) {
 	for _, v := range []float32{0, -1, math.MaxFloat32, math.SmallestNonzeroFloat32} {
-		if !finite([]float32{1, v}) {
+		if !Finite([]float32{1, v}) {
 			t.Errorf("%v is not finite", v)
 		}
 	}
 	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
-		if finite([]float32{1, float32(v)}) {
+		if Finite([]float32{1, float32(v)}) {
 			t.Errorf("%v is finite", v)
 		}
 	}
@@ -61,24 +61,16 @@ func benchmarkConversion(b *testing.B, size int, convert func([]float32, []byte)
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchCells, "ns/element")
 }
 
-func BenchmarkFloat16Latents(b *testing.B)  { benchmarkConversion(b, 2, float16s) }
-func BenchmarkBFloat16Latents(b *testing.B) { benchmarkConversion(b, 2, bfloat16s) }
-func BenchmarkFloat32Latents(b *testing.B)  { benchmarkConversion(b, 4, float32s) }
+func BenchmarkFloat16Latents(b *testing.B)  { benchmarkConversion(b, 2, Float16s) }
+func BenchmarkBFloat16Latents(b *testing.B) { benchmarkConversion(b, 2, BFloat16s) }
+func BenchmarkFloat32Latents(b *testing.B)  { benchmarkConversion(b, 4, Float32s) }
 
 func BenchmarkFiniteLatents(b *testing.B) {
 	values := make([]float32, benchCells)
 	b.SetBytes(4 * benchCells)
 	for b.Loop() {
-		if !finite(values) {
+		if !Finite(values) {
 			b.Fatal("zeros are not finite")
 		}
-	}
-}
-
-func BenchmarkUnpack(b *testing.B) {
-	dst, src := make([]float32, 16*64*64), make([]float32, 16*64*64)
-	b.SetBytes(int64(4 * len(src)))
-	for b.Loop() {
-		Unpack(dst, src, 16, 64, 64, 2)
 	}
 }

@@ -1,4 +1,4 @@
-package vae
+package autoencoder
 
 import (
 	"github.com/denseflow/densereward/engine/onnx"
@@ -62,20 +62,4 @@ func (n *network) normTile(x onnx.Value, prefix string, channels, groups int, si
 		normed = g.Silu(normed)
 	}
 	return normed
-}
-
-// join adds the statistics of a tile that owns the share of the image's
-// cells to what the tiles before it had: mean and variance of the union of two
-// sets from those of the sets (Chan, Golub and LeVeque 1979). all and tile are
-// (K,2,G), seen is the share of the tiles before.
-func join(all, tile []float32, groups int, seen, share float64) {
-	for at := 0; at < len(all); at += 2 * groups {
-		for i := at; i < at+groups; i++ {
-			a, b := float64(all[i]), float64(tile[i])
-			va, vb := float64(all[i+groups]), float64(tile[i+groups])
-			wa, wb := seen/(seen+share), share/(seen+share)
-			all[i] = float32(wa*a + wb*b)
-			all[i+groups] = float32(wa*va + wb*vb + wa*wb*(a-b)*(a-b))
-		}
-	}
 }

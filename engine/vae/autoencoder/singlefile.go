@@ -1,4 +1,4 @@
-package vae
+package autoencoder
 
 import (
 	"encoding/json"
@@ -18,12 +18,12 @@ const singleName = "ae.safetensors"
 // openSingle opens an autoencoder in one file. A config.json of a decoder beside
 // it says what it is; without one, the tensors do where they have the names of
 // FLUX's and Stable Diffusion's authors.
-func openSingle(path string) (*model, error) {
+func openSingle(path string) (*Model, error) {
 	checkpoint, err := safetensors.OpenFile(path)
 	if err != nil {
 		return nil, err
 	}
-	m := &model{name: strings.TrimSuffix(filepath.Base(path), fileSuffix), parameters: &parameters{Checkpoint: checkpoint}}
+	m := &Model{Name: strings.TrimSuffix(filepath.Base(path), fileSuffix), parameters: &parameters{Checkpoint: checkpoint}}
 	levels := 0
 	for _, prefix := range []string{"", "first_stage_model.", "vae."} {
 		if levels = countLevels(checkpoint, prefix); levels > 0 {
@@ -33,20 +33,20 @@ func openSingle(path string) (*model, error) {
 	}
 	beside := filepath.Join(filepath.Dir(path), configName)
 	if m.file, err = modelfile.Read(beside, maxConfigBytes); err == nil {
-		m.config, err = ParseConfig(m.file)
+		m.Config, err = ParseConfig(m.file)
 	}
 	if err != nil {
 		if exists(beside) && levels == 0 {
 			return nil, err
 		}
 		if m.file, err = inferConfig(filepath.Base(path), m.parameters, levels); err != nil {
-			return nil, fmt.Errorf("vae: %s: %w", filepath.Base(path), err)
+			return nil, fmt.Errorf("autoencoder: %s: %w", filepath.Base(path), err)
 		}
-		if m.config, err = ParseConfig(m.file); err != nil {
+		if m.Config, err = ParseConfig(m.file); err != nil {
 			return nil, err
 		}
 	}
-	return m, checkStatistics(m.config, m.parameters)
+	return m, checkStatistics(m.Config, m.parameters)
 }
 
 // countLevels is the number of a decoder's stages by the original names, 0 where

@@ -1,4 +1,6 @@
-package vae
+// Package floats reads numbers of half, bfloat16 and single precision as they lie
+// in files and messages: little-endian.
+package floats
 
 import (
 	"encoding/binary"
@@ -10,9 +12,9 @@ import (
 // bias 15 to the bias 127.
 const float16Scale = 0x1p112
 
-// float16 is the value of an IEEE half-precision number; every one of them is
+// Float16 is the value of an IEEE half-precision number; every one of them is
 // a float32.
-func float16(h uint16) float32 {
+func Float16(h uint16) float32 {
 	magnitude := uint32(h&0x7fff) << 13
 	if h&0x7c00 == 0x7c00 { // infinite or NaN
 		return math.Float32frombits(uint32(h&0x8000)<<16 | 0x7f800000 | magnitude)
@@ -26,14 +28,17 @@ func float16(h uint16) float32 {
 var float16Table = sync.OnceValue(func() *[1 << 16]float32 {
 	table := new([1 << 16]float32)
 	for h := range table {
-		table[h] = float16(uint16(h))
+		table[h] = Float16(uint16(h))
 	}
 	return table
 })
 
-// float16s converts little-endian half-precision numbers. dst has one element
+// BFloat16 is the value of a bfloat16 number; every one of them is a float32.
+func BFloat16(b uint16) float32 { return math.Float32frombits(uint32(b) << 16) }
+
+// Float16s converts little-endian half-precision numbers. dst has one element
 // for two bytes of src.
-func float16s(dst []float32, src []byte) {
+func Float16s(dst []float32, src []byte) {
 	table := float16Table()
 	src = src[:2*len(dst)]
 	for len(dst) >= 4 && len(src) >= 8 {
@@ -47,9 +52,9 @@ func float16s(dst []float32, src []byte) {
 	}
 }
 
-// bfloat16s converts little-endian bfloat16 numbers. dst has one element for
+// BFloat16s converts little-endian bfloat16 numbers. dst has one element for
 // two bytes of src.
-func bfloat16s(dst []float32, src []byte) {
+func BFloat16s(dst []float32, src []byte) {
 	src = src[:2*len(dst)]
 	for len(dst) >= 4 && len(src) >= 8 {
 		four := binary.LittleEndian.Uint64(src)
@@ -58,13 +63,13 @@ func bfloat16s(dst []float32, src []byte) {
 		dst, src = dst[4:], src[8:]
 	}
 	for i := range dst {
-		dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
+		dst[i] = BFloat16(binary.LittleEndian.Uint16(src[2*i:]))
 	}
 }
 
-// float32s reads little-endian float32 numbers. dst has one element for four
+// Float32s reads little-endian float32 numbers. dst has one element for four
 // bytes of src.
-func float32s(dst []float32, src []byte) {
+func Float32s(dst []float32, src []byte) {
 	src = src[:4*len(dst)]
 	for len(dst) >= 2 && len(src) >= 8 {
 		two := binary.LittleEndian.Uint64(src)
@@ -76,8 +81,8 @@ func float32s(dst []float32, src []byte) {
 	}
 }
 
-// finite tells whether no number is NaN or infinite.
-func finite(values []float32) bool {
+// Finite tells whether no number is NaN or infinite.
+func Finite(values []float32) bool {
 	const exponent = 0x7f800000
 	for _, v := range values {
 		if math.Float32bits(v)&exponent == exponent {

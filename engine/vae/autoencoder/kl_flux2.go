@@ -1,4 +1,4 @@
-package vae
+package autoencoder
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/denseflow/densereward/engine/safetensors"
+	"github.com/denseflow/densereward/internal/floats"
 )
 
 // The statistics of an AutoencoderKLFlux2's latents, float32 (4*C) in its
@@ -62,34 +63,34 @@ func checkStatistics(c Config, p *parameters) error {
 		if err != nil {
 			return err
 		}
-		values, err := floats(data, dtype)
+		values, err := numbers(data, dtype)
 		if err != nil {
-			return fmt.Errorf("vae: tensor %s: %w", name, err)
+			return fmt.Errorf("autoencoder: tensor %s: %w", name, err)
 		}
 		for i, v := range values {
 			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) || name == batchNormVar && v < 0 {
-				return fmt.Errorf("vae: tensor %s: element %d is %g", name, i, v)
+				return fmt.Errorf("autoencoder: tensor %s: element %d is %g", name, i, v)
 			}
 		}
 	}
 	return nil
 }
 
-// floats converts a tensor's bytes.
-func floats(data []byte, dtype safetensors.DType) ([]float32, error) {
-	var values []float32
+// numbers converts a tensor's bytes.
+func numbers(data []byte, dtype safetensors.DType) ([]float32, error) {
 	switch dtype {
 	case safetensors.F32:
-		values = make([]float32, len(data)/4)
-		float32s(values, data)
+		values := make([]float32, len(data)/4)
+		floats.Float32s(values, data)
+		return values, nil
 	case safetensors.F16:
-		values = make([]float32, len(data)/2)
-		float16s(values, data)
+		values := make([]float32, len(data)/2)
+		floats.Float16s(values, data)
+		return values, nil
 	case safetensors.BF16:
-		values = make([]float32, len(data)/2)
-		bfloat16s(values, data)
-	default:
-		return nil, fmt.Errorf("%v; BF16, F16 and F32 can be used", dtype)
+		values := make([]float32, len(data)/2)
+		floats.BFloat16s(values, data)
+		return values, nil
 	}
-	return values, nil
+	return nil, fmt.Errorf("%v; BF16, F16 and F32 can be used", dtype)
 }

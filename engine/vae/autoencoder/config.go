@@ -1,4 +1,4 @@
-package vae
+package autoencoder
 
 import (
 	"bytes"
@@ -18,6 +18,10 @@ const (
 	classDC          = "AutoencoderDC"
 	classTiny        = "AutoencoderTiny"
 )
+
+// patch is how many cells a side of the latents one packed token of FLUX.1 and
+// Qwen-Image holds, and how many of its decoder's one of FLUX.2's latents.
+const patch = 2
 
 // Limits of what a config.json may ask for. Published decoders stay far below.
 const (
@@ -98,9 +102,9 @@ func (c Config) decoderChannels() int {
 	return c.LatentChannels
 }
 
-// hidden is what the decoder's global part makes of the latents: its channels,
-// and the cells a side that one of the latents becomes.
-func (c Config) hidden() (channels, scale int) {
+// Hidden is what the decoder's global part makes of the latents: its channels, and
+// the cells a side that one of the latents becomes.
+func (c Config) Hidden() (channels, scale int) {
 	channels, scale = c.network.hidden()
 	if channels == 0 {
 		channels = c.decoderChannels()
@@ -111,18 +115,23 @@ func (c Config) hidden() (channels, scale int) {
 	return channels, scale
 }
 
-// global tells whether the decoder has a part that must see the whole image.
-func (c Config) global() bool {
+// HasGlobal tells whether the decoder has a global part, which must see the whole
+// image; without one, its local part takes the latents themselves.
+func (c Config) HasGlobal() bool {
 	channels, _ := c.network.hidden()
-	return channels != 0
+	return channels != 0 || c.patchified()
 }
+
+// GroupNorms is the number of normalisations in the local part that go by
+// statistics of the whole image, 0 where there are none, and of the groups of each.
+func (c Config) GroupNorms() (norms, groups int) { return c.network.groupNorms() }
 
 // ParseConfig reads the contents of diffusers' config.json. A decoder that
 // cannot be built is an error that names the key.
 func ParseConfig(data []byte) (Config, error) {
 	c, err := parseConfig(data)
 	if err != nil {
-		return Config{}, fmt.Errorf("vae: config.json: %w", err)
+		return Config{}, fmt.Errorf("autoencoder: config.json: %w", err)
 	}
 	return c, nil
 }

@@ -1,6 +1,8 @@
-package vae
+package autoencoder
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,13 +23,31 @@ const (
 	fileSuffix   = ".safetensors"
 )
 
-// model is a decoder as it lies on disk.
-type model struct {
-	name       string // of its folder or file
-	config     Config
+// Model is a decoder as it lies on disk.
+type Model struct {
+	Name   string // of its folder or file
+	Config Config
+
 	file       []byte // config.json, or what stands for it
 	parameters *parameters
 }
+
+// Fingerprint identifies the decoder by its weights and its configuration, in hex.
+func (m *Model) Fingerprint() (string, error) {
+	weights, err := m.parameters.Fingerprint()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(append([]byte(weights), m.file...))
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// Folder is where the files lie that a graph's weights are read from.
+func (m *Model) Folder() string { return m.parameters.Folder() }
+
+// Unchanged fails with safetensors.ErrChanged if one of the files is not what it
+// was at Open.
+func (m *Model) Unchanged() error { return m.parameters.Unchanged() }
 
 // parameters are a decoder's tensors by diffusers' names.
 type parameters struct {
@@ -56,13 +76,13 @@ func (p *parameters) read(name string) ([]byte, safetensors.DType, error) {
 	return data, t.DType, err
 }
 
-// open reads what lies at path: a decoder's folder as diffusers saves it, the
+// Open reads what lies at path: a decoder's folder as diffusers saves it, the
 // folder of a whole pipeline, or a single file with the names of its first
 // authors.
-func open(path string) (*model, error) {
+func Open(path string) (*Model, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("vae: %w", err)
+		return nil, fmt.Errorf("autoencoder: %w", err)
 	}
 	if !info.IsDir() {
 		return openSingle(path)
@@ -73,25 +93,25 @@ func open(path string) (*model, error) {
 		case exists(filepath.Join(inner, configName)):
 			dir = inner
 		case exists(filepath.Join(dir, pipelineName)):
-			return nil, fmt.Errorf("vae: %s is a pipeline without vae/%s", path, configName)
+			return nil, fmt.Errorf("autoencoder: %s is a pipeline without vae/%s", path, configName)
 		case exists(filepath.Join(dir, singleName)):
 			return openSingle(filepath.Join(dir, singleName))
 		}
 	}
-	m := &model{name: filepath.Base(path), parameters: &parameters{}}
+	m := &Model{Name: filepath.Base(path), parameters: &parameters{}}
 	if m.file, err = modelfile.Read(filepath.Join(dir, configName), maxConfigBytes); err != nil {
-		return nil, fmt.Errorf("vae: %w", err)
+		return nil, fmt.Errorf("autoencoder: %w", err)
 	}
-	if m.config, err = ParseConfig(m.file); err != nil {
+	if m.Config, err = ParseConfig(m.file); err != nil {
 		return nil, err
 	}
 	if m.parameters.Checkpoint, err = openWeights(dir); err != nil {
 		return nil, err
 	}
-	if side := pipelineGrid(filepath.Dir(filepath.Clean(dir)), m.config); side > 0 {
-		m.config.GridSide = side
+	if side := pipelineGrid(filepath.Dir(filepath.Clean(dir)), m.Config); side > 0 {
+		m.Config.GridSide = side
 	}
-	return m, checkStatistics(m.config, m.parameters)
+	return m, checkStatistics(m.Config, m.parameters)
 }
 
 // openWeights opens the weights of a decoder's folder. Where there are none of

@@ -1,4 +1,4 @@
-package vae
+package autoencoder
 
 // parseQwenImage21 reads an AutoencoderKLQwenImage21: Wan 2.2's decoder for
 // images alone, whose kernels have no dimension of time, with opacity as a

@@ -1,4 +1,4 @@
-package vae
+package autoencoder
 
 // parseQwenImage reads an AutoencoderKLQwenImage: Wan 2.1's decoder under other
 // names of its keys (models/autoencoders/autoencoder_kl_qwenimage.py).

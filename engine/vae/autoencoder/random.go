@@ -1,4 +1,4 @@
-package vae
+package autoencoder
 
 import (
 	"bufio"
@@ -82,7 +82,7 @@ func WriteRandom(dir string, config []byte, random *rand.Rand) error {
 		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), config, 0o644); err != nil {
-		return fmt.Errorf("vae: %w", err)
+		return fmt.Errorf("autoencoder: %w", err)
 	}
 	return safetensors.Write(filepath.Join(dir, "diffusion_pytorch_model.safetensors"), sources)
 }

@@ -1,19 +1,19 @@
-package vae
+package autoencoder
 
 import (
-	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
 )
 
-// Names of the graphs' inputs and outputs; N images of latents (C,h,w), s pixels
-// a side of a latent cell.
+// Names of the graphs' inputs and outputs, in their order; N images of latents
+// (C,h,w), s pixels a side of a latent cell.
 const (
 	inputLatents  = "latents" // (N,C,h,w) float32, as a trainer holds them
 	outputImage   = "image"   // (N,s*h,s*w,3) uint8
 	outputSum     = "sum"     // (N) float32: of all values of an image, finite if they are
 	outputDecoded = "decoded" // (N,3,s*h,s*w) float32: what diffusers' decode returns; probes only
 
-	// Of the two parts of a decoder for images in tiles.
+	// Of the two parts of a decoder for images in tiles. The statistics are inputs
+	// and outputs only where the decoder has normalisations that go by them.
 	hiddenName     = "hidden"     // (1,C,h,w) float32: what the global part gives and the local one takes
 	inputKnown     = "known"      // () bool: use the statistics given, not the tile's own
 	inputGiven     = "statistics" // (K,2,G) float32: mean and variance over the image
@@ -21,43 +21,48 @@ const (
 	outputMeasured = "measured"   // (K,2,G) float32: mean and variance over the cells owned
 )
 
-// part says which part of a decoder a graph holds.
-type part int
+// Part says which part of a decoder a graph holds.
+type Part int
 
+// The parts. Whole takes latents and gives images and sums; Global takes latents
+// and gives what is hidden; Local takes that, and the statistics known, the
+// statistics and the cells owned where it has any, and gives images, sums and the
+// statistics measured.
 const (
-	whole part = iota
-	globalPart
-	localPart
+	Whole Part = iota
+	Global
+	Local
 )
 
-// graphOptions choose between the forms of a decoder's graph.
-type graphOptions struct {
-	dtype  onnx.DType // of the activations: Float32 or Float16
-	last   bool       // channels last, with operators that CUDA alone has
-	part   part
-	probes bool
+// Options choose between the forms of a decoder's graph.
+type Options struct {
+	DType  onnx.DType // of the activations: Float32 or Float16
+	Last   bool       // channels last where possible, with operators that CUDA alone has
+	Part   Part
+	Probes bool // of Whole: give what diffusers' decode returns, too
 }
 
-// buildGraph writes the decoder for the checkpoint's tensors. All tensors are
-// checked; none is read.
-func buildGraph(c Config, source initializers.Source, o graphOptions) (*onnx.Graph, error) {
-	if norms, _ := c.network.groupNorms(); norms > 0 && o.part == localPart {
-		o.last = false // those of tiles are written for channels first
+// Graph writes the decoder for the checkpoint's tensors. All tensors are checked;
+// none is read.
+func (m *Model) Graph(o Options) (*onnx.Graph, error) {
+	c := m.Config
+	if norms, _ := c.network.groupNorms(); norms > 0 && o.Part == Local {
+		o.Last = false // those of tiles are written for channels first
 	}
 	if c.Class == classDC {
-		o.last = false
+		o.Last = false
 	}
-	n := newNetwork(source, o.dtype, o.last)
-	switch o.part {
-	case localPart:
+	n := newNetwork(m.parameters, o.DType, o.Last)
+	switch o.Part {
+	case Local:
 		n.localGraph(c)
-	case globalPart:
+	case Global:
 		x := n.g.Cast(c.network.global(n, n.latents(c)), onnx.Float32)
 		n.g.Output(hiddenName, n.channelsFirst(x))
 	default:
 		x := n.decoder(c)
 		n.outputs(x)
-		if o.probes {
+		if o.Probes {
 			if c.network.clamps() {
 				x = n.g.Clip(x, -1, 1)
 			}
@@ -120,7 +125,7 @@ func (n *network) unscale(c Config, latents onnx.Value) onnx.Value {
 // localGraph is the second part, for one tile of an image.
 func (n *network) localGraph(c Config) {
 	g := n.g
-	channels, _ := c.hidden()
+	channels, _ := c.Hidden()
 	hidden := g.Input(hiddenName, onnx.Float32, onnx.Shape{
 		onnx.N(1), onnx.N(int64(channels)), onnx.Sym("height"), onnx.Sym("width"),
 	})
