@@ -14,34 +14,53 @@ import (
 )
 
 // peakTFLOP is the dense half-precision arithmetic that an H100 or H200 does in a
-// second in practice: the floor of a decoder's time is its multiply-adds at that
+// second in practice: the roofline of a decoder's time is its multiply-adds at that
 // rate.
 const peakTFLOP = 790
 
-// tera is what decoding one 512x512 image takes at SD3.5's widths, in TFLOP: its
-// multiply-adds, times two.
-func tera(b *testing.B) float64 {
+// published is a decoder of published widths, whose weights are random.
+type published struct {
+	name     string
+	config   []byte
+	channels int // of the latents
+	side     int // of the latents of an image of 512x512, in cells
+}
+
+func publishedDecoders() []published {
+	return []published{
+		{"SD3.5", autoencoder.ConfigSD35, 16, 64},
+		{"FLUX.2", autoencoder.ConfigFLUX2, 128, 32},
+		{"Qwen-Image", autoencoder.ConfigQwenImage, 16, 64},
+		{"Qwen-Image-2.1", autoencoder.ConfigQwenImage21, 64, 32},
+		{"SANA", autoencoder.ConfigSANA, 32, 16},
+	}
+}
+
+// tera is what decoding one 512x512 image takes, in TFLOP: its multiply-adds, times
+// two.
+func (p published) tera(b *testing.B) float64 {
 	b.Helper()
-	madds, err := autoencoder.MultiplyAdds(autoencoder.ConfigSD35, 64, 64)
+	madds, err := autoencoder.MultiplyAdds(p.config, p.side, p.side)
 	if err != nil {
 		b.Fatal(err)
 	}
 	return 2 * float64(madds) / 1e12
 }
 
-// writeSD35 writes a decoder of SD3.5's widths with random weights.
-func writeSD35(b *testing.B) (dir string) {
+// write writes the decoder with random weights.
+func (p published) write(b *testing.B) (dir string) {
 	b.Helper()
 	dir = b.TempDir()
-	if err := autoencoder.WriteRandom(dir, autoencoder.ConfigSD35, rand.New(rand.NewPCG(1, 2))); err != nil {
+	if err := autoencoder.WriteRandom(dir, p.config, rand.New(rand.NewPCG(1, 2))); err != nil {
 		b.Fatal(err)
 	}
 	return dir
 }
 
-// normals is latents (n,16,64,64) of normal numbers in bfloat16.
-func normals(n int) *reward.Tensor {
-	latents := &reward.Tensor{Type: reward.BFloat16, Shape: []int{n, 16, 64, 64}, Data: make([]byte, 2*n*16*64*64)}
+// normals is latents of n images of normal numbers in bfloat16.
+func (p published) normals(n int) *reward.Tensor {
+	elements := n * p.channels * p.side * p.side
+	latents := &reward.Tensor{Type: reward.BFloat16, Shape: []int{n, p.channels, p.side, p.side}, Data: make([]byte, 2*elements)}
 	random := rand.New(rand.NewPCG(3, 4))
 	for i := 0; i < len(latents.Data); i += 2 {
 		v := bfloat16(float32(random.NormFloat64()))
@@ -64,8 +83,9 @@ func held(b *testing.B, p ort.Provider) int64 {
 	return total - free
 }
 
-// benchmarkDecode decodes batches of images of 512x512.
-func benchmarkDecode(b *testing.B, dir string, batch int, o vae.Options) {
+// benchmarkDecode decodes batches of images of 512x512. An image that is not
+// finite is an error.
+func (p published) benchmarkDecode(b *testing.B, dir string, batch int, o vae.Options) {
 	o.Runtime = orttest.Open(b)
 	before := held(b, o.Provider)
 	d, err := vae.Load(context.Background(), dir, o)
@@ -73,10 +93,10 @@ func benchmarkDecode(b *testing.B, dir string, batch int, o vae.Options) {
 		b.Fatal(err)
 	}
 	defer d.Close()
-	latents := normals(batch)
+	latents := p.normals(batch)
 	decode := func() {
-		if _, _, err := d.Decode(context.Background(), latents, 0, 0); err != nil {
-			b.Fatal(err)
+		if _, errs, err := d.Decode(context.Background(), latents, 0, 0); err != nil || errs != nil {
+			b.Fatal(err, errs)
 		}
 	}
 	began := time.Now()
@@ -87,35 +107,58 @@ func benchmarkDecode(b *testing.B, dir string, batch int, o vae.Options) {
 	}
 	images := float64(batch*b.N) / b.Elapsed().Seconds()
 	b.ReportMetric(images, "images/s")
-	b.ReportMetric(images*tera(b), "TFLOP/s")
+	b.ReportMetric(images*p.tera(b), "TFLOP/s")
 	if o.Provider.Kind == ort.CUDA {
-		b.ReportMetric(peakTFLOP/(images*tera(b)), "times-floor")
+		b.ReportMetric(peakTFLOP/(images*p.tera(b)), "times-roofline")
 		b.ReportMetric(float64(held(b, o.Provider)-before)/1e9, "GB")
 	}
 	b.ReportMetric(first.Seconds(), "first-s")
 }
 
-// BenchmarkDecodeCPU decodes one 512x512 image at SD3.5's widths.
-func BenchmarkDecodeCPU(b *testing.B) { benchmarkDecode(b, writeSD35(b), 1, vae.Options{}) }
+// BenchmarkDecodeCPU decodes one 512x512 image at published widths.
+func BenchmarkDecodeCPU(b *testing.B) {
+	for _, p := range publishedDecoders() {
+		b.Run(p.name, func(b *testing.B) { p.benchmarkDecode(b, p.write(b), 1, vae.Options{}) })
+	}
+}
 
-// BenchmarkDecodeCUDA decodes sixteen in each of the ways that a GPU has.
+// BenchmarkDecodeCUDA decodes sixteen, with channels last and by the library's word
+// for the best algorithm.
 func BenchmarkDecodeCUDA(b *testing.B) {
-	p := orttest.CUDA(b)[0]
-	// A server decodes batches of many sizes, each of which has its first time:
-	// the library's word for the best algorithm may do as well as a search.
-	heuristic := ort.Provider{Kind: p.Kind, Device: p.Device, Options: map[string]string{"cudnn_conv_algo_search": "HEURISTIC"}}
-	dir := writeSD35(b)
+	device := heuristic(orttest.CUDA(b)[0])
+	for _, p := range publishedDecoders() {
+		dir := p.write(b)
+		for name, precision := range map[string]vae.Precision{"float16": vae.Float16, "float32": vae.Float32} {
+			b.Run(p.name+"/"+name, func(b *testing.B) {
+				p.benchmarkDecode(b, dir, 16, vae.Options{Provider: device, Precision: precision})
+			})
+		}
+	}
+}
+
+// BenchmarkWaysOfCUDA decodes sixteen with SD3.5's decoder in each of the ways that
+// a GPU has.
+func BenchmarkWaysOfCUDA(b *testing.B) {
+	device := orttest.CUDA(b)[0]
+	p := publishedDecoders()[0]
+	dir := p.write(b)
 	for _, way := range []struct {
 		name string
 		o    vae.Options
 	}{
-		{"float16", vae.Options{Provider: p, Precision: vae.Float16}},
-		{"float16/heuristic", vae.Options{Provider: heuristic, Precision: vae.Float16}},
-		{"float16/first", vae.Options{Provider: p, Precision: vae.Float16, ChannelsFirst: true}},
-		{"float32", vae.Options{Provider: p}},
-		{"float32/heuristic", vae.Options{Provider: heuristic}},
-		{"float32/first", vae.Options{Provider: p, ChannelsFirst: true}},
+		{"float16", vae.Options{Provider: device, Precision: vae.Float16}},
+		{"float16/heuristic", vae.Options{Provider: heuristic(device), Precision: vae.Float16}},
+		{"float16/first", vae.Options{Provider: device, Precision: vae.Float16, ChannelsFirst: true}},
+		{"float32", vae.Options{Provider: device}},
+		{"float32/heuristic", vae.Options{Provider: heuristic(device)}},
+		{"float32/first", vae.Options{Provider: device, ChannelsFirst: true}},
 	} {
-		b.Run(way.name, func(b *testing.B) { benchmarkDecode(b, dir, 16, way.o) })
+		b.Run(way.name, func(b *testing.B) { p.benchmarkDecode(b, dir, 16, way.o) })
 	}
+}
+
+// heuristic has cuDNN say which algorithm is best instead of searching for it: a
+// server decodes batches of many sizes, each of which has its first time.
+func heuristic(p ort.Provider) ort.Provider {
+	return ort.Provider{Kind: p.Kind, Device: p.Device, Options: map[string]string{"cudnn_conv_algo_search": "HEURISTIC"}}
 }
