@@ -170,8 +170,14 @@ func FuzzParseConfig(f *testing.F) {
 			t.Errorf("valid JSON %s becomes %s", data, quoteConstants(data))
 		}
 		c, err := ParseConfig(data)
-		if err == nil && (c.PixelScale() < 1 || c.LatentChannels < 1 || c.TokenSide < 1 || c.GridSide < 1) {
+		if err != nil {
+			return
+		}
+		if c.PixelScale() < 1 || c.LatentChannels < 1 || c.TokenSide < 1 || c.GridSide < 1 {
 			t.Errorf("%s makes %+v", data, c)
+		}
+		if _, _, err := demands(c); err != nil {
+			t.Errorf("%s passes and makes no graph: %v", data, err)
 		}
 	})
 }
