@@ -76,6 +76,12 @@ func Rules() []Rule {
 		},
 		{Room: "reward/metrics", Rooms: []string{"reward"}, Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "reward/metrics/report", Rooms: []string{"reward", "reward/metrics", "reward/relabel", "dense"}},
+		{Room: "reward/mix", Rooms: []string{"reward"}},
+		{
+			Room:  "reward/remote",
+			Rooms: []string{"reward", "reward/judge", "reward/wire", "client", "engine/image"},
+			Libs:  []string{"github.com/cenkalti/backoff/v5", "github.com/sony/gobreaker/v2"},
+		},
 		{Room: "reward/judge", Rooms: []string{"reward"}, Libs: []string{"github.com/BurntSushi/toml"}},
 		{Room: "dense", Libs: []string{"gonum.org/v1/gonum"}},
 		{

@@ -9,5 +9,9 @@ func Kinds() Registry {
 		hpsV2(),
 		aesthetic(),
 		textInImage(),
+		remoteJudge(),
+		anotherServer(),
+		imageModel(),
+		mixture(),
 	}
 }

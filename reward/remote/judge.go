@@ -1,0 +1,188 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/png"
+	"math"
+	"net/http"
+
+	"github.com/denseflow/densereward/engine/image/resize"
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/judge"
+)
+
+// Judge is a vision-language model behind an endpoint that speaks OpenAI's chat
+// completions, asked by a judge file. It is safe for concurrent use.
+type Judge struct {
+	*endpoint
+	file  *judge.File
+	model string
+	about reward.Description
+}
+
+var _ reward.Evaluator = (*Judge)(nil)
+
+// NewJudge makes an evaluator of the model called model. Options.URL is the endpoint's
+// base, which ends in /v1 with vLLM and SGLang. Nothing is sent yet.
+func NewJudge(file *judge.File, model string, o Options) (*Judge, error) {
+	e, err := newEndpoint(o)
+	if err != nil {
+		return nil, err
+	}
+	about := file.Describe()
+	about.Kind = "remote"
+	if o.Name != "" {
+		about.Name = o.Name
+	}
+	// What the endpoint serves under the model's name may change without notice: the
+	// fingerprint is that of the question.
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %+v", e.base, model, *file))
+	about.Fingerprint = hex.EncodeToString(sum[:])
+	return &Judge{endpoint: e, file: file, model: model, about: about}, nil
+}
+
+// Describe says what the judge file reads.
+func (j *Judge) Describe() reward.Description { return j.about }
+
+// Evaluate asks about each sample by itself.
+func (j *Judge) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
+	return j.each(ctx, samples, func(s *reward.Sample) reward.Result { return j.evaluate(ctx, s) })
+}
+
+func (j *Judge) evaluate(ctx context.Context, s *reward.Sample) reward.Result {
+	if s.Mode != "" && s.Mode != reward.ModeAnswer {
+		return reward.Result{Err: reward.ErrUnsupportedMode.With("mode: %s does not answer in mode %q", j.about.Name, s.Mode)}
+	}
+	if err := s.Check(); err != nil {
+		return reward.Result{Err: err}
+	}
+	body, err := j.question(s)
+	if err != nil {
+		return reward.Result{Err: err}
+	}
+	data, err := j.post(ctx, "/chat/completions", http.Header{"Content-Type": {"application/json"}}, body)
+	if err != nil {
+		return reward.Result{Err: err}
+	}
+	answer, err := readCompletion(data)
+	if err != nil {
+		return reward.Result{Err: reward.ErrEvaluatorFailed.With("%s: %v", j.base.Host, err)}
+	}
+	return j.file.Read(answer)
+}
+
+// The parts of a chat completion that are used.
+type (
+	chatRequest struct {
+		Model       string        `json:"model"`
+		Messages    []chatMessage `json:"messages"`
+		Temperature float64       `json:"temperature"`
+		MaxTokens   int           `json:"max_tokens"`
+		LogProbs    bool          `json:"logprobs,omitempty"`
+		TopLogProbs int           `json:"top_logprobs,omitempty"`
+	}
+	chatMessage struct {
+		Role    string     `json:"role"`
+		Content []chatPart `json:"content"`
+	}
+	chatPart struct {
+		Type     string    `json:"type"`
+		Text     string    `json:"text,omitempty"`
+		ImageURL *imageURL `json:"image_url,omitempty"`
+	}
+	imageURL struct {
+		URL string `json:"url"`
+	}
+	chatResponse struct {
+		Choices []struct {
+			Message struct {
+				Content *string `json:"content"`
+			} `json:"message"`
+			FinishReason string `json:"finish_reason"`
+			LogProbs     *struct {
+				Content []struct {
+					Top []struct {
+						Token   string  `json:"token"`
+						LogProb float64 `json:"logprob"`
+					} `json:"top_logprobs"`
+				} `json:"content"`
+			} `json:"logprobs"`
+		} `json:"choices"`
+	}
+)
+
+// topLogProbs is how many tokens of the first place are asked for, the most that
+// OpenAI's protocol allows.
+const topLogProbs = 20
+
+// question is the request's body.
+func (j *Judge) question(s *reward.Sample) ([]byte, error) {
+	file, err := encodePNG(j.shown(s.Image))
+	if err != nil {
+		return nil, err
+	}
+	picture := chatPart{Type: "image_url", ImageURL: &imageURL{"data:image/png;base64," + base64.StdEncoding.EncodeToString(file)}}
+	text := chatPart{Type: "text", Text: j.file.Ask(s.Prompt)}
+	content := []chatPart{picture, text}
+	if j.file.ImageLast {
+		content = []chatPart{text, picture}
+	}
+	q := chatRequest{Model: j.model, MaxTokens: j.file.MaxNewTokens}
+	if j.file.System != "" {
+		q.Messages = append(q.Messages, chatMessage{"system", []chatPart{{Type: "text", Text: j.file.System}}})
+	}
+	q.Messages = append(q.Messages, chatMessage{"user", content})
+	if j.file.Probability != nil {
+		q.LogProbs, q.TopLogProbs = true, topLogProbs
+	}
+	return json.Marshal(q)
+}
+
+// shown is the image as the file wants it.
+func (j *Judge) shown(m *reward.Image) *reward.Image {
+	if j.file.ImageSize == nil {
+		return m
+	}
+	return resize.Resize(m, j.file.ImageSize[0], j.file.ImageSize[1])
+}
+
+func encodePNG(m *reward.Image) ([]byte, error) {
+	rgba := image.NewNRGBA(image.Rect(0, 0, m.Width, m.Height))
+	for i := range m.Width * m.Height {
+		copy(rgba.Pix[4*i:], m.Pix[3*i:3*i+3])
+		rgba.Pix[4*i+3] = 255
+	}
+	var b bytes.Buffer
+	encoder := png.Encoder{CompressionLevel: png.BestSpeed}
+	if err := encoder.Encode(&b, rgba); err != nil {
+		return nil, fmt.Errorf("remote: encoding the image: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// readCompletion reads the first choice.
+func readCompletion(data []byte) (judge.Answer, error) {
+	var r chatResponse
+	if err := json.Unmarshal(data, &r); err != nil {
+		return judge.Answer{}, fmt.Errorf("the answer is no chat completion: %w", err)
+	}
+	if len(r.Choices) == 0 || r.Choices[0].Message.Content == nil {
+		return judge.Answer{}, fmt.Errorf("the answer has no choice with a text: %.200s", data)
+	}
+	c := r.Choices[0]
+	a := judge.Answer{Text: *c.Message.Content, Truncated: c.FinishReason == "length"}
+	if c.LogProbs != nil && len(c.LogProbs.Content) > 0 {
+		a.First = map[string]float64{}
+		for _, t := range c.LogProbs.Content[0].Top {
+			a.First[t.Token] += math.Exp(t.LogProb)
+		}
+	}
+	return a, nil
+}

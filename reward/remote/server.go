@@ -1,0 +1,195 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/denseflow/densereward/client"
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire"
+)
+
+// Server is an evaluator of another DenseReward server. It is safe for concurrent
+// use.
+type Server struct {
+	client *client.Client
+	remote string // its name there
+	about  reward.Description
+}
+
+var _ reward.Evaluator = (*Server)(nil)
+
+// NewServer makes an evaluator of the one called evaluator on the server at o.URL, the
+// server's first where it is empty. It asks the server for the description, and fails
+// where that cannot be had. Of the options it reads Name, URL, Token, Timeout and
+// Tries.
+func NewServer(ctx context.Context, evaluator string, o Options) (*Server, error) {
+	var options []client.Option
+	if o.Token != "" {
+		options = append(options, client.WithToken(o.Token))
+	}
+	if o.Timeout > 0 {
+		options = append(options, client.WithTimeout(o.Timeout))
+	}
+	if o.Tries > 0 {
+		options = append(options, client.WithTries(o.Tries))
+	}
+	if o.Client != nil {
+		options = append(options, client.WithHTTPClient(o.Client))
+	}
+	c, err := client.New(o.URL, options...)
+	if err != nil {
+		return nil, fmt.Errorf("remote: %w", err)
+	}
+	models, err := c.Models(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("remote: asking %s what it evaluates: %w", o.URL, err)
+	}
+	at := slices.IndexFunc(models.Evaluators, func(e client.Evaluator) bool { return evaluator == "" || e.Name == evaluator })
+	if at < 0 {
+		var names []string
+		for _, e := range models.Evaluators {
+			names = append(names, e.Name)
+		}
+		return nil, fmt.Errorf("remote: %s has no evaluator %q, only %q", o.URL, evaluator, names)
+	}
+	there := models.Evaluators[at]
+	s := &Server{client: c, remote: there.Name, about: description(there)}
+	if o.Name != "" {
+		s.about.Name = o.Name
+	}
+	return s, s.about.Validate()
+}
+
+// description is what a server says of an evaluator.
+func description(e client.Evaluator) reward.Description {
+	d := reward.Description{
+		Name: e.Name, Kind: "remote", Fingerprint: e.Fingerprint, Modes: e.Modes, Text: e.Text, Boxes: e.Boxes,
+		PromptTokens: e.PromptTokens, Demonstration: e.Demonstration, Note: e.Note,
+	}
+	bound := func(v *float64, none float64) float64 {
+		if v == nil {
+			return none
+		}
+		return *v
+	}
+	for _, s := range e.Scores {
+		d.Scores = append(d.Scores, reward.ScoreSpec{
+			Name: s.Name, Min: bound(s.Min, math.Inf(-1)), Max: bound(s.Max, math.Inf(1)), Weight: s.Weight, Doc: s.Doc,
+		})
+	}
+	for _, m := range e.Maps {
+		d.Maps = append(d.Maps, reward.MapSpec{Name: m.Name, Height: m.Height, Width: m.Width, Weight: m.Weight, Doc: m.Doc})
+	}
+	return d
+}
+
+// Describe says what the evaluator there gives.
+func (s *Server) Describe() reward.Description { return s.about }
+
+// Close does nothing: idle connections end by themselves.
+func (s *Server) Close() error { return nil }
+
+// Evaluate sends the samples of each mode in one request.
+func (s *Server) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
+	results := make([]reward.Result, len(samples))
+	byMode := map[reward.Mode][]int{}
+	for i := range samples {
+		if err := samples[i].Check(); err != nil {
+			results[i].Err = err
+			continue
+		}
+		byMode[samples[i].Mode] = append(byMode[samples[i].Mode], i)
+	}
+	for mode, at := range byMode {
+		if err := s.evaluate(ctx, mode, samples, results, at); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			for _, i := range at {
+				results[i] = reward.Result{Err: err}
+			}
+		}
+	}
+	return results, ctx.Err()
+}
+
+// evaluate asks for the samples with the numbers at, all of one mode.
+func (s *Server) evaluate(ctx context.Context, mode reward.Mode, samples []reward.Sample, results []reward.Result, at []int) error {
+	q := &wire.Request{Evaluator: s.remote, Mode: mode, Return: []wire.Return{}}
+	if len(s.about.Maps) > 0 {
+		q.Return = append(q.Return, wire.ReturnHeatmaps)
+	}
+	if s.about.Text {
+		q.Return = append(q.Return, wire.ReturnText)
+	}
+	if s.about.Boxes {
+		q.Return = append(q.Return, wire.ReturnBoxes)
+	}
+	for _, i := range at {
+		m := samples[i].Image
+		q.Prompts = append(q.Prompts, samples[i].Prompt)
+		q.Images = append(q.Images, wire.Image{Tensor: reward.Uint8Tensor(m.Pix, m.Height, m.Width, 3)})
+		q.Metadata = append(q.Metadata, samples[i].Metadata)
+	}
+	if !slices.ContainsFunc(q.Metadata, func(m map[string]any) bool { return m != nil }) {
+		q.Metadata = nil
+	}
+	p, err := s.client.Score(ctx, q)
+	if err != nil {
+		return err
+	}
+	maps := make([][]float32, len(s.about.Maps))
+	for k := range maps {
+		if maps[k], err = mapOf(p, s.about.Maps[k].Name); err != nil {
+			return err
+		}
+	}
+	for k, i := range at {
+		if p.Errors[k] != nil {
+			results[i].Err = p.Errors[k]
+			continue
+		}
+		if results[i], err = s.result(p, k, maps, len(at)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mapOf is a map of all samples.
+func mapOf(p *wire.Response, name string) ([]float32, error) {
+	at := slices.IndexFunc(p.Heatmaps, func(m wire.NamedMaps) bool { return m.Name == name })
+	if at < 0 {
+		return nil, reward.ErrEvaluatorFailed.With("the server's answer has no map %s", name)
+	}
+	return p.Heatmaps[at].Maps.Float32s()
+}
+
+// result is what the answer says of its sample k of n.
+func (s *Server) result(p *wire.Response, k int, maps [][]float32, n int) (reward.Result, error) {
+	r := reward.Result{Missing: p.Missing[k]}
+	for _, spec := range s.about.Scores {
+		at := slices.IndexFunc(p.Scores, func(c wire.NamedScores) bool { return c.Name == spec.Name })
+		if at < 0 {
+			return r, reward.ErrEvaluatorFailed.With("the server's answer has no score %s", spec.Name)
+		}
+		r.Scores = append(r.Scores, p.Scores[at].Values[k])
+	}
+	for i, spec := range s.about.Maps {
+		cells := spec.Height * spec.Width
+		if cells == 0 || len(maps[i]) != n*cells {
+			return r, reward.ErrEvaluatorFailed.With("map %s of the server's answer has %d values for %d samples of %dx%d", spec.Name, len(maps[i]), n, spec.Height, spec.Width)
+		}
+		r.Maps = append(r.Maps, reward.Map{Height: spec.Height, Width: spec.Width, Data: maps[i][k*cells : (k+1)*cells : (k+1)*cells]})
+	}
+	if p.Texts != nil {
+		r.Text = p.Texts[k]
+	}
+	if p.Boxes != nil {
+		r.Boxes = p.Boxes[k]
+	}
+	return r, nil
+}
