@@ -35,6 +35,22 @@ func alphabetTable() (table [alphabetEnd]int16) {
 	return table
 }
 
+// alphabetOrder is the alphabet in GPT-2's order: bytes that stand for themselves
+// first.
+func alphabetOrder() []rune {
+	var order, rest []rune
+	for r, b := range alphabet {
+		switch {
+		case b < 0:
+		case r < 0x100:
+			order = append(order, rune(r))
+		default:
+			rest = append(rest, rune(r))
+		}
+	}
+	return append(order, rest...)
+}
+
 // alphabet is never written to.
 var alphabet = alphabetTable()
 

@@ -276,6 +276,7 @@ func (t *Tokenizer) setToken(token string, id int32) {
 // byte without one is the model's unknown token.
 func (t *Tokenizer) setBytes(model *modelComponent) error {
 	unknown, known := model.Vocab[model.UnkToken]
+	known = known && model.UnkToken != ""
 	for b := range 256 {
 		one := []byte{byte(b)}
 		last, ok := t.words[string(one)]

@@ -1,9 +1,12 @@
 package tokenizer
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -21,16 +24,18 @@ const (
 	configFile  = "tokenizer_config.json"
 	addedFile   = "added_tokens.json"
 	specialFile = "special_tokens_map.json"
+	simpleFile  = "bpe_simple_vocab_16e6.txt.gz"
 )
 
 // Files are the names of all files that LoadFolder reads where they are there: what
 // a fingerprint has to cover.
 func Files() []string {
-	return []string{jsonFile, vocabFile, mergesFile, configFile, addedFile, specialFile}
+	return []string{jsonFile, vocabFile, mergesFile, configFile, addedFile, specialFile, simpleFile}
 }
 
 // LoadFolder reads the tokenizer of a checkpoint folder: tokenizer.json, or where
-// that is absent vocab.json and merges.txt, as Qwen2's or CLIP's. Tokens that only
+// that is absent vocab.json and merges.txt, as Qwen2's or CLIP's, or the
+// bpe_simple_vocab_16e6.txt.gz that OpenAI and open_clip ship. Tokens that only
 // tokenizer_config.json or added_tokens.json have are added, as transformers does.
 // One that has another id there is an error.
 func LoadFolder(dir string) (*Tokenizer, error) {
@@ -72,44 +77,104 @@ func readJSON(dir, name string, v any) error {
 // merges.txt, which has more than the vocabulary has tokens for.
 const maxCLIPMerges = 49152 - 256 - 2
 
-// fromVocabulary makes of vocab.json and merges.txt what transformers makes of them.
-// absent is why there is no tokenizer.json.
+// fromVocabulary makes of vocab.json and merges.txt, or of the file of merges that
+// OpenAI and open_clip ship, what transformers makes of them. absent is why there is
+// no tokenizer.json.
 func (f *tokenizerFile) fromVocabulary(dir string, absent error) error {
-	model := modelComponent{Type: "BPE"}
-	if err := readJSON(dir, vocabFile, &model.Vocab); err != nil {
+	vocab, merges, err := readVocabulary(dir)
+	if errors.Is(err, fs.ErrNotExist) && vocab == nil {
+		vocab, merges, err = readSimpleVocabulary(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			return absent
 		}
-		return err
 	}
-	data, err := modelfile.Read(filepath.Join(dir, mergesFile), maxFileBytes)
 	if err != nil {
 		return err
 	}
-	lines := slices.Collect(strings.Lines(string(data)))
-	if len(lines) > 0 && strings.HasPrefix(lines[0], "#version") {
-		lines = lines[1:]
-	}
-	for i, line := range lines {
-		lines[i] = strings.TrimSpace(line)
-	}
-	lines = slices.DeleteFunc(lines, func(line string) bool { return line == "" })
-	steps := qwenSteps
-	if _, clip := model.Vocab["a"+clipForm.suffix]; clip {
-		lines = lines[:min(len(lines), maxCLIPMerges)]
-		model.EndOfWordSuffix, model.UnkToken = clipForm.suffix, "<|endoftext|>"
+	model, steps := modelComponent{Type: "BPE", Vocab: vocab}, qwenSteps
+	if _, clip := vocab["a"+clipForm.suffix]; clip {
+		merges = merges[:min(len(merges), maxCLIPMerges)]
+		model.EndOfWordSuffix, model.UnkToken = clipForm.suffix, clipEnd
 		steps = clipSteps
-		for _, token := range []string{"<|startoftext|>", "<|endoftext|>"} {
-			if id, ok := model.Vocab[token]; ok {
+		for _, token := range []string{clipStart, clipEnd} {
+			if id, ok := vocab[token]; ok {
 				f.AddedTokens = append(f.AddedTokens, addedToken{ID: id, Content: token, Special: true})
 			}
 		}
 	}
-	if model.Merges, err = json.Marshal(lines); err != nil {
+	if model.Merges, err = json.Marshal(merges); err != nil {
 		return err
 	}
 	f.Model = &model
 	return json.Unmarshal([]byte(steps), f)
+}
+
+// The tokens around a text of CLIP's.
+const (
+	clipStart = "<|startoftext|>"
+	clipEnd   = "<|endoftext|>"
+)
+
+// readVocabulary reads vocab.json and merges.txt. The vocabulary is nil where there
+// is no vocab.json.
+func readVocabulary(dir string) (vocab map[string]int32, merges []string, err error) {
+	if err := readJSON(dir, vocabFile, &vocab); err != nil {
+		return nil, nil, err
+	}
+	data, err := modelfile.Read(filepath.Join(dir, mergesFile), maxFileBytes)
+	if err != nil {
+		return map[string]int32{}, nil, err
+	}
+	return vocab, mergeLines(data), nil
+}
+
+// readSimpleVocabulary reads bpe_simple_vocab_16e6.txt.gz: merges alone. The tokens
+// are the bytes, within a word and at its end, what the merges make, and the two
+// around a text, as open_clip's SimpleTokenizer has them.
+func readSimpleVocabulary(dir string) (vocab map[string]int32, merges []string, err error) {
+	packed, err := modelfile.Read(filepath.Join(dir, simpleFile), maxFileBytes)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", simpleFile, err)
+	}
+	data, err := io.ReadAll(io.LimitReader(r, maxFileBytes+1))
+	if err == nil && len(data) > maxFileBytes {
+		err = fmt.Errorf("unpacks to more than %d bytes", maxFileBytes)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", simpleFile, err)
+	}
+	_, rest, _ := bytes.Cut(data, []byte("\n")) // the name and a version
+	merges = mergeLines(rest)
+	merges = merges[:min(len(merges), maxCLIPMerges)]
+	vocab = map[string]int32{}
+	add := func(token string) { vocab[token] = int32(len(vocab)) }
+	for _, suffix := range []string{"", clipForm.suffix} {
+		for _, r := range alphabetOrder() {
+			add(string(r) + suffix)
+		}
+	}
+	for _, merge := range merges {
+		add(strings.Replace(merge, " ", "", 1))
+	}
+	add(clipStart)
+	add(clipEnd)
+	return vocab, merges, nil
+}
+
+// mergeLines are the lines of merges.txt but for its version.
+func mergeLines(data []byte) []string {
+	var lines []string
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSpace(line)
+		if line != "" && (len(lines) > 0 || !strings.HasPrefix(line, "#version")) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 // What the two families do around the model, as tokenizer.json has it.

@@ -2,7 +2,9 @@ package tokenizer
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -101,6 +103,47 @@ func TestCLIPsVocabularyAndMergesAreItsTokenizer(t *testing.T) {
 	for _, c := range cases {
 		if got := append(append([]int32{begin}, tok.Encode(c.Text)...), end); !slices.Equal(got, c.IDs) {
 			t.Fatalf("%.100q becomes %.100v, want %.100v", c.Text, got, c.IDs)
+		}
+	}
+}
+
+// The file's name and version are on one line, and the merges are those of the
+// fixture, so that all ids but those of the alphabet's order are known.
+func TestOpenCLIPsFileOfMergesIsATokenizer(t *testing.T) {
+	data, err := os.ReadFile(clipFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, merges, _ := parts(t, data)
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	if _, err := io.WriteString(w, "\"bpe_simple_vocab_16e6.txt"+merges); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tok, err := LoadFolder(write(t, map[string]any{simpleFile: packed.String()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// open_clip.tokenizer.SimpleTokenizer.encoder has these ids.
+	for token, want := range map[string]int32{"!": 0, "a": 64, "~": 93, "\u00a1": 94, "\u00ff": 187, "\u0100": 188, "\u0143": 255, "!</w>": 256, "\u0143</w>": 511} {
+		if id, ok := tok.TokenID(token); !ok || id != want {
+			t.Errorf("%s has the id %d, want %d", token, id, want)
+		}
+	}
+	end, _ := tok.TokenID("<|endoftext|>")
+	if int(end) != tok.Size()-1 || tok.Size() != 512+strings.Count(merges, "\n")-1+2 {
+		t.Errorf("<|endoftext|> is %d of %d", end, tok.Size())
+	}
+	for _, text := range []string{"a red circle", "It's  A Photo!!", "caf\u00e9 東京"} {
+		if got, want := tok.Decode(tok.Encode(text), true), whole.Decode(whole.Encode(text), true); got != want || len(tok.Encode(text)) != len(whole.Encode(text)) {
+			t.Errorf("%q becomes %q, want %q", text, got, want)
 		}
 	}
 }

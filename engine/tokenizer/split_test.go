@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,13 +14,28 @@ import (
 // expressions cannot say, \s+(?!\S). Their \s is ASCII, so the classes are
 // spelt out.
 var (
-	beforeLookahead = regexp.MustCompile(withUnicodeSpace(
+	beforeLookahead = regexp.MustCompile(withUnicodeClasses(
 		`^(?:(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|[\s]*[\r\n]+)`))
-	afterLookahead = regexp.MustCompile(withUnicodeSpace(`^[\s]+`))
+	afterLookahead = regexp.MustCompile(withUnicodeClasses(`^[\s]+`))
 )
 
-func withUnicodeSpace(pattern string) string {
-	return strings.ReplaceAll(pattern, `\s`, `\t-\r \x{85}\x{a0}\p{Z}`)
+func withUnicodeClasses(pattern string) string {
+	pattern = strings.ReplaceAll(pattern, `\s`, `\t-\r \x{85}\x{a0}\p{Z}`)
+	pattern = strings.ReplaceAll(pattern, `]?\p{L}+|\p{N}|`, `]?[\p{L}]+|[\p{N}]|`)
+	pattern = strings.ReplaceAll(pattern, `\p{L}`, `\p{L}`+ranges(newLetters))
+	return strings.ReplaceAll(pattern, `\p{N}`, `\p{N}`+ranges(newNumbers))
+}
+
+// ranges is a table as part of a class.
+func ranges(table *unicode.RangeTable) string {
+	var b strings.Builder
+	for _, r := range table.R16 {
+		fmt.Fprintf(&b, `\x{%x}-\x{%x}`, r.Lo, r.Hi)
+	}
+	for _, r := range table.R32 {
+		fmt.Fprintf(&b, `\x{%x}-\x{%x}`, r.Lo, r.Hi)
+	}
+	return b.String()
 }
 
 // naiveWords splits text by qwenPattern as written.
@@ -97,8 +113,8 @@ func TestSplitting(t *testing.T) {
 }
 
 func TestWhiteSpaceClassesAgree(t *testing.T) {
-	// withUnicodeSpace spells out what unicode.IsSpace knows.
-	class := regexp.MustCompile(withUnicodeSpace(`^[\s]$`))
+	// withUnicodeClasses spells out what unicode.IsSpace knows.
+	class := regexp.MustCompile(withUnicodeClasses(`^[\s]$`))
 	for r := range rune(unicode.MaxRune + 1) {
 		if !utf8.ValidRune(r) {
 			continue
