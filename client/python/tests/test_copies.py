@@ -1,5 +1,6 @@
 """What crosses processes: errors, clients and results through pickle and copy."""
 
+import asyncio
 import copy
 import multiprocessing
 import pickle
@@ -60,6 +61,17 @@ def test_a_copied_client_has_its_settings_and_its_own_connections(way, shared_se
         assert (again.timeout, again._batch_size, again._settings()) == (18.0, 1, client._settings())
         assert again.score(images, ["a", "b", "c"]).ok.all()
     assert "secret" not in repr(again)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_copied_asynchronous_client_works_too(way, shared_server, images):
+    async def main():
+        async with densereward.AsyncClient(shared_server.url, in_flight=3, token="secret-token") as client:
+            async with WAYS[way](client) as again:
+                assert "secret" not in repr(again) and again._in_flight == 3
+                return await again.score(images, ["a", "b", "c"])
+
+    assert asyncio.run(main()).ok.all()
 
 
 def test_heatmaps_are_copied_with_their_names(client, images):

@@ -7,7 +7,7 @@ import functools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Callable, Dict, Literal, Mapping, Optional, Sequence, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, Dict, Literal, Mapping, Optional, Sequence, Tuple, TypeVar, Union, overload
 
 from numpy.typing import NDArray
 
@@ -16,7 +16,7 @@ from ._call import Call
 from ._client import Client
 from ._request import Groups
 from ._response import Result
-from ._types import Advantage, Grid, Images, Latents, Metadata, Missing, Models, Output, Return, Weights
+from ._types import Advantage, ClientCertificate, Grid, Images, Latents, Metadata, Missing, Models, Output, Return, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -28,17 +28,56 @@ class AsyncClient:
     """A `Client` whose calls are awaited.
 
     Takes what `Client` takes, and ``in_flight``, the most calls at a time; further
-    ones queue. Calls run in threads, which spend their time in the network and
-    copying tensors to the host, neither of which holds up the loop. A cancelled
-    task ends its requests at once, and the server drops their work. After a fork
-    the child opens its own connections and threads.
+    ones queue. Calls run in threads: they spend their time in the network and
+    copying tensors to the host, neither of which holds up the loop, and a body goes
+    out from the caller's memory, for less of the processor's time than an event
+    loop takes (PERFORMANCE.md has figures). They belong to no event loop, so that
+    one client serves several. A cancelled task ends its requests at once, and the
+    server drops their work. After a fork the child opens its own connections and
+    threads. Copies, by `copy` and `pickle`, are as those of `Client`.
     """
 
-    def __init__(self, servers: Union[str, Sequence[str]], *, in_flight: int = 32, **options: Any) -> None:
-        self._client = Client(servers, **options)
-        self._in_flight = in_flight
+    def __init__(
+        self,
+        servers: Union[str, Sequence[str]],
+        *,
+        in_flight: int = 32,
+        token: Optional[str] = None,
+        timeout: Optional[float] = 300.0,
+        tries: Optional[int] = None,
+        batch_size: int = 32,
+        request_bytes: int = 64 << 20,
+        concurrency: int = 8,
+        backoff: Tuple[float, float] = (0.1, 5.0),
+        ca_certs: Union[str, "os.PathLike[str]", None] = None,
+        client_cert: Optional[ClientCertificate] = None,
+        max_response: int = 1 << 30,
+    ) -> None:
+        self._client = Client(
+            servers,
+            token=token,
+            timeout=timeout,
+            tries=tries,
+            batch_size=batch_size,
+            request_bytes=request_bytes,
+            concurrency=concurrency,
+            backoff=backoff,
+            ca_certs=ca_certs,
+            client_cert=client_cert,
+            max_response=max_response,
+        )
+        self._in_flight = int(in_flight)
         self._lock = threading.Lock()
         self._open()
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {"in_flight": self._in_flight, **self._client._settings()}
+
+    def __setstate__(self, settings: Dict[str, Any]) -> None:
+        AsyncClient.__init__(self, **settings)
+
+    def __repr__(self) -> str:
+        return repr(self._client).replace("Client", type(self).__name__, 1)
 
     def _open(self) -> None:
         """Threads, which belong to one process."""

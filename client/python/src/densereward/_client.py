@@ -30,7 +30,7 @@ from ._samples import Samples, from_images, from_latents
 from ._sender import Sender
 from ._servers import PROBE_SECONDS, Backoff, Server, Servers, addresses, bearer_token
 from ._transport import Transport
-from ._types import Advantage, Grid, Images, Latents, Metadata, Missing, Models, Output, Return, Weights
+from ._types import Advantage, ClientCertificate, Grid, Images, Latents, Metadata, Missing, Models, Output, Return, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +75,7 @@ class Client:
         concurrency: int = 8,
         backoff: Tuple[float, float] = (0.1, 5.0),
         ca_certs: Union[str, "os.PathLike[str]", None] = None,
-        client_cert: Optional[Tuple[Union[str, "os.PathLike[str]"], Union[str, "os.PathLike[str]"]]] = None,
+        client_cert: Optional[ClientCertificate] = None,
         max_response: int = 1 << 30,
     ) -> None:
         if batch_size < 1 or request_bytes < 1 or concurrency < 1 or (tries is not None and tries < 1):

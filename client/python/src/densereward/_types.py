@@ -140,4 +140,4 @@ class Models(TypedDict):
 Metadata = Optional[Mapping[str, Any]]
 
 #: A certificate and its key, as PEM files.
-ClientCertificate = Tuple[str, str]
+ClientCertificate = Tuple[Union[str, "os.PathLike[str]"], Union[str, "os.PathLike[str]"]]
