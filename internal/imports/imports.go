@@ -39,7 +39,7 @@ func Rules() []Rule {
 		{Room: "reward/wire", Rooms: []string{"reward"}, Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
 		{
 			Room:  "reward/server",
-			Rooms: []string{"reward", "reward/wire", "reward/batch", "reward/scoring", "reward/groups", "reward/compat", "reward/server/credentials", "engine/image"},
+			Rooms: []string{"reward", "reward/wire", "reward/batch", "reward/scoring", "reward/groups", "reward/compat", "reward/rft", "reward/server/credentials", "engine/image"},
 			Libs: []string{
 				"github.com/labstack/echo/v4",         // the only room that may
 				"github.com/prometheus/client_golang", // GET /metrics

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/denseflow/densereward/flowgrpo"
 	"github.com/denseflow/densereward/internal/numtest"
 	"github.com/denseflow/densereward/reward"
 )
@@ -258,7 +257,7 @@ func TestUnusableMapsAreNamed(t *testing.T) {
 func TestAdvantagesAreThoseOfTheTrainer(t *testing.T) {
 	sums := []float64{1, 4, 2.5, 7, 3, 3}
 	got := make([]float64, len(sums))
-	if err := Advantages(got, sums, flowgrpo.Groups{{0, 1, 2, 3}, {4, 5}}); err != nil {
+	if err := Advantages(got, sums, []string{"a", "a", "a", "a", "b", "b"}); err != nil {
 		t.Fatal(err)
 	}
 	// torch 2: r = torch.tensor([1, 4, 2.5, 7.], dtype=torch.float64);

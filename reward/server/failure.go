@@ -45,7 +45,8 @@ type failure struct {
 }
 
 func wantsJSON(r *http.Request) bool {
-	return r.URL.Path != wire.ScorePath || strings.Contains(r.Header.Get("Accept"), "application/json")
+	ours := r.URL.Path == wire.ScorePath || r.URL.Path == wire.RFTPath
+	return !ours || strings.Contains(r.Header.Get("Accept"), "application/json")
 }
 
 // asError is the protocol's error for err. The text of an error that is not

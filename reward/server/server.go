@@ -176,6 +176,7 @@ func (s *Server) route() {
 	s.echo.HTTPErrorHandler = s.fail
 	s.echo.Use(s.identify(), s.watch, s.trace, s.contain(), s.secure(), s.limitDataRate, s.authorize)
 	s.echo.POST(wire.ScorePath, s.score)
+	s.echo.POST(wire.RFTPath, s.rewardCompletions)
 	s.echo.GET(wire.ModelsPath, s.listModels)
 	s.echo.GET(healthPath, s.healthz)
 	s.echo.GET(readyPath, s.readyz)
