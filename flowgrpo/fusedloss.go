@@ -29,11 +29,11 @@ type FusedLoss[T Float] struct {
 	logProb []float64   // (B,L): log p, then rho, then the gradient's factor
 	single  [1]float64  // an image's ratio, for its statistics
 
-	// distances has room for the distances from the mean of as many images as are
+	// distances holds the distances from the mean of as many images as are
 	// worked on at once. They are float64 because that is faster than converting
 	// them twice, and so exact that a gradient is rounded once.
 	distances []float64
-	places    atomic.Int64 // how many of these rooms workers have taken
+	started   atomic.Int64 // how many images' distances workers have taken
 
 	phase phase
 	tasks int
@@ -130,7 +130,7 @@ func resize[S any](s []S, n int) []S {
 func (f *FusedLoss[T]) spread(phase phase, n int) {
 	f.phase, f.tasks = phase, n
 	f.next.Store(0)
-	f.places.Store(0)
+	f.started.Store(0)
 	helpers := min(f.workers, n) - 1
 	f.done.Add(helpers)
 	for range helpers {
@@ -141,7 +141,7 @@ func (f *FusedLoss[T]) spread(phase phase, n int) {
 }
 
 func (f *FusedLoss[T]) runTasks() {
-	place := int(f.places.Add(1)) - 1
+	worker := int(f.started.Add(1)) - 1
 	for {
 		task := int(f.next.Add(1)) - 1
 		if task >= f.tasks {
@@ -149,17 +149,18 @@ func (f *FusedLoss[T]) runTasks() {
 		}
 		switch f.phase {
 		case wholeImages:
-			f.evaluateImage(task, f.room(place))
+			f.evaluateImage(task, f.scratch(worker))
 		case scoring:
-			f.scoreBlock(task, f.room(task/f.blocks))
+			f.scoreBlock(task, f.scratch(task/f.blocks))
 		case differentiating:
-			f.gradientBlock(task, f.room(task/f.blocks))
+			f.gradientBlock(task, f.scratch(task/f.blocks))
 		}
 	}
 }
 
-// room is the n-th of the rooms for an image's distances, nil if none are wanted.
-func (f *FusedLoss[T]) room(n int) []float64 {
+// scratch holds the distances of the n-th image that is worked on, nil if none are
+// wanted.
+func (f *FusedLoss[T]) scratch(n int) []float64 {
 	if len(f.results.GradModelOutput) == 0 {
 		return nil
 	}

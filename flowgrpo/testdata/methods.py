@@ -333,10 +333,13 @@ def advantages(sources):
     gains = latent[:, 1:] - latent[:, :-1]
     grouped = gains.reshape(groups, size, 5)
     step = (grouped - grouped.mean(1, keepdim=True)) / (grouped.std(1, keepdim=True, unbiased=False) + 1e-4)
+    sigmas = scheduler().sigmas
+    below = torch.where(sigmas[:-1] == 1, sigmas[1], sigmas[:-1])
+    noise = NOISE * torch.sqrt(sigmas[:-1] / (1 - below)) * torch.sqrt(sigmas[:-1] - sigmas[1:])
     return listed(
         {
             "groups": torch.from_numpy(index), "rewards": rewards, "weights": weights, "gdpo_trl": trl, "gdpo_factory": factory,
-            "latent_rewards": latent, "gains": gains, "step_advantages": step,
+            "latent_rewards": latent, "gains": gains, "step_advantages": step, "noise_weights": noise / noise.mean(),
         }
     )  # fmt: skip
 

@@ -98,6 +98,7 @@ type Advantages struct {
 	LatentRewards  []float64 `json:"latent_rewards"`
 	Gains          []float64 `json:"gains"`
 	StepAdvantages []float64 `json:"step_advantages"`
+	NoiseWeights   []float64 `json:"noise_weights"` // of TempFlow-GRPO, (T)
 }
 
 // Window is where a window of MixGRPO was, iteration by iteration.

@@ -206,6 +206,7 @@ def test_gdpo_and_step_gains_equal_the_public_code():
     rewards = tensor(case["rewards"]).reshape(len(groups), -1)
     close(flow.gdpo_advantages(list(rewards.T), case["weights"], groups), case["gdpo_trl"])
     close(flow.gdpo_advantages(list(rewards.T), case["weights"], groups, sample_std=False, epsilon=0, floor=1e-6), case["gdpo_factory"])
+    close(flow.noise_weights(flow.sde_step(SIGMAS, range(10), 0.7).noise_std), case["noise_weights"])
     gains = flow.step_gains(tensor(case["latent_rewards"]).reshape(len(groups), -1))
     close(flow.group_advantages(gains, groups), case["step_advantages"])
 
