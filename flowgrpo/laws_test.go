@@ -2,6 +2,7 @@ package flowgrpo
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -179,6 +180,34 @@ func TestWeightsAndImagesAreIndependent(t *testing.T) {
 			numtest.Tolerance{Abs: 1e-14, Rel: 1e-12})
 	}
 	numtest.Value(t, "loss", sum, want.Loss, exact64)
+}
+
+// Finite input gives finite numbers or an error, however large it is.
+func TestNoFiniteInputGivesNaN(t *testing.T) {
+	wild := rand.New(rand.NewPCG(44, 1))
+	eachLoss(t, func(t *testing.T, rng *rand.Rand, loss Loss, method Method) {
+		for range 30 {
+			batch := randomBatch(rng, Latents(2, 2, 3, 3), loss, method)
+			for _, field := range []*[]float64{
+				&batch.Sample, &batch.PrevSample, &batch.ModelOutput, &batch.RefModelOutput, &batch.OldLogProb, &batch.OldLogProbMap,
+				&batch.Advantages, &batch.AdvantageMap, &batch.Weight,
+			} {
+				if wild.IntN(3) == 0 {
+					*field = times(math.Pow(10, float64(wild.IntN(601)-300)), *field)
+				}
+			}
+			results := allResults[float64](batch.Shape)
+			d, err := NewFusedLoss[float64](loss, 1).Evaluate(batch, results)
+			if err != nil {
+				continue
+			}
+			for _, v := range append(results.GradModelOutput, d.Loss, d.PolicyLoss, d.KL, d.RatioMean, d.RatioMin) {
+				if math.IsNaN(v) || math.IsInf(v, 0) {
+					t.Fatalf("%v without an error: %+v", v, d)
+				}
+			}
+		}
+	})
 }
 
 // only is the batch of a single image.

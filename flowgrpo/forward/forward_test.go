@@ -447,6 +447,37 @@ func TestLossesRefuseWhatIsNotFinite(t *testing.T) {
 	})
 }
 
+// Finite input gives finite numbers or an error, however large it is.
+func TestNoFiniteInputGivesNaN(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 1))
+	each(t, func(t *testing.T, m method, b *Batch[float64]) {
+		for range 30 {
+			wild := *b
+			for _, field := range []*[]float64{
+				&wild.Clean, &wild.Noise, &wild.ModelOutput, &wild.OldModelOutput, &wild.RefModelOutput, &wild.Advantages, &wild.AdvantageMap, &wild.Weight,
+			} {
+				scaled, factor := make([]float64, len(*field)), math.Pow(10, float64(rng.IntN(601)-300))
+				for i, v := range *field {
+					scaled[i] = v * factor
+				}
+				if rng.IntN(3) == 0 {
+					*field = scaled
+				}
+			}
+			grad := make([]float64, b.Shape.Len())
+			d, err := m.fused(&wild, grad)
+			if err != nil {
+				continue
+			}
+			for _, v := range append(grad, d.Loss, d.PolicyLoss, d.RatioMean, d.Margin, d.KL) {
+				if !finite(v) {
+					t.Fatalf("%v without an error: %+v", v, d)
+				}
+			}
+		}
+	})
+}
+
 func TestFloat32OverflowIsAnError(t *testing.T) {
 	b := &Batch[float32]{
 		Shape: flowgrpo.Latents(1, 1, 1, 1), Sigma: []float64{0.5}, Clean: []float32{0}, Noise: []float32{0},

@@ -365,6 +365,37 @@ func TestLossesRefuseWhatIsNotFinite(t *testing.T) {
 	})
 }
 
+// Finite input gives finite numbers or an error, however large it is.
+func TestNoFiniteInputGivesNaN(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 1))
+	each(t, func(t *testing.T, loss Loss, b *Batch[float64]) {
+		for range 30 {
+			wild := *b
+			for _, field := range []*[]float64{
+				&wild.Sample, &wild.PrevSample, &wild.ModelOutput, &wild.OldModelOutput, &wild.RefModelOutput, &wild.Advantages, &wild.AdvantageMap, &wild.Weight,
+			} {
+				scaled, factor := make([]float64, len(*field)), math.Pow(10, float64(rng.IntN(601)-300))
+				for i, v := range *field {
+					scaled[i] = v * factor
+				}
+				if rng.IntN(3) == 0 {
+					*field = scaled
+				}
+			}
+			grad := make([]float64, b.Shape.Len())
+			d, err := Evaluate(loss, &wild, grad)
+			if err != nil {
+				continue
+			}
+			for _, v := range append(grad, d.Loss, d.RatioMean, d.DivergenceMean, d.DivergenceMax, d.KL) {
+				if math.IsNaN(v) || math.IsInf(v, 0) && v != d.DivergenceMax && v != d.DivergenceMean {
+					t.Fatalf("%v without an error: %+v", v, d)
+				}
+			}
+		}
+	})
+}
+
 // replaced is a copy whose last value is v.
 func replaced(values []float64, v float64) []float64 {
 	out := append([]float64(nil), values...)
