@@ -32,7 +32,7 @@ type relabelCommand struct {
 	MapType      relabel.MapType `enum:"float16,uint8" default:"float16" placeholder:"TYPE" help:"How maps are stored: ${enum}. [${default}]"`
 	Mode         reward.Mode     `enum:"answer,think" default:"answer" placeholder:"MODE" help:"${enum}. [${default}]"`
 	Grid         string          `placeholder:"GRID" help:"Latent grid of dense maps: HEIGHTxWIDTH in cells, sd3, flux or qwen-image. [sd3]"`
-	VAE          *decoderFlag    `name:"vae" placeholder:"DIR" help:"Decoder of latents, which are read from .npy and .safetensors."`
+	VAE          *decoderFlag    `name:"vae" placeholder:"PATH" help:"Decoder of latents, which are read from .npy and .safetensors."`
 
 	Shard       string `placeholder:"I/N" help:"Label this share of the shards; N alone takes I from JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID. [all]"`
 	RetryFailed bool   `help:"Evaluate samples that failed before again."`

@@ -27,7 +27,7 @@ type scoreCommand struct {
 	Grid     string            `placeholder:"GRID" help:"Latent grid of NAME.dense.npy: HEIGHTxWIDTH in cells, or a model: sd3, flux, flux2, qwen-image, qwen-image-2.1, sana, wan, z-image. [that of --vae's model or sd3 for images, their own for latents]"`
 	Trace    bool              `help:"Add the token ids that went in and came out."`
 	Out      string            `placeholder:"DIR" help:"Folder for heatmaps, dense maps and overlays, made if need be."`
-	VAE      *decoderFlag      `name:"vae" placeholder:"DIR" help:"Decoder of latents, in diffusers' layout."`
+	VAE      *decoderFlag      `name:"vae" placeholder:"PATH" help:"Decoder of latents: a folder that diffusers saved, of the decoder or of a whole pipeline, or a single file such as ae.safetensors."`
 	Images   []string          `arg:"" name:"image" help:"PNG, JPEG or WebP files; with --vae also latents as .npy or .safetensors."`
 
 	evaluatorFlags `group:"Evaluator flags:"`

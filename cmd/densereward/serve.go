@@ -88,6 +88,9 @@ func (c *serveCommand) Run(ctx context.Context, t terminal) (err error) {
 	for _, decoder := range e.decoders {
 		about := decoder.Describe()
 		logger.Info("loaded", "vae", about.Name, "fingerprint", about.Fingerprint, "channels", about.Channels)
+		if _, reason := decoder.Precision(); reason != "" {
+			logger.Warn("decodes in float32", "vae", about.Name, "reason", reason)
+		}
 	}
 	if c.Check {
 		return s.warm(ctx, e)

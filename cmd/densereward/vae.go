@@ -13,8 +13,8 @@ import (
 
 // latentFlags choose the decoders that a server has for latents.
 type latentFlags struct {
-	VAE     []decoderFlag `name:"vae" placeholder:"NAME=DIR" help:"A decoder for requests that send latents, in diffusers' layout; may come several times."`
-	VAEHalf bool          `name:"vae-half" help:"Run the decoders in float16, with --device cuda. Some published ones overflow in it."`
+	VAE     []decoderFlag `name:"vae" placeholder:"NAME=PATH" help:"A decoder for requests that send latents: a folder that diffusers saved, of the decoder or of a whole pipeline, or a single file such as ae.safetensors; may come several times."`
+	VAEHalf bool          `name:"vae-half" help:"Run the decoders in float16, with --device cuda. Those that overflow in it stay in float32, and the log says so."`
 }
 
 // decoderFlags are the decoders to load on the devices.
@@ -27,7 +27,7 @@ func (f *latentFlags) decoderFlags(devices []string) ([]decoderFlag, error) {
 	taken := map[string]bool{}
 	for i, d := range f.VAE {
 		if taken[d.name] {
-			return nil, &usageError{"vae", fmt.Errorf("two decoders are called %q; NAME=DIR tells them apart", d.name)}
+			return nil, &usageError{"vae", fmt.Errorf("two decoders are called %q; NAME=PATH tells them apart", d.name)}
 		}
 		taken[d.name] = true
 		f.VAE[i].half = f.VAEHalf
@@ -41,14 +41,14 @@ type decoderFlag struct {
 	half      bool // float16, on CUDA
 }
 
-// UnmarshalText reads NAME=DIR, or DIR for the folder's own name.
+// UnmarshalText reads NAME=PATH, or PATH for the folder's or file's own name.
 func (d *decoderFlag) UnmarshalText(text []byte) error {
 	var named bool
 	if d.name, d.dir, named = strings.Cut(string(text), "="); !named {
-		d.name, d.dir = filepath.Base(string(text)), string(text)
+		d.name, d.dir = strings.TrimSuffix(filepath.Base(string(text)), ".safetensors"), string(text)
 	}
 	if d.name == "" || d.dir == "" {
-		return fmt.Errorf("%q is neither NAME=DIR nor DIR", text)
+		return fmt.Errorf("%q is neither NAME=PATH nor PATH", text)
 	}
 	return nil
 }
