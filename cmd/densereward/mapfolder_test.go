@@ -73,17 +73,18 @@ func TestMapsAreThoseOfTheReference(t *testing.T) {
 	numtest.Slice(t, "dense", weight, pooled, tolerance)
 }
 
-func TestTheDenseMapFollowsTheGridFlag(t *testing.T) {
+func TestTheDenseMapFollowsTheGridFlagOrTheDecodersModel(t *testing.T) {
 	for name, c := range map[string]struct {
-		grid          string
+		flag, value   string
 		height, width int
 	}{
-		"explicit":      {"12x20", 12, 20},
-		"packed tokens": {"flux", 32, 32},
+		"explicit":           {"-grid", "12x20", 12, 20},
+		"packed tokens":      {"-grid", "flux", 32, 32},
+		"a decoder's latent": {"-vae", filepath.Join(vaeDir, "wan21-nano"), 128, 128},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			code, _, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", demoPrompts()[0], "-grid", c.grid, "-out", dir, demoImages()[0])
+			code, _, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", demoPrompts()[0], c.flag, c.value, "-out", dir, demoImages()[0])
 			if code != exitOK {
 				t.Fatalf("exit code %d, said %q", code, said)
 			}

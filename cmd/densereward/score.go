@@ -32,8 +32,9 @@ type scoreCommand struct {
 
 	evaluatorFlags `group:"Evaluator flags:"`
 
-	parts []part
-	about reward.Description
+	parts   []part
+	about   reward.Description
+	decoder reward.DecoderDescription // of --vae
 }
 
 // Help is the long help.
@@ -206,6 +207,7 @@ func (c *scoreCommand) findParts(e *engine) {
 	}
 	if len(e.decoders) > 0 {
 		r.decoder = e.decoders[0]
+		c.decoder = r.decoder.Describe()
 	}
 	for _, path := range c.Images {
 		c.parts = append(c.parts, r.of(path)...)
@@ -248,6 +250,7 @@ func (c *scoreCommand) score(ctx context.Context, scorer scoring.Scorer, devices
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	pipeline := &scoring.Pipeline{Evaluator: c.about, Scorer: scorer, Files: image.NewDecoder(image.Limits{}), Logger: slog.New(slog.DiscardHandler)}
+	pipeline.Cells = map[string]int{c.decoder.Name: c.decoder.GridScale}
 	portions := make(chan chan portion, 1)
 	go func() {
 		defer close(portions)
@@ -319,6 +322,9 @@ func (c *scoreCommand) scorePart(ctx context.Context, pipeline *scoring.Pipeline
 	}
 	images := make([]*reward.Image, len(p.names))
 	o := scoring.Options{Mode: c.Mode, Grid: c.gridSpec(), Patient: true}
+	if in.Latents == nil && c.Grid == "" {
+		o.Grid.Preset = c.decoder.Name // "" without --vae
+	}
 	if maps.dir != "" {
 		o.Parts = scoring.Parts{Dense: true, Heatmaps: true, Optional: true}
 		o.OnImage = func(i int, image *reward.Image) error { images[i] = image; return nil }
