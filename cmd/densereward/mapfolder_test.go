@@ -132,7 +132,7 @@ func TestAGridThatDoesNotFitIsTheImagesOwnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out, _ := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", "x", "-grid", "flux", "-out", t.TempDir(), small, demoImages()[0])
-	if code != exitPartial || !strings.Contains(out, `"error":"dense: grid preset`) {
+	if code != exitPartial || !strings.Contains(out, `"error":"grid: dense: grid preset`) {
 		t.Errorf("exit code %d, output %s", code, out)
 	}
 }
