@@ -89,6 +89,9 @@ var (
 	ErrGroupConflict = newError("group_conflict", http.StatusConflict, "the group's requests disagree")
 	// ErrTooManyGroups: too many groups wait for members.
 	ErrTooManyGroups = newError("too_many_groups", http.StatusTooManyRequests, "too many open groups")
+	// ErrAnswerTruncated: a model's answer reached its limit of tokens without an
+	// end, so that its scores cannot be told.
+	ErrAnswerTruncated = newError("answer_truncated", http.StatusInternalServerError, "the answer has no end within its limit of tokens")
 )
 
 func newError(code string, status int, message string) *Error {
@@ -105,7 +108,7 @@ func Errors() []*Error {
 		ErrUnsupportedMode, ErrUnsupportedMediaType, ErrNotFound,
 		ErrMethodNotAllowed, ErrUnauthorized, ErrBodyTimeout, ErrOverloaded,
 		ErrNotReady, ErrDeadlineExceeded, ErrCanceled, ErrEvaluatorFailed,
-		ErrInternal, ErrGroupIncomplete, ErrGroupConflict, ErrTooManyGroups,
+		ErrInternal, ErrGroupIncomplete, ErrGroupConflict, ErrTooManyGroups, ErrAnswerTruncated,
 	}
 }
 

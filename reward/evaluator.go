@@ -69,3 +69,13 @@ type Evaluator interface {
 type Preparer interface {
 	Prepare(ctx context.Context, s *Sample) error
 }
+
+// A TokenCounter is a Preparer whose batches are bounded by tokens: a batch costs
+// the tokens of its largest sample for each of its samples. Evaluate takes batches of
+// any size and cuts them itself, so that a scheduler need not count.
+type TokenCounter interface {
+	// Tokens is what a prepared sample has, 0 for one that is not prepared.
+	Tokens(s *Sample) int
+	// BatchTokens is the most that a batch should come to.
+	BatchTokens() int
+}

@@ -278,18 +278,9 @@ func (m *Model) session(weights checkpoint, g *onnx.Graph) (*ort.Session, error)
 		Provider: m.options.Provider, Threads: m.options.Threads, InitializersDir: weights.Folder(), Unchanged: weights.Unchanged,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("clip: loading the graph: %w", memoryError(err))
+		return nil, fmt.Errorf("clip: loading the graph: %w", err)
 	}
 	return session, nil
-}
-
-// memoryError marks running out of memory as the scheduler knows it, which then
-// tries smaller batches.
-func memoryError(err error) error {
-	if errors.Is(err, ort.ErrOutOfMemory) {
-		return fmt.Errorf("%w: %w", reward.ErrOutOfMemory, err)
-	}
-	return err
 }
 
 // Close frees the sessions. The model must not be used afterwards.
@@ -379,7 +370,7 @@ func (m *Model) encodeTexts(ctx context.Context, texts []string) ([][]float32, e
 	n := int64(len(rows))
 	out, err := m.text.Run(ctx, []ort.Tensor{ort.Int64s([]int64{n, int64(longest)}, ids), ort.Int64s([]int64{n}, ends)})
 	if err != nil {
-		return nil, fmt.Errorf("clip: %d texts: %w", n, memoryError(err))
+		return nil, fmt.Errorf("clip: %d texts: %w", n, err)
 	}
 	return normalized(out[0], m.config.ProjectionDim), nil
 }
@@ -392,7 +383,7 @@ func (m *Model) Images(ctx context.Context, squares [][]uint8) ([][]float32, err
 		n := int64(len(part))
 		out, err := m.image.Run(ctx, []ort.Tensor{ort.Uint8s([]int64{n, side, side, 3}, slices.Concat(part...))})
 		if err != nil {
-			return nil, fmt.Errorf("clip: %d images: %w", n, memoryError(err))
+			return nil, fmt.Errorf("clip: %d images: %w", n, err)
 		}
 		all = append(all, normalized(out[0], m.config.ProjectionDim)...)
 	}

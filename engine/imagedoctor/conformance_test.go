@@ -8,6 +8,6 @@ import (
 )
 
 func TestImageDoctorIsAnEvaluator(t *testing.T) {
-	e := loadSmall(t, nil, Options{MaxNewTokens: 24}) // enough for scores
+	e := loadSmall(t, nil, Options{})
 	rewardtest.Run(t, func() reward.Evaluator { return e })
 }

@@ -33,10 +33,7 @@ func TestTheTiesOfBfloat16AreWithinOneOfItsSteps(t *testing.T) {
 		if !ok {
 			continue
 		}
-		if err := p.Prepare(t.Context(), &samples[i]); err != nil {
-			t.Fatal(err)
-		}
-		ready := samples[i].Prepared.(*prepared)
+		ready := processed(t, p.Evaluator, samples[i:i+1])[0].Prepared.(*prepared)
 		ready.IDs = slices.Concat(c.InputIDs, c.GeneratedIDs[:at])
 		b := p.joined(reward.ModeAnswer, []*prepared{ready})
 		b.MaxNewTokens = 1
@@ -120,6 +117,7 @@ func TestAGPUInBfloat16AnswersAsTheReferenceButForTies(t *testing.T) {
 	for name, f := range map[string]form{"speculative": {}, "a token a step": {noSpeculative: true}} {
 		t.Run(name, func(t *testing.T) {
 			e := onGPU(t, f, false)
+			samples := processed(t, e, samples)
 			for i, r := range evaluate(t, e, samples) {
 				asTheReferenceButForTies(t, "as a batch", r, cases[i])
 			}
@@ -135,7 +133,7 @@ func TestPagesOnAGPUAnswerAsPaddedRowsButForTies(t *testing.T) {
 	provider := orttest.CUDA(t)[0]
 	cases, samples := refSamples(t)
 	e := formed(t, form{}, provider, func(o *graphOptions) { o.DType, o.heads = onnx.BFloat16, onnx.Float16 })
-	for i, r := range evaluate(t, e, samples) {
+	for i, r := range evaluate(t, e, processed(t, e, samples)) {
 		asTheReferenceButForTies(t, "padded rows", r, cases[i])
 	}
 }
@@ -202,7 +200,7 @@ func TestABatchTooLargeForAGPUIsToldAndALesserOneAnswered(t *testing.T) {
 	if _, err := e.Evaluate(t.Context(), many); !errors.Is(err, reward.ErrOutOfMemory) {
 		t.Fatalf("%d images within 1 GiB: %v", len(many), err)
 	}
-	for i, r := range evaluate(t, e, samples[:1]) {
+	for i, r := range evaluate(t, e, processed(t, e, samples[:1])) {
 		asTheReferenceButForTies(t, "after running out of memory", r, cases[i])
 	}
 }

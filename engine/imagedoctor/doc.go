@@ -33,13 +33,15 @@
 //
 // # Details
 //
-//  1. An image is squashed to 512x512 with Pillow's bicubic and then resized
-//     to 504x504 with torchvision's: two filters that differ in their rounding.
-//     See package resize.
+//  1. An image is squashed to 512x512 and then resized to 504x504, both with
+//     Pillow's bicubic: the published scripts hand images to qwen_vl_utils, which
+//     leaves nothing to resize to the processor. With ResizeArea it keeps its aspect
+//     at that area, as in inference.py.
 //  2. A heatmap comes from the hidden state, after the last norm, of the token
 //     before the first <|misalignment|> or <|artifact|>. One that is the very
 //     first generated token does not count: the reference looks for them from the
-//     second on [ImageDoctor]. Without one the map is 0.
+//     second on [ImageDoctor]. Without one the map is 0
+//     and named as missing.
 //  3. The heads are SAM's mask decoder without its quality token: a
 //     TwoWayTransformer of depth 2, a hypernetwork, and the prompt encoder's
 //     random Fourier positions and no_mask_embed; its other tensors are not read.
@@ -50,9 +52,9 @@
 //  4. What the upscaling network calls LayerNorm divides by the root mean
 //     square over the channels, with 1e-8 under the root. Its first two
 //     convolutions are rectified before that norm, all later ones after it.
-//  5. A text is what the model wrote, special tokens included, behind the answer
-//     prefix. The reference's text is without both; its scores are
-//     found in either.
+//  5. Scores and boxes are read from what the model generated; the text of a result
+//     has the answer prefix before that. The reference's text is without special
+//     tokens; its scores are the same.
 //  6. Special tokens spelt in a caption are not recognised: a caption cannot
 //     end its turn. With the reference it can.
 //
@@ -71,7 +73,8 @@
 //
 // testdata/cases holds what the reference computes with the nano checkpoint in
 // float32 on a CPU. Tokens and texts are the same; from the same images
-// features and logits differ by 3e-7 of their size and heatmaps by 2e-5 at most.
+// features and logits differ by 3e-7 of their size and heatmaps by 2e-5 at most. Its
+// images went through the processor's own resize, with torch's filter.
 //
 // PERFORMANCE.md has the figures of speed.
 package imagedoctor

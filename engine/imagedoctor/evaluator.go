@@ -1,10 +1,10 @@
 package imagedoctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/denseflow/densereward/engine/image/resize"
 	"github.com/denseflow/densereward/engine/onnx"
@@ -29,28 +29,44 @@ type Options struct {
 	// RepetitionPenalty replaces the one of generation_config.json; 0 leaves it.
 	RepetitionPenalty float64
 	// MaxNewTokens bounds the generated tokens; 0 is DefaultMaxNewTokens of the
-	// mode. An answer that reaches it has what was generated until then.
+	// mode. An answer that reaches it is its sample's reward.ErrAnswerTruncated.
 	MaxNewTokens int
+	// PromptTokens bounds the tokens of a sample's prompt, without what is built
+	// around it; 0 is DefaultPromptTokens. A longer one is its sample's
+	// reward.ErrInvalidValue.
+	PromptTokens int
+	// Resize says how images come to the model's size; "" is ResizeSquare.
+	Resize Resize
 	// NoSpeculative decodes a token a step, without draft tokens. The answers are
 	// the same.
 	NoSpeculative bool
 	// MaxBatch is how many images go through the graph at once; 0 is 16.
 	MaxBatch int
+	// BatchTokens bounds what is padded to the longest prompt of a batch, image,
+	// task and prefix included; 0 is 1,024 for each image of a full batch. A sample
+	// of more is a batch by itself.
+	BatchTokens int
 
 	// Demonstration marks weights that are not fit for training, which
 	// Describe passes on.
 	Demonstration bool
 }
 
-const defaultMaxBatch = 16
+// Defaults of Options.
+const (
+	DefaultPromptTokens = 1024
 
-// DefaultMaxNewTokens bounds an answer in a mode: the fixed wording takes some
-// 60 tokens, reasoning several hundred.
+	defaultMaxBatch    = 16
+	defaultBatchTokens = 1024 // for each image of a batch
+)
+
+// DefaultMaxNewTokens bounds an answer in a mode: the answer template takes some
+// 60 tokens, reasoning several hundred, and both may go on for longer.
 func DefaultMaxNewTokens(m reward.Mode) int {
 	if m == reward.ModeThink {
-		return 2048
+		return 4096
 	}
-	return 256
+	return 2048
 }
 
 // Evaluator is ImageDoctor on ONNX Runtime. It is safe for concurrent use.
@@ -62,13 +78,13 @@ type Evaluator struct {
 	session     *qwenvl.Session
 	resizer     resize.Resizer
 	fingerprint string
-	imageStart  int           // index of the first image token in every prompt
 	draft       *qwenvl.Draft // nil where a step is one token
 }
 
 var (
-	_ reward.Evaluator = (*Evaluator)(nil)
-	_ reward.Preparer  = (*Evaluator)(nil)
+	_ reward.Evaluator    = (*Evaluator)(nil)
+	_ reward.Preparer     = (*Evaluator)(nil)
+	_ reward.TokenCounter = (*Evaluator)(nil)
 )
 
 // Load opens the checkpoint folder dir: config.json, *.safetensors,
@@ -110,13 +126,8 @@ func open(dir string, o Options) (*Evaluator, error) {
 	if err := c.CheckTokens(f.Tokenizer.TokenID); err != nil {
 		return nil, err
 	}
-	if o.RepetitionPenalty == 0 {
-		o.RepetitionPenalty = c.RepetitionPenalty
-	}
-	if o.MaxBatch == 0 {
-		o.MaxBatch = defaultMaxBatch
-	}
-	e := &Evaluator{config: c, options: o, checkpoint: f, tokenizer: f.Tokenizer, imageStart: len(f.Tokenizer.Encode(promptHead))}
+	o.complete(c)
+	e := &Evaluator{config: c, options: o, checkpoint: f, tokenizer: f.Tokenizer}
 	if !o.NoSpeculative {
 		e.draft = qwenvl.NewDraft(f.Tokenizer, f.Vocabulary(), answerTemplate)
 	}
@@ -125,7 +136,7 @@ func open(dir string, o Options) (*Evaluator, error) {
 
 // fingerprint tells the options on which answers depend.
 func (o Options) fingerprint() string {
-	text := fmt.Sprintf("%v %v %v %v\n", o.RepetitionPenalty, o.MaxNewTokens, o.Provider.Kind, o.Float32)
+	text := fmt.Sprintf("%v %v %v %v %v\n", o.RepetitionPenalty, o.MaxNewTokens, o.Provider.Kind, o.Float32, o.Resize)
 	if o.Prefix != nil {
 		text += fmt.Sprintf("prefix %q\n", *o.Prefix)
 	}
@@ -137,11 +148,20 @@ func (o Options) check() error {
 	if !(o.RepetitionPenalty >= 0) || math.IsInf(o.RepetitionPenalty, 1) {
 		return fmt.Errorf("options: repetition penalty %v is not a number from 0 on", o.RepetitionPenalty)
 	}
-	if o.MaxNewTokens < 0 || o.MaxBatch < 0 || o.Threads < 0 {
-		return fmt.Errorf("options: new tokens %d, batch %d and threads %d must not be negative",
-			o.MaxNewTokens, o.MaxBatch, o.Threads)
+	if o.MaxNewTokens < 0 || o.MaxBatch < 0 || o.Threads < 0 || o.PromptTokens < 0 || o.BatchTokens < 0 {
+		return fmt.Errorf("options: new tokens %d, batch %d, threads %d, prompt tokens %d and batch tokens %d must not be negative",
+			o.MaxNewTokens, o.MaxBatch, o.Threads, o.PromptTokens, o.BatchTokens)
 	}
-	return nil
+	return o.Resize.check()
+}
+
+// complete fills in the defaults.
+func (o *Options) complete(c Config) {
+	o.RepetitionPenalty = cmp.Or(o.RepetitionPenalty, c.RepetitionPenalty)
+	o.MaxBatch = cmp.Or(o.MaxBatch, defaultMaxBatch)
+	o.PromptTokens = cmp.Or(o.PromptTokens, DefaultPromptTokens)
+	o.BatchTokens = cmp.Or(o.BatchTokens, defaultBatchTokens*o.MaxBatch)
+	o.Resize = cmp.Or(o.Resize, ResizeSquare)
 }
 
 // form is the graph that the options ask for. A GPU has the language model and
@@ -173,7 +193,10 @@ func (e *Evaluator) Close() error { return e.session.Close() }
 // Describe tells the checkpoint's fingerprint, which covers weights,
 // configuration, tokenizer and the options that change answers.
 func (e *Evaluator) Describe() reward.Description {
-	side := e.config.UnitGrid() * heatmapUpscale
+	side, note := e.config.UnitGrid()*heatmapUpscale, ""
+	if e.options.Resize == ResizeArea {
+		side, note = 0, "images keep their aspect (resize area)"
+	}
 	return reward.Description{
 		Name:          "imagedoctor",
 		Kind:          "imagedoctor",
@@ -183,27 +206,43 @@ func (e *Evaluator) Describe() reward.Description {
 		Maps:          mapSpecs(side),
 		Text:          true,
 		Boxes:         true,
-		PromptTokens:  maxPromptTokens,
+		PromptTokens:  e.options.PromptTokens,
 		Demonstration: e.options.Demonstration,
+		Note:          note,
 	}
 }
 
-// Evaluate scores the samples, MaxBatch at a time. A sample whose prompt cannot
-// be used has its error in its result.
+// Evaluate scores the samples in batches of one mode and one size of images, of
+// MaxBatch samples and BatchTokens tokens at most. A sample that cannot be used has
+// its error in its result.
 func (e *Evaluator) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
 	results := make([]reward.Result, len(samples))
-	byMode := map[reward.Mode][]int{}
+	ready := make([]*prepared, len(samples))
+	kinds := map[batchKind][]int{}
+	var order []batchKind
 	for i, s := range samples {
-		mode := modeOr(s.Mode)
-		if !mode.Valid() {
-			results[i].Err = fmt.Errorf("imagedoctor: mode %q is not known", mode)
+		if err := e.Prepare(ctx, &s); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			results[i].Err = err
 			continue
 		}
-		byMode[mode] = append(byMode[mode], i)
+		ready[i] = s.Prepared.(*prepared)
+		kind := batchKind{ready[i].mode, e.config.Grid(ready[i].Images[0])}
+		if kinds[kind] == nil {
+			order = append(order, kind)
+		}
+		kinds[kind] = append(kinds[kind], i)
 	}
-	for _, mode := range []reward.Mode{reward.ModeAnswer, reward.ModeThink} {
-		for part := range slices.Chunk(byMode[mode], e.options.MaxBatch) {
-			if err := e.evaluate(ctx, mode, samples, results, part); err != nil {
+	for _, kind := range order {
+		of := kinds[kind]
+		lengths := make([]int, len(of))
+		for n, i := range of {
+			lengths[n] = len(ready[i].IDs)
+		}
+		for _, part := range qwenvl.Parts(lengths, e.options.MaxBatch, e.options.BatchTokens) {
+			if err := e.evaluate(ctx, kind.mode, ready, results, of[part.From:part.To]); err != nil {
 				return nil, err
 			}
 		}
@@ -211,30 +250,40 @@ func (e *Evaluator) Evaluate(ctx context.Context, samples []reward.Sample) ([]re
 	return results, nil
 }
 
+// batchKind is what the samples of a batch have in common.
+type batchKind struct {
+	mode reward.Mode
+	grid qwenvl.Grid
+}
+
 // evaluate runs the samples with the numbers part as one batch.
-func (e *Evaluator) evaluate(ctx context.Context, mode reward.Mode, samples []reward.Sample, results []reward.Result, part []int) error {
-	var rows []int
-	var ready []*prepared
-	for _, i := range part {
-		s := samples[i]
-		if err := e.Prepare(ctx, &s); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			results[i].Err = err
-			continue
-		}
-		rows, ready = append(rows, i), append(ready, s.Prepared.(*prepared))
+func (e *Evaluator) evaluate(ctx context.Context, mode reward.Mode, ready []*prepared, results []reward.Result, part []int) error {
+	rows := make([]*prepared, len(part))
+	for r, i := range part {
+		rows[r] = ready[i]
 	}
-	if len(rows) == 0 {
-		return nil
-	}
-	out, err := e.session.Run(ctx, e.batch(mode, ready))
+	out, err := e.session.Run(ctx, e.batch(mode, rows))
 	if err != nil {
 		return fmt.Errorf("imagedoctor: %d images: %w", len(rows), err)
 	}
-	for r, i := range rows {
-		results[i] = e.result(mode, ready[r], out, r)
+	for r, i := range part {
+		results[i] = e.result(rows[r], out, r)
+		if err := e.truncated(mode, results[i].Trace.GeneratedIDs); err != nil {
+			results[i] = reward.Result{Err: err}
+		}
 	}
 	return nil
+}
+
+// truncated is the error of an answer that reached its limit without an end.
+func (e *Evaluator) truncated(mode reward.Mode, ids []int32) error {
+	if limit := e.maxNewTokens(mode); len(ids) >= limit && !e.config.IsEOS(ids[len(ids)-1]) {
+		return reward.ErrAnswerTruncated.With("the answer has no end within %d tokens", limit)
+	}
+	return nil
+}
+
+// maxNewTokens is the most tokens of an answer in a mode.
+func (e *Evaluator) maxNewTokens(mode reward.Mode) int {
+	return cmp.Or(e.options.MaxNewTokens, DefaultMaxNewTokens(mode))
 }

@@ -3,12 +3,14 @@ package imagedoctor
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/reward"
@@ -48,8 +50,8 @@ func TestTheGenerationConfigurationsPenaltyHoldsUnlessAnOptionDoes(t *testing.T)
 		penalty float64
 		want    []reward.Result
 	}{"the file's": {0, penalised}, "the option's": {1, plain}} {
-		e := loadSmall(t, file, Options{RepetitionPenalty: test.penalty, MaxNewTokens: 60})
-		for i, r := range evaluate(t, e, samples) {
+		e := loadSmall(t, file, Options{RepetitionPenalty: test.penalty})
+		for i, r := range generate(t, e, reward.ModeAnswer, samples, 60) {
 			sameResult(t, name, r, test.want[i])
 		}
 	}
@@ -82,7 +84,7 @@ func TestTheAnswerPrefixIsPartOfTheTextAndNotOfTheAnswer(t *testing.T) {
 	}{"the published one": {nil, answerPrefix}, "one of one's own": {&own, own}, "none": {new(string), ""}} {
 		t.Run(name, func(t *testing.T) {
 			e := loadSmall(t, nil, Options{Prefix: test.prefix, MaxNewTokens: 3})
-			r := evaluate(t, e, samples[:1])[0]
+			r := generate(t, e, reward.ModeAnswer, samples[:1], 3)[0]
 			if !strings.HasPrefix(r.Text, test.want) || len(r.Trace.GeneratedIDs) != 3 {
 				t.Errorf("text %q of %d tokens", r.Text, len(r.Trace.GeneratedIDs))
 			}
@@ -109,12 +111,13 @@ func TestThinkingHasNoAnswerPrefixAndGivesBoxes(t *testing.T) {
 			t.Errorf("row %d: the prompt is %q", i, prompt)
 		}
 	}
-	p := &prepared{}
+	p := &prepared{mode: reward.ModeThink}
 	out := answerTensors(e, "<think>1.[0,0,256,512];</think><answer>Aesthetic score: 0.5")
-	if r := e.result(reward.ModeThink, p, out, 0); len(r.Boxes) != 1 || r.Boxes[0].Coords != [4]float64{0, 0, 500, 1000} {
+	if r := e.result(p, out, 0); len(r.Boxes) != 1 || r.Boxes[0].Coords != [4]float64{0, 0, 500, 1000} {
 		t.Errorf("boxes %v", r.Boxes)
 	}
-	if r := e.result(reward.ModeAnswer, p, out, 0); r.Boxes != nil {
+	p.mode = reward.ModeAnswer
+	if r := e.result(p, out, 0); r.Boxes != nil {
 		t.Errorf("boxes %v without thinking", r.Boxes)
 	}
 }
@@ -168,7 +171,7 @@ func TestABadSampleCostsItsNeighboursNothing(t *testing.T) {
 	}{
 		"no picture":            {reward.Sample{Prompt: "a"}, "image"},
 		"a picture cut short":   {reward.Sample{Prompt: "a", Image: &reward.Image{Width: 8, Height: 8, Pix: make([]uint8, 191)}}, "image"},
-		"a prompt without end":  {reward.Sample{Prompt: strings.Repeat("a b ", maxPromptTokens), Image: image}, "the limit is 8192"},
+		"a prompt without end":  {reward.Sample{Prompt: strings.Repeat("a b ", 600), Image: image}, "1200 tokens, the limit is 1024"},
 		"a mode of its own":     {reward.Sample{Prompt: "a", Image: image, Mode: "guess"}, `mode "guess"`},
 		"no picture in a think": {reward.Sample{Prompt: "a", Mode: reward.ModeThink}, "image"},
 	} {
@@ -177,7 +180,7 @@ func TestABadSampleCostsItsNeighboursNothing(t *testing.T) {
 			if err != nil || len(results) != 3 {
 				t.Fatalf("%d results, %v", len(results), err)
 			}
-			if err := results[1].Err; err == nil || !strings.Contains(err.Error(), "imagedoctor: ") || !strings.Contains(err.Error(), test.want) {
+			if err := results[1].Err; err == nil || !errors.As(err, new(*reward.Error)) || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v does not say %q", err, test.want)
 			}
 			for _, i := range []int{0, 2} {
@@ -191,7 +194,7 @@ func TestABadSampleCostsItsNeighboursNothing(t *testing.T) {
 }
 
 func TestABatchIsCutToItsLimitWithoutAnEffect(t *testing.T) {
-	e := loadSmall(t, nil, Options{MaxBatch: 2, MaxNewTokens: 30})
+	e := loadSmall(t, nil, Options{MaxBatch: 2})
 	_, samples := refSamples(t)
 	samples[3].Mode = reward.ModeAnswer // the same as none
 	all := evaluate(t, e, samples[:5])
@@ -267,5 +270,105 @@ func TestPreparingTwiceIsPreparingOnce(t *testing.T) {
 	first := s.Prepared
 	if err := e.Prepare(t.Context(), &s); err != nil || s.Prepared != first {
 		t.Errorf("prepared anew, %v", err)
+	}
+}
+
+// Prompts of different lengths in batches of so few tokens that each is alone.
+func TestABatchIsCutByItsTokensWithoutAnEffect(t *testing.T) {
+	few, plenty := loadSmall(t, nil, Options{BatchTokens: 400}), nanoEvaluator(t, form{small: true, prefixed: true})
+	_, samples := refSamples(t)
+	samples[1].Prompt, samples[2].Prompt = strings.Repeat("of many words ", 30), "cat"
+	lengths := map[int]bool{}
+	for i, got := range evaluate(t, few, samples[:3]) {
+		sameResult(t, samples[i].Prompt, got, evaluate(t, plenty, samples[i:i+1])[0])
+		s := samples[i]
+		if err := few.Prepare(t.Context(), &s); err != nil {
+			t.Fatal(err)
+		}
+		if n := few.Tokens(&s); n != len(got.Trace.InputIDs) {
+			t.Errorf("%d tokens, counted as %d", len(got.Trace.InputIDs), n)
+		}
+		lengths[len(got.Trace.InputIDs)] = true
+	}
+	if few.BatchTokens() != 400 || plenty.BatchTokens() != 16*1024 || few.Tokens(&reward.Sample{}) != 0 {
+		t.Errorf("batches of %d and %d tokens", few.BatchTokens(), plenty.BatchTokens())
+	}
+	if len(lengths) != 3 {
+		t.Errorf("lengths %v", lengths)
+	}
+}
+
+func TestAnAnswerWithoutAnEndIsAnErrorOfItsOwn(t *testing.T) {
+	e := loadSmall(t, nil, Options{MaxNewTokens: 20})
+	_, samples := refSamples(t)
+	for _, mode := range []reward.Mode{reward.ModeAnswer, reward.ModeThink} {
+		samples[0].Mode = mode
+		results, err := e.Evaluate(t.Context(), samples[:1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := results[0]
+		if !errors.Is(r.Err, reward.ErrAnswerTruncated) || !strings.Contains(r.Err.Error(), "20 tokens") || r.Scores != nil || r.Text != "" {
+			t.Errorf("%s: %+v", mode, r)
+		}
+	}
+	if DefaultMaxNewTokens(reward.ModeAnswer) != 2048 || DefaultMaxNewTokens(reward.ModeThink) != 4096 {
+		t.Error("other limits than the published")
+	}
+}
+
+func TestTheParserSeesWhatTheModelGenerated(t *testing.T) {
+	e := nanoEvaluator(t, form{small: true, prefixed: true})
+	out := answerTensors(e, "Aesthetic score: 0.5</answer>\nPlausibility score: 0.9")
+	r := e.result(&prepared{mode: reward.ModeAnswer, prefix: answerPrefix}, out, 0)
+	if r.Scores[Plausibility] != 0.9 || r.Scores[Aesthetics] != 0.5 {
+		t.Errorf("scores %v of %q", r.Scores, r.Text)
+	}
+	if !strings.HasPrefix(r.Text, answerPrefix) {
+		t.Errorf("text %q", r.Text)
+	}
+}
+
+func TestMapsThatTheAnswerDoesNotAskForAreMissing(t *testing.T) {
+	e := newDictation(t, form{small: true})
+	mis, end := e.config.MisalignmentTokenID, e.config.EOSTokenIDs[0]
+	rng := rand.New(rand.NewPCG(6, 6))
+	for name, test := range map[string]struct {
+		answer []int32
+		want   []string
+	}{
+		"none of them": {[]int32{5, 6, end, end}, []string{"misalignment", "artifact"}},
+		"one of them":  {[]int32{5, mis, end, end}, []string{"artifact"}},
+		"both":         {[]int32{5, mis, e.config.ArtifactTokenID, end}, nil},
+	} {
+		ready := []*prepared{randomPrompt(rng, e.config, e.tokenizer)}
+		b := e.joined(reward.ModeAnswer, ready)
+		b.MaxNewTokens = 4
+		var ids []int64
+		for _, id := range test.answer {
+			ids = append(ids, int64(id))
+		}
+		b.TeacherForced = ort.Int64s([]int64{1, 4}, ids)
+		out, err := e.session.Run(t.Context(), e.inputs(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := e.result(ready[0], out, 0)
+		if got := r.Missing[NumScores:]; !slices.Equal(got, test.want) { // an answer of nothing lacks all scores
+			t.Errorf("%s: missing %v, want %v", name, r.Missing, test.want)
+		}
+	}
+}
+
+func TestThinkingUsesCaptionsAsTheyAre(t *testing.T) {
+	e := nanoEvaluator(t, form{small: true, prefixed: true})
+	for mode, want := range map[reward.Mode]string{reward.ModeAnswer: "[a cat]", reward.ModeThink: "[ a cat... ]"} {
+		s := reward.Sample{Image: rewardtest.Picture(1, 64, 64), Prompt: " a cat... ", Mode: mode}
+		if err := e.Prepare(t.Context(), &s); err != nil {
+			t.Fatal(err)
+		}
+		if prompt := e.tokenizer.Decode(s.Prepared.(*prepared).IDs, false); !strings.Contains(prompt, want) {
+			t.Errorf("%s: no %q in %q", mode, want, prompt)
+		}
 	}
 }

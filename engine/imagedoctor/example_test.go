@@ -68,7 +68,7 @@ func Example() {
 	// Output:
 	// alignment 0.25, missing [], reward 0.280
 	// heatmaps of 288x288
-	// imagedoctor: image: not an image of three bytes a pixel
+	// invalid_value: image: there is none
 }
 
 func ExampleParseAnswer() {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/engine/image"
+	"github.com/denseflow/densereward/engine/image/resize"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/engine/qwenvl"
@@ -233,7 +234,7 @@ func answer(t testing.TB, e *Evaluator, mode reward.Mode, ready []*prepared, mos
 	}
 	results := make([]reward.Result, len(ready))
 	for i, p := range ready {
-		results[i] = e.result(mode, p, out, i)
+		results[i] = e.result(p, out, i)
 	}
 	return whole(t, results)
 }
@@ -263,6 +264,7 @@ func answerTensors(e *Evaluator, text string) map[string]ort.Tensor {
 	return map[string]ort.Tensor{
 		outputTokens:   ort.Int64s([]int64{1, int64(len(ids))}, ids),
 		outputHeatmaps: ort.Float32s([]int64{1, kinds, 1, 1}, make([]float32, kinds)),
+		outputFound:    ort.Bools([]int64{1, kinds}, []bool{true, true}),
 	}
 }
 
@@ -325,4 +327,23 @@ func writeConfig(t *testing.T, files map[string]string) string {
 		}
 	}
 	return dir
+}
+
+// processed is samples prepared for e with images as the reference's arrays were
+// computed from: squashed by Pillow and then resized by the processor, by torch's
+// filter. The published scripts never reach that step, since their images come to it
+// in the right size.
+func processed(t testing.TB, e *Evaluator, samples []reward.Sample) []reward.Sample {
+	t.Helper()
+	all := make([]reward.Sample, len(samples))
+	side := e.config.ImageSide()
+	for i, s := range samples {
+		if err := e.Prepare(t.Context(), &s); err != nil {
+			t.Fatal(err)
+		}
+		square := resize.Resize(s.Image, qwenvl.SquareSide, qwenvl.SquareSide)
+		s.Prepared.(*prepared).Images = []*reward.Image{resize.ResizeTorch(square, side, side)}
+		all[i] = s
+	}
+	return all
 }

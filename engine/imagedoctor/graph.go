@@ -16,6 +16,7 @@ const (
 
 	outputTokens   = "generated_ids" // (B,N) int64; after a row's end, its end token again
 	outputHeatmaps = "heatmaps"      // (B,2,height,width) float32: misalignment and artifact; zero where missing
+	outputFound    = "heatmap_found" // (B,2) bool: which of them are not missing
 
 	outputFeatures = "image_features" // probes: (U,hidden)
 	outputHidden   = "prompt_hidden"  // (B,hidden): last prompt token after the final norm
@@ -48,6 +49,7 @@ func buildGraph(c Config, source initializers.Source, o graphOptions) (*onnx.Gra
 	}
 	g.Output(outputTokens, e.Answer)
 	g.Output(outputHeatmaps, e.maps())
+	g.Output(outputFound, e.Found)
 	if o.probes {
 		g.Output(outputFeatures, g.Cast(e.Features, onnx.Float32))
 		g.Output(outputHidden, g.Cast(e.Hidden, onnx.Float32))

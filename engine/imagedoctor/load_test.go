@@ -183,7 +183,7 @@ func TestShardsInTwoFoldersAreOneCheckpoint(t *testing.T) {
 // answersLikeNano loads a folder and asks it what the nano checkpoint answers.
 func answersLikeNano(t *testing.T, dir string) {
 	t.Helper()
-	e, err := Load(orttest.Open(t), dir, Options{Prefix: new(string), MaxNewTokens: 40})
+	e, err := Load(orttest.Open(t), dir, Options{Prefix: new(string)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func answersLikeNano(t *testing.T, dir string) {
 		t.Errorf("a file of %s stays mapped: whoever cuts it ends the process", dir)
 	}
 	_, samples := refSamples(t)
-	got, want := evaluate(t, e, samples[4:5])[0], generate(t, nanoEvaluator(t, form{}), "answer", samples[4:5], 40)[0]
+	got, want := generate(t, e, "answer", samples[4:5], 40)[0], generate(t, nanoEvaluator(t, form{}), "answer", samples[4:5], 40)[0]
 	sameResult(t, dir, got, want)
 }
 
@@ -248,13 +248,13 @@ func TestAHeadOfItsOwnIsUsed(t *testing.T) {
 	}
 	answersLikeNano(t, rewritten(t, head(false), untied))
 
-	e, err := Load(orttest.Open(t), rewritten(t, head(true), untied), Options{MaxNewTokens: 5})
+	e, err := Load(orttest.Open(t), rewritten(t, head(true), untied), Options{Prefix: new(string)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Close()
 	_, samples := refSamples(t)
-	other, want := evaluate(t, e, samples[:1])[0], readCases(t, "cases.json")[0]
+	other, want := generate(t, e, "answer", samples[:1], 5)[0], readCases(t, "cases.json")[0]
 	if slices.Equal(other.Trace.GeneratedIDs, want.GeneratedIDs[:5]) {
 		t.Error("the head is the embedding all the same")
 	}

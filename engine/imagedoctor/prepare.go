@@ -12,14 +12,11 @@ import (
 // prepared is a sample ready for a batch.
 type prepared struct {
 	qwenvl.Prompt
+	mode   reward.Mode
 	prefix string // of the answer
 }
 
-// maxPromptTokens bounds a caption: cost grows with the square of the prompt.
-const maxPromptTokens = 8192
-
-// Prepare resizes the image as the reference does, squashed to a square of
-// 512 and then to the processor's size, and makes token ids of the prompt.
+// Prepare resizes the image and makes token ids of the prompt.
 func (e *Evaluator) Prepare(ctx context.Context, s *reward.Sample) error {
 	if _, ok := s.Prepared.(*prepared); ok {
 		return nil
@@ -27,17 +24,26 @@ func (e *Evaluator) Prepare(ctx context.Context, s *reward.Sample) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if s.Image == nil || s.Image.Width < 1 || s.Image.Height < 1 || len(s.Image.Pix) != 3*s.Image.Width*s.Image.Height {
-		return fmt.Errorf("imagedoctor: image: not an image of three bytes a pixel")
+	if err := s.Check(); err != nil {
+		return err
 	}
-	mode := modeOr(s.Mode)
-	p := &prepared{prefix: e.prefix(mode)}
-	ids := EncodePrompt(e.tokenizer, mode, CleanCaption(s.Prompt), e.config.ImageTokens(), &p.prefix)
-	if len(ids) > maxPromptTokens {
-		return fmt.Errorf("imagedoctor: prompt: %d tokens, the limit is %d", len(ids), maxPromptTokens)
+	p := &prepared{mode: modeOr(s.Mode)}
+	if !p.mode.Valid() {
+		return reward.ErrUnsupportedMode.With("mode %q is not known, only %s and %s", s.Mode, reward.ModeAnswer, reward.ModeThink)
 	}
-	image := e.resized(s.Image)
-	var err error
+	p.prefix = e.prefix(p.mode)
+	caption := s.Prompt
+	if p.mode == reward.ModeAnswer { // inference.py, which thinks, leaves captions as they are
+		caption = CleanCaption(caption)
+	}
+	if n := len(e.tokenizer.EncodeOrdinary(caption)); n > e.options.PromptTokens {
+		return reward.ErrInvalidValue.With("prompt: %d tokens, the limit is %d", n, e.options.PromptTokens)
+	}
+	image, err := e.resized(s.Image)
+	if err != nil {
+		return err
+	}
+	ids := EncodePrompt(e.tokenizer, p.mode, caption, e.config.Grid(image).Units(), &p.prefix)
 	if p.Prompt, err = e.config.LayOut(ids, image); err != nil {
 		return fmt.Errorf("imagedoctor: %w", err)
 	}
@@ -45,13 +51,16 @@ func (e *Evaluator) Prepare(ctx context.Context, s *reward.Sample) error {
 	return nil
 }
 
-// resized is the image as the model sees it, squashed to a square
-// by Pillow's bicubic, then resized by torchvision's, as the reference does.
-func (e *Evaluator) resized(image *reward.Image) *reward.Image {
-	side := e.config.ImageSide()
-	square := e.resizer.Resize(image, qwenvl.SquareSide, qwenvl.SquareSide)
-	return e.resizer.ResizeTorch(square, side, side)
+// Tokens is the tokens of a prepared sample in its batch.
+func (e *Evaluator) Tokens(s *reward.Sample) int {
+	if p, ok := s.Prepared.(*prepared); ok {
+		return len(p.IDs)
+	}
+	return 0
 }
+
+// BatchTokens is Options.BatchTokens.
+func (e *Evaluator) BatchTokens() int { return e.options.BatchTokens }
 
 // modeOr is m, or the default mode where it is empty.
 func modeOr(m reward.Mode) reward.Mode {
@@ -76,10 +85,7 @@ func (e *Evaluator) batch(mode reward.Mode, ready []*prepared) map[string]ort.Te
 
 // joined is the model's part of batch.
 func (e *Evaluator) joined(mode reward.Mode, ready []*prepared) qwenvl.Batch {
-	b := qwenvl.Batch{MaxNewTokens: e.options.MaxNewTokens, Penalty: e.options.RepetitionPenalty}
-	if b.MaxNewTokens == 0 {
-		b.MaxNewTokens = DefaultMaxNewTokens(mode)
-	}
+	b := qwenvl.Batch{MaxNewTokens: e.maxNewTokens(mode), Penalty: e.options.RepetitionPenalty}
 	if e.draft != nil {
 		b.DraftState = e.draft.Start(e.tokenizer.Encode(e.prefix(mode)))
 	}
@@ -100,7 +106,7 @@ func (e *Evaluator) inputs(b qwenvl.Batch) map[string]ort.Tensor {
 }
 
 // result reads row r of the graph's outputs.
-func (e *Evaluator) result(mode reward.Mode, p *prepared, out map[string]ort.Tensor, r int) reward.Result {
+func (e *Evaluator) result(p *prepared, out map[string]ort.Tensor, r int) reward.Result {
 	tokens, heatmaps := out[outputTokens], out[outputHeatmaps]
 	length := int(tokens.Shape[1])
 	var ids []int32
@@ -110,24 +116,36 @@ func (e *Evaluator) result(mode reward.Mode, p *prepared, out map[string]ort.Ten
 			break
 		}
 	}
-	text := p.prefix + e.tokenizer.Decode(ids, false)
+	// The parser sees what the model generated, as the reference's does.
+	generated := e.tokenizer.Decode(ids, false)
 	height, width := int(heatmaps.Shape[2]), int(heatmaps.Shape[3])
 	// Both maps end where they end: nobody's append may reach into the other's.
 	size := height * width
 	maps := heatmaps.Float32s()[r*kinds*size : (r+1)*kinds*size : (r+1)*kinds*size]
-	scores, missing := ParseAnswer(text)
+	scores, missing := ParseAnswer(generated)
 	result := reward.Result{
 		Scores: scores[:],
 		Maps: []reward.Map{
 			Misalignment: {Height: height, Width: width, Data: maps[:size:size]},
 			Artifact:     {Height: height, Width: width, Data: maps[size:]},
 		},
-		Missing: missing.Names(),
-		Text:    text,
+		Missing: append(missing.Names(), missingMaps(out[outputFound], r)...),
+		Text:    p.prefix + generated,
 		Trace:   reward.Trace{InputIDs: p.IDs, GeneratedIDs: ids},
 	}
-	if mode == reward.ModeThink {
-		result.Boxes = ParseBoxes(text)
+	if p.mode == reward.ModeThink {
+		result.Boxes = ParseBoxes(generated)
 	}
 	return result
+}
+
+// missingMaps names the maps of row r that the answer did not ask for.
+func missingMaps(found ort.Tensor, r int) []string {
+	var names []string
+	for m, there := range found.Bools()[r*kinds : (r+1)*kinds] {
+		if !there {
+			names = append(names, mapSpecs(0)[m].Name)
+		}
+	}
+	return names
 }

@@ -67,10 +67,7 @@ func TestImageFeaturesAreTheReferences(t *testing.T) {
 	p := newProbe(t, false)
 	cases, samples := refSamples(t)
 	var ready []*prepared
-	for _, s := range samples {
-		if err := p.Prepare(t.Context(), &s); err != nil {
-			t.Fatal(err)
-		}
+	for _, s := range processed(t, p.Evaluator, samples) {
 		ready = append(ready, s.Prepared.(*prepared))
 	}
 	b := p.joined(reward.ModeAnswer, ready)

@@ -69,24 +69,26 @@ func pooled(h reward.Map) []float32 {
 	return out
 }
 
-// asTheReference judges the reference's pictures as one batch and one by one, and
-// holds each result against the reference's. Guessing and a token a step must
+// asTheReference scores the reference's images as one batch and one by one, and
+// holds each result against the reference's. Draft tokens and a token a step must
 // agree more closely than that.
 func asTheReference(t *testing.T, f form, hold func(t *testing.T, i int, r reward.Result)) {
 	_, samples := refSamples(t)
-	guessed := evaluate(t, nanoEvaluator(t, f), samples)
-	for i, r := range guessed {
+	e := nanoEvaluator(t, f)
+	samples = processed(t, e, samples)
+	drafted := evaluate(t, e, samples)
+	for i, r := range drafted {
 		hold(t, i, r)
 	}
 	for i := range samples {
-		r := evaluate(t, nanoEvaluator(t, f), samples[i:i+1])[0]
+		r := evaluate(t, e, samples[i:i+1])[0]
 		hold(t, i, r)
-		sameResult(t, fmt.Sprintf("case %d, by itself", i), r, guessed[i])
+		sameResult(t, fmt.Sprintf("case %d, by itself", i), r, drafted[i])
 	}
 	f.noSpeculative = true
 	for i, r := range evaluate(t, nanoEvaluator(t, f), samples) {
 		hold(t, i, r)
-		sameResult(t, fmt.Sprintf("case %d, a token a step", i), r, guessed[i])
+		sameResult(t, fmt.Sprintf("case %d, a token a step", i), r, drafted[i])
 	}
 }
 

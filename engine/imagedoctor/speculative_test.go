@@ -98,7 +98,7 @@ func TestAWrongPlaceInTheTemplateChangesNoAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, p := range ready {
-			sameResult(t, fmt.Sprintf("from state %d, row %d", state, i), e.result(reward.ModeAnswer, p, out, i), want[i])
+			sameResult(t, fmt.Sprintf("from state %d, row %d", state, i), e.result(p, out, i), want[i])
 		}
 	}
 }
@@ -144,6 +144,6 @@ func TestAPenaltyOfOneHasNoEffect(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, p := range ready {
-		sameResult(t, fmt.Sprintf("row %d", i), penalised.result(reward.ModeAnswer, p, out, i), want[i])
+		sameResult(t, fmt.Sprintf("row %d", i), penalised.result(p, out, i), want[i])
 	}
 }

@@ -42,14 +42,19 @@ func (m *measuring) hostStages() ([]Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	picture := m.e.resized(img) // also makes the resizer's tables
+	picture, err := m.e.resized(img) // also makes the resizer's tables
+	if err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	if _, err := image.Decode(encoded, image.Limits{}); err != nil {
 		return nil, err
 	}
 	decode := time.Since(began).Seconds()
 	began = time.Now()
-	m.e.resized(img)
+	if _, err := m.e.resized(img); err != nil {
+		return nil, err
+	}
 	resize := time.Since(began).Seconds()
 
 	l, err := m.synthetic()

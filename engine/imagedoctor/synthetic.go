@@ -33,7 +33,7 @@ func (m *measuring) synthetic() (load, error) {
 		if err != nil {
 			return l, err
 		}
-		l.ready = append(l.ready, &prepared{Prompt: p, prefix: answerPrefix})
+		l.ready = append(l.ready, &prepared{Prompt: p, mode: reward.ModeAnswer, prefix: answerPrefix})
 
 		answer := m.answer()
 		l.steps = max(l.steps, m.steps(answer))
@@ -56,7 +56,8 @@ func (m *measuring) inputs(l load, newTokens int) map[string]ort.Tensor {
 func (m *measuring) promptIDs() []int32 {
 	const plain = 256 // the first ids are single bytes
 	ids := make([]int32, m.o.PromptTokens)
-	from, to := m.e.imageStart, m.e.imageStart+m.e.config.ImageTokens()
+	from := len(m.e.tokenizer.Encode(promptHead))
+	to := from + m.e.config.ImageTokens()
 	for i := range ids {
 		ids[i] = int32(m.rng.IntN(plain))
 		if i >= from && i < to {

@@ -107,12 +107,15 @@ func (p *pipeline) prepare(encoded []byte) {
 		cores.Go(func() {
 			for left.Add(-1) >= 0 {
 				img, err := image.Decode(encoded, image.Limits{})
+				if err == nil {
+					img, err = p.e.resized(img)
+				}
 				if err != nil {
 					p.cancel(err)
 					return
 				}
 				select {
-				case p.images <- p.e.resized(img):
+				case p.images <- img:
 				case <-p.ctx.Done():
 					return
 				}
@@ -154,7 +157,7 @@ func (p *pipeline) evaluate(s *qwenvl.Session, done *atomic.Int64) {
 			return
 		}
 		for row, sample := range b.ready {
-			r := p.e.result(reward.ModeAnswer, sample, out, row)
+			r := p.e.result(sample, out, row)
 			if n := len(r.Trace.GeneratedIDs); n != p.o.NewTokens {
 				p.cancel(fmt.Errorf("an answer of %d tokens, not %d", n, p.o.NewTokens))
 				return

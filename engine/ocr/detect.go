@@ -37,7 +37,7 @@ func (r *Reader) detect(ctx context.Context, image *reward.Image) ([]quad, error
 	}
 	out, err := r.detector.Run(ctx, []ort.Tensor{ort.Float32s([]int64{1, 3, int64(height), int64(width)}, input)})
 	if err != nil {
-		return nil, fmt.Errorf("ocr: detecting text in %dx%d: %w", width, height, memoryError(err))
+		return nil, fmt.Errorf("ocr: detecting text in %dx%d: %w", width, height, err)
 	}
 	if want := []int64{1, 1, int64(height), int64(width)}; !slices.Equal(out[0].Shape, want) {
 		return nil, fmt.Errorf("ocr: the detector gives %v, want %v", out[0].Shape, want)

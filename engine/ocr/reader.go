@@ -88,20 +88,12 @@ func Open(m Models, o Options) (*Reader, error) {
 		return o.Runtime.NewSession(model, inputs, outputs, ort.SessionOptions{Provider: o.Provider, Threads: o.Threads, NoMemPattern: true})
 	}
 	if r.detector, err = open(m.Detector); err != nil {
-		return nil, fmt.Errorf("ocr: detector: %w", memoryError(err))
+		return nil, fmt.Errorf("ocr: detector: %w", err)
 	}
 	if r.recognizer, err = open(m.Recognizer); err != nil {
-		return nil, errors.Join(fmt.Errorf("ocr: recogniser: %w", memoryError(err)), r.detector.Close())
+		return nil, errors.Join(fmt.Errorf("ocr: recogniser: %w", err), r.detector.Close())
 	}
 	return r, nil
-}
-
-// memoryError marks running out of memory as the scheduler knows it.
-func memoryError(err error) error {
-	if errors.Is(err, ort.ErrOutOfMemory) {
-		return fmt.Errorf("%w: %w", reward.ErrOutOfMemory, err)
-	}
-	return err
 }
 
 // Close frees the models. The reader must not be used afterwards.

@@ -59,7 +59,7 @@ func (r *Reader) recognizeBatch(ctx context.Context, lines []*reward.Image, part
 	}
 	out, err := r.recognizer.Run(ctx, []ort.Tensor{ort.Float32s([]int64{int64(len(part)), 3, lineHeight, int64(width)}, input)})
 	if err != nil {
-		return fmt.Errorf("ocr: recognising %d lines of %dx%d: %w", len(part), width, lineHeight, memoryError(err))
+		return fmt.Errorf("ocr: recognising %d lines of %dx%d: %w", len(part), width, lineHeight, err)
 	}
 	shape := out[0].Shape
 	if len(shape) != 3 || shape[0] != int64(len(part)) || shape[2] != int64(len(r.characters)) {

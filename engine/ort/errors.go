@@ -4,13 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/denseflow/densereward/reward"
 )
 
 // Errors that callers tell apart with errors.Is.
 var (
 	// ErrOutOfMemory is returned when a session's weights or a run's intermediate
-	// tensors do not fit the device. The session stays usable.
-	ErrOutOfMemory = errors.New("out of memory: use a smaller batch, or give the session a larger memory limit or another device")
+	// tensors do not fit the device. The session stays usable. It is a
+	// reward.ErrOutOfMemory, upon which a scheduler tries smaller batches.
+	ErrOutOfMemory = fmt.Errorf("%w: use a smaller batch, or give the session a larger memory limit or another device", reward.ErrOutOfMemory)
 
 	// ErrClosed is returned when a closed runtime or session is used.
 	ErrClosed = errors.New("already closed")

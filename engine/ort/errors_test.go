@@ -3,6 +3,8 @@ package ort
 import (
 	"errors"
 	"testing"
+
+	"github.com/denseflow/densereward/reward"
 )
 
 // The texts are those of ONNX Runtime 1.29 with CUDA 13 and cuDNN 9, shortened.
@@ -19,8 +21,12 @@ func TestWhatTheRuntimeSaysOfMemoryIsUnderstood(t *testing.T) {
 		"another failure": {"CUBLAS failure 13: the GPU program failed to execute ; GPU=0", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := errors.Is(classify(errors.New(test.text)), ErrOutOfMemory); got != test.want {
-				t.Errorf("lack of memory: %t", got)
+			err := classify(errors.New(test.text))
+			if got := errors.Is(err, ErrOutOfMemory); got != test.want {
+				t.Errorf("out of memory: %t", got)
+			}
+			if got := errors.Is(err, reward.ErrOutOfMemory); got != test.want {
+				t.Errorf("out of memory as the scheduler knows it: %t", got)
 			}
 		})
 	}

@@ -7,12 +7,19 @@ const SquareSide = 512
 // ImageSide is the side in pixels of the image that patches are cut from: the
 // processor's choice for a square of 512.
 func (c Config) ImageSide() int {
-	p := c.Preprocessor
-	side, _, err := smartResize(SquareSide, SquareSide, p.PatchSize*p.MergeSize, p.MinPixels, p.MaxPixels)
+	side, _, err := c.SmartResize(SquareSide, SquareSide)
 	if err != nil { // not for a square, whose factor is at least 1
 		return 0
 	}
 	return side
+}
+
+// SmartResize is the size in which the processor has an image: whole units a side,
+// the aspect nearly kept, within the configuration's limits. It fails for an image
+// one side of which is more than 200 times the other.
+func (c Config) SmartResize(height, width int) (h, w int, err error) {
+	p := c.Preprocessor
+	return smartResize(height, width, p.PatchSize*p.MergeSize, p.MinPixels, p.MaxPixels)
 }
 
 // PatchGrid is the number of patches a side of the resized image.

@@ -9,7 +9,6 @@ import (
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/safetensors"
-	"github.com/denseflow/densereward/reward"
 )
 
 // Session is a graph that is ready to run. It is safe for concurrent use.
@@ -20,7 +19,7 @@ type Session struct {
 }
 
 // OpenSession loads a graph for the weights of a checkpoint. Failing to allocate
-// them is a reward.ErrOutOfMemory.
+// them is an ort.ErrOutOfMemory.
 func OpenSession(runtime *ort.Runtime, g *onnx.Graph, weights *safetensors.Checkpoint, o ort.SessionOptions) (*Session, error) {
 	model, err := g.Marshal()
 	if err != nil {
@@ -29,7 +28,7 @@ func OpenSession(runtime *ort.Runtime, g *onnx.Graph, weights *safetensors.Check
 	o.InitializersDir, o.Unchanged = weights.Folder(), weights.Unchanged
 	s := &Session{Inputs: g.InputNames(), Outputs: g.OutputNames(), cuda: o.Provider.Kind == ort.CUDA}
 	if s.Session, err = runtime.NewSession(model, s.Inputs, s.Outputs, o); err != nil {
-		return nil, fmt.Errorf("loading the graph: %w", MemoryError(err))
+		return nil, fmt.Errorf("loading the graph: %w", err)
 	}
 	return s, nil
 }
@@ -48,22 +47,13 @@ func (s *Session) Run(ctx context.Context, inputs map[string]ort.Tensor) (map[st
 		if errors.Is(err, ort.ErrOutOfMemory) && s.cuda {
 			err = errors.Join(err, s.Unload())
 		}
-		return nil, MemoryError(err)
+		return nil, err
 	}
 	out := make(map[string]ort.Tensor, len(results))
 	for i, name := range s.Outputs {
 		out[name] = results[i]
 	}
 	return out, nil
-}
-
-// MemoryError marks an error of running out of memory as the scheduler knows it,
-// which then tries smaller batches.
-func MemoryError(err error) error {
-	if errors.Is(err, ort.ErrOutOfMemory) {
-		return fmt.Errorf("%w: %w", reward.ErrOutOfMemory, err)
-	}
-	return err
 }
 
 // Provider is p with what a graph needs whose activations are of type dtype:

@@ -86,7 +86,7 @@ func Rules() []Rule {
 		{Room: "dense", Libs: []string{"gonum.org/v1/gonum"}},
 		{
 			Room:  "engine/ort",
-			Rooms: []string{"engine/ort/provision"},
+			Rooms: []string{"engine/ort/provision", "reward"}, // running out of memory is the scheduler's business
 			Libs: []string{
 				"github.com/yalue/onnxruntime_go",               // the only room that may: cgo
 				"github.com/ebitengine/purego",                  // looks whether CUDA's libraries load

@@ -55,7 +55,7 @@ func (f *File) Read(a Answer) reward.Result {
 }
 
 func truncated(tokens int) error {
-	return reward.ErrEvaluatorFailed.With("the answer was cut off after %d tokens before all was there", tokens)
+	return reward.ErrAnswerTruncated.With("the answer was cut off after %d tokens before all was there", tokens)
 }
 
 // find is the number that the pattern finds first.

@@ -278,6 +278,12 @@ class TooManyGroupsError(ServerError):
     code, status = "too_many_groups", 429
 
 
+class AnswerTruncatedError(ServerError):
+    """A model's answer reached its limit of tokens without an end."""
+
+    code, status = "answer_truncated", 500
+
+
 _BY_CODE: Mapping[str, Type[ServerError]] = MappingProxyType({c.code: c for c in ServerError.__subclasses__()})
 
 
