@@ -1,6 +1,9 @@
 package imagedoctor
 
-import "github.com/denseflow/densereward/engine/qwenvl"
+import (
+	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/tokenizer"
+)
 
 // Config is what a checkpoint folder says of its model: that of Qwen2.5-VL, and
 // the tokens that ask for heatmaps.
@@ -50,10 +53,10 @@ func withHeatmapTokens(dir string, base qwenvl.Config) (Config, error) {
 	return c, nil
 }
 
-// CheckTokens verifies that the special tokens of prompts and answers have in the
-// tokenizer the ids that the configuration gives them. id looks a token up.
-func (c Config) CheckTokens(id func(token string) (int32, bool)) error {
-	return c.Config.CheckTokens(id,
+// CheckTokens verifies that the tokenizer has the special tokens of prompts and
+// answers under the ids that the configuration gives them.
+func (c Config) CheckTokens(t *tokenizer.Tokenizer) error {
+	return c.Config.CheckTokens(t,
 		qwenvl.SpecialToken{Text: misalignmentToken, Key: "misalignment_token_id", ID: c.MisalignmentTokenID},
 		qwenvl.SpecialToken{Text: artifactToken, Key: "artifact_token_id", ID: c.ArtifactTokenID},
 	)

@@ -41,12 +41,12 @@ func TestTokensOfAnotherTokenizerAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := loadTokenizer(t).TokenID
-	if err := c.CheckTokens(id); err != nil {
+	tok := loadTokenizer(t)
+	if err := c.CheckTokens(tok); err != nil {
 		t.Error(err)
 	}
 	c.ArtifactTokenID++
-	if err := c.CheckTokens(id); err == nil || !strings.Contains(err.Error(), "artifact_token_id") {
+	if err := c.CheckTokens(tok); err == nil || !strings.Contains(err.Error(), "artifact_token_id") {
 		t.Errorf("error %v does not name artifact_token_id", err)
 	}
 }

@@ -123,13 +123,13 @@ func open(dir string, o Options) (*Evaluator, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.CheckTokens(f.Tokenizer.TokenID); err != nil {
+	if err := c.CheckTokens(f.Tokenizer); err != nil {
 		return nil, err
 	}
 	o.complete(c)
 	e := &Evaluator{config: c, options: o, checkpoint: f, tokenizer: f.Tokenizer}
 	if !o.NoSpeculative {
-		e.draft = qwenvl.NewDraft(f.Tokenizer, f.Vocabulary(), answerTemplate)
+		e.draft = qwenvl.NewDraft(f.Tokenizer, f.Vocabulary(), answerTemplate(c, f.Tokenizer))
 	}
 	return e, nil
 }

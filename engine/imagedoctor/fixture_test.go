@@ -347,3 +347,16 @@ func processed(t testing.TB, e *Evaluator, samples []reward.Sample) []reward.Sam
 	}
 	return all
 }
+
+// publishedText is the form of an answer with the tokens' usual spelling.
+var publishedText = answerText(misalignmentToken, artifactToken)
+
+// nanoConfig is the miniature's configuration.
+func nanoConfig(t testing.TB) Config {
+	t.Helper()
+	c, err := LoadConfig("nano")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

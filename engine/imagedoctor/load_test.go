@@ -14,6 +14,7 @@ import (
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/engine/safetensors"
+	"github.com/denseflow/densereward/reward"
 )
 
 // rewritten is a folder with the nano checkpoint whose tensors change has been at.
@@ -257,5 +258,55 @@ func TestAHeadOfItsOwnIsUsed(t *testing.T) {
 	other, want := generate(t, e, "answer", samples[:1], 5)[0], readCases(t, "cases.json")[0]
 	if slices.Equal(other.Trace.GeneratedIDs, want.GeneratedIDs[:5]) {
 		t.Error("the head is the embedding all the same")
+	}
+}
+
+// transformers 5 writes rope_parameters in place of rope_scaling and rope_theta.
+func TestTheRopeOfTransformers5IsThatOfTransformers4(t *testing.T) {
+	theta := func(changes map[string]any) string { return edit(t, changes) }
+	older := theta(map[string]any{"rope_theta": 100})
+	newer := theta(map[string]any{"rope_theta": nil, "rope_scaling": nil, "rope_parameters": map[string]any{
+		"mrope_section": []int{2, 3, 3}, "rope_type": "default", "rope_theta": 100.0,
+	}})
+	var answers [2]reward.Result
+	_, samples := refSamples(t)
+	for i, config := range []string{older, newer} {
+		e := loadSmall(t, map[string]string{qwenvl.ConfigFile: config}, Options{Prefix: new(string)})
+		answers[i] = generate(t, e, reward.ModeAnswer, samples[:1], 20)[0]
+	}
+	sameResult(t, "rope_parameters", answers[1], answers[0])
+	plain := generate(t, nanoEvaluator(t, form{small: true}), reward.ModeAnswer, samples[:1], 20)[0]
+	if slices.Equal(plain.Trace.GeneratedIDs, answers[0].Trace.GeneratedIDs) {
+		t.Error("another base makes no difference to see")
+	}
+}
+
+// What transformers 5 says of images in processor_config.json.
+func TestTheProcessorOfTransformers5IsThatOfTransformers4(t *testing.T) {
+	e, err := Load(orttest.Open(t), linked(t, map[string]string{
+		qwenvl.PreprocessorFile: "",
+		qwenvl.ProcessorFile:    `{"image_processor": {"size": {"shortest_edge": 3136, "longest_edge": 20000}}, "processor_class": "Qwen2_5_VLProcessor"}`,
+	}), Options{Prefix: new(string)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	_, samples := refSamples(t)
+	got, want := generate(t, e, reward.ModeAnswer, samples[:1], 20)[0], generate(t, nanoEvaluator(t, form{small: true}), reward.ModeAnswer, samples[:1], 20)[0]
+	sameResult(t, "processor_config.json", got, want)
+}
+
+// The two tokens of the heatmaps under names of their own: config.json's ids decide.
+func TestHeatmapTokensMayBeSpeltOtherwise(t *testing.T) {
+	spelt := strings.NewReplacer(misalignmentToken, "<|mis|>", artifactToken, "<|art|>").Replace(readText(t, "nano/tokenizer.json"))
+	e := loadSmall(t, map[string]string{qwenvl.TokenizerFile: spelt}, Options{Prefix: new(string)})
+	_, samples := refSamples(t)
+	got := generate(t, e, reward.ModeAnswer, samples[:1], 200)[0]
+	want := generate(t, nanoEvaluator(t, form{small: true}), reward.ModeAnswer, samples[:1], 200)[0]
+	if !slices.Equal(got.Trace.GeneratedIDs, want.Trace.GeneratedIDs) || !slices.Equal(got.Scores, want.Scores) {
+		t.Errorf("%q, want %q", got.Text, want.Text)
+	}
+	if !strings.Contains(got.Text, "<|mis|>") || strings.Contains(got.Text, misalignmentToken) {
+		t.Errorf("the text is %q", got.Text)
 	}
 }

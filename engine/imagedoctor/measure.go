@@ -126,7 +126,7 @@ func newMeasuring(runtime *ort.Runtime, dir string, o MeasureOptions) (*measurin
 	if err != nil {
 		return nil, fmt.Errorf("imagedoctor: %w", err)
 	}
-	if least := len(e.tokenizer.Encode(promptHead)) + e.config.ImageTokens() + 1; o.PromptTokens < least {
+	if least := len(e.tokenizer.Encode(promptHead)) + e.config.ImageTokens() + 2; o.PromptTokens < least {
 		return nil, fmt.Errorf("imagedoctor: measuring: prompts of %d tokens, the least is %d", o.PromptTokens, least)
 	}
 	m := &measuring{

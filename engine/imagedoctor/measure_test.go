@@ -55,7 +55,7 @@ func newNanoMeasuring(t *testing.T, o MeasureOptions) *measuring {
 func TestSyntheticAnswersHaveTheLengthAskedForAndTheFormWhereItFits(t *testing.T) {
 	for _, length := range []int{1, 7, 58, 60, 75, 200} {
 		m := newNanoMeasuring(t, MeasureOptions{NewTokens: length})
-		form := len(m.e.tokenizer.Encode(answerText))
+		form := len(m.e.tokenizer.Encode(m.template()))
 		for range 20 {
 			ids := m.answer()
 			if len(ids) != length {
@@ -79,7 +79,7 @@ func TestAnAnswersStepsAreThoseThatDraftTokensLeave(t *testing.T) {
 	m := newNanoMeasuring(t, MeasureOptions{})
 	// For each of four scores a step to its first digit and one for its second,
 	// then a step to the end.
-	if n := m.steps(m.e.tokenizer.Encode(answerText)); n != 9 {
+	if n := m.steps(m.e.tokenizer.Encode(m.template())); n != 9 {
 		t.Errorf("%d steps, want 9", n)
 	}
 	m.e.draft = nil

@@ -43,7 +43,7 @@ func (e *Evaluator) Prepare(ctx context.Context, s *reward.Sample) error {
 	if err != nil {
 		return err
 	}
-	ids := EncodePrompt(e.tokenizer, p.mode, caption, e.config.Grid(image).Units(), &p.prefix)
+	ids := EncodePrompt(e.config, e.tokenizer, p.mode, caption, e.config.Grid(image).Units(), &p.prefix)
 	if p.Prompt, err = e.config.LayOut(ids, image); err != nil {
 		return fmt.Errorf("imagedoctor: %w", err)
 	}

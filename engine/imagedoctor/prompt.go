@@ -18,7 +18,7 @@ const (
 // The chat wrapper of Qwen2.5-VL around the image and the task.
 const (
 	promptHead = qwenvl.TurnStart + "system\nYou are a helpful assistant." + qwenvl.TurnEnd +
-		"\n" + qwenvl.TurnStart + "user\n" + qwenvl.VisionStart
+		"\n" + qwenvl.TurnStart + "user\n"
 	promptTail = qwenvl.TurnEnd + "\n" + qwenvl.TurnStart + "assistant\n"
 )
 
@@ -65,7 +65,7 @@ func BuildPrompt(mode reward.Mode, caption string, imageTokens int, prefix *stri
 		own := Prefix(mode)
 		prefix = &own
 	}
-	return promptHead + strings.Repeat(qwenvl.ImagePad, imageTokens) + qwenvl.VisionEnd +
+	return promptHead + qwenvl.VisionStart + strings.Repeat(qwenvl.ImagePad, imageTokens) + qwenvl.VisionEnd +
 		Task(mode, caption) + promptTail + *prefix
 }
 
@@ -74,18 +74,14 @@ func BuildPrompt(mode reward.Mode, caption string, imageTokens int, prefix *stri
 // but encoded as the characters they consist of. With the reference, such a
 // caption could end its turn and dictate the answer, or upset the count of
 // image tokens. Without them the ids are the same: the task stands between two
-// special tokens, at which the tokenizer splits anyway.
-func EncodePrompt(t *tokenizer.Tokenizer, mode reward.Mode, caption string, imageTokens int, prefix *string) []int32 {
+// special tokens, at which the tokenizer splits anyway. The image's tokens are those
+// of the configuration's ids.
+func EncodePrompt(c Config, t *tokenizer.Tokenizer, mode reward.Mode, caption string, imageTokens int, prefix *string) []int32 {
 	if prefix == nil {
 		own := Prefix(mode)
 		prefix = &own
 	}
-	ids := t.Encode(promptHead)
-	pad := t.Encode(qwenvl.ImagePad)
-	for range imageTokens {
-		ids = append(ids, pad...)
-	}
-	ids = append(ids, t.Encode(qwenvl.VisionEnd)...)
+	ids := append(t.Encode(promptHead), c.WrapImage(imageTokens)...)
 	ids = append(ids, t.EncodeOrdinary(Task(mode, caption))...)
 	return append(ids, t.Encode(promptTail+*prefix)...)
 }

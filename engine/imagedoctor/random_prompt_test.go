@@ -13,18 +13,14 @@ import (
 // randomPrompt is a short prompt of anything about a random image. Some end
 // within the template of an answer, so that the model goes on from there.
 func randomPrompt(rng *rand.Rand, c Config, t *tokenizer.Tokenizer) *prepared {
-	ids := t.Encode(promptHead)
-	for range c.ImageTokens() {
-		ids = append(ids, c.ImageTokenID)
-	}
-	ids = append(ids, c.VisionEndTokenID)
+	ids := append(t.Encode(promptHead), c.WrapImage(c.ImageTokens())...)
 	for range rng.IntN(40) {
 		if id := int32(rng.IntN(c.VocabSize)); id != c.ImageTokenID {
 			ids = append(ids, id)
 		}
 	}
 	ids = append(ids, t.Encode(promptTail)...)
-	template := t.Encode(answerPrefix + answerText)
+	template := t.Encode(answerPrefix + publishedText)
 	ids = append(ids, template[:rng.IntN(len(template))*rng.IntN(2)]...)
 	p, err := c.LayOut(ids, randomImage(rng, c.ImageSide()))
 	if err != nil {
@@ -77,8 +73,8 @@ func randomCaption(rng *rand.Rand) string {
 		}
 		return strings.Join(words, " ")
 	case 2:
-		from := rng.IntN(len(answerText))
-		return answerText[from : from+rng.IntN(len(answerText)-from)]
+		from := rng.IntN(len(publishedText))
+		return publishedText[from : from+rng.IntN(len(publishedText)-from)]
 	}
 	characters := []rune("aé猫😀  \n0١Ж.<|>")
 	var text []rune

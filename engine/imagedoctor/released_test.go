@@ -75,7 +75,7 @@ func TestEveryFormOfTheReleasedGraphIsBuiltWithoutReadingAWeight(t *testing.T) {
 		t.Fatalf("config.json gives a vocabulary of %d", config.VocabSize)
 	}
 	tok := publishedTokenizer(t)
-	draft := qwenvl.NewDraft(tok, released.Vocabulary, answerTemplate)
+	draft := qwenvl.NewDraft(tok, released.Vocabulary, qwenvl.AnswerTemplate{Prefix: answerPrefix, Text: publishedText, Number: number})
 	for name, o := range map[string]graphOptions{
 		"on a CPU":                   {Options: qwenvl.Options{DType: onnx.Float32}, heads: onnx.Float32},
 		"on a GPU":                   {Options: qwenvl.Options{DType: onnx.BFloat16, Paged: true}, heads: onnx.Float16},

@@ -56,7 +56,7 @@ func (m *measuring) inputs(l load, newTokens int) map[string]ort.Tensor {
 func (m *measuring) promptIDs() []int32 {
 	const plain = 256 // the first ids are single bytes
 	ids := make([]int32, m.o.PromptTokens)
-	from := len(m.e.tokenizer.Encode(promptHead))
+	from := len(m.e.tokenizer.Encode(promptHead)) + 1
 	to := from + m.e.config.ImageTokens()
 	for i := range ids {
 		ids[i] = int32(m.rng.IntN(plain))
@@ -67,10 +67,13 @@ func (m *measuring) promptIDs() []int32 {
 	return ids
 }
 
+// template is the published form of an answer.
+func (m *measuring) template() string { return answerTemplate(m.e.config, m.e.tokenizer).Text }
+
 // answer is the published form with random scores, NewTokens long: scores have
 // as many more digits as it takes, of two and more, or the answer is cut off.
 func (m *measuring) answer() []int32 {
-	scores := strings.Count(answerText, number)
+	scores := strings.Count(m.template(), number)
 	digits := make([]int, scores)
 	for i := range digits {
 		digits[i] = len(number) - len("0.")
@@ -90,7 +93,7 @@ func (m *measuring) answer() []int32 {
 // scored is the published form with random scores of so many digits.
 func (m *measuring) scored(digits []int) string {
 	var text strings.Builder
-	for i, between := range strings.Split(answerText, number) {
+	for i, between := range strings.Split(m.template(), number) {
 		if i > 0 {
 			text.WriteString("0.")
 			for range digits[i-1] {

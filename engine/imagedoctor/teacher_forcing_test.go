@@ -100,7 +100,7 @@ func TestDraftTokensChangeNoAnswer(t *testing.T) {
 			speculative := newDictation(t, form{small: true, penalty: penalty})
 			slow := newDictation(t, form{small: true, penalty: penalty, noSpeculative: true})
 			tokens := speculative.tokenizer
-			template := tokens.Encode(answerPrefix + answerText)
+			template := tokens.Encode(answerPrefix + publishedText)
 			rng := rand.New(rand.NewPCG(3, 9))
 			for round := range 12 {
 				rows, length := 1+rng.IntN(3), 1+rng.IntN(90)

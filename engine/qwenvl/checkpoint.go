@@ -44,7 +44,7 @@ func OpenCheckpoint(dir string) (*Checkpoint, error) {
 	if f.Tokenizer, err = tokenizer.LoadFolder(dir); err != nil {
 		return nil, err
 	}
-	if err := f.Config.CheckTokens(f.Tokenizer.TokenID); err != nil {
+	if err := f.Config.CheckTokens(f.Tokenizer); err != nil {
 		return nil, err
 	}
 	// Where there is no embedding, the graph says so.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/denseflow/densereward/engine/tokenizer"
 )
 
 // Config is what a checkpoint folder says of its model: config.json,
@@ -11,16 +13,21 @@ import (
 // where those are silent. The released checkpoint leaves out most of the vision
 // tower's; tensor shapes are the check on what was assumed.
 type Config struct {
+	Family Family
+
 	// The language model.
 	HiddenSize        int
 	IntermediateSize  int
 	NumLayers         int
 	NumHeads          int
 	NumKVHeads        int
-	HeadDim           int // HiddenSize / NumHeads
+	HeadDim           int
+	AttentionBias     bool // of queries, keys and values
+	QueryKeyNorm      bool // of each head, before it turns
 	RMSNormEps        float64
 	RopeTheta         float64
 	MRopeSection      []int // temporal, height, width; sums to HeadDim/2
+	MRopeInterleaved  bool  // the axes take turns instead of standing in sections
 	VocabSize         int   // rows of the embedding; 0 where config.json is silent
 	TieWordEmbeddings bool
 
@@ -38,6 +45,15 @@ type Config struct {
 	Preprocessor PreprocessorConfig
 }
 
+// Family is a generation of models whose networks differ.
+type Family string
+
+// The families.
+const (
+	Qwen25VL Family = "Qwen2.5-VL"
+	Qwen3VL  Family = "Qwen3-VL"
+)
+
 // VisionConfig describes the vision tower.
 type VisionConfig struct {
 	Depth               int
@@ -47,10 +63,13 @@ type VisionConfig struct {
 	PatchSize           int // pixels
 	TemporalPatchSize   int // frames
 	SpatialMergeSize    int // patches a side that merge into one image token
-	WindowSize          int // pixels
+	WindowSize          int // pixels; 0 without windows
 	InChannels          int
 	OutHiddenSize       int   // the language model's HiddenSize
 	FullAttentionBlocks []int // blocks that attend beyond their window, ascending
+
+	PositionsSide   int   // of the square of learned positions; 0 without
+	DeepstackBlocks []int // blocks whose output the first layers of the language model get as well, in their order
 }
 
 // PreprocessorConfig describes how an image becomes patches.
@@ -113,7 +132,10 @@ func (c *Config) check(k *checker) {
 	k.within("vocab_size", c.VocabSize, 0, maxVocab)
 	k.positive("rms_norm_eps", c.RMSNormEps)
 	k.positive("rope_theta", c.RopeTheta)
-	k.divides("hidden_size", c.HiddenSize, c.NumHeads, "num_attention_heads")
+	if c.Family == Qwen25VL {
+		k.divides("hidden_size", c.HiddenSize, c.NumHeads, "num_attention_heads")
+	}
+	k.within("head_dim", c.HeadDim, 1, maxWidth)
 	k.divides("num_attention_heads", c.NumHeads, c.NumKVHeads, "num_key_value_heads")
 	c.checkMRope(k)
 	c.checkTokenIDs(k)
@@ -157,13 +179,21 @@ func (v *VisionConfig) check(k *checker, hidden int) {
 	k.within("vision_config.patch_size", v.PatchSize, 1, maxBlocks)
 	k.within("vision_config.temporal_patch_size", v.TemporalPatchSize, 1, maxBlocks)
 	k.within("vision_config.spatial_merge_size", v.SpatialMergeSize, 1, maxBlocks)
-	k.within("vision_config.window_size", v.WindowSize, 1, maxWidth)
 	k.within("vision_config.in_channels", v.InChannels, 3, 3)
 	k.within("vision_config.out_hidden_size", v.OutHiddenSize, hidden, hidden)
 	// Two-dimensional rotary embedding turns pairs, half of them by the row
 	// and half by the column.
 	k.divides("vision_config.hidden_size", v.HiddenSize, 4*v.NumHeads, "4 * num_heads")
-	k.divides("vision_config.window_size", v.WindowSize, v.PatchSize*v.SpatialMergeSize, "patch_size * spatial_merge_size")
+	if v.PositionsSide == 0 {
+		k.within("vision_config.window_size", v.WindowSize, 1, maxWidth)
+		k.divides("vision_config.window_size", v.WindowSize, v.PatchSize*v.SpatialMergeSize, "patch_size * spatial_merge_size")
+	}
+	for i, block := range v.DeepstackBlocks {
+		k.within("vision_config.deepstack_visual_indexes", block, 0, v.Depth-1)
+		if i > 0 && block <= v.DeepstackBlocks[i-1] {
+			k.fail("vision_config.deepstack_visual_indexes", "%v does not ascend", v.DeepstackBlocks)
+		}
+	}
 	for i, block := range v.FullAttentionBlocks {
 		k.within("vision_config.fullatt_block_indexes", block, 0, v.Depth-1)
 		if i > 0 && block == v.FullAttentionBlocks[i-1] {
@@ -219,23 +249,34 @@ type SpecialToken struct {
 	ID        int32
 }
 
-// CheckTokens verifies that the special tokens of a prompt, and more, have in the
-// tokenizer the ids that the configuration gives them. id looks a token up.
-func (c *Config) CheckTokens(id func(token string) (int32, bool), more ...SpecialToken) error {
+// CheckTokens verifies that the tokenizer has the special tokens of a prompt, and
+// more, under the ids that the configuration gives them. One that the tokenizer
+// spells otherwise is what its id says.
+func (c *Config) CheckTokens(t *tokenizer.Tokenizer, more ...SpecialToken) error {
 	for _, token := range append([]SpecialToken{
 		{ImagePad, "image_token_id", c.ImageTokenID},
 		{VisionStart, "vision_start_token_id", c.VisionStartTokenID},
 		{VisionEnd, "vision_end_token_id", c.VisionEndTokenID},
 	}, more...) {
-		got, ok := id(token.Text)
-		if !ok {
-			return fmt.Errorf("tokenizer has no token %s", token.Text)
-		}
-		if got != token.ID {
+		got, ok := t.TokenID(token.Text)
+		if ok && got != token.ID {
 			return fmt.Errorf("token %s is %d in the tokenizer, but %s is %d", token.Text, got, token.Key, token.ID)
+		}
+		if !ok && t.Decode([]int32{token.ID}, false) == "" {
+			return fmt.Errorf("tokenizer has no token %s, nor one of the id %d, which is %s", token.Text, token.ID, token.Key)
 		}
 	}
 	return nil
+}
+
+// WrapImage is the ids of an image of so many tokens between its marks.
+func (c *Config) WrapImage(tokens int) []int32 {
+	ids := make([]int32, 0, tokens+2)
+	ids = append(ids, c.VisionStartTokenID)
+	for range tokens {
+		ids = append(ids, c.ImageTokenID)
+	}
+	return append(ids, c.VisionEndTokenID)
 }
 
 // IsEOS reports whether id ends the answer.

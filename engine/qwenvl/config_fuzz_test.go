@@ -29,17 +29,17 @@ func FuzzConfig(f *testing.F) {
 		if err := gen.apply(&c); err != nil {
 			return
 		}
-		if c.Preprocessor, err = pre.config(c.Vision); err != nil {
+		if c.Preprocessor, err = pre.config(PreprocessorFile, c.Family, c.Vision); err != nil {
 			return
 		}
-		if c.HeadDim*c.NumHeads != c.HiddenSize || c.HeadDim%2 != 0 || len(c.MRopeSection) != 3 {
+		if c.Family == Qwen25VL && c.HeadDim*c.NumHeads != c.HiddenSize || c.HeadDim%2 != 0 || len(c.MRopeSection) != 3 {
 			t.Errorf("heads of %d, sections %v for a width of %d", c.HeadDim, c.MRopeSection, c.HiddenSize)
 		}
 		if len(c.EOSTokenIDs) == 0 || !(c.RepetitionPenalty > 0) {
 			t.Errorf("end tokens %v, penalty %v", c.EOSTokenIDs, c.RepetitionPenalty)
 		}
 		for _, n := range []int{c.NumLayers, c.NumKVHeads, c.IntermediateSize, c.Vision.Depth, c.Vision.PatchSize,
-			c.Vision.SpatialMergeSize, c.Vision.WindowSize, c.Preprocessor.MinPixels} {
+			c.Vision.SpatialMergeSize, max(c.Vision.WindowSize, c.Vision.PositionsSide), c.Preprocessor.MinPixels} {
 			if n < 1 || n > maxPixels {
 				t.Errorf("a size of %d is accepted", n)
 			}

@@ -23,6 +23,7 @@ func TestReleasedConfigIsCompletedWithQwensValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
+		Family: Qwen25VL, AttentionBias: true,
 		HiddenSize: 2048, IntermediateSize: 11008, NumLayers: 36, NumHeads: 16, NumKVHeads: 2, HeadDim: 128,
 		RMSNormEps: 1e-6, RopeTheta: 1e6, MRopeSection: []int{16, 24, 24}, TieWordEmbeddings: true,
 		ImageTokenID: 151655, VisionStartTokenID: 151652, VisionEndTokenID: 151653,
@@ -45,6 +46,7 @@ func TestNanoConfigIsReadAsItStands(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
+		Family: Qwen25VL, AttentionBias: true,
 		HiddenSize: 96, IntermediateSize: 160, NumLayers: 4, NumHeads: 6, NumKVHeads: 2, HeadDim: 16,
 		RMSNormEps: 1e-6, RopeTheta: 1e6, MRopeSection: []int{2, 3, 3}, VocabSize: 1536, TieWordEmbeddings: true,
 		ImageTokenID: 1468, VisionStartTokenID: 1465, VisionEndTokenID: 1466,
@@ -58,7 +60,7 @@ func TestNanoConfigIsReadAsItStands(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	if err := got.CheckTokens(loadTokenizer(t).TokenID); err != nil {
+	if err := got.CheckTokens(loadTokenizer(t)); err != nil {
 		t.Error(err)
 	}
 }
@@ -136,6 +138,11 @@ func TestConfigurationFaultsNameTheirKey(t *testing.T) {
 		"two rope sections":                 {"rope_scaling", rope(4, 4), "mrope_section: [4 4] does not have three"},
 		"rope sections of another width":    {"rope_scaling", rope(16, 24, 24), "mrope_section: [16 24 24] does not sum"},
 		"a negative rope section":           {"rope_scaling", rope(-2, 5, 5), "mrope_section: -2"},
+		"a scaled rope of transformers 5":   {"rope_parameters", map[string]any{"rope_type": "yarn"}, `rope_parameters.rope_type: "yarn"`},
+		"a rope of a part of a head":        {"rope_parameters", map[string]any{"partial_rotary_factor": 0.5}, "partial_rotary_factor: 0.5"},
+		"rope sections in turn":             {"rope_scaling", map[string]any{"mrope_interleaved": true}, "mrope_interleaved: true"},
+		"another model":                     {"model_type", "qwen2_vl", `model_type: "qwen2_vl"`},
+		"heads of a width of their own":     {"head_dim", 24, "head_dim: 24"},
 		"a scaled rope":                     {"rope_scaling", map[string]any{"rope_type": "yarn"}, `rope_type: "yarn"`},
 		"another activation":                {"hidden_act", "gelu", `hidden_act: "gelu"`},
 		"a sliding window":                  {"use_sliding_window", true, "use_sliding_window: true"},
@@ -239,18 +246,22 @@ func TestTokensOfAnotherTokenizerAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := loadTokenizer(t).TokenID
+	tok := loadTokenizer(t)
 	c.VisionEndTokenID++
-	if err := c.CheckTokens(id); err == nil || !strings.Contains(err.Error(), "vision_end_token_id") {
+	if err := c.CheckTokens(tok); err == nil || !strings.Contains(err.Error(), "vision_end_token_id") {
 		t.Errorf("error %v does not name vision_end_token_id", err)
 	}
 	c.VisionEndTokenID--
 	more := SpecialToken{Text: "<|artifact|>", Key: "artifact_token_id", ID: 7}
-	if err := c.CheckTokens(id, more); err == nil || !strings.Contains(err.Error(), "artifact_token_id") {
+	if err := c.CheckTokens(tok, more); err == nil || !strings.Contains(err.Error(), "artifact_token_id") {
 		t.Errorf("error %v does not name artifact_token_id", err)
 	}
-	none := func(string) (int32, bool) { return 0, false }
-	if err := c.CheckTokens(none); err == nil || !strings.Contains(err.Error(), ImagePad) {
-		t.Errorf("error %v does not name %s", err, ImagePad)
+	more = SpecialToken{Text: "<|mis|>", Key: "misalignment_token_id", ID: 1478} // <|misalignment|>
+	if err := c.CheckTokens(tok, more); err != nil {
+		t.Errorf("a token that is spelt otherwise: %v", err)
+	}
+	more.ID = 1500
+	if err := c.CheckTokens(tok, more); err == nil || !strings.Contains(err.Error(), "<|mis|>") || !strings.Contains(err.Error(), "1500") {
+		t.Errorf("error %v does not name the token and its id", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 const (
 	ConfigFile       = "config.json"
 	PreprocessorFile = "preprocessor_config.json"
+	ProcessorFile    = "processor_config.json" // of transformers 5, which may hold the former
 	GenerationFile   = "generation_config.json"
 	TokenizerFile    = "tokenizer.json"
 )
@@ -27,15 +28,15 @@ const (
 )
 
 // LoadConfig reads the configuration of the checkpoint in the folder dir.
-// config.json must be there; preprocessor_config.json and
+// config.json must be there; preprocessor_config.json, processor_config.json and
 // generation_config.json may be absent. Errors name the file and the key.
 func LoadConfig(dir string) (Config, error) {
 	var model modelFile
 	if err := ReadJSON(dir, ConfigFile, &model); err != nil {
 		return Config{}, err
 	}
-	var preprocessor preprocessorJSON
-	if err := ReadJSON(dir, PreprocessorFile, &preprocessor); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	preprocessor, file, err := readPreprocessor(dir)
+	if err != nil {
 		return Config{}, err
 	}
 	var generation generationJSON
@@ -49,10 +50,29 @@ func LoadConfig(dir string) (Config, error) {
 	if err := generation.apply(&c); err != nil {
 		return Config{}, err
 	}
-	if c.Preprocessor, err = preprocessor.config(c.Vision); err != nil {
+	if c.Preprocessor, err = preprocessor.config(file, c.Family, c.Vision); err != nil {
 		return Config{}, err
 	}
 	return c, nil
+}
+
+// readPreprocessor reads what is said of images, and tells the file. transformers 5
+// has it in processor_config.json, which it prefers.
+func readPreprocessor(dir string) (p preprocessorJSON, file string, err error) {
+	var whole struct {
+		ImageProcessor *preprocessorJSON `json:"image_processor"`
+	}
+	if err := ReadJSON(dir, ProcessorFile, &whole); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return p, ProcessorFile, err
+	}
+	if whole.ImageProcessor != nil {
+		return *whole.ImageProcessor, ProcessorFile, nil
+	}
+	err = ReadJSON(dir, PreprocessorFile, &p)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return p, PreprocessorFile, err
 }
 
 // ReadJSON decodes the configuration file name of the folder dir into v, bounded in
@@ -79,21 +99,32 @@ func or[T any](v *T, fallback T) T {
 // textJSON is the language model's part of config.json. Checkpoints saved by
 // transformers 4.52 and later have it one level down, in text_config.
 type textJSON struct {
-	HiddenSize       *int     `json:"hidden_size"`
-	IntermediateSize *int     `json:"intermediate_size"`
-	NumLayers        *int     `json:"num_hidden_layers"`
-	NumHeads         *int     `json:"num_attention_heads"`
-	NumKVHeads       *int     `json:"num_key_value_heads"`
-	RMSNormEps       *float64 `json:"rms_norm_eps"`
-	RopeTheta        *float64 `json:"rope_theta"`
-	RopeScaling      *struct {
-		MRopeSection []int   `json:"mrope_section"`
-		RopeType     *string `json:"rope_type"`
-	} `json:"rope_scaling"`
-	VocabSize         *int    `json:"vocab_size"`
-	TieWordEmbeddings *bool   `json:"tie_word_embeddings"`
-	HiddenAct         *string `json:"hidden_act"`
-	UseSlidingWindow  *bool   `json:"use_sliding_window"`
+	HiddenSize        *int      `json:"hidden_size"`
+	IntermediateSize  *int      `json:"intermediate_size"`
+	NumLayers         *int      `json:"num_hidden_layers"`
+	NumHeads          *int      `json:"num_attention_heads"`
+	NumKVHeads        *int      `json:"num_key_value_heads"`
+	RMSNormEps        *float64  `json:"rms_norm_eps"`
+	HeadDim           *int      `json:"head_dim"`
+	AttentionBias     *bool     `json:"attention_bias"`
+	RopeTheta         *float64  `json:"rope_theta"`
+	RopeScaling       *ropeJSON `json:"rope_scaling"`
+	RopeParameters    *ropeJSON `json:"rope_parameters"` // transformers 5, in place of the two former
+	VocabSize         *int      `json:"vocab_size"`
+	TieWordEmbeddings *bool     `json:"tie_word_embeddings"`
+	HiddenAct         *string   `json:"hidden_act"`
+	UseSlidingWindow  *bool     `json:"use_sliding_window"`
+}
+
+// ropeJSON is what is said of the rotary embedding. transformers writes the type under
+// either name.
+type ropeJSON struct {
+	MRopeSection        []int    `json:"mrope_section"`
+	MRopeInterleaved    *bool    `json:"mrope_interleaved"`
+	RopeType            *string  `json:"rope_type"`
+	Type                *string  `json:"type"`
+	RopeTheta           *float64 `json:"rope_theta"`
+	PartialRotaryFactor *float64 `json:"partial_rotary_factor"`
 }
 
 type visionJSON struct {
@@ -110,11 +141,14 @@ type visionJSON struct {
 	InChans             *int    `json:"in_chans"` // older name of in_channels
 	OutHiddenSize       *int    `json:"out_hidden_size"`
 	FullAttentionBlocks []int   `json:"fullatt_block_indexes"`
+	NumPositions        *int    `json:"num_position_embeddings"`
+	DeepstackBlocks     []int   `json:"deepstack_visual_indexes"`
 	HiddenAct           *string `json:"hidden_act"`
 }
 
 type modelFile struct {
 	textJSON
+	ModelType          *string    `json:"model_type"`
 	TextConfig         *textJSON  `json:"text_config"`
 	Vision             visionJSON `json:"vision_config"`
 	ImageTokenID       *int32     `json:"image_token_id"`
@@ -130,7 +164,12 @@ func (m *modelFile) config() (Config, error) {
 		text = *m.TextConfig
 	}
 	k := &checker{file: ConfigFile}
-	c := text.config(k)
+	family := m.family(k)
+	c := text.config(k, family)
+	// transformers writes it at both levels, or at the outer one alone.
+	if text.TieWordEmbeddings == nil {
+		c.TieWordEmbeddings = or(m.TieWordEmbeddings, true)
+	}
 	// The ids are those of Qwen2.5-VL's vocabulary.
 	c.ImageTokenID = or(m.ImageTokenID, 151655)
 	c.VisionStartTokenID = or(m.VisionStartTokenID, 151652)
@@ -139,14 +178,29 @@ func (m *modelFile) config() (Config, error) {
 	if len(c.EOSTokenIDs) == 0 {
 		c.EOSTokenIDs = []int32{151645, 151643} // <|im_end|>, <|endoftext|>
 	}
-	c.Vision = m.Vision.config(k, c.HiddenSize)
+	c.Vision = m.Vision.config(k, family, c.HiddenSize)
 	c.check(k)
 	c.Vision.check(k, c.HiddenSize)
+	if n := len(c.Vision.DeepstackBlocks); n >= c.NumLayers {
+		k.fail("vision_config.deepstack_visual_indexes", "%d blocks for %d layers", n, c.NumLayers)
+	}
 	return c, k.err
 }
 
+// family tells the network from model_type. Fine-tuned checkpoints name their own;
+// they are Qwen2.5-VL's, as the tensors then show.
+func (m *modelFile) family(k *checker) Family {
+	switch kind := or(m.ModelType, ""); kind {
+	case "qwen3_vl":
+		return Qwen3VL
+	case "qwen2_vl", "qwen3_vl_moe", "qwen2_5_omni", "qwen3_omni_moe":
+		k.fail("model_type", "%q is not supported, only qwen2_5_vl and qwen3_vl", kind)
+	}
+	return Qwen25VL
+}
+
 // config fills in the language model's part.
-func (t *textJSON) config(k *checker) Config {
+func (t *textJSON) config(k *checker, family Family) Config {
 	required := func(key string, v *int) int {
 		if v == nil {
 			k.fail(key, "missing")
@@ -159,24 +213,24 @@ func (t *textJSON) config(k *checker) Config {
 		NumLayers:         required("num_hidden_layers", t.NumLayers),
 		NumHeads:          required("num_attention_heads", t.NumHeads),
 		NumKVHeads:        required("num_key_value_heads", t.NumKVHeads),
+		Family:            family,
 		RMSNormEps:        or(t.RMSNormEps, 1e-6),
-		RopeTheta:         or(t.RopeTheta, 1e6),
-		MRopeSection:      []int{16, 24, 24},
 		VocabSize:         or(t.VocabSize, 0),
 		TieWordEmbeddings: or(t.TieWordEmbeddings, true),
+		AttentionBias:     or(t.AttentionBias, false),
+		QueryKeyNorm:      true,
+		MRopeInterleaved:  true,
+		MRopeSection:      []int{24, 20, 20},
+		RopeTheta:         5e6,
+	}
+	if family == Qwen25VL {
+		c.AttentionBias, c.QueryKeyNorm, c.MRopeInterleaved = true, false, false
+		c.MRopeSection, c.RopeTheta = []int{16, 24, 24}, 1e6
 	}
 	if c.NumHeads > 0 {
-		c.HeadDim = c.HiddenSize / c.NumHeads
+		k.fit(&c, t.HeadDim)
 	}
-	if scaling := t.RopeScaling; scaling != nil {
-		if scaling.MRopeSection != nil {
-			c.MRopeSection = scaling.MRopeSection
-		}
-		// mrope is what Qwen2-VL called default.
-		if kind := or(scaling.RopeType, "default"); kind != "default" && kind != "mrope" {
-			k.fail("rope_scaling.rope_type", "%q is not supported, only default", kind)
-		}
-	}
+	t.rope(k, &c)
 	if act := or(t.HiddenAct, "silu"); act != "silu" {
 		k.fail("hidden_act", "%q is not supported, only silu", act)
 	}
@@ -186,9 +240,51 @@ func (t *textJSON) config(k *checker) Config {
 	return c
 }
 
+// fit sets the width of a head, which divides the model's where it is not given.
+func (k *checker) fit(c *Config, given *int) {
+	if given != nil && c.Family == Qwen3VL {
+		c.HeadDim = *given
+		return
+	}
+	if c.HeadDim = c.HiddenSize / c.NumHeads; or(given, c.HeadDim) != c.HeadDim {
+		k.fail("head_dim", "%d is not hidden_size / num_attention_heads, %d", *given, c.HeadDim)
+	}
+}
+
+// rope reads the rotary embedding's settings, in whichever of the forms they are.
+func (t *textJSON) rope(k *checker, c *Config) {
+	c.RopeTheta = or(t.RopeTheta, c.RopeTheta)
+	for _, form := range []struct {
+		key string
+		r   *ropeJSON
+	}{{"rope_scaling", t.RopeScaling}, {"rope_parameters", t.RopeParameters}} {
+		r := form.r
+		if r == nil {
+			continue
+		}
+		if r.MRopeSection != nil {
+			c.MRopeSection = r.MRopeSection
+		}
+		c.RopeTheta = or(r.RopeTheta, c.RopeTheta)
+		if given := or(r.MRopeInterleaved, c.MRopeInterleaved); given != c.MRopeInterleaved {
+			k.fail(form.key+".mrope_interleaved", "%v is not supported", given)
+		}
+		if part := or(r.PartialRotaryFactor, 1); part != 1 {
+			k.fail(form.key+".partial_rotary_factor", "%v is not supported, only 1", part)
+		}
+		// mrope is what Qwen2-VL called default.
+		if kind := or(r.RopeType, or(r.Type, "default")); kind != "default" && kind != "mrope" {
+			k.fail(form.key+".rope_type", "%q is not supported, only default", kind)
+		}
+	}
+}
+
 // config fills in the vision tower's part; hidden is the language model's
 // width.
-func (v *visionJSON) config(k *checker, hidden int) VisionConfig {
+func (v *visionJSON) config(k *checker, family Family, hidden int) VisionConfig {
+	if family == Qwen3VL {
+		return v.config3(k, hidden)
+	}
 	if act := or(v.HiddenAct, "silu"); act != "silu" {
 		k.fail("vision_config.hidden_act", "%q is not supported, only silu", act)
 	}
@@ -211,6 +307,36 @@ func (v *visionJSON) config(k *checker, hidden int) VisionConfig {
 	}
 }
 
+// config3 is config for Qwen3-VL, with its values where the file is silent.
+func (v *visionJSON) config3(k *checker, hidden int) VisionConfig {
+	const gelu = "gelu_pytorch_tanh"
+	if act := or(v.HiddenAct, gelu); act != gelu {
+		k.fail("vision_config.hidden_act", "%q is not supported, only %s", act, gelu)
+	}
+	c := VisionConfig{
+		Depth:             or(v.Depth, 27),
+		HiddenSize:        or(v.HiddenSize, 1152),
+		IntermediateSize:  or(v.IntermediateSize, 4304),
+		NumHeads:          or(v.NumHeads, 16),
+		PatchSize:         or(v.PatchSize, 16),
+		TemporalPatchSize: or(v.TemporalPatchSize, 2),
+		SpatialMergeSize:  or(v.SpatialMergeSize, 2),
+		InChannels:        or(v.InChannels, 3),
+		OutHiddenSize:     or(v.OutHiddenSize, hidden),
+		DeepstackBlocks:   []int{8, 16, 24},
+	}
+	if v.DeepstackBlocks != nil {
+		c.DeepstackBlocks = v.DeepstackBlocks
+	}
+	positions := or(v.NumPositions, 2304)
+	k.within("vision_config.num_position_embeddings", positions, 1, maxVocab)
+	c.PositionsSide = int(math.Sqrt(float64(positions)))
+	if c.PositionsSide*c.PositionsSide != positions {
+		k.fail("vision_config.num_position_embeddings", "%d is not a square", positions)
+	}
+	return c
+}
+
 type preprocessorJSON struct {
 	ImageMean []float64 `json:"image_mean"`
 	ImageStd  []float64 `json:"image_std"`
@@ -230,10 +356,17 @@ type preprocessorJSON struct {
 	Resample          *int     `json:"resample"`
 }
 
-// config completes and checks what preprocessor_config.json says, with CLIP's
-// mean and deviation and the vision tower's patch geometry where it is silent.
-func (p *preprocessorJSON) config(v VisionConfig) (PreprocessorConfig, error) {
-	k := &checker{file: PreprocessorFile}
+// config completes and checks what preprocessor_config.json says, with the
+// family's mean and deviation and the vision tower's patch geometry where it is
+// silent.
+func (p *preprocessorJSON) config(file string, family Family, v VisionConfig) (PreprocessorConfig, error) {
+	k := &checker{file: file}
+	mean, std := [3]float64{0.48145466, 0.4578275, 0.40821073}, [3]float64{0.26862954, 0.26130258, 0.27577711}
+	least, most := 4*28*28, 16384*28*28
+	if family == Qwen3VL {
+		mean, std = [3]float64{0.5, 0.5, 0.5}, [3]float64{0.5, 0.5, 0.5}
+		least, most = 1<<16, 1<<24
+	}
 	minPixels, maxPixels := p.MinPixels, p.MaxPixels
 	if p.Size != nil && minPixels == nil {
 		minPixels = p.Size.ShortestEdge
@@ -242,10 +375,10 @@ func (p *preprocessorJSON) config(v VisionConfig) (PreprocessorConfig, error) {
 		maxPixels = p.Size.LongestEdge
 	}
 	c := PreprocessorConfig{
-		Mean:              threeOr(k, "image_mean", p.ImageMean, [3]float64{0.48145466, 0.4578275, 0.40821073}),
-		Std:               threeOr(k, "image_std", p.ImageStd, [3]float64{0.26862954, 0.26130258, 0.27577711}),
-		MinPixels:         or(minPixels, 4*28*28),
-		MaxPixels:         or(maxPixels, 16384*28*28),
+		Mean:              threeOr(k, "image_mean", p.ImageMean, mean),
+		Std:               threeOr(k, "image_std", p.ImageStd, std),
+		MinPixels:         or(minPixels, least),
+		MaxPixels:         or(maxPixels, most),
 		PatchSize:         or(p.PatchSize, v.PatchSize),
 		MergeSize:         or(p.MergeSize, v.SpatialMergeSize),
 		TemporalPatchSize: or(p.TemporalPatchSize, v.TemporalPatchSize),

@@ -125,7 +125,7 @@ func TestReleasedShapesAreThePublishedOnes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := config.CheckTokens(checkpoint.Tokenizer.TokenID); err != nil {
+	if err := config.CheckTokens(checkpoint.Tokenizer); err != nil {
 		t.Error(err)
 	}
 	weights := checkpoint.Weights
