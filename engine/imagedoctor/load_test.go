@@ -306,7 +306,7 @@ func TestHeatmapTokensMayBeSpeltOtherwise(t *testing.T) {
 	if !slices.Equal(got.Trace.GeneratedIDs, want.Trace.GeneratedIDs) || !slices.Equal(got.Scores, want.Scores) {
 		t.Errorf("%q, want %q", got.Text, want.Text)
 	}
-	if !strings.Contains(got.Text, "<|mis|>") || strings.Contains(got.Text, misalignmentToken) {
+	if !strings.Contains(got.Text, "<|art|>") || strings.Contains(got.Text, artifactToken) {
 		t.Errorf("the text is %q", got.Text)
 	}
 }

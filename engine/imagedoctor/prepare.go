@@ -108,14 +108,7 @@ func (e *Evaluator) inputs(b qwenvl.Batch) map[string]ort.Tensor {
 // result reads row r of the graph's outputs.
 func (e *Evaluator) result(p *prepared, out map[string]ort.Tensor, r int) reward.Result {
 	tokens, heatmaps := out[outputTokens], out[outputHeatmaps]
-	length := int(tokens.Shape[1])
-	var ids []int32
-	for _, id := range tokens.Int64s()[r*length : (r+1)*length] {
-		ids = append(ids, int32(id))
-		if e.config.IsEOS(int32(id)) {
-			break
-		}
-	}
+	ids := e.config.AnswerIDs(tokens, r)
 	// The parser sees what the model generated, as the reference's does.
 	generated := e.tokenizer.Decode(ids, false)
 	height, width := int(heatmaps.Shape[2]), int(heatmaps.Shape[3])

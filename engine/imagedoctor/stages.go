@@ -165,7 +165,8 @@ func (p *parts) patches() ([]onnx.Value, map[string]ort.Tensor) {
 // vision does the same and runs the vision tower.
 func (p *parts) vision() ([]onnx.Value, map[string]ort.Tensor) {
 	v := qwenvl.NewVision(p.g, p.w, p.e.config.Config, p.form.DType, false)
-	return []onnx.Value{p.mean(v.Features(p.g))}, p.images()
+	features, _ := v.Features(p.g)
+	return []onnx.Value{p.mean(features)}, p.images()
 }
 
 // heads runs the heatmap heads over as many images as they take at once.

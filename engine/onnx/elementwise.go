@@ -87,6 +87,11 @@ func (g *Graph) Sigmoid(x Value) Value { return g.unary("Sigmoid", floats, x) }
 // Gelu is x * Phi(x) with the exact normal distribution function.
 func (g *Graph) Gelu(x Value) Value { return g.unary("Gelu", floats, x) }
 
+// GeluTanh is Gelu with tanh in place of the distribution function.
+func (g *Graph) GeluTanh(x Value) Value {
+	return g.unary("Gelu", floats, x, Attr{"approximate", "tanh"})
+}
+
 // Softmax normalises exp(x) along an axis.
 func (g *Graph) Softmax(x Value, axis int) Value {
 	if _, ok := g.axis("Softmax", x, axis); !ok {

@@ -161,6 +161,9 @@ func (c Config) VisionInputs(images []*reward.Image, patches []float32) map[stri
 	v := c.Vision
 	l := newLayout(grids, v.WindowSize/c.UnitPixels())
 	inputs := l.tensors(v.SpatialMergeSize)
+	if v.PositionsSide > 0 {
+		inputs[InputCorners], inputs[InputCornerWeights] = l.corners(v.SpatialMergeSize, v.PositionsSide)
+	}
 	if patches != nil {
 		size, number := v.patchValues()*v.unitPatches(), l.raster()
 		ordered := make([]float32, 0, len(patches))

@@ -114,6 +114,7 @@ type textJSON struct {
 	TieWordEmbeddings *bool     `json:"tie_word_embeddings"`
 	HiddenAct         *string   `json:"hidden_act"`
 	UseSlidingWindow  *bool     `json:"use_sliding_window"`
+	EOSTokenID        tokenIDs  `json:"eos_token_id"`
 }
 
 // ropeJSON is what is said of the rotary embedding. transformers writes the type under
@@ -154,7 +155,6 @@ type modelFile struct {
 	ImageTokenID       *int32     `json:"image_token_id"`
 	VisionStartTokenID *int32     `json:"vision_start_token_id"`
 	VisionEndTokenID   *int32     `json:"vision_end_token_id"`
-	EOSTokenID         tokenIDs   `json:"eos_token_id"`
 }
 
 // config completes and checks what config.json says.
@@ -174,7 +174,9 @@ func (m *modelFile) config() (Config, error) {
 	c.ImageTokenID = or(m.ImageTokenID, 151655)
 	c.VisionStartTokenID = or(m.VisionStartTokenID, 151652)
 	c.VisionEndTokenID = or(m.VisionEndTokenID, 151653)
-	c.EOSTokenIDs = m.EOSTokenID
+	if c.EOSTokenIDs = m.EOSTokenID; len(c.EOSTokenIDs) == 0 {
+		c.EOSTokenIDs = text.EOSTokenID
+	}
 	if len(c.EOSTokenIDs) == 0 {
 		c.EOSTokenIDs = []int32{151645, 151643} // <|im_end|>, <|endoftext|>
 	}

@@ -138,7 +138,7 @@ func (e *generation) turn(g *onnx.Graph, _ onnx.Value, in []onnx.Value) (again o
 	ids := g.ReshapeLike(s.tokens, onnx.Const(g, []int64{-1}, 1), e.Batch.Times(s.window.dim))
 	x := g.Gather(e.language.embedding(), ids, 0)
 	sum, branch, keep := e.cache.step(g, s.window, in[len(fields):], func(a attention) (sum, branch onnx.Value) {
-		return e.language.layers(g, x, e.language.textRope(g, s.positions), a, onnx.Value{})
+		return e.language.layers(g, x, e.language.textRope(g, s.positions), a, images{}, onnx.Value{})
 	})
 	hidden := e.language.final(g, sum, branch)
 	s.predict(hidden)

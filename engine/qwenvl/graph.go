@@ -20,6 +20,9 @@ const (
 	InputImageOrder     = "image_order"     // (P) int64: place in window order of each patch in image order
 	InputWindowOrder    = "window_order"    // (P) int64: the other way round
 
+	InputCorners       = "position_corners"        // (P,4) int64: learned positions around each patch; Qwen3-VL
+	InputCornerWeights = "position_corner_weights" // (P,4) float32
+
 	InputTokens       = "token_ids"       // (T) int64
 	InputPositions    = "position_ids"    // (3,T) int64: temporal, row, column
 	InputDeltas       = "position_deltas" // (B) int64: position less index of the tokens behind a prompt
@@ -71,6 +74,7 @@ type Graph struct {
 	vision   *Vision
 	language *language
 
+	deep  []onnx.Value // (U,hidden) each: what the first layers get of the images
 	cache cache
 
 	tokens, longest onnx.Dim
@@ -131,7 +135,7 @@ func (e *Graph) inputs() {
 
 func (e *Graph) run() {
 	g := e.ONNX
-	e.Features = e.vision.Features(g)
+	e.Features, e.deep = e.vision.Features(g)
 	e.prompt()
 	e.Logits = e.language.head(g, e.Hidden)
 	e.Answer, e.States, e.Found = (&generation{e}).run()
@@ -160,7 +164,7 @@ func (e *Graph) prompt() {
 		turn := e.language.promptRope(g, e.in[InputPositions])
 		last := g.Sub(g.CumSum(e.in[InputLengths], 0, false), onnx.Scalar(g, int64(1)))
 		sum, branch := e.cache.prompt(g, func(a attention) (sum, branch onnx.Value) {
-			return e.language.layers(g, x, turn, a, last)
+			return e.language.layers(g, x, turn, a, images{e.in[InputSlots], e.deep}, last)
 		})
 		e.Hidden = e.language.final(g, sum, branch)
 	})

@@ -67,17 +67,30 @@ func (l *language) head(g *onnx.Graph, hidden onnx.Value) onnx.Value {
 	return g.Cast(g.MatMulT(hidden, table, 1), onnx.Float32)
 }
 
+// images are features that are added to the tokens at slots behind the first layers,
+// (U,hidden) each.
+type images struct {
+	slots onnx.Value
+	deep  []onnx.Value
+}
+
 // layers runs tokens x (T,hidden) through all blocks. The result is not yet
 // normalised: it is the sum of both values, which final adds and normalises.
 // Where only some tokens' states are wanted, only those (R) go on behind the last
 // attention.
-func (l *language) layers(g *onnx.Graph, x onnx.Value, turn rope, a attention, only onnx.Value) (sum, branch onnx.Value) {
+func (l *language) layers(g *onnx.Graph, x onnx.Value, turn rope, a attention, im images, only onnx.Value) (sum, branch onnx.Value) {
 	for i := range l.c.NumLayers {
 		pick := onnx.Value{}
 		if i == l.c.NumLayers-1 {
 			pick = only
 		}
-		g.Scope(fmt.Sprintf("layers.%d", i), func() { x, branch = l.layer(g, i, x, branch, turn, a, pick) })
+		g.Scope(fmt.Sprintf("layers.%d", i), func() {
+			x, branch = l.layer(g, i, x, branch, turn, a, pick)
+			if i < len(im.deep) {
+				slots := g.Unsqueeze(im.slots, 1)
+				x = g.ScatterND(x, slots, g.Add(g.Gather(x, im.slots, 0), im.deep[i]))
+			}
+		})
 	}
 	return x, branch
 }
@@ -116,7 +129,19 @@ func (l *language) attend(g *onnx.Graph, h onnx.Value, prefix string, turn rope,
 	weight, bias := l.projections(prefix)
 	heads, kvHeads, size := l.c.NumHeads, l.c.NumKVHeads, int64(l.c.HeadDim)
 	parts := g.Split(g.Linear(h, weight, bias), -1, int64(heads)*size, int64(kvHeads)*size, int64(kvHeads)*size)
+	if l.c.QueryKeyNorm {
+		parts[0], parts[1] = l.headNorm(g, parts[0], prefix+"q_norm"), l.headNorm(g, parts[1], prefix+"k_norm")
+	}
 	return attend(turn.rotate(g, parts[0], heads), turn.rotate(g, parts[1], kvHeads), parts[2])
+}
+
+// headNorm is the RMSNorm of each head of x (T,heads*size).
+func (l *language) headNorm(g *onnx.Graph, x onnx.Value, name string) onnx.Value {
+	width, _ := x.Dim(1).Fixed()
+	size := int64(l.c.HeadDim)
+	weight := l.w.Tensor(name+".weight", l.dtype, size)
+	normed := g.RMSNorm(g.Reshape(x, x.Dim(0), onnx.N(width/size), onnx.N(size)), weight, float32(l.c.RMSNormEps))
+	return g.Reshape(normed, x.Dim(0), x.Dim(1))
 }
 
 // projections joins the weights and biases of queries, keys and values, so that
@@ -124,7 +149,7 @@ func (l *language) attend(g *onnx.Graph, h onnx.Value, prefix string, turn rope,
 // graph.
 func (l *language) projections(prefix string) (weight, bias onnx.Value) {
 	width, kvWidth := l.c.NumHeads*l.c.HeadDim, l.c.NumKVHeads*l.c.HeadDim
-	return l.w.Joined(l.dtype, l.c.HiddenSize, true,
+	return l.w.Joined(l.dtype, l.c.HiddenSize, l.c.AttentionBias,
 		initializers.Layer{Name: prefix + "q_proj", Out: width},
 		initializers.Layer{Name: prefix + "k_proj", Out: kvWidth},
 		initializers.Layer{Name: prefix + "v_proj", Out: kvWidth},

@@ -128,6 +128,38 @@ func (l layout) tensors(merge int) map[string]ort.Tensor {
 	}
 }
 
+// corners are, for each patch in window order, the four learned positions around it
+// on their square of side x side, and their weights: bilinear interpolation in which
+// the corners of image and square meet [transformers,
+// get_vision_interpolation_indices_and_weights].
+func (l layout) corners(merge, side int) (index, weights ort.Tensor) {
+	var at []int64
+	var by []float32
+	for _, u := range l.window {
+		g := l.grids[u.image]
+		for p := range merge * merge {
+			rows, rowWeights := taps(u.row*merge+p/merge, g.Rows*merge, side)
+			cols, colWeights := taps(u.col*merge+p%merge, g.Cols*merge, side)
+			for i, row := range rows {
+				for j, col := range cols {
+					at, by = append(at, int64(row*side+col)), append(by, rowWeights[i]*colWeights[j])
+				}
+			}
+		}
+	}
+	n := int64(len(l.window) * merge * merge)
+	return ort.Int64s([]int64{n, 4}, at), ort.Float32s([]int64{n, 4}, by)
+}
+
+// taps are the two places around the i-th of size on a line of side, and their
+// weights, in float32 as the reference has them.
+func taps(i, size, side int) (places [2]int, weights [2]float32) {
+	source := float32(i) * float32(side-1) / float32(max(size-1, 1))
+	floor := int(source)
+	distance := source - float32(floor)
+	return [2]int{min(floor, side-1), min(floor+1, side-1)}, [2]float32{1 - distance, max(0, 1-(1-distance))}
+}
+
 // runTensor lists runs in patches.
 func runTensor(runs []run, patches int) ort.Tensor {
 	var values []int64

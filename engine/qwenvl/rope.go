@@ -23,12 +23,22 @@ func (l *language) inverseFrequencies() []float32 {
 }
 
 // mropeAxes is the axis by whose position each pair of a head's values turns:
-// temporal, row or column, in sections.
+// temporal, row or column, in sections, or taking turns until the rows' and columns'
+// sections are used up.
 func (c Config) mropeAxes() []int64 {
 	var axes []int64
 	for axis, n := range c.MRopeSection {
 		for range n {
 			axes = append(axes, int64(axis))
+		}
+	}
+	if !c.MRopeInterleaved {
+		return axes
+	}
+	for i := range axes {
+		axes[i] = 0
+		if axis := i % 3; axis > 0 && i < 3*c.MRopeSection[axis] {
+			axes[i] = int64(axis)
 		}
 	}
 	return axes

@@ -9,14 +9,8 @@ import (
 	"github.com/denseflow/densereward/engine/onnx"
 )
 
-// Constants of Qwen2.5-VL's vision tower that no configuration names.
-const (
-	visionRopeTheta  = 10000
-	visionRMSNormEps = 1e-6
-)
-
-// innerAlign is what the inner width is filled up to a multiple of.
-const innerAlign = 64
+// visionRopeTheta is the base of the vision towers' rotary embedding.
+const visionRopeTheta = 10000
 
 // Vision writes the vision tower into a graph. Patches of all images stand behind
 // each other, without padding: activations are (P,hidden). They come in window
@@ -49,6 +43,10 @@ func NewVision(g *onnx.Graph, w *initializers.Set, c Config, dtype onnx.DType, c
 	v.input(g, InputPatchPositions, v.patches, onnx.N(2))
 	v.input(g, InputUnitOrder, v.units)
 	v.input(g, InputImageRuns, onnx.Sym("image_runs"), onnx.N(3))
+	if v.c.PositionsSide > 0 {
+		v.input(g, InputCorners, v.patches, onnx.N(4))
+		v.in[InputCornerWeights] = g.Input(InputCornerWeights, onnx.Float32, onnx.Shape{v.patches, onnx.N(4)})
+	}
 	if v.c.windowed() {
 		v.input(g, InputWindowRuns, onnx.Sym("window_runs"), onnx.N(3))
 		v.input(g, InputImageOrder, v.patches)
@@ -84,50 +82,22 @@ func (v *Vision) rotary(g *onnx.Graph, size, width int) (cos, sin onnx.Value) {
 }
 
 // Features adds the tower to g: the merged units (U,out), image after image, in
-// raster order.
-func (v *Vision) Features(g *onnx.Graph) (out onnx.Value) {
+// raster order, and what the first layers of the language model get beside them, in
+// the same order.
+func (v *Vision) Features(g *onnx.Graph) (out onnx.Value, deep []onnx.Value) {
 	patches := v.in[InputPatches]
 	if !patches.Valid() {
 		patches = v.Normalised(g)
 	}
 	g.Scope("visual", func() {
-		c := v.c
-		weight := v.w.Tensor("visual.patch_embed.proj.weight", v.dtype, int64(c.HiddenSize), int64(c.InChannels),
-			int64(c.TemporalPatchSize), int64(c.PatchSize), int64(c.PatchSize))
-		weight = g.Reshape(weight, onnx.N(int64(c.HiddenSize)), onnx.N(int64(c.patchValues())))
-		x := g.Linear(g.Cast(patches, v.dtype), weight, onnx.Value{})
-
-		v.cos, v.sin = v.rotary(g, c.HiddenSize/c.NumHeads, v.rotaryWidth())
-		var branch onnx.Value
-		for i := range c.Depth {
-			g.Scope(fmt.Sprintf("blocks.%d", i), func() { x, branch = v.block(g, i, x, branch) })
+		v.cos, v.sin = v.rotary(g, v.c.HiddenSize/v.c.NumHeads, v.rotaryWidth())
+		if v.c.PositionsSide > 0 {
+			out, deep = v.features3(g, patches)
+		} else {
+			out = v.features25(g, patches)
 		}
-		out = v.merge(g, x, branch)
 	})
-	return out
-}
-
-// block is one transformer block. What the block before it added to the
-// residual stream is still to be added to x, as is its bias, so that additions
-// and norm fuse; branch is absent before the first block.
-func (v *Vision) block(g *onnx.Graph, i int, x, branch onnx.Value) (sum, next onnx.Value) {
-	c, prefix := v.c, fmt.Sprintf("visual.blocks.%d", i)
-	norm1 := v.w.Tensor(prefix+".norm1.weight", v.dtype, int64(c.HiddenSize))
-	norm2 := v.w.Tensor(prefix+".norm2.weight", v.dtype, int64(c.HiddenSize))
-
-	var h onnx.Value
-	if branch.Valid() {
-		h, x = g.SkipRMSNorm(x, branch, norm1, v.downBias(i-1), visionRMSNormEps)
-	} else {
-		h = g.RMSNorm(x, norm1, visionRMSNormEps)
-	}
-	qkv := v.queries(g, h, prefix+".attn.qkv")
-	attended := v.attend(g, qkv, slices.Contains(c.FullAttentionBlocks, i))
-	attended = v.w.LinearNoBias(g, attended, prefix+".attn.proj", c.HiddenSize, c.HiddenSize)
-
-	bias := v.w.Tensor(prefix+".attn.proj.bias", v.dtype, int64(c.HiddenSize))
-	h, x = g.SkipRMSNorm(x, attended, norm2, bias, visionRMSNormEps)
-	return x, v.mlp(g, h, prefix+".mlp.")
+	return out, deep
 }
 
 // rotaryWidth is the width of what is rotated as one head: as many heads as fit
@@ -176,35 +146,6 @@ func (v *Vision) queries(g *onnx.Graph, h onnx.Value, prefix string) (qkv [3]onn
 	return [3]onnx.Value{rotate(third(0, paired)), rotate(third(1, paired)), third(2, plain)}
 }
 
-// downBias is the bias of block i's last layer.
-func (v *Vision) downBias(i int) onnx.Value {
-	return v.w.Tensor(fmt.Sprintf("visual.blocks.%d.mlp.down_proj.bias", i), v.dtype, int64(v.c.HiddenSize))
-}
-
-// mlp is the block's SwiGLU without its last bias. The inner width of the
-// released model, 3420, is no multiple of 8, for which matrix products on a GPU
-// take twice as long: it is filled up with zeros, which change nothing.
-func (v *Vision) mlp(g *onnx.Graph, h onnx.Value, prefix string) onnx.Value {
-	c := v.c
-	hidden, inner := int64(c.HiddenSize), int64(c.IntermediateSize)
-	fill := -inner & (innerAlign - 1)
-	grow := func(x onnx.Value, axis int, sizes ...int64) onnx.Value {
-		if fill == 0 || v.dtype == onnx.Float32 {
-			return x
-		}
-		return v.w.Once("grown "+x.Name(), func(top *onnx.Graph) onnx.Value {
-			return top.Concat(axis, onnx.Dim{}, x, top.Zeros(v.dtype, sizes...))
-		})
-	}
-	gated := func(name string) onnx.Value {
-		weight := grow(v.w.Tensor(prefix+name+".weight", v.dtype, inner, hidden), 0, fill, hidden)
-		return g.Linear(h, weight, grow(v.w.Tensor(prefix+name+".bias", v.dtype, inner), 0, fill))
-	}
-	product := g.Mul(g.Silu(gated("gate_proj")), gated("up_proj"))
-	down := grow(v.w.Tensor(prefix+"down_proj.weight", v.dtype, hidden, inner), 1, hidden, fill)
-	return g.Linear(product, down, onnx.Value{})
-}
-
 // attend is attention of qkv, (P,hidden) each, within windows, or, if full, within
 // images.
 func (v *Vision) attend(g *onnx.Graph, qkv [3]onnx.Value, full bool) onnx.Value {
@@ -242,17 +183,4 @@ func (v *Vision) attendRuns(g *onnx.Graph, qkv [3]onnx.Value, runs onnx.Value) o
 			return onnx.Scalar(b, true), []onnx.Value{b.Concat(0, done, carried[0], flat)}, nil
 		})[0]
 	return g.ReshapeLike(out, onnx.Const(g, []int64{-1, size}, 2), v.patches, width)
-}
-
-// merge joins each unit's patches, projects them to the language model's width
-// and puts the units back into raster order.
-func (v *Vision) merge(g *onnx.Graph, x, branch onnx.Value) onnx.Value {
-	c := v.c
-	joined := c.HiddenSize * c.unitPatches()
-	norm := v.w.Tensor("visual.merger.ln_q.weight", v.dtype, int64(c.HiddenSize))
-	x, _ = g.SkipRMSNorm(x, branch, norm, v.downBias(c.Depth-1), visionRMSNormEps)
-	x = g.Reshape(x, v.units, onnx.N(int64(joined)))
-	x = g.Gelu(v.w.Linear(g, x, "visual.merger.mlp.0", joined, joined))
-	x = v.w.Linear(g, x, "visual.merger.mlp.2", c.OutHiddenSize, joined)
-	return g.Gather(x, v.in[InputUnitOrder], 0)
 }

@@ -116,7 +116,7 @@ func Rules() []Rule {
 				"github.com/klauspost/compress", // inflates PNG files
 			},
 		},
-		{Room: "engine/qwenvl", Rooms: append([]string{"reward"}, engine...)},
+		{Room: "engine/qwenvl", Rooms: append([]string{"reward", "reward/judge"}, engine...)},
 		{Room: "engine/imagedoctor", Rooms: append([]string{"reward", "engine/qwenvl"}, engine...)},
 		{Room: "engine/ocr", Rooms: []string{"reward", "engine/ort"}, Libs: []string{"golang.org/x/text", "google.golang.org/protobuf/encoding/protowire"}},
 		{Room: "engine/clip", Rooms: append([]string{"reward"}, engine...), Libs: []string{"github.com/hashicorp/golang-lru/v2"}}, // embeddings of prompts seen lately

@@ -4,6 +4,7 @@ package evaluators
 func Kinds() Registry {
 	return Registry{
 		imageDoctor(),
+		qwenVL(),
 		pickScore(),
 		clipScore(),
 		hpsV2(),

@@ -1,0 +1,347 @@
+package qwenvl
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/denseflow/densereward/engine/image/resize"
+	"github.com/denseflow/densereward/engine/initializers"
+	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/judge"
+)
+
+// Kind is the judges' kind of evaluator.
+const Kind = "qwen-vl"
+
+// JudgeOptions are the settings of a Judge. The zero value runs the checkpoint and
+// the judge file as they say, on the CPU with all cores.
+type JudgeOptions struct {
+	Provider ort.Provider
+	Threads  int // 0 is one per core
+	// Float32 computes in float32 on a GPU as well, where bfloat16 is many times
+	// faster: to compare. A CPU always does.
+	Float32 bool
+
+	// RepetitionPenalty replaces the one of generation_config.json; 0 leaves it.
+	RepetitionPenalty float64
+	// PromptTokens bounds the tokens of a sample's prompt, without what the judge
+	// file puts around it; 0 is 1,024.
+	PromptTokens int
+	// MaxPixels replaces the limit of the processor's configuration, above which
+	// images are made smaller; 0 leaves it.
+	MaxPixels int
+	// MaxBatch is how many samples go through the graph at once; 0 is 16.
+	MaxBatch int
+	// BatchTokens bounds what is padded to the longest prompt of a batch; 0 is 1,024
+	// for each sample of a full batch. A sample of more is a batch by itself.
+	BatchTokens int
+
+	// Demonstration marks weights that are not fit for training.
+	Demonstration bool
+}
+
+// Names of the judge's outputs.
+const (
+	outputAnswer = "generated_ids" // (B,N) int64; after a row's end, its end token again
+	outputFirst  = "first_logits"  // (B,vocabulary) float32: behind the prompt; only where a judge file wants a probability
+)
+
+// Judge is a Qwen2.5-VL or Qwen3-VL that is asked by a judge file. It is safe for
+// concurrent use.
+type Judge struct {
+	file        *judge.File
+	options     JudgeOptions
+	checkpoint  *Checkpoint
+	config      Config
+	session     *Session
+	resizer     resize.Resizer
+	fingerprint string
+	tokens      map[string]int32 // whose probability the file wants
+}
+
+var (
+	_ reward.Evaluator    = (*Judge)(nil)
+	_ reward.Preparer     = (*Judge)(nil)
+	_ reward.TokenCounter = (*Judge)(nil)
+)
+
+// LoadJudge opens the checkpoint folder dir to be asked by file: see
+// OpenCheckpoint. The judge must be closed.
+func LoadJudge(runtime *ort.Runtime, dir string, file *judge.File, o JudgeOptions) (*Judge, error) {
+	j, err := openJudge(dir, file, o)
+	if err != nil {
+		return nil, fmt.Errorf("qwen-vl: %w", err)
+	}
+	g, err := j.graph()
+	if err != nil {
+		return nil, err
+	}
+	if j.fingerprint, err = j.checkpoint.Fingerprint(fmt.Sprintf("%+v %v %v %v %v\n",
+		file, j.options.RepetitionPenalty, j.config.Preprocessor.MaxPixels, o.Provider.Kind, o.Float32)); err != nil {
+		return nil, fmt.Errorf("qwen-vl: %w", err)
+	}
+	j.session, err = OpenSession(runtime, g, j.checkpoint.Weights, ort.SessionOptions{
+		Provider: Provider(o.Provider, j.form().DType), Threads: o.Threads,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("qwen-vl: %w", err)
+	}
+	return j, nil
+}
+
+// openJudge is a judge without a session.
+func openJudge(dir string, file *judge.File, o JudgeOptions) (*Judge, error) {
+	if !(o.RepetitionPenalty >= 0) || math.IsInf(o.RepetitionPenalty, 1) {
+		return nil, fmt.Errorf("options: repetition penalty %v is not a number from 0 on", o.RepetitionPenalty)
+	}
+	for name, n := range map[string]int{
+		"threads": o.Threads, "prompt tokens": o.PromptTokens, "pixels": o.MaxPixels, "batch": o.MaxBatch, "batch tokens": o.BatchTokens,
+	} {
+		if n < 0 {
+			return nil, fmt.Errorf("options: %s: %d is below 0", name, n)
+		}
+	}
+	f, err := OpenCheckpoint(dir)
+	if err != nil {
+		return nil, err
+	}
+	o.RepetitionPenalty = cmp.Or(o.RepetitionPenalty, f.Config.RepetitionPenalty)
+	o.PromptTokens = cmp.Or(o.PromptTokens, 1024)
+	o.MaxBatch = cmp.Or(o.MaxBatch, 16)
+	o.BatchTokens = cmp.Or(o.BatchTokens, 1024*o.MaxBatch)
+	j := &Judge{file: file, options: o, checkpoint: f, config: f.Config}
+	if o.MaxPixels > 0 {
+		p := &j.config.Preprocessor
+		p.MaxPixels = o.MaxPixels
+		p.MinPixels = min(p.MinPixels, o.MaxPixels)
+	}
+	return j, j.findTokens()
+}
+
+// findTokens looks up the tokens whose probability the judge file wants.
+func (j *Judge) findTokens() error {
+	p := j.file.Probability
+	if p == nil {
+		return nil
+	}
+	j.tokens = map[string]int32{}
+	for _, text := range append(append([]string(nil), p.Tokens...), p.Against...) {
+		ids := j.checkpoint.Tokenizer.EncodeOrdinary(text)
+		if len(ids) != 1 {
+			return fmt.Errorf("judge %s: probability: %q is %d tokens of this tokenizer, not one", j.file.Name, text, len(ids))
+		}
+		j.tokens[text] = ids[0]
+	}
+	return nil
+}
+
+// form is the graph that the options ask for.
+func (j *Judge) form() Options {
+	o := Options{DType: onnx.Float32, Penalty: j.options.RepetitionPenalty != 1}
+	if j.options.Provider.Kind == ort.CUDA && !j.options.Float32 {
+		o.DType, o.Paged = onnx.BFloat16, true
+	}
+	return o
+}
+
+// graph writes the judge for the checkpoint's tensors, all of which are checked.
+func (j *Judge) graph() (*onnx.Graph, error) {
+	g := onnx.New("qwenvl")
+	m := NewGraph(g, initializers.New(g, j.checkpoint.Weights, Kind), j.config, j.form())
+	g.Output(outputAnswer, m.Answer)
+	if j.tokens != nil {
+		g.Output(outputFirst, m.Logits)
+	}
+	return g, m.Err()
+}
+
+// Close frees the session. The judge must not be used afterwards.
+func (j *Judge) Close() error { return j.session.Close() }
+
+// Describe tells what the judge file says of its scores and boxes, and the
+// fingerprint of checkpoint, file and options.
+func (j *Judge) Describe() reward.Description {
+	d := j.file.Describe()
+	d.Kind, d.Fingerprint = Kind, j.fingerprint
+	d.PromptTokens, d.Demonstration = j.options.PromptTokens, j.options.Demonstration
+	return d
+}
+
+// asked is a sample ready for a batch.
+type asked struct{ Prompt }
+
+// Prepare resizes the image as the processor does and makes token ids of the prompt.
+func (j *Judge) Prepare(ctx context.Context, s *reward.Sample) error {
+	if _, ok := s.Prepared.(*asked); ok {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.Check(); err != nil {
+		return err
+	}
+	if s.Mode != "" && s.Mode != reward.ModeAnswer {
+		return reward.ErrUnsupportedMode.With("mode %q: this judge has only %s", s.Mode, reward.ModeAnswer)
+	}
+	if n := len(j.checkpoint.Tokenizer.EncodeOrdinary(s.Prompt)); n > j.options.PromptTokens {
+		return reward.ErrInvalidValue.With("prompt: %d tokens, the limit is %d", n, j.options.PromptTokens)
+	}
+	image, err := j.resized(s.Image)
+	if err != nil {
+		return err
+	}
+	p, err := j.config.LayOut(j.chat(j.file.Ask(s.Prompt), j.config.Grid(image).Units()), image)
+	if err != nil {
+		return fmt.Errorf("qwen-vl: %w", err)
+	}
+	s.Prepared = &asked{p}
+	return nil
+}
+
+// resized is the image in the judge file's size, by Pillow's filter, and then in the
+// processor's, by torch's.
+func (j *Judge) resized(image *reward.Image) (*reward.Image, error) {
+	if size := j.file.ImageSize; size != nil {
+		image = j.resizer.Resize(image, size[0], size[1])
+	}
+	h, w, err := j.config.SmartResize(image.Height, image.Width)
+	if err != nil {
+		return nil, reward.ErrInvalidValue.With("image: %v", err)
+	}
+	return j.resizer.ResizeTorch(image, w, h), nil
+}
+
+// defaultSystem is what Qwen2.5-VL's chat template says where there is no system
+// text; Qwen3-VL's says nothing.
+const defaultSystem = "You are a helpful assistant."
+
+// chat is the token ids of one turn of the chat with an image of so many tokens.
+// Special tokens spelt in the text are not recognised: it cannot end its turn.
+func (j *Judge) chat(text string, imageTokens int) []int32 {
+	t := j.checkpoint.Tokenizer
+	system := j.file.System
+	if system == "" && j.config.Family == Qwen25VL {
+		system = defaultSystem
+	}
+	var ids []int32
+	if system != "" {
+		ids = append(t.Encode(TurnStart+"system\n"), t.EncodeOrdinary(system)...)
+		ids = append(ids, t.Encode(TurnEnd+"\n")...)
+	}
+	ids = append(ids, t.Encode(TurnStart+"user\n")...)
+	image, words := j.config.WrapImage(imageTokens), t.EncodeOrdinary(text)
+	if j.file.ImageLast {
+		ids = append(append(ids, words...), image...)
+	} else {
+		ids = append(append(ids, image...), words...)
+	}
+	return append(ids, t.Encode(TurnEnd+"\n"+TurnStart+"assistant\n")...)
+}
+
+// Tokens is the tokens of a prepared sample in its batch.
+func (j *Judge) Tokens(s *reward.Sample) int {
+	if p, ok := s.Prepared.(*asked); ok {
+		return len(p.IDs)
+	}
+	return 0
+}
+
+// BatchTokens is JudgeOptions.BatchTokens.
+func (j *Judge) BatchTokens() int { return j.options.BatchTokens }
+
+// Evaluate asks about the samples in batches of MaxBatch samples and BatchTokens
+// tokens at most. Images of a batch may differ in size. A sample that cannot be used,
+// or whose answer cannot be read, has its error in its result.
+func (j *Judge) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
+	results := make([]reward.Result, len(samples))
+	var rows []int
+	var ready []Prompt
+	var lengths []int
+	for i, s := range samples {
+		if err := j.Prepare(ctx, &s); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			results[i].Err = err
+			continue
+		}
+		p := s.Prepared.(*asked).Prompt
+		rows, ready, lengths = append(rows, i), append(ready, p), append(lengths, len(p.IDs))
+	}
+	for _, part := range Parts(lengths, j.options.MaxBatch, j.options.BatchTokens) {
+		if err := j.evaluate(ctx, ready[part.From:part.To], rows[part.From:part.To], results); err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}
+
+// evaluate runs prompts as one batch and reads the results into the given rows.
+func (j *Judge) evaluate(ctx context.Context, prompts []Prompt, rows []int, results []reward.Result) error {
+	b := Batch{Prompts: prompts, MaxNewTokens: j.file.MaxNewTokens, Penalty: j.options.RepetitionPenalty}
+	out, err := j.session.Run(ctx, b.Inputs(j.config))
+	if err != nil {
+		return fmt.Errorf("qwen-vl: %d images: %w", len(prompts), err)
+	}
+	for r, i := range rows {
+		results[i] = j.read(out, r)
+		results[i].Trace.InputIDs = prompts[r].IDs
+		if results[i].Err != nil {
+			results[i] = reward.Result{Err: results[i].Err}
+		}
+	}
+	return nil
+}
+
+// read makes a result of row r of the graph's outputs.
+func (j *Judge) read(out map[string]ort.Tensor, r int) reward.Result {
+	ids := j.config.AnswerIDs(out[outputAnswer], r)
+	answer := judge.Answer{
+		Text:      j.checkpoint.Tokenizer.Decode(ids, true),
+		Truncated: len(ids) >= j.file.MaxNewTokens && !j.config.IsEOS(ids[len(ids)-1]),
+	}
+	if j.tokens != nil {
+		answer.First = j.probabilities(out[outputFirst], r)
+	}
+	result := j.file.Read(answer)
+	result.Trace.GeneratedIDs = ids
+	return result
+}
+
+// AnswerIDs is row r of generated tokens (B,N), up to and with its end token.
+func (c *Config) AnswerIDs(generated ort.Tensor, r int) []int32 {
+	length := int(generated.Shape[1])
+	var ids []int32
+	for _, id := range generated.Int64s()[r*length : (r+1)*length] {
+		ids = append(ids, int32(id))
+		if c.IsEOS(int32(id)) {
+			break
+		}
+	}
+	return ids
+}
+
+// probabilities are those of the tokens that the judge file names, by row r of logits
+// (B,vocabulary).
+func (j *Judge) probabilities(logits ort.Tensor, r int) map[string]float64 {
+	size := int(logits.Shape[1])
+	row := logits.Float32s()[r*size : (r+1)*size]
+	most := math.Inf(-1)
+	for _, v := range row {
+		most = max(most, float64(v))
+	}
+	sum := 0.0
+	for _, v := range row {
+		sum += math.Exp(float64(v) - most)
+	}
+	first := map[string]float64{}
+	for text, id := range j.tokens {
+		first[text] = math.Exp(float64(row[id])-most) / sum
+	}
+	return first
+}
