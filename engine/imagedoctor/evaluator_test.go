@@ -363,7 +363,7 @@ func TestMapsThatTheAnswerDoesNotAskForAreMissing(t *testing.T) {
 func TestThinkingUsesCaptionsAsTheyAre(t *testing.T) {
 	e := nanoEvaluator(t, form{small: true, prefixed: true})
 	for mode, want := range map[reward.Mode]string{reward.ModeAnswer: "[a cat]", reward.ModeThink: "[ a cat... ]"} {
-		s := reward.Sample{Image: rewardtest.Picture(1, 64, 64), Prompt: " a cat... ", Mode: mode}
+		s := reward.Sample{Image: rewardtest.Image(1, 64, 64), Prompt: " a cat... ", Mode: mode}
 		if err := e.Prepare(t.Context(), &s); err != nil {
 			t.Fatal(err)
 		}

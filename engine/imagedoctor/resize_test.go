@@ -53,7 +53,7 @@ func TestImagesThatKeepTheirAspectAreScoredInAnyCompany(t *testing.T) {
 	e := loadSmall(t, nil, Options{Resize: ResizeArea})
 	var samples []reward.Sample
 	for i, size := range [][2]int{{64, 64}, {120, 40}, {40, 120}, {90, 60}, {120, 40}, {16, 16}} {
-		samples = append(samples, reward.Sample{Image: rewardtest.Picture(uint64(i), size[0], size[1]), Prompt: "a red circle"})
+		samples = append(samples, reward.Sample{Image: rewardtest.Image(uint64(i), size[0], size[1]), Prompt: "a red circle"})
 	}
 	grids := map[qwenvl.Grid]bool{}
 	for i, r := range evaluate(t, e, samples) {
@@ -77,7 +77,7 @@ func TestImagesThatKeepTheirAspectAreScoredInAnyCompany(t *testing.T) {
 	if d.Maps[Artifact].Height != 0 || d.Note == "" {
 		t.Errorf("%+v", d)
 	}
-	strip := reward.Sample{Image: rewardtest.Picture(1, 300, 1), Prompt: "a strip"}
+	strip := reward.Sample{Image: rewardtest.Image(1, 300, 1), Prompt: "a strip"}
 	if err := e.Prepare(t.Context(), &strip); !errors.Is(err, reward.ErrInvalidValue) {
 		t.Errorf("a strip of 300 to 1: %v", err)
 	}

@@ -78,7 +78,7 @@ func (f *Checkpoint) Fingerprint(options string) (string, error) {
 	}
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s\n%s", weights, options)
-	for _, name := range append([]string{ConfigFile, PreprocessorFile, GenerationFile}, tokenizer.Files()...) {
+	for _, name := range append([]string{ConfigFile, PreprocessorFile, ProcessorFile, GenerationFile}, tokenizer.Files()...) {
 		data, err := modelfile.Read(filepath.Join(f.Dir, name), maxFileBytes)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return "", err
