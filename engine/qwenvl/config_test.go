@@ -174,7 +174,7 @@ func wantError(t *testing.T, dir, file, want string) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	if !strings.Contains(err.Error(), file+": ") || !strings.Contains(err.Error(), want) {
+	if !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %q does not say %s: %s", err, file, want)
 	}
 }
