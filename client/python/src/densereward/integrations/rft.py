@@ -106,14 +106,19 @@ class CompletionReward:
 
     def __call__(self, prompts: Any = None, completions: Sequence[Any] = (), **columns: Any) -> List[float]:
         texts = [_content(c) for c in completions]
-        truth = [_maps(self._column(columns, name), len(texts)) for name in ("misalignment_np", "artifact_np")]
-        predicted = [self._column(columns, name, None) for name in ("misalignment_pred", "artifact_pred")]
+
+        def drawn(name: str) -> Any:
+            maps = self._column(columns, name, None)
+            return _maps(maps, len(texts)) if _there(maps) else None
+
         found = completion_rewards(
             self.client,
             texts,
             self._column(columns, "solution"),
-            *truth,
-            *(_maps(maps, len(texts)) if _there(maps) else None for maps in predicted),
+            misalignment=_maps(self._column(columns, "misalignment_np"), len(texts)),
+            artifact=_maps(self._column(columns, "artifact_np"), len(texts)),
+            predicted_misalignment=drawn("misalignment_pred"),
+            predicted_artifact=drawn("artifact_pred"),
         )
         values = found.sums
         if self.only == "format":
