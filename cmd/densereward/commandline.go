@@ -41,6 +41,7 @@ type commandLine struct {
 	Serve    serveCommand    `cmd:"" help:"Serve rewards over HTTP."`
 	Relabel  relabelCommand  `cmd:"" help:"Score data sets, shard by shard."`
 	Evaluate evaluateCommand `cmd:"" help:"Measure scores: means, models, agreement with people."`
+	Rank     rankCommand     `cmd:"" help:"Pick the best of several images for each prompt."`
 	Bench    benchCommand    `cmd:"" help:"Load a server and say how it bears it; or measure the engine."`
 	Model    modelCommand    `cmd:"" help:"Make checkpoints to measure with."`
 	Demo     demoCommand     `cmd:"" help:"Start a server, send it images, print what it says, stop."`

@@ -1,0 +1,339 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/relabel"
+	"github.com/denseflow/densereward/reward/relabel/table"
+	"github.com/denseflow/densereward/reward/scoring"
+)
+
+type rankCommand struct {
+	In []string `arg:"" name:"in" help:"Folders with one folder of candidates for each prompt, which are scored; or labelled shards."`
+
+	By    string `placeholder:"NAME" help:"Of labelled shards: column whose values make groups. [prompt, caption or text]"`
+	Score string `default:"reward" placeholder:"NAME" help:"Score that ranks. [${default}]"`
+	Top   int    `default:"1" placeholder:"N" help:"How many of each group win. [${default}]"`
+	Copy  string `placeholder:"DIR" help:"Copy the winners' images here, as GROUP/PLACE-NAME." xor:"place"`
+	Link  string `placeholder:"DIR" help:"Make links to the winners' images here." xor:"place"`
+	JSON  bool   `help:"Print one JSON object for each candidate rather than a table."`
+
+	Mode            reward.Mode `enum:"answer,think" default:"answer" placeholder:"MODE" help:"${enum}. [${default}]"`
+	Server          []string    `placeholder:"URL" help:"Ask these servers rather than evaluators of this process."`
+	ServerEvaluator string      `placeholder:"NAME" help:"With --server: which of its evaluators. [the first]"`
+	Token           string      `env:"DENSEREWARD_TOKEN" placeholder:"TOKEN" help:"With --server: bearer token. [$$${env}]"`
+
+	evaluatorFlags `group:"Evaluator flags:"`
+}
+
+// Help is the long help.
+func (rankCommand) Help() string {
+	return `Picks the best of N. Candidates for one prompt lie in a folder of their own; the prompt is in its prompt.txt, or is the folder's name with spaces for underscores. Rows that were labelled before, by relabel or score, are ranked as they are.
+
+The table has a line for each candidate: group, place, score, name; equal scores share the better place and the next is skipped. Among winners of equal scores the earlier one is taken. A candidate that failed has no place and never wins; a group all of whose candidates failed has no winner. The exit code is 3 where any failed.
+
+Examples:
+
+	densereward rank candidates --model DIR --copy best
+	densereward rank candidates --server http://gpu1:8080 --top 3 --link best
+	densereward rank labelled/*.parquet --by prompt --json`
+}
+
+// candidate is one image that is ranked.
+type candidate struct {
+	Group string   `json:"group"`
+	Place int      `json:"place"` // 0 where it failed
+	Score *float64 `json:"score"` // null where it failed
+	Name  string   `json:"name"`
+	Error string   `json:"error,omitempty"`
+
+	path string        // of the image, where it is a file
+	load func() []byte // its bytes; nil where it has none
+}
+
+// Run ranks the candidates.
+func (c *rankCommand) Run(ctx context.Context, t terminal) error {
+	if err := atLeast("top", c.Top, 1); err != nil {
+		return err
+	}
+	candidates, err := c.find(ctx, t)
+	if err != nil {
+		return err
+	}
+	scores, groups := make([]float64, len(candidates)), make([]string, len(candidates))
+	failed := 0
+	for i, one := range candidates {
+		groups[i], scores[i] = one.Group, math.NaN()
+		if one.Score != nil {
+			scores[i] = *one.Score
+		} else {
+			failed++
+		}
+	}
+	for i, place := range scoring.Ranks(scores, groups) {
+		candidates[i].Place = place
+	}
+	if err := c.print(t, candidates, groups); err != nil {
+		return err
+	}
+	for _, winners := range scoring.Best(scores, groups, c.Top) {
+		for place, i := range winners {
+			if err := c.place(candidates[i], place+1); err != nil {
+				return err
+			}
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%w: %d of %d", errPartial, failed, len(candidates))
+	}
+	return nil
+}
+
+// find lists the candidates with their scores.
+func (c *rankCommand) find(ctx context.Context, t terminal) ([]*candidate, error) {
+	var candidates []*candidate
+	var records []*relabel.Record
+	for _, dir := range c.In {
+		some, listed, err := listCandidates(dir)
+		if err != nil {
+			return nil, err
+		}
+		candidates, records = append(candidates, some...), append(records, listed...)
+	}
+	if len(candidates) > 0 {
+		return candidates, c.evaluate(ctx, t, candidates, records)
+	}
+	return c.readLabelled(ctx)
+}
+
+// listCandidates finds the folders of candidates in dir; none in anything else.
+func listCandidates(dir string) (candidates []*candidate, records []*relabel.Record, err error) {
+	folders, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, nil, nil //nolint:nilerr // a file, or a remote address
+	}
+	for _, folder := range folders {
+		if !folder.IsDir() || strings.HasPrefix(folder.Name(), ".") || strings.HasPrefix(folder.Name(), "_") {
+			continue
+		}
+		path := filepath.Join(dir, folder.Name())
+		files, err := os.ReadDir(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		prompt := strings.ReplaceAll(folder.Name(), "_", " ")
+		if text, err := os.ReadFile(filepath.Join(path, "prompt.txt")); err == nil {
+			prompt = strings.TrimSpace(string(text))
+		}
+		for _, file := range files {
+			if !slices.Contains([]string{".png", ".jpg", ".jpeg", ".webp"}, strings.ToLower(filepath.Ext(file.Name()))) {
+				continue
+			}
+			image := filepath.Join(path, file.Name())
+			candidates = append(candidates, &candidate{Group: folder.Name(), Name: file.Name(), path: image})
+			records = append(records, &relabel.Record{Name: image, Prompt: prompt, Load: func() ([]byte, error) { return os.ReadFile(image) }})
+		}
+	}
+	return candidates, records, nil
+}
+
+// evaluate scores candidates, a batch at a time.
+func (c *rankCommand) evaluate(ctx context.Context, t terminal, candidates []*candidate, records []*relabel.Record) (err error) {
+	if err := atLeast("batch", c.Batch, 1); err != nil {
+		return err
+	}
+	var job relabel.Job
+	choice := relabelCommand{Mode: c.Mode, Server: c.Server, ServerEvaluator: c.ServerEvaluator, Token: c.Token, evaluatorFlags: c.evaluatorFlags}
+	closeEvaluator, err := choice.chooseEvaluator(ctx, t, &job)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeEvaluator()) }()
+	at := -1 // of the score that ranks; the reward
+	if c.Score != relabel.ColumnReward {
+		if at = slices.Index(job.Config.Labels.Scores, c.Score); at < 0 {
+			return &usageError{"score", fmt.Errorf("%q is neither reward nor one of %q", c.Score, job.Config.Labels.Scores)}
+		}
+	}
+	for first := 0; first < len(records); first += c.Batch {
+		last := min(first+c.Batch, len(records))
+		labels, err := job.Evaluate(ctx, records[first:last])
+		if err != nil {
+			return err
+		}
+		for i, label := range labels {
+			one := candidates[first+i]
+			switch {
+			case label.Failed():
+				one.Error = label.ErrorCode + ": " + label.ErrorMessage
+			case at < 0:
+				one.Score = &label.Reward
+			default:
+				one.Score = &label.Scores[at]
+			}
+		}
+	}
+	return nil
+}
+
+// readLabelled takes candidates from shards that were labelled before.
+func (c *rankCommand) readLabelled(ctx context.Context) ([]*candidate, error) {
+	var all []*candidate
+	keep := c.Copy != "" || c.Link != ""
+	err := table.Read(ctx, c.In, os.Getenv, func(row *table.Row) error {
+		one := &candidate{Name: row.Name()}
+		if key, ok := row.KeyOf(""); ok {
+			one.Name = key
+		}
+		var ok bool
+		for _, name := range groupNames(c.By) {
+			if one.Group, ok = row.Text(name); ok {
+				break
+			}
+		}
+		if !ok {
+			return fmt.Errorf("%s has none of the columns %q", row.Name(), groupNames(c.By))
+		}
+		if code, failed := row.Text("error_code"); failed && code != "" {
+			one.Error = code
+		} else if v, ok := row.Float(c.Score); ok {
+			one.Score = &v
+		} else {
+			return fmt.Errorf("%s has no number %q", row.Name(), c.Score)
+		}
+		if keep { // the row holds its image
+			one.load = row.Image
+		}
+		all = append(all, one)
+		return nil
+	})
+	return all, err
+}
+
+func groupNames(by string) []string {
+	if by != "" {
+		return []string{by}
+	}
+	return []string{"prompt", "caption", "text", "txt"}
+}
+
+// print lists the candidates, each group from its best to those that failed.
+func (c *rankCommand) print(t terminal, candidates []*candidate, groups []string) error {
+	order := slices.Clone(candidates)
+	first := map[string]int{}
+	for i, group := range groups {
+		if _, known := first[group]; !known {
+			first[group] = i
+		}
+	}
+	slices.SortStableFunc(order, func(a, b *candidate) int {
+		if a.Group != b.Group {
+			return first[a.Group] - first[b.Group]
+		}
+		if (a.Place == 0) != (b.Place == 0) {
+			return b.Place - a.Place
+		}
+		return a.Place - b.Place
+	})
+	if c.JSON {
+		lines := json.NewEncoder(t.out)
+		lines.SetEscapeHTML(false)
+		for _, one := range order {
+			if err := lines.Encode(one); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "group\tplace\tscore\tname") //nolint:errcheck // Flush reports it
+	for _, one := range order {
+		if one.Score == nil {
+			fmt.Fprintf(w, "%s\t–\t%s\t%s\n", one.Group, one.Error, one.Name) //nolint:errcheck // Flush reports it
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%d\t%.4f\t%s\n", one.Group, one.Place, *one.Score, one.Name) //nolint:errcheck // Flush reports it
+	}
+	return w.Flush()
+}
+
+// place puts a winner where --copy or --link says.
+func (c *rankCommand) place(one *candidate, place int) error {
+	dir := c.Copy + c.Link // one of them
+	if dir == "" {
+		return nil
+	}
+	name := fmt.Sprintf("%d-%s", place, fileName(filepath.Base(one.Name)))
+	target := filepath.Join(dir, fileName(one.Group), name)
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	if c.Link != "" {
+		if one.path == "" {
+			return fmt.Errorf("%s is no file that could be linked to; --copy writes it", one.Name)
+		}
+		source, err := filepath.Abs(one.path)
+		if err != nil {
+			return err
+		}
+		if err := os.Remove(target); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return os.Symlink(source, target)
+	}
+	if one.path != "" {
+		return copyFile(target, one.path)
+	}
+	data := one.load()
+	if data == nil {
+		return fmt.Errorf("%s has no image that could be copied", one.Name)
+	}
+	return os.WriteFile(target, data, 0o644)
+}
+
+// fileName makes a text fit to name a file: what a path cannot hold is replaced
+// and what is long is cut, and a hash of the text then tells it from others.
+func fileName(text string) string {
+	fit := strings.TrimLeft(strings.Map(func(r rune) rune {
+		if r < ' ' || strings.ContainsRune(`/\:*?"<>|`, r) {
+			return '_'
+		}
+		return r
+	}, text), ".")
+	const most = 50 // runes, of at most four bytes each: names have 255
+	extension := filepath.Ext(fit)
+	if runes := []rune(fit); len(runes) > most {
+		fit = string(runes[:most])
+	} else if fit == text {
+		return text
+	}
+	sum := sha256.Sum256([]byte(text))
+	return strings.TrimSuffix(fit, extension) + "-" + hex.EncodeToString(sum[:4]) + extension
+}
+
+func copyFile(target, source string) (err error) {
+	from, err := os.Open(source)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, from.Close()) }()
+	to, err := os.Create(target)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Close())
+}

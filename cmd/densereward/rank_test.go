@@ -1,0 +1,123 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// candidateFolders has the demo's images as candidates for two prompts, and one
+// that is broken.
+func candidateFolders(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for i, path := range demoImages() {
+		group := []string{"a_red_cube", "second"}[i%2]
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := filepath.Join(dir, group, filepath.Base(path))
+		if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(target, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string]string{"second/prompt.txt": "a lighthouse at night\n", "second/broken.png": "no image"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestRankPicksTheBestOfEachFolder(t *testing.T) {
+	in, best, linked := candidateFolders(t), t.TempDir(), t.TempDir()
+	code, out, said := densereward(t, "rank", in, "--model", nanoDir, "--threads", "1", "--json", "--copy", best)
+	if code != exitPartial {
+		t.Fatalf("exit code %d: %s", code, said)
+	}
+	rows := lines[candidate](t, out)
+	if len(rows) != len(demoImages())+1 {
+		t.Fatalf("%d candidates", len(rows))
+	}
+	winners := map[string]string{}
+	for i, r := range rows {
+		if r.Name == "broken.png" {
+			if r.Place != 0 || r.Score != nil || !strings.HasPrefix(r.Error, "image_") || i != len(rows)-1 {
+				t.Errorf("the broken image: %+v at %d", r, i)
+			}
+			continue
+		}
+		if _, known := winners[r.Group]; !known {
+			if r.Place != 1 {
+				t.Errorf("%s begins with place %d", r.Group, r.Place)
+			}
+			winners[r.Group] = r.Name
+		}
+		if i > 0 && rows[i-1].Group == r.Group && *rows[i-1].Score < *r.Score {
+			t.Errorf("%s comes before %s", rows[i-1].Name, r.Name)
+		}
+	}
+	for group, name := range winners {
+		want, err := os.ReadFile(filepath.Join(in, group, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(best, group, "1-"+name))
+		if err != nil || string(got) != string(want) {
+			t.Errorf("the winner of %s: %v", group, err)
+		}
+	}
+	code, out, said = densereward(t, "rank", in, "--model", nanoDir, "--threads", "1", "--top", "2", "--link", linked)
+	if code != exitPartial || !strings.HasPrefix(out, "group") {
+		t.Errorf("exit code %d: %s%s", code, said, out)
+	}
+	for group := range winners {
+		entries, err := os.ReadDir(filepath.Join(linked, group))
+		if err != nil || len(entries) != 2 {
+			t.Errorf("%s: %d links, %v", group, len(entries), err)
+		}
+	}
+}
+
+func TestRankTakesWhatWasLabelledBefore(t *testing.T) {
+	file := writeLines(t, "p.jsonl",
+		`{"id":1,"prompt":"x","reward":0.5,"overall":1}`, `{"id":2,"prompt":"x","reward":0.7,"overall":1}`,
+		`{"id":3,"prompt":"y","reward":null,"error_code":"image_corrupt"}`, `{"id":4,"prompt":"x","reward":0.6,"overall":0}`)
+	code, out, _ := densereward(t, "rank", file)
+	if want := "group  place  score          name\nx      1      0.7000         2\nx      2      0.6000         4\nx      3      0.5000         1\ny      –      image_corrupt  3\n"; code != exitPartial || out != want {
+		t.Errorf("exit code %d:\n%s\nwant\n%s", code, out, want)
+	}
+	if code, out, _ = densereward(t, "rank", file, "--score", "overall"); code != exitPartial || !strings.Contains(out, "x      1      1.0000         1\nx      1      1.0000         2\nx      3      0.0000         4\n") {
+		t.Errorf("ties:\n%s", out)
+	}
+	for _, c := range []struct{ flag, value, want string }{
+		{"--by", "kind", "none of the columns"}, {"--score", "charm", `no number "charm"`}, {"--link", t.TempDir(), "no file that could be linked"},
+	} {
+		if code, _, said := densereward(t, "rank", file, c.flag, c.value); code != exitFailure || !strings.Contains(said, c.want) {
+			t.Errorf("%s %s: exit code %d, %s", c.flag, c.value, code, said)
+		}
+	}
+}
+
+func TestFileNamesAreDistinctAndFit(t *testing.T) {
+	long := strings.Repeat("ü", 80)
+	seen := map[string]string{}
+	for _, text := range []string{"plain.png", "a/b.png", "a:b.png", "a\nb.png", "..", ".hidden", long + "1.png", long + "2.png", ""} {
+		name := fileName(text)
+		if strings.ContainsAny(name, `/\:`+"\n") || len(name) > 240 || name == ".." || name == "" && text != "" || strings.HasPrefix(name, ".") {
+			t.Errorf("%q becomes %q", text, name)
+		}
+		if other, taken := seen[name]; taken {
+			t.Errorf("%q and %q both become %q", text, other, name)
+		}
+		seen[name] = text
+	}
+	if fileName("plain.png") != "plain.png" {
+		t.Error("a fit name is changed")
+	}
+}
