@@ -21,7 +21,7 @@ import (
 type serveCommand struct {
 	Listen string `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address and port; port 0 is a free one, which the log names. [${default}]"`
 	Public bool   `help:"Allow an address that other machines can reach. Consider --tokens and --tls-cert."`
-	Check  bool   `help:"Load and warm everything that serving needs, then stop."`
+	Check  bool   `help:"Compare the checkpoints' files with SHA256SUMS or what the hub's client noted, load and warm everything that serving needs, then stop."`
 
 	latentFlags    `group:"Latents:"`
 	queueFlags     `group:"Queue and cache:"`
@@ -69,6 +69,11 @@ func (c *serveCommand) Run(ctx context.Context, t terminal) (err error) {
 	decoders, err := c.decoderFlags(c.Device)
 	if err != nil {
 		return err
+	}
+	if c.Check {
+		if err := c.checkFiles(ctx, logger, decoders); err != nil {
+			return err
+		}
 	}
 	e, err := c.open(ctx, t, logger, decoders...)
 	if err != nil {
