@@ -116,3 +116,33 @@ def test_a_zero_heatmap_is_the_image_level_form(dtype):
     for loss, grad in grads[1:]:
         close(loss, grads[0][0].double(), dtype, rtol=1e-6 if dtype == torch.float32 else 1e-8)
         close(grad, grads[0][1].double(), dtype, rtol=1e-5 if dtype == torch.float32 else 1e-8, atol=1e-7 if dtype == torch.float32 else 1e-12)
+
+
+def saved_bytes(function, x):
+    """What a loss keeps for its backward pass beside its inputs."""
+    step, sample, prev, output, reference, old, advantages, weight = x
+    inputs = {t.data_ptr() for t in (*step, sample, prev, output, reference, old, advantages, weight)}
+    kept = {}
+
+    def pack(tensor):
+        if tensor.data_ptr() not in inputs:
+            kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        got = function(step, output.requires_grad_(), sample, prev, old, advantages, weight, None)
+    got.loss.backward()
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("function", [dense_loss, box_loss], ids=lambda f: f.__name__)
+def test_a_dense_loss_keeps_one_map_more_than_the_scalar_one(function):
+    x = batch(torch.bfloat16)
+    map_bytes = 4 * x[5].numel()
+    without_kl = lambda f: lambda step, output, sample, prev, old, advantages, weight, _: {  # noqa: E731
+        flow_loss: lambda: flow.flow_grpo_loss(step, output, sample, prev, old, advantages),
+        dense_loss: lambda: flow.dense_flow_grpo_loss(step, output, sample, prev, old, advantages, weight),
+        box_loss: lambda: flow.box_flow_grpo_loss(step, output, sample, prev, old, advantages, weight),
+    }[f]()
+    more = saved_bytes(without_kl(function), x) - saved_bytes(without_kl(flow_loss), x)
+    assert more <= map_bytes + 1024

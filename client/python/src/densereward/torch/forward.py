@@ -121,17 +121,14 @@ def awm_loss(
         raise ValueError(f"ratio {ratio!r} with weighting {weighting!r}")
     if ratio == "image" and (weight is not None or advantages.dim() != 1):
         raise ValueError('an "image" ratio takes neither an advantage map nor a weight')
-    image = exp_ratio(
-        _matching_log_prob(image_mean(errors), sigma, weighting, ghuber_power)
-        - _matching_log_prob(image_mean(old_errors), sigma, weighting, ghuber_power)
-    )
-    each = image
+    source, old_logs = (_matching_log_prob(image_mean(e), sigma, weighting, ghuber_power) for e in (errors, old_errors))
+    image = each = exp_ratio(source.detach() - old_logs)
     if ratio != "image":
-        logs, old_logs = (_matching_log_prob(e, sigma, weighting, ghuber_power) for e in (errors, old_errors))
-        each = exp_ratio(logs - old_logs) if ratio == "direct" else per_image(image.detach(), logs, dtype) * torch.exp(logs - logs.detach())
-    policy = clipped(each, weighted(advantages, weight, step_weights, each, advantage_clip), clip_range).mean()
+        source, old_logs = (_matching_log_prob(e, sigma, weighting, ghuber_power) for e in (errors, old_errors))
+        each = exp_ratio(source.detach() - old_logs) if ratio == "direct" else per_image(image, source, dtype).expand(source.shape)
+    policy = clipped(source, each, weighted(advantages, weight, step_weights, each, advantage_clip), clip_range)
     loss, kl = _with_kl(policy, v, ref_model_output, kl_beta)
-    over = (each if ratio == "direct" else image).detach()
+    over = each if ratio == "direct" else image
     return MatchingLoss(loss, policy.detach(), kl, over.mean(), ((over - 1).abs() > clip_range).to(dtype).mean())
 
 
@@ -173,9 +170,11 @@ def _matching_log_prob(errors: Tensor, sigma: Tensor, weighting: str, power: flo
     if weighting == "t**2":
         return -t * t * errors
     if weighting == "huber":
-        return -t * (torch.sqrt(errors + eps) - eps**0.5)
+        root: Tensor = torch.sqrt(errors + eps) - eps**0.5
+        return -t * root
     if weighting == "ghuber":
-        return -t * (torch.pow(errors + eps, power) - eps**power) / power
+        raised: Tensor = torch.pow(errors + eps, power) - eps**power
+        return -t * raised / power
     raise ValueError(f"unknown weighting {weighting!r}")
 
 

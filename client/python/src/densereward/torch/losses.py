@@ -12,7 +12,7 @@ p(l) - log p_old(l)) (BoxFlow-GRPO). Papers: arXiv 2505.05470, 2510.01010 and 26
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import torch
 from torch import Tensor
@@ -62,8 +62,8 @@ def flow_grpo_loss(
     if advantages.dim() != 1:
         raise ValueError(f"advantages of shape {tuple(advantages.shape)}: Flow-GRPO takes one an image")
     old = image_mean(old_log_prob.detach().to(log_prob.dtype))
-    ratio = exp_ratio(log_prob - old)
-    policy = clipped(ratio, weighted(advantages, None, step_weights, log_prob, advantage_clip), clip_range).mean()
+    ratio = exp_ratio(log_prob.detach() - old)
+    policy = clipped(log_prob, ratio, weighted(advantages, None, step_weights, log_prob, advantage_clip), clip_range)
     return summarize(policy, kl_loss(step, model_output, ref_model_output, kl_beta), kl_beta, log_prob, old, ratio, ratio, clip_range)
 
 
@@ -90,11 +90,9 @@ def dense_flow_grpo_loss(
     log_prob = image_mean(logs)
     old = image_mean(old_log_prob.detach().to(logs.dtype))
     image_ratio = exp_ratio(log_prob.detach() - old)
-    frozen = logs.detach()
-    # exp(logs - frozen) is 1 and carries the gradient; the rest is p/(p+eps), written
-    # so that no p overflows.
-    ratio = per_image(image_ratio, logs, logs.dtype) * torch.exp(logs - frozen) / (1 + DETACHED_EPSILON * torch.exp(-frozen))
-    policy = clipped(ratio, weighted(advantages, weight, step_weights, logs, advantage_clip), clip_range).mean()
+    # r p/(p+eps), written so that no p overflows.
+    ratio = per_image(image_ratio, logs, logs.dtype) / (1 + DETACHED_EPSILON * torch.exp(-logs.detach()))
+    policy = clipped(logs, ratio, weighted(advantages, weight, step_weights, logs, advantage_clip), clip_range)
     return summarize(policy, kl_loss(step, model_output, ref_model_output, kl_beta), kl_beta, log_prob, old, image_ratio, ratio, clip_range)
 
 
@@ -121,8 +119,8 @@ def box_flow_grpo_loss(
     old_logs = as_map(old_log_prob_map.detach(), logs, logs.dtype, "old_log_prob_map")
     if old_logs.shape != logs.shape:
         raise ValueError("box_flow_grpo_loss needs the old log-probabilities of locations, not of images")
-    ratio = exp_ratio(logs - old_logs)
-    policy = clipped(ratio, weighted(advantages, weight, step_weights, logs, advantage_clip), clip_range).mean()
+    ratio = exp_ratio(logs.detach() - old_logs)
+    policy = clipped(logs, ratio, weighted(advantages, weight, step_weights, logs, advantage_clip), clip_range)
     return summarize(policy, kl_loss(step, model_output, ref_model_output, kl_beta), kl_beta, log_prob, image_mean(old_logs), ratio, ratio, clip_range)
 
 
@@ -132,10 +130,39 @@ def widen(model_output: Tensor, *others: Optional[Tensor]) -> Tensor:
     return model_output.to(compute_dtype(model_output, *others))
 
 
+def largest_exponent(dtype: torch.dtype) -> float:
+    return math.log(torch.finfo(dtype).max) - 1
+
+
 def exp_ratio(log_ratio: Tensor) -> Tensor:
     """exp, with an exponent beyond the type's range held there, where its gradient
     ends: a loss may be absurdly large but is never NaN."""
-    return torch.exp(torch.clamp(log_ratio, max=math.log(torch.finfo(log_ratio.dtype).max) - 1))
+    return torch.exp(torch.clamp(log_ratio, max=largest_exponent(log_ratio.dtype)))
+
+
+class _Sloped(torch.autograd.Function):  # type: ignore[misc]
+    """A value whose gradient by ``exponent`` is ``slope``. It keeps one tensor for the
+    backward pass where autograd, going through a ratio and its clip, would keep six."""
+
+    @staticmethod
+    def forward(ctx: Any, exponent: Tensor, value: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(slope)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> "tuple[Tensor, None, None]":
+        (slope,) = ctx.saved_tensors
+        return grad * slope, None, None
+
+
+def surrogate(exponent: Tensor, ratio: Tensor, losses: Tensor, alive: Tensor) -> Tensor:
+    """The mean of ``losses``, which are -A w rho times a constant where ``alive``, and
+    constant elsewhere. rho, which ``ratio`` holds, is its own derivative by the exponent
+    in every form."""
+    held = torch.exp(torch.full_like(ratio, largest_exponent(ratio.dtype)))
+    slope = torch.where(alive & (ratio < held), losses, torch.zeros_like(losses)) / losses.numel()
+    value: Tensor = _Sloped.apply(exponent, losses.mean(), slope)
+    return value
 
 
 def clamp_advantages(advantages: Tensor, bound: float) -> Tensor:
@@ -154,9 +181,15 @@ def weighted(advantages: Tensor, weight: Optional[Tensor], step_weights: Optiona
     return scaled
 
 
-def clipped(ratio: Tensor, scaled: Tensor, clip_range: float) -> Tensor:
-    """max(-A w rho, -A w clamp(rho))."""
-    return torch.maximum(-scaled * ratio, -scaled * ratio.clamp(1 - clip_range, 1 + clip_range))
+def clipped(exponent: Tensor, ratio: Tensor, scaled: Tensor, clip_range: float, factor: Optional[Tensor] = None) -> Tensor:
+    """The mean of max(-A w rho, -A w clamp(rho)), times ``factor``. Inside the clip range
+    both arms carry the gradient; outside, the unclipped one does where it is larger."""
+    low, high = 1 - clip_range, 1 + clip_range
+    free, bounded = -scaled * ratio, -scaled * ratio.clamp(low, high)
+    losses = torch.maximum(free, bounded)
+    if factor is not None:
+        losses = losses * factor
+    return surrogate(exponent, ratio, losses, ((ratio >= low) & (ratio <= high)) | (free > bounded))
 
 
 def kl_loss(step: Step, model_output: Tensor, ref_model_output: Optional[Tensor], kl_beta: float) -> Tensor:

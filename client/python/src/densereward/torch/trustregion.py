@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .layout import channel_mean, compute_dtype, image_mean, per_image
-from .losses import Loss, clipped, exp_ratio, kl_loss, summarize, weighted
+from .losses import Loss, clipped, exp_ratio, kl_loss, summarize, surrogate, weighted
 from .steps import Step, step_mean
 
 
@@ -51,13 +51,12 @@ def grpo_guard_loss(
     -dt unless ``unweighted``. For SDE steps with noise alone."""
     moved = _transition(step, model_output, sample, prev_sample, old_model_output, old_mean, ref_model_output)
     exponent = moved.cross / per_image(step.noise_std, moved.cross, moved.cross.dtype)
-    image, each = _ratios(exponent, ratio, advantages, weight)
-    policy = clipped(each, weighted(advantages, weight, step_weights, each, advantage_clip), clip_range)
-    if not unweighted:
-        policy = policy / per_image(step.sigma - step.sigma_prev, policy, policy.dtype)
+    source, image, each = _ratios(exponent, ratio, advantages, weight)
+    factor = None if unweighted else per_image(1 / (step.sigma - step.sigma_prev), each, each.dtype)
+    policy = clipped(source, each, weighted(advantages, weight, step_weights, each, advantage_clip), clip_range, factor)
     kl = kl_loss(step, moved.model_output, ref_model_output, kl_beta)
     over = each if ratio == "direct" else image
-    return summarize(policy.mean(), kl, kl_beta, image_mean(exponent), torch.zeros_like(image), over, over, clip_range)
+    return summarize(policy, kl, kl_beta, image_mean(exponent), torch.zeros_like(image), over, over, clip_range)
 
 
 def flow_dppo_loss(
@@ -83,13 +82,14 @@ def flow_dppo_loss(
     The clip fractions are the masked shares."""
     moved = _transition(step, model_output, sample, prev_sample, old_model_output, old_mean, ref_model_output)
     exponent = per_image(step.precision, moved.cross, moved.cross.dtype) * (2 * moved.cross - moved.square)
-    image, each = _ratios(exponent, ratio, advantages, weight)
+    source, image, each = _ratios(exponent, ratio, advantages, weight)
     square = moved.square.detach() if ratio == "direct" else per_image(image_mean(moved.square.detach()), each, each.dtype)
     noise = per_image(torch.where(step.noise_std > 0, step.noise_std, torch.ones_like(step.noise_std)), each, each.dtype)
     divergence = square / 2 if unscaled else square / (2 * noise * noise)
-    scaled, far, frozen = weighted(advantages, weight, step_weights, each, 0.0), divergence >= threshold, each.detach()
-    above, below = far & (scaled > 0) & (frozen > 1), far & (scaled < 0) & (frozen < 1)
-    policy = torch.where(above | below, torch.zeros_like(each), -scaled * each).mean()
+    scaled, far = weighted(advantages, weight, step_weights, each, 0.0), divergence >= threshold
+    above, below = far & (scaled > 0) & (each > 1), far & (scaled < 0) & (each < 1)
+    masked = above | below
+    policy = surrogate(source, each, torch.where(masked, torch.zeros_like(scaled), -scaled * each), ~masked)
     kl = kl_loss(step, moved.model_output, ref_model_output, kl_beta)
     over = each if ratio == "direct" else image
     out = summarize(policy, kl, kl_beta, image_mean(exponent), torch.zeros_like(image), over, over, 0.0)
@@ -123,15 +123,17 @@ def _transition(
     return Transition(output, channel_mean(e * delta), channel_mean(delta * delta))
 
 
-def _ratios(exponent: Tensor, ratio: str, advantages: Tensor, weight: Optional[Tensor]) -> "tuple[Tensor, Tensor]":
-    """The ratio of each image (B), and the one that the loss is taken of."""
-    image = exp_ratio(image_mean(exponent))
+def _ratios(exponent: Tensor, ratio: str, advantages: Tensor, weight: Optional[Tensor]) -> "tuple[Tensor, Tensor, Tensor]":
+    """The exponent that carries the gradient, the ratio of each image (B), and the ratio
+    that the loss is taken of, (B) or a map."""
+    mean = image_mean(exponent)
+    image = exp_ratio(mean.detach())
     if ratio == "image":
         if weight is not None or advantages.dim() != 1:
             raise ValueError('an "image" ratio takes neither an advantage map nor a weight')
-        return image, image
+        return mean, image, image
     if ratio == "detached":
-        return image, per_image(image.detach(), exponent, exponent.dtype) * torch.exp(exponent - exponent.detach())
+        return exponent, image, per_image(image, exponent, exponent.dtype).expand(exponent.shape)
     if ratio == "direct":
-        return image, exp_ratio(exponent)
+        return exponent, image, exp_ratio(exponent.detach())
     raise ValueError(f'ratio {ratio!r} is not one of "image", "detached" and "direct"')
