@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/denseflow/densereward/cmd/densereward/config"
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/engine/ort/provision"
 )
@@ -70,7 +71,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 		kong.Exit(func(int) { ended = true }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(t),
-		kong.Configuration(readConfig),
+		kong.Configuration(config.Read),
 		vars(),
 	)
 	if err != nil {

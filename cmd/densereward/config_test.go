@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/denseflow/densereward/cmd/densereward/config"
 )
 
 // parseServe parses a command line of serve, without running it. Words "FILE"
@@ -25,7 +26,7 @@ func parseServe(t *testing.T, file string, args ...string) (serveCommand, error)
 		args[i] = strings.ReplaceAll(args[i], "FILE", path)
 	}
 	var c commandLine
-	parser, err := kong.New(&c, kong.Configuration(readConfig), vars(),
+	parser, err := kong.New(&c, kong.Configuration(config.Read), vars(),
 		kong.BindTo(context.Background(), (*context.Context)(nil)), kong.Bind(terminal{}))
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +139,7 @@ func TestMistakesInAConfigurationFileAreNamed(t *testing.T) {
 		{"an array of arrays of tables", "device = [{a = 1}]", "device: want a string"},
 		{"a value that its flag does not take", "threads = \"many\"", "threads"},
 		{"a number where a boolean belongs", "public = 7", "public"},
-		{"a file of a megabyte and more", "# " + strings.Repeat("x", maxConfig), "more than 1048576 bytes"},
+		{"a file of a megabyte and more", "# " + strings.Repeat("x", config.MaxBytes), "more than 1048576 bytes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if _, err := parseServe(t, tt.file, "--config", "FILE"); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -156,7 +157,7 @@ func FuzzReadConfig(f *testing.F) {
 	f.Add([]byte("[a.b]\nc = 1979-05-27"))
 	f.Add([]byte("a = [[[[1]]]]"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		resolver, err := readConfig(bytes.NewReader(text))
+		resolver, err := config.Read(bytes.NewReader(text))
 		if (resolver == nil) == (err == nil) {
 			t.Errorf("resolver %v and error %v", resolver, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"text/tabwriter"
 
+	"github.com/denseflow/densereward/cmd/densereward/overlay"
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/engine/vae/autoencoder"
 	"github.com/denseflow/densereward/reward"
@@ -137,7 +138,7 @@ func (r *demoRollout) print(w io.Writer, response *wire.Response) error {
 		for _, s := range response.Scores {
 			fmt.Fprintf(table, "%.2f\t", s.Values[i])
 		}
-		fmt.Fprintf(table, "%.3f\t%+.3f\t%.3f\t\n", response.Rewards[i], advantages[i], mean(weights[i*cells:(i+1)*cells]))
+		fmt.Fprintf(table, "%.3f\t%+.3f\t%.3f\t\n", response.Rewards[i], advantages[i], overlay.Mean(weights[i*cells:(i+1)*cells]))
 	}
 	fmt.Fprintln(table)
 	return table.Flush()
@@ -158,12 +159,12 @@ func (r *demoRollout) writeOverlays(dir string, response *wire.Response) error {
 		if err != nil {
 			return err
 		}
-		overlay, err := overlayPNG(image, maps[i]...)
+		panels, err := overlay.PNG(image, maps[i]...)
 		if err != nil {
 			return err
 		}
 		path := filepath.Join(dir, fmt.Sprintf("prompt%d-%s.overlay.png", prompt, name))
-		if err := os.WriteFile(path, overlay, 0o644); err != nil {
+		if err := os.WriteFile(path, panels, 0o644); err != nil {
 			return err
 		}
 	}
@@ -179,8 +180,8 @@ func (r *demoRollout) file(response *wire.Response, i int) []byte {
 }
 
 // mapsBySample takes apart the tensors (N,h,w) of the evaluator's maps.
-func mapsBySample(response *wire.Response) ([][]namedMap, error) {
-	samples := make([][]namedMap, len(response.Rewards))
+func mapsBySample(response *wire.Response) ([][]overlay.Map, error) {
+	samples := make([][]overlay.Map, len(response.Rewards))
 	for _, h := range response.Heatmaps {
 		values, err := h.Maps.Float32s()
 		if err != nil {
@@ -190,7 +191,7 @@ func mapsBySample(response *wire.Response) ([][]namedMap, error) {
 		size := height * width
 		for i := range samples {
 			one := reward.Map{Height: height, Width: width, Data: values[i*size : (i+1)*size]}
-			samples[i] = append(samples[i], namedMap{h.Name, one})
+			samples[i] = append(samples[i], overlay.Map{Name: h.Name, Map: one})
 		}
 	}
 	return samples, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/denseflow/densereward/cmd/densereward/overlay"
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/engine/image/resize"
 	"github.com/denseflow/densereward/reward"
@@ -21,10 +22,10 @@ func drawExample(row *table.Row) []byte {
 	if longer := max(img.Width, img.Height); longer > exampleSide {
 		img = resize.Resize(img, max(1, img.Width*exampleSide/longer), max(1, img.Height*exampleSide/longer))
 	}
-	var maps []namedMap
+	var maps []overlay.Map
 	for _, name := range []string{"misalignment", "artifact"} {
 		if m, there, err := row.Map(name); err == nil && there && len(m.Data) > 0 {
-			maps = append(maps, namedMap{name, m})
+			maps = append(maps, overlay.Map{Name: name, Map: m})
 		}
 	}
 	boxes, _, err := row.Boxes("boxes")
@@ -34,7 +35,7 @@ func drawExample(row *table.Row) []byte {
 	for _, b := range boxes {
 		outline(img, b.Coords)
 	}
-	file, err := overlayPNG(img, maps...)
+	file, err := overlay.PNG(img, maps...)
 	if err != nil {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/denseflow/densereward/cmd/densereward/overlay"
 	"github.com/denseflow/densereward/internal/npy"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/scoring"
@@ -72,30 +73,30 @@ func (f mapFolder) write(stem string, image *reward.Image, scored *scoring.Score
 	if f.dir == "" {
 		return nil
 	}
-	var maps []namedMap
+	var maps []overlay.Map
 	for k, m := range scored.Outcomes[i].Maps {
-		maps = append(maps, namedMap{f.about.Maps[k].Name, m})
+		maps = append(maps, overlay.Map{Name: f.about.Maps[k].Name, Map: m})
 	}
 	files := maps
 	if grid := scored.Grid; scored.Weight != nil {
 		n := grid.Cells()
 		weight := reward.Map{Height: grid.Height, Width: grid.Width, Data: scored.Weight[i*n : (i+1)*n]}
-		files = append(slices.Clip(maps), namedMap{"dense", weight})
+		files = append(slices.Clip(maps), overlay.Map{Name: "dense", Map: weight})
 	}
 	for _, m := range files {
-		err := f.create(stem, m.name+".npy", func(w io.Writer) error {
+		err := f.create(stem, m.Name+".npy", func(w io.Writer) error {
 			return npy.WriteFloat32(w, m.Data, m.Height, m.Width)
 		})
 		if err != nil {
 			return err
 		}
 	}
-	overlay, err := overlayPNG(image, maps...)
+	panels, err := overlay.PNG(image, maps...)
 	if err != nil {
 		return err
 	}
 	return f.create(stem, "overlay.png", func(w io.Writer) error {
-		_, err := w.Write(overlay)
+		_, err := w.Write(panels)
 		return err
 	})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"image"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -156,3 +157,6 @@ func TestImagesOfOneNameGetFilesOfTheirOwn(t *testing.T) {
 		}
 	}
 }
+
+// tiny is an image smaller than any preset's cell.
+func tiny() image.Image { return image.NewRGBA(image.Rect(0, 0, 7, 5)) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -134,12 +135,22 @@ func TestHelpTeaches(t *testing.T) {
 	}
 }
 
+func TestTheChangelogBeginsWithTheRelease(t *testing.T) {
+	text, err := os.ReadFile("../../CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, after, _ := strings.Cut(string(text), "\n## "); !strings.HasPrefix(after, release+"\n") {
+		t.Errorf("CHANGELOG.md does not begin with %s", release)
+	}
+}
+
 func TestVersionTellsTheBuild(t *testing.T) {
 	code, out, _ := densereward(t, "version")
 	if code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
-	for _, want := range []string{"densereward ", "go          go1.", "onnxruntime 1.", "platform    "} {
+	for _, want := range []string{"densereward 0.2.0", "go          go1.", "onnxruntime 1.", "platform    "} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}

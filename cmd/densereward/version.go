@@ -17,19 +17,19 @@ func (versionCommand) Run(t terminal) error {
 	return err
 }
 
-// buildVersion is the module's version, and the commit where the build knows it.
+// release is the version that this tree is or becomes.
+const release = "0.2.0"
+
+// buildVersion is the release, and the commit where the build knows it.
 func buildVersion() string {
+	version := release
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "unknown"
+		return version
 	}
-	version := info.Main.Version
 	settings := map[string]string{}
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value
-	}
-	if version == "" || version == "(devel)" {
-		version = "development"
 	}
 	if commit := settings["vcs.revision"]; commit != "" {
 		version += " (commit " + commit[:min(12, len(commit))]

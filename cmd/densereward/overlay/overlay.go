@@ -1,4 +1,5 @@
-package main
+// Package overlay draws maps over images, for people to look at.
+package overlay
 
 import (
 	"bytes"
@@ -23,16 +24,16 @@ const (
 	minLetter = 13  // pixels; smaller ones cannot be read
 )
 
-// namedMap is one of an evaluator's maps.
-type namedMap struct {
-	name string
+// Map is one of an evaluator's maps.
+type Map struct {
+	Name string
 	reward.Map
 }
 
-// overlayPNG makes a PNG file for a person to look at: the image, and the
+// PNG makes a PNG file for a person to look at: the image, and the
 // image under each of its maps, side by side, each with its name and the map's
 // mean.
-func overlayPNG(img *reward.Image, maps ...namedMap) ([]byte, error) {
+func PNG(img *reward.Image, maps ...Map) ([]byte, error) {
 	small := shrink(img)
 	letter := max(minLetter, small.Width/panelText)
 	face, err := newFace(letter)
@@ -45,7 +46,7 @@ func overlayPNG(img *reward.Image, maps ...namedMap) ([]byte, error) {
 	}
 	panels := []panel{{"image", small}}
 	for _, m := range maps {
-		panels = append(panels, panel{fmt.Sprintf("%s, mean %.2f", m.name, mean(m.Data)), heatOver(small, m.Data, m.Height, m.Width)})
+		panels = append(panels, panel{fmt.Sprintf("%s, mean %.2f", m.Name, Mean(m.Data)), heatOver(small, m.Data, m.Height, m.Width)})
 	}
 	// The names may be wider than a narrow image.
 	column := small.Width
@@ -99,7 +100,8 @@ func paste(canvas *image.RGBA, img *reward.Image, x, y int) {
 	}
 }
 
-func mean(values []float32) float64 {
+// Mean is the mean of a map.
+func Mean(values []float32) float64 {
 	var sum float64
 	for _, v := range values {
 		sum += float64(v)

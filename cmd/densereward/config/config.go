@@ -1,4 +1,5 @@
-package main
+// Package config reads the flags of a command from a TOML file.
+package config
 
 import (
 	"encoding/json"
@@ -12,10 +13,10 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// maxConfig bounds a configuration file.
-const maxConfig = 1 << 20
+// MaxBytes bounds a configuration file.
+const MaxBytes = 1 << 20
 
-// configFile is flags from a TOML file: a key for each long flag, its value as
+// file is flags from a TOML file: a key for each long flag, its value as
 // it would stand on the command line, or as TOML's own number, boolean or
 // array. The command line goes before the file.
 //
@@ -31,27 +32,27 @@ const maxConfig = 1 << 20
 //
 // Evaluators that need more than NAME=KIND:SOURCE have a table each, in the
 // order in which they are listed.
-type configFile struct {
+type file struct {
 	values map[string]any // a string, or of evaluators a list of strings
 }
 
-var _ kong.Resolver = (*configFile)(nil)
+var _ kong.Resolver = (*file)(nil)
 
-// readConfig is kong's loader of the file that a flag --config names.
-func readConfig(r io.Reader) (kong.Resolver, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxConfig+1))
+// Read is kong's loader of the file that a flag --config names.
+func Read(r io.Reader) (kong.Resolver, error) {
+	text, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("configuration file: %w", err)
 	}
-	if len(text) > maxConfig {
-		return nil, fmt.Errorf("configuration file: more than %d bytes", maxConfig)
+	if len(text) > MaxBytes {
+		return nil, fmt.Errorf("configuration file: more than %d bytes", MaxBytes)
 	}
 	var tree map[string]any
 	keys, err := toml.Decode(string(text), &tree)
 	if err != nil {
 		return nil, fmt.Errorf("configuration file: %w", err)
 	}
-	c := &configFile{values: map[string]any{}}
+	c := &file{values: map[string]any{}}
 	for key, value := range tree {
 		if tables, ok := value.(map[string]any); ok && key == evaluatorFlag {
 			if c.values[key], err = evaluatorTables(tables, keys.Keys()); err != nil {
@@ -127,14 +128,14 @@ func flagText(value any) (string, error) {
 }
 
 // Validate refuses keys that no command with a flag --config has a flag for.
-func (c *configFile) Validate(app *kong.Application) error {
+func (c *file) Validate(app *kong.Application) error {
 	known := map[string]bool{}
 	for _, command := range app.Children {
-		if !slices.ContainsFunc(command.Flags, func(f *kong.Flag) bool { return f.Name == configFlag }) {
+		if !slices.ContainsFunc(command.Flags, func(f *kong.Flag) bool { return f.Name == fileFlag }) {
 			continue
 		}
 		for _, f := range command.Flags {
-			known[f.Name] = f.Name != configFlag
+			known[f.Name] = f.Name != fileFlag
 		}
 	}
 	var unknown []string
@@ -150,11 +151,11 @@ func (c *configFile) Validate(app *kong.Application) error {
 	return nil
 }
 
-// configFlag is the flag that names a file.
-const configFlag = "config"
+// fileFlag is the flag that names a file.
+const fileFlag = "config"
 
 // Resolve gives the file's value of a flag that the command line does not have.
-func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+func (c *file) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	if text, ok := c.values[flag.Name]; ok {
 		return text, nil
 	}

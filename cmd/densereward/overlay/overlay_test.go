@@ -1,16 +1,12 @@
-package main
+package overlay
 
 import (
 	"bytes"
-	"image"
 	"image/png"
 	"testing"
 
 	"github.com/denseflow/densereward/reward"
 )
-
-// tiny is an image smaller than any preset's cell.
-func tiny() image.Image { return image.NewRGBA(image.Rect(0, 0, 7, 5)) }
 
 func TestAnOverlayFitsAScreen(t *testing.T) {
 	flat := reward.Map{Height: 2, Width: 2, Data: []float32{0, 0.25, 0.5, 1}}
@@ -24,7 +20,7 @@ func TestAnOverlayFitsAScreen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			image := &reward.Image{Width: c.width, Height: c.height, Pix: make([]uint8, 3*c.width*c.height)}
-			file, err := overlayPNG(image, namedMap{"misalignment", flat}, namedMap{"artifact", flat})
+			file, err := PNG(image, Map{"misalignment", flat}, Map{"artifact", flat})
 			if err != nil {
 				t.Fatal(err)
 			}
