@@ -19,6 +19,7 @@ class Weights:
     early: float = 0.2
     coarse: float = 2.0
     heat: float = 8.0  # binary cross-entropy of heatmaps
+    direction: float = 1.0
     overlap: float = 0.5  # 1 - Dice of heatmaps with heat: small flaws count as much as large ones
     patches: float = 0.5
 
@@ -43,22 +44,30 @@ def gather(hidden, at):
     return hidden.gather(2, at.clamp(min=0)[..., None].expand(-1, -1, -1, hidden.shape[-1]))
 
 
-def branch_losses(net, probes, weights, digits, mode, layout, hidden, early, batch):
-    """All losses of one mode's texts, and figures for the log. hidden (N,T,C) is packed as layout says."""
+def branch_losses(net, probes, weights, digits, mode, layout, hidden, taps, batch):
+    """All losses of one mode's texts, and figures for the log.
+
+    hidden (N,T,C) is packed as layout says, and so are taps, what the layers of probes.layers_read gave.
+    """
     n, d = hidden.shape[0], hidden.shape[-1]
     end = layout.prefix + layout.branches * layout.branch
-    branches = hidden[:, layout.prefix:end].reshape(n, layout.branches, layout.branch, d)
+    unpack = lambda x: x[:, layout.prefix:end].reshape(n, layout.branches, layout.branch, d)
+    branches = unpack(hidden)
+    early, *taps = taps
     ce, expected = text_loss(net, digits, branches, batch)
-    states = gather(branches, batch["mentions"][..., 0])
+    states = gather(unpack(taps[0]), batch["mentions"][..., 0])
     mention, holds = P.mention_loss(probes, states.flatten(0, 1), batch["mentions"].flatten(0, 1))
-    states = gather(branches, batch["claims"][..., :1])
+    states = gather(unpack(taps[1]), batch["mentions"][..., :2, 0].amax(2, keepdim=True))
+    direction, sides = P.direction_loss(probes, states.flatten(0, 2), batch["mentions"].flatten(0, 1))
+    states = gather(unpack(taps[2]), batch["claims"][..., :1])
     claim, right = P.claim_loss(probes, states.flatten(0, 2), batch["claims"][..., 1:].flatten(0, 1))
     place = P.early_loss(probes, early[:, layout.start:layout.start + IMAGE_TOKENS])
     loss = (weights.think if mode == "think" else 1.0) * ce + weights.expected * expected
     loss = loss + weights.mention * mention + weights.claim * claim + weights.early * place
+    loss = loss + weights.direction * direction
     asks = gather(branches[:, :1], batch["heat"][:, :1])[:, 0]  # the first caption's maps
-    figures = {"ce": ce.detach(), "tenth": expected.detach().sqrt(), "mention": holds, "relation": right[0],
-               "background": right[1], "place": place.detach()}
+    figures = {"ce": ce.detach(), "tenth": expected.detach().sqrt(), "mention": holds, "direction": sides,
+               "relation": right[0], "background": right[1], "place": place.detach()}
     return loss, asks, figures
 
 

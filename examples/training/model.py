@@ -272,12 +272,12 @@ class ImageDoctor(nn.Module):
         """Hidden states (B,T,C) behind the final norm.
 
         Without mask and pack attention is causal. pack is (prefix, branches, branch),
-        see packed_attention. tap, a dict, receives what layer 2 gives as "early".
+        see packed_attention. tap, a dict, maps numbers of layers to what these gave.
         """
         for i, layer in enumerate(self.model.layers):
             x = layer(x, rope, mask, pack, cache)
-            if tap is not None and i == 1:
-                tap["early"] = x
+            if tap is not None and i + 1 in tap:
+                tap[i + 1] = x
         return self.model.norm(x)
 
     def logits(self, hidden):

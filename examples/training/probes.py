@@ -3,6 +3,10 @@
 Each asks a state for something simple that the answer depends on, so that the
 model learns to see before it learns to tell. Without the one on image tokens a
 model that starts from nothing does not learn shapes in the time there is.
+
+A later token reads what the layer before its own gave, never what the last one
+gave. So each probe reads the layer by which the rest must have its fact: places of
+image tokens first, then of things named, then how two of them stand, then claims.
 """
 
 import torch
@@ -15,6 +19,12 @@ from scenes.vocabulary import COLOURS, SHAPES
 
 SHAPE_CLASSES, COLOUR_CLASSES = len(SHAPES) + 1, len(COLOURS) + 1
 PATCH_OUTPUTS = SHAPE_CLASSES + COLOUR_CLASSES + 1
+APART = 3  # image tokens by which two places must differ for the direction between them to count in full
+
+
+def layers_read(count):
+    """The numbers of the layers, of so many, that early, mention, direction and claims read."""
+    return max(1, count // 4), max(1, count // 2), max(1, count * 5 // 8), max(1, count * 3 // 4)
 
 
 class Probes(nn.Module):
@@ -22,8 +32,9 @@ class Probes(nn.Module):
         super().__init__()
         self.patches = nn.Linear(width, 4 * PATCH_OUTPUTS)  # of the four patches of an image token
         self.early = nn.Linear(width, 2 * GRID)  # row and column of an image token in the language model
-        self.mention = nn.Linear(width, 1 + 2 * GRID)  # does it hold, row and column of its object
-        self.claims = nn.Linear(width, 2)  # do relation and background hold
+        self.named = nn.Linear(width, 1 + 2 * GRID)  # does it hold, row and column of its object
+        self.direction = nn.Linear(width, 2)  # is the thing named later below, to the right of, the one named before it
+        self.held = nn.Linear(width, 2)  # do relation and background hold
         self.coarse = nn.ModuleList([nn.Linear(width, COARSE * COARSE) for _ in range(2)])  # heat of each kind
 
 
@@ -50,6 +61,10 @@ def patch_loss(probes, image, label, artifact):
     return loss, (right.sum() / (shown.sum() + 1)).detach()
 
 
+def _normalised(states):
+    return F.layer_norm(states.float(), states.shape[-1:])
+
+
 def early_loss(probes, states):
     """Where each image token lies. states (B,324,C) of an early layer; M-RoPE alone is relative."""
     z = probes.early(states.float()).float().view(-1, 2, GRID)
@@ -60,7 +75,7 @@ def early_loss(probes, states):
 
 def mention_loss(probes, states, mentions):
     """Whether each thing named is there, and where. states (N,M,C), mentions (N,M,4): token, holds, row, column."""
-    z = probes.mention(states.float()).float()
+    z = probes.named(_normalised(states)).float()
     there = mentions[..., 0] >= 0
     holds = mentions[..., 1].clamp(min=0).float()
     bce = F.binary_cross_entropy_with_logits(z[..., 0], holds, reduction="none")
@@ -75,9 +90,26 @@ def mention_loss(probes, states, mentions):
     return loss, right.detach()
 
 
+def direction_loss(probes, states, mentions):
+    """Where the later of the first two things named stands from the earlier.
+
+    states (N,C) at the later one, mentions (N,M,4).
+    """
+    z = probes.direction(_normalised(states)).float()
+    pair = mentions[:, :2]
+    there = (pair[..., 2] >= 0).all(1, keepdim=True)
+    apart = (pair[:, 1, 2:] - pair[:, 0, 2:]).float()
+    apart = torch.where(pair[:, :1, 0] > pair[:, 1:, 0], -apart, apart)
+    weight = there * (apart.abs() / APART).clamp(max=1)
+    bce = F.binary_cross_entropy_with_logits(z, (apart > 0).float(), reduction="none")
+    right = ((z > 0) == (apart > 0)).float()
+    total = weight.sum().clamp(min=1)
+    return (bce * weight).sum() / total, ((right * weight).sum() / total).detach()
+
+
 def claim_loss(probes, states, claims):
     """Whether relation and background hold. states (N,C) at the caption's end, claims (N,2), -1 where there is none."""
-    z = probes.claims(states.float()).float()
+    z = probes.held(_normalised(states)).float()
     there = claims >= 0
     bce = F.binary_cross_entropy_with_logits(z, claims.clamp(min=0).float(), reduction="none") * there
     right = ((z > 0) == (claims > 0)) & there

@@ -20,12 +20,13 @@ from tokenizers import Tokenizer
 from model import GRID, IMAGE_TOKENS, text_positions
 from prompts import ANSWER_PREFIX, IMAGE_PAD, chat
 from scenes.arrays import encode
-from scenes.caption import write_captions
+from scenes.caption import contradict, write_captions
 from scenes.scene import draw_scene
 from scenes.truth import judge, write_answer, write_thought
 
 BRANCH_LENGTH = {"answer": 96, "think": 296}
 MAX_MENTIONS = 3
+MORE_BITES = 0.12  # odds of a bite beside those that scenes have anyway: the flaw that is hardest to see
 COARSE = 9  # cells a side of the coarse heat that a probe reads
 # Weights of the cross-entropy by what a token is.
 WEIGHT_FORM, WEIGHT_WORDS = 0.05, 0.5
@@ -144,11 +145,23 @@ def _weights(offsets, answer):
     return [kind[a] for a, _ in offsets], [starts[t] for t in tenths]
 
 
+def _captions(rng, scene, count):
+    """count captions of the scene. Two of them contradict each other in one word where they can, and the answers with them."""
+    captions = write_captions(rng, scene, count)
+    others = [contradict(rng, c, scene) for c in captions]
+    able = [k for k, other in enumerate(others) if other]
+    if able and count > 1:
+        k = next((k for k in able if captions[k].relation != others[k].relation), able[0])
+        captions[k - 1] = others[k]
+    rng.shuffle(captions)
+    return captions
+
+
 def build(text, mode, branches, rng, pairs="seen"):
     """An image and its captions as arrays; the first caption's heat is in the slots."""
     while True:
-        scene = draw_scene(rng, pairs)
-        captions = write_captions(rng, scene, branches)
+        scene = draw_scene(rng, pairs, flaw="bite" if rng.random() < MORE_BITES else None)
+        captions = _captions(rng, scene, branches)
         truths = [judge(scene, c) for c in captions]
         built = [build_branch(text, mode, scene, c, t) for c, t in zip(captions, truths)]
         if all(b is not None for b in built):

@@ -29,7 +29,7 @@ import checkpoint
 import losses
 import model
 from muon import Muon
-from probes import Probes, patch_loss
+from probes import Probes, layers_read, patch_loss
 from samples import Text, layout, stream
 from scenes.render import LABEL_SIDE, Renderer
 
@@ -47,6 +47,7 @@ def arguments():
     a.add_argument("--resume", help="the folder of the piece before")
     a.add_argument("--seconds", type=float, default=480, help="wall time of this piece")
     a.add_argument("--until", type=float, default=1.0, help="where in the schedule this piece ends")
+    a.add_argument("--restart", action="store_true", help="begin the schedule anew with what is resumed")
     a.add_argument("--seed", type=int, default=1)
     a.add_argument("--steps", type=int, help="stop after so many steps at the latest")
     a.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -119,7 +120,8 @@ class Trainer:
         self.shape = json.loads(args.batch) if args.batch else config["batch"]
         # Workers are forked before anything touches the device.
         resumed = json.loads((Path(args.resume) / "progress.json").read_text()) if args.resume else {}
-        self.begin, self.step = resumed.get("fraction", 0.0), resumed.get("step", 0)
+        self.begin = 0.0 if args.restart else resumed.get("fraction", 0.0)
+        self.step = resumed.get("step", 0)
         self.loader = Loader(self.base, f"{args.seed} from {self.step}", self.shape, args.workers or config["workers"],
                              self.device.type == "cuda")
         self.text = Text(self.base)
@@ -139,7 +141,8 @@ class Trainer:
         self.net.heatmap.to(memory_format=torch.channels_last)
         self.probes = Probes(self.text.config["hidden_size"]).to(self.device)
         if resume:
-            self.probes.load_state_dict(torch.load(Path(resume) / "probes.pt", map_location=self.device))
+            # A probe that is new since then begins with nothing.
+            self.probes.load_state_dict(torch.load(Path(resume) / "probes.pt", map_location=self.device), strict=False)
         self.renderer = Renderer(model.IMAGE_SIDE, self.device, compile)
         self.masks = {m: v.mask().to(self.device) for m, v in self.layouts.items()}
         self.ropes = {m: self.net.model.rope(v.positions().to(self.device)) for m, v in self.layouts.items()}
@@ -232,10 +235,11 @@ class Trainer:
         ids = torch.zeros(n, plan.length, dtype=torch.long, device=self.device)
         ids[:, :plan.prefix] = self.prefix[mode]
         ids[:, plan.prefix:plan.prefix + plan.branches * plan.branch] = batch["ids"].flatten(1)
-        tap = {}
+        read = layers_read(len(self.net.model.layers))
+        tap = dict.fromkeys(read)
         hidden = self.net.hidden(self.net.embed(ids, image, plan.start), self.ropes[mode], self.masks[mode], plan.pack, tap=tap)
-        return losses.branch_losses(self.net, self.probes, self.weights, self.digits, mode, plan, hidden, tap["early"],
-                                    batch)
+        return losses.branch_losses(self.net, self.probes, self.weights, self.digits, mode, plan, hidden,
+                                    [tap[k] for k in read], batch)
 
     def save(self, fraction):
         out = Path(self.args.out)

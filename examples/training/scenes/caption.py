@@ -1,6 +1,6 @@
 """Captions of a scene as claims: what is there, how it stands, on what background; true or with mistakes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .matching import match
 from .scene import CLEAR_SLOPE, draw_scene, relation_between
@@ -73,6 +73,29 @@ def write_caption(rng, scene, mistakes=None):
     _claim_background(rng, caption, scene, "background" in (mistakes or []), mistakes is None)
     caption.text = _phrase(rng, caption)
     return caption
+
+
+def contradict(rng, caption, scene):
+    """The caption with its relation, or else its background, turned: false where it was true, and mostly the reverse.
+
+    None if it claims neither of things that are there.
+    """
+    other = Caption([replace(m) for m in caption.mentions], caption.relation, caption.background)
+    meant = [found for found, _ in match(caption.mentions, scene.objects)[:2]]
+    if caption.relation and all(len(found) == 1 for found in meant):
+        other.relation = OPPOSITE[caption.relation]
+    elif caption.background:
+        g = scene.background
+        kind = caption.background in BACKGROUNDS
+        true = g.kind if kind else g.colour
+        choices = [c for c in (BACKGROUNDS if kind else COLOUR_NAMES) if c != true]
+        other.background = rng.choice(choices) if caption.background == true else true
+        if not other.background:
+            return None
+    else:
+        return None
+    other.text = _phrase(rng, other)
+    return other
 
 
 def true_mentions(rng, scene):

@@ -49,11 +49,12 @@ class Flaw:
         return self.x - rx, self.y - ry, self.x + rx, self.y + ry
 
 
-def draw_flaws(rng, scene):
-    """One or two flaws of different kinds on different objects."""
+def draw_flaws(rng, scene, first=None):
+    """One or two flaws of different kinds on different objects; first is the kind of the first, None for any."""
     flaws = []
     for _ in range(1 if rng.random() < 0.67 else 2):
         kind = rng.choices(list(KINDS), WEIGHTS)[0]
+        kind = kind if flaws or first is None else first
         target = rng.randrange(len(scene.objects))
         if all(kind != f.kind and target != f.target for f in flaws):
             flaws.append(_draw_flaw(rng, kind, target, scene))
@@ -70,6 +71,8 @@ def _draw_flaw(rng, kind, target, scene):
         shift = 0.5 if kind == "noise" else 0.3
         f.x, f.y = o.x + rng.gauss(0, shift) * o.radius, o.y + rng.gauss(0, shift) * o.radius
         f.radius = max(rng.uniform(0.08, 0.18), o.radius * (0.5 if kind == "noise" else 0.7))
+        if scene.style.resolution:  # fine noise and fine cells cannot be seen there
+            f.choice = max(f.choice, 1) if kind == "noise" else 0
     elif kind == "warp":
         f.radius = o.radius * 1.15
     elif kind == "bite":

@@ -77,17 +77,21 @@ def relation_between(a, b):
     return name, across / along
 
 
-def draw_scene(rng, pairs="seen", spoiled=None):
-    """A scene drawn with rng, a random.Random. spoiled decides whether the whole image is spoiled; None lets rng decide."""
+def draw_scene(rng, pairs="seen", spoiled=None, flaw=None):
+    """A scene drawn with rng, a random.Random.
+
+    spoiled decides whether the whole image is spoiled; None lets rng decide. flaw is a
+    kind that the first flaw of an image that is not spoiled must be.
+    """
     if spoiled is None:
         spoiled = rng.random() < 0.15
     while True:
-        scene = _attempt(rng, pairs, spoiled)
+        scene = _attempt(rng, pairs, spoiled, flaw)
         if scene is not None:
             return scene
 
 
-def _attempt(rng, pairs, spoiled):
+def _attempt(rng, pairs, spoiled, flaw):
     objects = _draw_objects(rng, pairs)
     if not _place(rng, objects):
         return None
@@ -97,8 +101,8 @@ def _attempt(rng, pairs, spoiled):
     scene = Scene(objects, background, _draw_style(rng), pairs=pairs)
     if spoiled:
         scene.corruption = draw_corruption(rng)
-    elif rng.random() < 0.58:
-        scene.flaws = draw_flaws(rng, scene)
+    elif rng.random() < 0.58 or flaw:
+        scene.flaws = draw_flaws(rng, scene, flaw)
     return scene
 
 

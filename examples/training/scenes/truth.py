@@ -5,8 +5,8 @@ Scores, all from 0 to 1:
   colour and its shape, one more for a size and one for a number; the relation
   counts two, the background one, and each object that nobody asked for is one
   fact that does not hold.
-- plausibility: 1 less the penalties of the flaws (flaws.Flaw.penalty), or that of
-  a spoiled image (corruption.Corruption.plausibility).
+- plausibility: the product of 1 less each flaw's penalty (flaws.Flaw.penalty), or that
+  of a spoiled image (corruption.Corruption.plausibility).
 - aesthetics: 0.3 contrast + 0.25 colour harmony + 0.25 balance + 0.2 (1 - clutter)
   - 0.2 (1 - plausibility); 0.1 where nothing can be recognised.
 - overall: 0.4 alignment + 0.3 plausibility + 0.3 aesthetics.
@@ -186,7 +186,7 @@ def _artifacts(truth, scene):
 def plausibility(scene):
     if scene.corruption:
         return scene.corruption.plausibility
-    return max(0.0, 1 - sum(f.penalty for f in scene.flaws))
+    return math.prod(1 - f.penalty for f in scene.flaws)
 
 
 def aesthetics(scene, plausible):
