@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/denseflow/densereward/engine/ort"
@@ -47,19 +48,19 @@ func TestDecodedValuesAreThoseOfDiffusers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			wanted, _ := want.Float32s()
-			low, high := wanted[0], wanted[0]
-			var worst float64
-			got := out[2].Float32s()
-			for i, w := range wanted {
-				low, high = min(low, w), max(high, w)
-				worst = max(worst, math.Abs(float64(got[i])-float64(w)))
+			z, _ := array(t, name+"."+grid+".z").Float32s()
+			// FLUX.2's deviations are roots, and torch's vectors of them are not
+			// rounded to the nearest number on every processor.
+			if off := farthest(out[3].Float32s(), z); off > 0 && (name != "flux2-nano" || off > 1e-6) {
+				t.Errorf("%s %s: what the decoder takes is off by %g from what the pipeline gives it", name, grid, off)
 			}
+			wanted, _ := want.Float32s()
+			worst, span := farthest(out[2].Float32s(), wanted), float64(slices.Max(wanted)-slices.Min(wanted))
 			// 1e-4 of the range: float32 sums in another order.
-			if limit := 1e-4 * float64(high-low); worst > limit || len(got) != len(wanted) {
+			if limit := 1e-4 * span; !(worst <= limit) {
 				t.Errorf("%s %s: off by %g, limit %g", name, grid, worst, limit)
 			}
-			t.Logf("%s %s: off by %.2g of the range", name, grid, worst/float64(high-low))
+			t.Logf("%s %s: off by %.2g of the range", name, grid, worst/span)
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -140,6 +141,18 @@ func TestAFrameIsAnImage(t *testing.T) {
 			t.Errorf("%s: %d frames: %v", name, h, err)
 		}
 	}
+}
+
+// farthest is the largest difference of two lists of numbers.
+func farthest(a, b []float32) float64 {
+	if len(a) != len(b) {
+		return math.Inf(1)
+	}
+	var worst float64
+	for i := range a {
+		worst = max(worst, math.Abs(float64(a[i])-float64(b[i])))
+	}
+	return worst
 }
 
 func wide(shape []int) []int64 {

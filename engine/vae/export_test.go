@@ -9,7 +9,7 @@ import (
 )
 
 // ProbeSession is a decoder's session with what diffusers' decode returns as
-// its third output.
+// its third output, and what it takes as its fourth.
 func ProbeSession(path string, o Options) (*ort.Session, error) {
 	m, err := autoencoder.Open(path)
 	if err != nil {

@@ -14,20 +14,23 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-func TestUnpackingIsThatOfFLUX(t *testing.T) {
-	latents, tokens := array(t, "pack.latents"), array(t, "pack.tokens")
-	want, _ := latents.Float32s()
-	packed, _ := tokens.Float32s()
-	n, c, h, w := latents.Shape[0], latents.Shape[1], latents.Shape[2], latents.Shape[3]
-	for i := range n {
-		one, two := make([]float32, c*h*w), make([]float32, c*h*w)
-		vae.Unpack(one, packed[i*len(one):(i+1)*len(one)], c, h, w, 2)
-		if !slices.Equal(one, want[i*len(one):(i+1)*len(one)]) {
-			t.Errorf("image %d: unpacked tokens are not the latents", i)
-		}
-		vae.Pack(two, one, c, h, w, 2)
-		if !slices.Equal(two, packed[i*len(one):(i+1)*len(one)]) {
-			t.Errorf("image %d: packed latents are not the tokens", i)
+func TestUnpackingIsThatOfThePipelines(t *testing.T) {
+	for name, side := range map[string]int{"pack": 2, "qwenimage-nano.4x4": 2, "flux2-nano.3x5": 1, "qwenimage21-nano.3x5": 1} {
+		latents, tokens := array(t, name+".latents"), array(t, name+".tokens")
+		want, _ := latents.Float32s()
+		packed, _ := tokens.Float32s()
+		n, c, h, w := latents.Shape[0], latents.Shape[1], latents.Shape[2], latents.Shape[3]
+		size := c * h * w
+		for i := range n {
+			one, two := make([]float32, size), make([]float32, size)
+			vae.Unpack(one, packed[i*size:(i+1)*size], c, h, w, side)
+			if !slices.Equal(one, want[i*size:(i+1)*size]) {
+				t.Errorf("%s: image %d: unpacked tokens are not the latents", name, i)
+			}
+			vae.Pack(two, one, c, h, w, side)
+			if !slices.Equal(two, packed[i*size:(i+1)*size]) {
+				t.Errorf("%s: image %d: packed latents are not the tokens", name, i)
+			}
 		}
 	}
 }

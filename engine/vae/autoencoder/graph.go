@@ -11,6 +11,7 @@ const (
 	outputImage   = "image"   // (N,s*h,s*w,3) uint8
 	outputSum     = "sum"     // (N) float32: of all values of an image, finite if they are
 	outputDecoded = "decoded" // (N,3,s*h,s*w) float32: what diffusers' decode returns; probes only
+	outputZ       = "z"       // (N,C,h,w) float32: what it takes; probes only
 
 	// Of the two parts of a decoder for images in tiles. The statistics are inputs
 	// and outputs only where the decoder has normalisations that go by them.
@@ -39,7 +40,7 @@ type Options struct {
 	DType  onnx.DType // of the activations: Float32 or Float16
 	Last   bool       // channels last where possible, with operators that CUDA alone has
 	Part   Part
-	Probes bool // of Whole: give what diffusers' decode returns, too
+	Probes bool // of Whole: give what diffusers' decode returns and takes, too
 }
 
 // Graph writes the decoder for the checkpoint's tensors. All tensors are checked;
@@ -60,13 +61,15 @@ func (m *Model) Graph(o Options) (*onnx.Graph, error) {
 		x := n.g.Cast(c.network.global(n, n.latents(c)), onnx.Float32)
 		n.g.Output(hiddenName, n.channelsFirst(x))
 	default:
-		x := n.decoder(c)
+		z := n.latents(c)
+		x := n.decoder(c, z)
 		n.outputs(x)
 		if o.Probes {
 			if c.network.clamps() {
 				x = n.g.Clip(x, -1, 1)
 			}
 			n.g.Output(outputDecoded, n.channelsFirst(x))
+			n.g.Output(outputZ, n.g.Cast(n.channelsFirst(z), onnx.Float32))
 		}
 	}
 	if err := n.err(); err != nil {
@@ -76,8 +79,8 @@ func (m *Model) Graph(o Options) (*onnx.Graph, error) {
 }
 
 // decoder is the image of about [-1,1], as float32.
-func (n *network) decoder(c Config) onnx.Value {
-	return n.g.Cast(c.network.local(n, c.network.global(n, n.latents(c))), onnx.Float32)
+func (n *network) decoder(c Config, z onnx.Value) onnx.Value {
+	return n.g.Cast(c.network.local(n, c.network.global(n, z)), onnx.Float32)
 }
 
 // latents is what the decoder takes: the input as z.
@@ -99,7 +102,7 @@ func (n *network) latents(c Config) onnx.Value {
 }
 
 // unscale undoes what was done to z so that a flow model's latents have about the
-// size of noise.
+// size of noise, in the order of the pipelines' operations.
 func (n *network) unscale(c Config, latents onnx.Value) onnx.Value {
 	g := n.g
 	scale := onnx.Scalar(g, float32(c.ScalingFactor))
@@ -116,6 +119,13 @@ func (n *network) unscale(c Config, latents onnx.Value) onnx.Value {
 				data[i] = float32(v[i])
 			}
 			return onnx.Const(g, data, int64(len(v)), 1, 1)
+		}
+		if c.Class == classWan || c.Class == classQwenImage { // their pipelines divide by the inverse
+			inverse := make([]float64, len(c.LatentsStd))
+			for i, s := range c.LatentsStd {
+				inverse[i] = float64(1 / float32(s))
+			}
+			return g.Add(g.Div(latents, of(inverse)), of(c.LatentsMean))
 		}
 		return g.Add(g.Div(g.Mul(latents, of(c.LatentsStd)), scale), of(c.LatentsMean))
 	}

@@ -54,7 +54,7 @@ var (
 func demands(c Config) ([]safetensors.Tensor, *network, error) {
 	list := &initializers.Inventory{}
 	n := newNetwork(list, onnx.Float32, false)
-	n.decoder(c)
+	n.decoder(c, n.latents(c))
 	tensors := list.Tensors()
 	slices.SortFunc(tensors, func(a, b safetensors.Tensor) int { return strings.Compare(a.Name, b.Name) })
 	return tensors, n, n.err()

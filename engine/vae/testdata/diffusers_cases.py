@@ -3,13 +3,14 @@
     python3 diffusers_cases.py                     # writes the cases beside this file anew
     python3 diffusers_cases.py --seed 7 DIR        # other weights and latents, with encoders, into DIR
 
-Written with diffusers 0.42.1 and torch 2.x on a CPU, float32. The tests read
+Written with diffusers 0.42.1 and torch 2.15.0 on a CPU, float32. The tests read
 what lies beside this file; with DENSEREWARD_VAE_CASES=DIR they read DIR.
 
 cases.npz holds, for the model NAME and latents of HxW cells,
 
     NAME.HxW.latents  as the model's pipeline holds them, normalised
     NAME.HxW.tokens   the same, packed by the pipeline's own code, where it packs
+    NAME.HxW.z        the same as vae.decode takes them, (N,C,h,w)
     NAME.HxW.decoded  what vae.decode returns for them, (N,C,h,w)
     NAME.HxW.image    the same as the pipeline's image processor gives it, (N,h,w,3) uint8
     pack.latents, pack.tokens  of FLUX's pipeline
@@ -184,7 +185,9 @@ def denormalise(model, latents):
         z = latents.unsqueeze(2)
         mean = torch.tensor(c.latents_mean).view(1, -1, 1, 1, 1)
         std = torch.tensor(c.latents_std).view(1, -1, 1, 1, 1)
-        return z * std + mean
+        if isinstance(model, diffusers.AutoencoderKLQwenImage21):
+            return z * std + mean
+        return z / (1.0 / std) + mean
     return latents / c.scaling_factor + (c.get("shift_factor") or 0)
 
 
@@ -306,6 +309,8 @@ def main():
             latents = torch.randn((n, held, h, w), generator=generator)
             at = f"{name}.{h}x{w}"
             arrays[f"{at}.latents"] = latents.numpy()
+            z = denormalise(model, latents)
+            arrays[f"{at}.z"] = (z[:, :, 0] if z.ndim == 5 else z).numpy()
             arrays[f"{at}.decoded"], arrays[f"{at}.image"] = decode(model, latents)
             if h % 2 == w % 2 == 0 or not isinstance(model, diffusers.AutoencoderKLQwenImage):
                 packed = tokens(model, latents)
