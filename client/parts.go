@@ -46,7 +46,11 @@ func (c *Client) scoreParts(ctx context.Context, q *wire.Request) (*wire.Respons
 	if slices.IndexFunc(failures, func(err error) bool { return err != nil }) >= 0 {
 		return nil, context.Cause(ctx)
 	}
-	return join(responses)
+	joined, err := join(responses)
+	if err == nil && q.Rank {
+		joined.Ranks = reward.Ranks(joined.Rewards, groupNames(q))
+	}
+	return joined, err
 }
 
 // checkWhole refuses what would be refused in one piece too, but for its size:
@@ -61,6 +65,7 @@ func checkWhole(q *wire.Request, limits wire.Limits) error {
 // part is samples [from,to) of q, which has passed checkWhole.
 func part(q *wire.Request, from, to int) *wire.Request {
 	p := *q
+	p.Rank = false // places are those within the whole
 	p.Prompts = q.Prompts[from:to]
 	if q.Images != nil {
 		p.Images = q.Images[from:to]

@@ -18,7 +18,6 @@ import (
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/relabel"
 	"github.com/denseflow/densereward/reward/relabel/table"
-	"github.com/denseflow/densereward/reward/scoring"
 )
 
 type rankCommand struct {
@@ -83,13 +82,13 @@ func (c *rankCommand) Run(ctx context.Context, t terminal) error {
 			failed++
 		}
 	}
-	for i, place := range scoring.Ranks(scores, groups) {
+	for i, place := range reward.Ranks(scores, groups) {
 		candidates[i].Place = place
 	}
 	if err := c.print(t, candidates, groups); err != nil {
 		return err
 	}
-	for _, winners := range scoring.Best(scores, groups, c.Top) {
+	for _, winners := range reward.Best(scores, groups, c.Top) {
 		for place, i := range winners {
 			if err := c.place(candidates[i], place+1); err != nil {
 				return err

@@ -37,6 +37,9 @@ func (a *answer) response(s *scoring.Scored) (*wire.Response, error) {
 	for i := range s.Outcomes {
 		p.Missing[i], p.Cached[i] = s.Outcomes[i].Missing, s.Outcomes[i].Cached
 	}
+	if a.groups != nil {
+		p.Ranks = reward.Ranks(s.Rewards, a.groups)
+	}
 	a.addAnswers(p, s.Outcomes)
 	return p, a.addMaps(p, s)
 }

@@ -63,6 +63,7 @@ type answer struct {
 	evaluated *scoring.Evaluated
 	wants     func(wire.Return) bool
 	files     [][]byte // the images as PNG, where asked for
+	groups    []string // of the samples, where their places are asked for
 }
 
 // evaluate decodes the request in b, checks it and has its samples evaluated. It
@@ -80,6 +81,11 @@ func (s *Server) evaluate(ctx context.Context, b *body, watch *stopwatch) (*answ
 	parts := wire.Request{Return: q.Return}
 	a := &answer{wants: parts.Wants}
 	o := options(q)
+	if q.Rank {
+		for i := range q.Prompts {
+			a.groups = append(a.groups, q.GroupName(i))
+		}
+	}
 	if a.wants(wire.ReturnImages) {
 		a.files = make([][]byte, len(q.Prompts))
 		o.OnImage = func(i int, image *reward.Image) (err error) {

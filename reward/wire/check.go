@@ -42,6 +42,8 @@ func (q *Request) checkGroups() error {
 		return nil
 	}
 	switch {
+	case q.Rank:
+		return reward.ErrInvalidValue.With("rank: places are those within one request, not in groups that span several")
 	case q.Advantage == nil || q.Advantage.Method == reward.AdvantageNone:
 		return reward.ErrMissingField.With("advantage: groups that span requests need a method")
 	case q.Advantage.AllGroups() && q.Groups.Count == 0:

@@ -33,7 +33,7 @@ func DecodeRequest(body []byte, limits Limits) (*Request, error) {
 
 func knownRequestKey(key string) bool {
 	switch key {
-	case "prompts", "images", "latents", "vae", "mode", "grid", "groups", "advantage", "weights", "return", "evaluator", "metadata":
+	case "prompts", "images", "latents", "vae", "mode", "grid", "groups", "advantage", "weights", "return", "evaluator", "metadata", "rank":
 		return true
 	}
 	return false
@@ -65,6 +65,8 @@ func (r *reader) requestField(q *Request, key string, limits Limits) (known bool
 		q.Evaluator, err = r.text(limits.NameBytes)
 	case "metadata":
 		q.Metadata, err = r.metadata(limits)
+	case "rank":
+		q.Rank, err = r.bool()
 	default:
 		return false, nil
 	}

@@ -54,6 +54,8 @@ func (r *reader) responseField(p *Response, key string) (known bool, err error) 
 		p.Texts, err = list(r, func() (string, error) { return r.text(math.MaxInt) })
 	case "boxes":
 		p.Boxes, err = list(r, r.boxes)
+	case "ranks":
+		p.Ranks, err = list(r, func() (int, error) { return r.int(0, maxResponseElements) })
 	case "images":
 		p.Images, err = list(r, r.bin)
 	case "evaluator":
@@ -247,6 +249,7 @@ func (p *Response) check() error {
 		{"texts", p.Texts != nil, len(p.Texts)},
 		{"boxes", p.Boxes != nil, len(p.Boxes)},
 		{"images", p.Images != nil, len(p.Images)},
+		{"ranks", p.Ranks != nil, len(p.Ranks)},
 	}
 	for _, c := range counts {
 		if c.present && c.n != n {

@@ -46,7 +46,7 @@ func (q *Request) fieldCount() int {
 	n := 2 // prompts, and images or latents
 	for _, present := range []bool{
 		q.VAE != "", q.Metadata != nil, q.Mode != "", q.Grid != reward.GridSpec{}, groupsGiven(&q.Groups),
-		q.Advantage != nil, q.Weights != nil, q.Return != nil, q.Evaluator != "",
+		q.Advantage != nil, q.Weights != nil, q.Return != nil, q.Evaluator != "", q.Rank,
 	} {
 		if present {
 			n++
@@ -118,6 +118,10 @@ func (q *Request) encodeOptions(w *writer) {
 	if q.Evaluator != "" {
 		w.text("evaluator")
 		w.text(q.Evaluator)
+	}
+	if q.Rank {
+		w.text("rank")
+		w.bool(true)
 	}
 }
 

@@ -52,7 +52,7 @@ func (p *Response) fieldCount() int {
 	n := 8 // those that are always there
 	for _, present := range []bool{
 		p.Dense != nil, p.Advantages != nil, p.Heatmaps != nil,
-		p.Texts != nil, p.Boxes != nil, p.Images != nil,
+		p.Texts != nil, p.Boxes != nil, p.Images != nil, p.Ranks != nil,
 	} {
 		if present {
 			n++
@@ -92,6 +92,13 @@ func (p *Response) encodeAnswers(w *writer) {
 	if p.Texts != nil {
 		w.text("texts")
 		w.texts(p.Texts)
+	}
+	if p.Ranks != nil {
+		w.text("ranks")
+		w.arrayLen(len(p.Ranks))
+		for _, place := range p.Ranks {
+			w.int(place)
+		}
 	}
 	if p.Boxes != nil {
 		w.text("boxes")

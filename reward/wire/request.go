@@ -24,6 +24,7 @@ type Request struct {
 	Weights   *reward.Weights   // nil is the evaluator's defaults
 	Return    []Return          // nil is DefaultReturn, empty is scores alone
 	Evaluator string            // "" is the server's first
+	Rank      bool              // whether to give each sample's place within its group
 }
 
 // Image is one image as it travels: either the bytes of a PNG, JPEG or WebP

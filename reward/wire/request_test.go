@@ -27,6 +27,7 @@ func requests() map[string]*wire.Request {
 			Mode:      reward.ModeThink,
 			Grid:      reward.GridSpec{Height: 64, Width: 32},
 			Groups:    reward.Groups{Names: []string{"g", "h"}},
+			Rank:      true,
 			Advantage: &reward.Advantage{Method: reward.AdvantageBoxFlow, GlobalStd: true, Floor: ptr(0.2), Smoothing: 5, Penalty: &reward.Penalty{Artifact: 1, Misalignment: 2, Min: 3}},
 			Weights:   &reward.Weights{Scores: map[string]float64{"semantic_alignment": 1, "aesthetics": -2, "plausibility": 3, "overall": 4}, Maps: map[string]float64{"misalignment": 0.25, "artifact": 0.75}},
 			Return:    []wire.Return{wire.ReturnDense, wire.ReturnHeatmaps, wire.ReturnText, wire.ReturnBoxes},

@@ -20,6 +20,7 @@ type Response struct {
 	Texts      []string       // N, nil unless asked for
 	Boxes      [][]reward.Box // N, nil unless asked for
 	Images     [][]byte       // N PNG files, nil unless asked for
+	Ranks      []int          // N, see reward.Ranks; nil unless asked for
 
 	Evaluator string // the evaluator's name
 	Model     string // the checkpoint's fingerprint

@@ -7,11 +7,12 @@ import functools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Callable, Dict, Literal, Mapping, Optional, Sequence, Tuple, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Literal, Mapping, Optional, Sequence, Tuple, TypeVar, Union, overload
 
 from numpy.typing import NDArray
 
 from . import _request as request
+from ._best import best
 from ._call import Call
 from ._client import Client
 from ._request import Groups
@@ -164,6 +165,22 @@ class AsyncClient:
         )
         call = self._client._call(timeout)
         return await self._run(self._client._score, call, images, prompts, latents, options, output)
+
+    async def best_of(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        k: int = 1,
+        *,
+        groups: Optional[Sequence[Union[str, int]]] = None,
+        **options: Any,
+    ) -> Tuple[List[List[int]], Result[Any]]:
+        """As `Client.best_of`."""
+        if k < 1:
+            raise ValueError(f"k is {k}: want at least 1")
+        listed = list(prompts or ())
+        result: Result[Any] = await self.score(images, listed, groups=groups, **options)
+        return best(result.rewards, listed if groups is None else groups, k), result
 
     async def health(self, timeout: float = 5.0) -> Dict[str, bool]:
         """`Client.health`, awaited."""

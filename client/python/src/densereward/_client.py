@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Literal, Mapping, Optional, S
 from numpy.typing import NDArray
 
 from . import _request as request
+from ._best import best
 from ._call import Call
 from ._errors import (
     CanceledError,
@@ -290,6 +291,29 @@ class Client:
                 return False
             self._told[text] = True
             return True
+
+    def best_of(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        k: int = 1,
+        *,
+        groups: Optional[Sequence[Union[str, int]]] = None,
+        **options: Any,
+    ) -> Tuple[List[List[int]], Result[Any]]:
+        """Scores as `score` does and lists the samples of each group from the best to
+        the worst, at most ``k``, by their reward. Groups are the prompts by default
+        and come in the order in which they first appear. Samples that failed are in
+        none, and of equal rewards the earlier one is the better. The result is
+        `score`'s.
+
+            [[winner]], result = client.best_of(images, ["a red cube"] * len(images))
+        """
+        if k < 1:
+            raise ValueError(f"k is {k}: want at least 1")
+        listed = list(prompts or ())
+        result: Result[Any] = self.score(images, listed, groups=groups, **options)
+        return best(result.rewards, listed if groups is None else groups, k), result
 
     def health(self, timeout: float = PROBE_SECONDS) -> Dict[str, bool]:
         """Whether each server says it is ready within ``timeout`` seconds, by
