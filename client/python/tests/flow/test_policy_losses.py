@@ -123,10 +123,27 @@ def test_losses_and_gradients_equal_the_public_code(case, variant, packed, dtype
 def test_advantages_equal_the_public_code(case):
     rewards = tensor(case["rewards"])
     for name, want in case["out"].items():
-        if name.startswith("grpo"):
-            close(flow.group_advantages(rewards, case["prompts"], global_std=False), want) if name.endswith("false") else None
+        if name == "grpo_global_std_false":
+            close(flow.group_advantages(rewards, case["prompts"]), want)
+        if name in ("sft", "dpo"):
+            close({"sft": flow.sft_advantages, "dpo": flow.dpo_advantages}[name](rewards.reshape(-1), case["prompts"]), want)
     if rewards.dim() == 1:  # columns have a global deviation each
         close(flow.group_advantages(rewards, case["prompts"], global_std=True), case["out"]["grpo_global_std_true"])
+
+
+def test_pairs_of_ties_are_the_public_codes():
+    close(flow.dpo_advantages(torch.tensor([1.0, 7, 7, 2, 7, 9]), ["b", "a", "a", "b", "a", "c"]), torch.tensor([-1.0, -1, 1, 1, 0, 0]).double())
+    close(flow.sft_advantages(torch.tensor([2.0, 1, 2]), ["a", "a", "a"]), torch.tensor([1.0, 0, 1]).double())
+
+
+def test_gardo_weighs_by_the_nearest_embedding():
+    """The embeddings of group a lie at 0, 60 and 90 degrees: its nearest distances are 1 -
+    cos 60, 1 - cos 30 and 1 - cos 30."""
+    embeddings = torch.tensor([[2.0, 0], [1, 1], [0.5, 0.75**0.5], [0, 3]], dtype=torch.float64)
+    rewards, groups = torch.tensor([4.0, 9, 1, 1], dtype=torch.float64), ["a", "b", "a", "a"]
+    factor = 0.5 / ((0.5 + 2 * (1 - 0.75**0.5)) / 3)
+    close(flow.gardo_advantages(rewards, embeddings, groups), torch.tensor([2 * factor, 0, -1, -1], dtype=torch.float64))
+    close(flow.gardo_advantages(rewards, torch.ones(4, 2).double(), groups), torch.tensor([2.0, 0, -1, -1]).double())
 
 
 @pytest.mark.parametrize("case", CASES["box_maps"], ids=lambda c: f"{len(c['rewards'])}-maps")

@@ -46,6 +46,7 @@ from .forward import (
     velocity_target,
 )
 from .losses import Loss, box_flow_grpo_loss, dense_flow_grpo_loss, flow_grpo_loss
+from .preferences import dpo_advantages, gardo_advantages, sft_advantages
 from .schedules import dynamic_shift, dynamic_sigmas, shifted_sigmas, stretch
 from .steps import Step, cps_step, log_prob, log_prob_map, log_prob_map_about, ode_step, sample_step, sde_step, step_mean
 from .trustregion import flow_dppo_loss, grpo_guard_loss
@@ -69,10 +70,12 @@ __all__ = [
     "dense_weight",
     "diffusion_dpo_loss",
     "diffusion_nft_loss",
+    "dpo_advantages",
     "dynamic_shift",
     "dynamic_sigmas",
     "flow_dppo_loss",
     "flow_grpo_loss",
+    "gardo_advantages",
     "gdpo_advantages",
     "group_advantages",
     "group_index",
@@ -88,6 +91,7 @@ __all__ = [
     "pool",
     "sample_step",
     "sde_step",
+    "sft_advantages",
     "shifted_sigmas",
     "smooth",
     "step_gains",

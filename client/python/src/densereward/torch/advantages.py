@@ -74,7 +74,7 @@ def group_advantages(
     deviation over all rewards and locations. Raises ValueError for a reward that is
     NaN or infinite, which it names (not while torch.compile traces).
     """
-    _check_finite(rewards)
+    check_finite(rewards)
     mean, std, index = group_moments(rewards, groups, sample_std=sample_std, num_groups=num_groups)
     rewards = rewards.to(mean.dtype)
     if global_std:
@@ -184,7 +184,8 @@ def pool(heatmap: Tensor, size: Sequence[int]) -> Tensor:
     return torch.nn.functional.adaptive_avg_pool2d(heatmap[:, None].to(compute_dtype(heatmap)), (height, width))[:, 0]
 
 
-def _check_finite(rewards: Tensor) -> None:
+def check_finite(rewards: Tensor) -> None:
+    """Raises ValueError that names a reward which is NaN or infinite."""
     if is_compiling():
         return
     finite = torch.isfinite(rewards.detach())
