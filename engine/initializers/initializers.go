@@ -62,26 +62,27 @@ func (s *Set) Tensor(name string, dtype onnx.DType, dims ...int64) onnx.Value {
 			return s.Fault(dtype, dims, "tensor %s is %v; BF16, F16 and F32 can be used", name, t.DType)
 		}
 		at := onnx.Location{File: t.File, Offset: t.Offset, Length: t.Length}
-		if dtype == onnx.Float32 && stored == onnx.Float32 {
-			return copied(g, name, dims, at)
+		if stored == dtype && dtype != onnx.BFloat16 {
+			return copied(g, name, dtype, dims, at)
 		}
 		return g.Cast(g.Initializer(name, stored, onnx.Dims(dims...), at), dtype)
 	})
 }
 
-// copied is a float32 tensor that a session holds in memory of its own. ONNX
+// copied is a tensor that a session holds in memory of its own. ONNX
 // Runtime would map what it need not convert, and a file that is cut or written
 // to under a running server would end the process or change its answers. What it
 // computes when it loads a graph it keeps: a tensor of one dimension that gets
 // its shape there is copied. Measured on 512 MB of matrices, loading takes a second
 // a gigabyte longer and no more memory, since matrices are packed anyway; others
-// take what bfloat16 takes as well once it is cast.
-func copied(g *onnx.Graph, name string, dims []int64, at onnx.Location) onnx.Value {
+// take what bfloat16 takes as well once it is cast. (bfloat16 itself is computed
+// with by GPUs alone, which have a copy in any case.)
+func copied(g *onnx.Graph, name string, dtype onnx.DType, dims []int64, at onnx.Location) onnx.Value {
 	n := int64(1)
 	for _, d := range dims {
 		n *= d
 	}
-	return g.Reshape(g.Initializer(name, onnx.Float32, onnx.Dims(n), at), onnx.Dims(dims...)...)
+	return g.Reshape(g.Initializer(name+" in one dimension", dtype, onnx.Dims(n), at), onnx.Dims(dims...)...)
 }
 
 // Once makes a value of tensors alone the first time that key is asked for. top

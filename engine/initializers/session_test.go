@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -111,6 +112,45 @@ func session(t *testing.T, c *safetensors.Checkpoint) *ort.Session {
 		}
 	})
 	return s
+}
+
+// On the CPU float16 is computed with as well; a table of it is not even cast.
+func TestNoFileStaysMapped(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "model.safetensors")
+	var tensors []safetensors.Source
+	for _, d := range []safetensors.DType{safetensors.F32, safetensors.F16, safetensors.BF16} {
+		tensors = append(tensors, safetensors.Source{Name: string(d), DType: d, Shape: []int64{300, 700}})
+	}
+	if err := safetensors.Write(path, tensors); err != nil {
+		t.Fatal(err)
+	}
+	c, err := safetensors.OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := onnx.New("g")
+	set := initializers.New(g, c, "model")
+	ids := g.Input("ids", onnx.Int64, onnx.Shape{onnx.Sym("n")})
+	for _, dtype := range []onnx.DType{onnx.Float32, onnx.Float16} {
+		for _, stored := range c.Names() {
+			g.Output(fmt.Sprintf("%s as %v", stored, dtype), g.Cast(g.Gather(set.Tensor(stored, dtype, 300, 700), ids, 0), onnx.Float32))
+		}
+	}
+	model, err := g.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := orttest.Open(t).NewSession(model, g.InputNames(), g.OutputNames(), ort.SessionOptions{Threads: 1, InitializersDir: c.Folder()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err == nil && strings.Contains(string(maps), path) {
+		t.Error("the file stays mapped")
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestShardsInSeveralFoldersAreOneCheckpoint has a shard behind a link.
