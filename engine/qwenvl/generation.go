@@ -10,7 +10,10 @@ import "github.com/denseflow/densereward/engine/onnx"
 // follow. Every draft token that the model itself would have written next is
 // accepted, and the model's own token behind the first one rejected is the last of
 // the step; the answer is the one that steps of one token give.
-type generation struct{ *Graph }
+type generation struct {
+	*Graph
+	room onnx.Value // () int64: tokens of an answer that the cache has room for
+}
 
 // carried is what passes from one turn to the next, beside the cache.
 type carried struct {
@@ -59,23 +62,70 @@ func (e *generation) run() (tokens, selected, found onnx.Value) {
 	for i, f := range fields {
 		state[i] = *f
 	}
-	shapes := make([]onnx.Shape, len(state))
-	if e.o.Draft != nil {
-		shapes[len(shapes)-1] = onnx.Shape{e.Batch, g.NewSym("drafted")}
-	}
-	cached, cachedShapes := e.cache.carried(g)
-	state, shapes = append(state, cached...), append(shapes, cachedShapes...)
-
-	limit := g.Sub(e.in[InputMaxNewTokens], onnx.Scalar(g, int64(1)))
+	cached, _ := e.cache.carried(g)
 	var out []onnx.Value
-	g.Scope("loop", func() {
-		out = g.Loop(limit, e.again(g, c.done), state, shapes, onnx.Dim{}, e.turn)
-	})
+	g.Scope("loop", func() { out = e.decode(g, append(state, cached...), 0) })
 	var last carried
 	for i, f := range last.fields(e.o) {
 		*f = out[i]
 	}
 	return e.written(last), last.selected, last.found
+}
+
+// decode runs turns from a state until every row has ended, or has filled the room of
+// a level: then it makes the next level's and goes on.
+func (e *generation) decode(g *onnx.Graph, state []onnx.Value, level int) []onnx.Value {
+	var c carried
+	for i, f := range c.fields(e.o) {
+		*f = state[i]
+	}
+	room := e.room
+	last := level == len(e.o.rooms)
+	goesOn := func(g *onnx.Graph, c carried) onnx.Value {
+		if last {
+			return e.again(g, c.done)
+		}
+		return g.And(e.again(g, c.done), g.Less(g.ReduceMax(c.count, 0, false), room))
+	}
+	limit := g.Sub(e.in[InputMaxNewTokens], onnx.Scalar(g, int64(1)))
+	out := g.Loop(limit, goesOn(g, c), state, e.shapes(g), onnx.Dim{},
+		func(b *onnx.Graph, _ onnx.Value, in []onnx.Value) (again onnx.Value, next, collected []onnx.Value) {
+			n, next := e.turn(b, in)
+			return goesOn(b, n), next, nil
+		})
+	if last {
+		return out
+	}
+	for i, f := range c.fields(e.o) {
+		*f = out[i]
+	}
+	// A loop of one turn at most: what is in it runs only for answers that are long.
+	return g.Loop(onnx.Scalar(g, int64(1)), e.again(g, c.done), out, e.shapes(g), onnx.Dim{},
+		func(b *onnx.Graph, _ onnx.Value, in []onnx.Value) (again onnx.Value, next, collected []onnx.Value) {
+			e.room = e.cache.grow(b, level+1)
+			return onnx.Scalar(b, false), e.decode(b, in, level+1), nil
+		})
+}
+
+// roomOf is the tokens (int64 scalar) of an answer that a level has room for; the last
+// has room for all.
+func (e *Graph) roomOf(g *onnx.Graph, level int) onnx.Value {
+	most := e.in[InputMaxNewTokens]
+	if level < len(e.o.rooms) {
+		return g.Min(most, onnx.Scalar(g, e.o.rooms[level]))
+	}
+	return most
+}
+
+// shapes are those of the carried values whose sizes change from turn to turn.
+func (e *generation) shapes(g *onnx.Graph) []onnx.Shape {
+	var c carried
+	shapes := make([]onnx.Shape, len(c.fields(e.o)))
+	if e.o.Draft != nil {
+		shapes[len(shapes)-1] = onnx.Shape{e.Batch, g.NewSym("drafted")}
+	}
+	_, cached := e.cache.carried(g)
+	return append(shapes, cached...)
 }
 
 // written is the answers (B,N), as long as the longest, filled up with the end
@@ -127,7 +177,7 @@ func (e *generation) first() carried {
 
 // turn runs the newest token and its draft tokens through the model and takes
 // over what it predicts.
-func (e *generation) turn(g *onnx.Graph, _ onnx.Value, in []onnx.Value) (again onnx.Value, next, collected []onnx.Value) {
+func (e *generation) turn(g *onnx.Graph, in []onnx.Value) (n carried, next []onnx.Value) {
 	var c carried
 	fields := c.fields(e.o)
 	for i, f := range fields {
@@ -144,11 +194,11 @@ func (e *generation) turn(g *onnx.Graph, _ onnx.Value, in []onnx.Value) (again o
 	s.predict(hidden)
 	s.accept()
 	s.keepStates(hidden)
-	n := s.close()
+	n = s.close()
 	for _, f := range n.fields(e.o) {
 		next = append(next, *f)
 	}
-	return e.again(g, n.done), append(next, keep(s.kept)...), nil
+	return n, append(next, keep(s.kept)...)
 }
 
 // watched is the ids (1,watched) of the watched tokens.

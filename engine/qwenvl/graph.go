@@ -51,6 +51,8 @@ type Options struct {
 	Watched []int32
 
 	Draft *Draft // draft tokens for steps of several tokens; nil for steps of one
+
+	rooms []int64 // tokens of an answer that room is made for before it is needed, level by level; nil is the cache's own
 }
 
 // Graph is a model under construction as one ONNX graph: images and prompt tokens
@@ -76,6 +78,7 @@ type Graph struct {
 
 	deep  []onnx.Value // (U,hidden) each: what the first layers get of the images
 	cache cache
+	room  onnx.Value // () int64: tokens of an answer that the cache has room for at first
 
 	tokens, longest onnx.Dim
 	in              map[string]onnx.Value
@@ -95,6 +98,9 @@ func NewGraph(g *onnx.Graph, set *initializers.Set, c Config, o Options) *Graph 
 	e.cache = &paddedCache{e: e}
 	if o.Paged {
 		e.cache = &pagedCache{e: e}
+		if o.rooms == nil {
+			e.o.rooms = roomTokens
+		}
 	}
 	e.inputs()
 	e.run()
@@ -138,7 +144,7 @@ func (e *Graph) run() {
 	e.Features, e.deep = e.vision.Features(g)
 	e.prompt()
 	e.Logits = e.language.head(g, e.Hidden)
-	e.Answer, e.States, e.Found = (&generation{e}).run()
+	e.Answer, e.States, e.Found = (&generation{Graph: e, room: e.room}).run()
 }
 
 // surplus finds blocks that the checkpoint has beyond the configuration's. Where a

@@ -13,6 +13,9 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/engine/image/codec"
+	"github.com/denseflow/densereward/engine/initializers"
+	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/internal/npy"
 	"github.com/denseflow/densereward/internal/numtest"
@@ -189,6 +192,50 @@ func asTransformers(t *testing.T, what string, j *Judge, prompts []Prompt, cases
 	for i, c := range cases {
 		if got := j.config.AnswerIDs(out[outputAnswer], i); !slices.Equal(got, c.GeneratedIDs) {
 			t.Errorf("%s: case %d generated %v\nwant %v", what, i, got, c.GeneratedIDs)
+		}
+	}
+}
+
+// Rooms that are left after three tokens, after nine, and after all.
+func TestAnswersThatOutgrowTheirRoomGoOn(t *testing.T) {
+	for family, name := range families {
+		for _, rooms := range [][]int64{{3, 9}, {1}, {24}, {30, 40}} {
+			j, err := openJudge(judgeFolder(t, name, nil), askYesOrNo(t, ""), JudgeOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := onnx.New("rooms")
+			o := j.form()
+			o.rooms = rooms
+			m := NewGraph(g, initializers.New(g, j.checkpoint.Weights, "test"), j.config, o)
+			g.Output(outputAnswer, m.Answer)
+			if err := m.Err(); err != nil {
+				t.Fatal(err)
+			}
+			s, err := OpenSession(orttest.Open(t), g, j.checkpoint.Weights, ort.SessionOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cases, _, samples := judgeCases(t, name)
+			var prompts []Prompt
+			for i := range samples {
+				if err := j.Prepare(t.Context(), &samples[i]); err != nil {
+					t.Fatal(err)
+				}
+				prompts = append(prompts, samples[i].Prepared.(*asked).Prompt)
+			}
+			out, err := s.Run(t.Context(), Batch{Prompts: prompts, MaxNewTokens: 24, Penalty: 1}.Inputs(j.config))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, c := range cases {
+				if got := j.config.AnswerIDs(out[outputAnswer], i); !slices.Equal(got, c.GeneratedIDs) {
+					t.Errorf("%s, rooms %v, case %d generated %v\nwant %v", family, rooms, i, got, c.GeneratedIDs)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }

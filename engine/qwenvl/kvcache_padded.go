@@ -25,11 +25,15 @@ func (p *paddedCache) prompt(g *onnx.Graph, run runLayers) (sum, branch onnx.Val
 	e := p.e
 	index := g.Range(e.in[InputLongest], e.longest)
 	a := &promptAttention{paddedAttention: paddedAttention{paddedCache: p, g: g, places: e.longest}, index: index}
+	e.room = p.grow(g, 0)
 	sum, branch = run(a)
 	filled := g.Less(g.Unsqueeze(index, 0), g.Unsqueeze(e.in[InputLengths], 1)) // (B,S)
 	p.present = append([]onnx.Value{filled}, a.present...)
 	return sum, branch
 }
+
+// grow makes no room: rows grow with every step.
+func (p *paddedCache) grow(g *onnx.Graph, level int) onnx.Value { return p.e.roomOf(g, level) }
 
 func (p *paddedCache) carried(g *onnx.Graph) ([]onnx.Value, []onnx.Shape) {
 	past := g.NewSym("past")

@@ -39,6 +39,10 @@ type cache interface {
 	// prompt attends within the prompts while run runs, and keeps their keys and
 	// values.
 	prompt(g *onnx.Graph, run runLayers) (sum, branch onnx.Value)
+	// grow makes the room of a level, behind the last one's, in g. It returns the
+	// number of tokens (int64 scalar) that an answer may have there: see
+	// Graph.roomOf.
+	grow(g *onnx.Graph, level int) (room onnx.Value)
 	// carried is what passes from one step to the next, with the shapes of what
 	// changes in size (see onnx.Graph.Loop).
 	carried(g *onnx.Graph) ([]onnx.Value, []onnx.Shape)
