@@ -20,77 +20,92 @@ type Error struct {
 // The errors of protocol version 1. The list is append-only: codes are neither
 // renamed nor reused.
 var (
-	// ErrMalformedBody: the body is not msgpack, is cut short, claims more
-	// bytes or elements than it holds, repeats a key, or has bytes left over.
+	// ErrMalformedBody is returned when the body is not msgpack, is cut short,
+	// claims more bytes or elements than it holds, repeats a key, or has bytes
+	// left over.
 	ErrMalformedBody = newError("malformed_body", http.StatusBadRequest, "the body is not a request of protocol version 1")
-	// ErrUnknownField: a map holds a key that the protocol does not define.
+	// ErrUnknownField is returned when a map holds a key that the protocol does
+	// not define.
 	ErrUnknownField = newError("unknown_field", http.StatusBadRequest, "the request holds an unknown field")
-	// ErrMissingField: a field that the request needs is absent.
+	// ErrMissingField is returned when a field that the request needs is absent.
 	ErrMissingField = newError("missing_field", http.StatusBadRequest, "a required field is absent")
-	// ErrInvalidValue: a field has the wrong type, shape, range or name.
+	// ErrInvalidValue is returned when a field has the wrong type, shape, range or
+	// name.
 	ErrInvalidValue = newError("invalid_value", http.StatusBadRequest, "a field has an invalid value")
-	// ErrUnsupportedDType: a tensor's type is big-endian, not numeric, or not
-	// one that its field takes.
+	// ErrUnsupportedDType is returned when a tensor's type is big-endian, not
+	// numeric, or not one that its field takes.
 	ErrUnsupportedDType = newError("unsupported_dtype", http.StatusBadRequest, "a tensor has an unsupported type")
-	// ErrNotFinite: a number of the request is NaN or infinite, or an image or
-	// latent holds one (then for that sample alone).
+	// ErrNotFinite is returned when a number of the request is NaN or infinite, or
+	// an image or latent holds one (then for that sample alone).
 	ErrNotFinite = newError("not_finite", http.StatusBadRequest, "a number is NaN or infinite")
-	// ErrImageCountMismatch: images, latents, metadata, group names or members
-	// are not as many as the prompts.
+	// ErrImageCountMismatch is returned when images, latents, metadata, group
+	// names or members are not as many as the prompts.
 	ErrImageCountMismatch = newError("image_count_mismatch", http.StatusBadRequest, "images and prompts differ in number")
-	// ErrTooManyImages: more samples than the server takes in one request.
+	// ErrTooManyImages is returned for more samples than the server takes in one
+	// request.
 	ErrTooManyImages = newError("too_many_images", http.StatusRequestEntityTooLarge, "too many images in one request")
-	// ErrBodyTooLarge: the body is longer than the server's limit.
+	// ErrBodyTooLarge is returned when the body is longer than the server's limit.
 	ErrBodyTooLarge = newError("body_too_large", http.StatusRequestEntityTooLarge, "the body exceeds the server's limit")
-	// ErrImageCorrupt: an image file's bytes cannot be decoded.
+	// ErrImageCorrupt is returned when an image file's bytes cannot be decoded.
 	ErrImageCorrupt = newError("image_corrupt", http.StatusBadRequest, "the image cannot be decoded")
-	// ErrImageUnsupported: an image file is of a format that the server does
-	// not read.
+	// ErrImageUnsupported is returned when an image file is of a format that the
+	// server does not read.
 	ErrImageUnsupported = newError("image_unsupported", http.StatusUnsupportedMediaType, "the image format is not supported")
-	// ErrImageTooLarge: an image's declared or decoded size exceeds the limit.
+	// ErrImageTooLarge is returned when an image's declared or decoded size
+	// exceeds the limit.
 	ErrImageTooLarge = newError("image_too_large", http.StatusRequestEntityTooLarge, "the image exceeds the server's limit")
-	// ErrGridMismatch: images of different sizes share a request whose grid
-	// follows the image size.
+	// ErrGridMismatch is returned when images of different sizes share a request
+	// whose grid follows the image size.
 	ErrGridMismatch = newError("grid_mismatch", http.StatusBadRequest, "images of different sizes need an explicit grid")
-	// ErrUnknownEvaluator: the server has no evaluator of that name.
+	// ErrUnknownEvaluator is returned when the server has no evaluator of that
+	// name.
 	ErrUnknownEvaluator = newError("unknown_evaluator", http.StatusNotFound, "no such evaluator")
-	// ErrUnknownVAE: the server has no latent decoder of that name.
+	// ErrUnknownVAE is returned when the server has no latent decoder of that
+	// name.
 	ErrUnknownVAE = newError("unknown_vae", http.StatusNotFound, "no such latent decoder")
-	// ErrUnsupportedMode: the evaluator does not answer in that mode.
+	// ErrUnsupportedMode is returned when the evaluator does not answer in that
+	// mode.
 	ErrUnsupportedMode = newError("unsupported_mode", http.StatusBadRequest, "the evaluator does not answer in this mode")
-	// ErrUnsupportedMediaType: the request's Content-Type is not that of the
-	// protocol.
+	// ErrUnsupportedMediaType is returned when the request's Content-Type is not
+	// that of the protocol.
 	ErrUnsupportedMediaType = newError("unsupported_media_type", http.StatusUnsupportedMediaType, "want Content-Type application/msgpack")
-	// ErrNotFound: no such path.
+	// ErrNotFound is returned for a path that there is not.
 	ErrNotFound = newError("not_found", http.StatusNotFound, "no such path")
-	// ErrMethodNotAllowed: the path does not answer this HTTP method.
+	// ErrMethodNotAllowed is returned when the path does not answer this HTTP
+	// method.
 	ErrMethodNotAllowed = newError("method_not_allowed", http.StatusMethodNotAllowed, "method not allowed")
-	// ErrUnauthorized: the request carries no valid token.
+	// ErrUnauthorized is returned when the request carries no valid token.
 	ErrUnauthorized = newError("unauthorized", http.StatusUnauthorized, "a valid bearer token is required")
-	// ErrBodyTimeout: the body did not arrive in time.
+	// ErrBodyTimeout is returned when the body did not arrive in time.
 	ErrBodyTimeout = newError("body_timeout", http.StatusRequestTimeout, "the body did not arrive in time")
-	// ErrOverloaded: the queue is full; Retry-After says when to come back.
+	// ErrOverloaded is returned when the queue is full; Retry-After says when to
+	// come back.
 	ErrOverloaded = newError("overloaded", http.StatusTooManyRequests, "the server is overloaded")
-	// ErrNotReady: the model is not loaded yet, or the server is shutting down.
+	// ErrNotReady is returned when the model is not loaded yet, or the server is
+	// shutting down.
 	ErrNotReady = newError("not_ready", http.StatusServiceUnavailable, "the server is not ready")
-	// ErrDeadlineExceeded: the request's time ran out before its answer.
+	// ErrDeadlineExceeded is returned when the request's time ran out before its
+	// answer.
 	ErrDeadlineExceeded = newError("deadline_exceeded", http.StatusGatewayTimeout, "the deadline passed")
-	// ErrCanceled: the client went away before its answer; nobody reads it.
+	// ErrCanceled is returned when the client went away before its answer; nobody
+	// reads it.
 	ErrCanceled = newError("canceled", 499, "the client went away")
-	// ErrEvaluatorFailed: the evaluator could not score this sample or batch.
+	// ErrEvaluatorFailed is returned when the evaluator could not score this
+	// sample or batch.
 	ErrEvaluatorFailed = newError("evaluator_failed", http.StatusInternalServerError, "the evaluator failed")
-	// ErrInternal: a fault of the server; its log has the request id.
+	// ErrInternal is returned for a fault of the server; its log has the request
+	// id.
 	ErrInternal = newError("internal", http.StatusInternalServerError, "internal error")
-	// ErrGroupIncomplete: a group that spans requests was not complete at its
-	// deadline; the message lists the members that are missing.
+	// ErrGroupIncomplete is returned when a group that spans requests was not
+	// complete at its deadline; the message lists the members that are missing.
 	ErrGroupIncomplete = newError("group_incomplete", http.StatusGatewayTimeout, "the group is incomplete")
-	// ErrGroupConflict: requests of one group disagree about its size, its
-	// method or its grid, or a member came twice.
+	// ErrGroupConflict is returned when requests of one group disagree about its
+	// size, its method or its grid, or a member came twice.
 	ErrGroupConflict = newError("group_conflict", http.StatusConflict, "the group's requests disagree")
-	// ErrTooManyGroups: too many groups wait for members.
+	// ErrTooManyGroups is returned when too many groups wait for members.
 	ErrTooManyGroups = newError("too_many_groups", http.StatusTooManyRequests, "too many open groups")
-	// ErrAnswerTruncated: a model's answer reached its limit of tokens without an
-	// end, so that its scores cannot be told.
+	// ErrAnswerTruncated is returned when a model's answer reached its limit of
+	// tokens without an end, so that its scores cannot be told.
 	ErrAnswerTruncated = newError("answer_truncated", http.StatusInternalServerError, "the answer has no end within its limit of tokens")
 )
 

@@ -10,6 +10,8 @@ import (
 	"math"
 	"text/tabwriter"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/imagedoctor/nano"
 )
@@ -121,7 +123,7 @@ func peakMemory(d imagedoctor.DeviceMeasurement) string {
 	if d.PeakBytes == 0 {
 		return "unknown"
 	}
-	return fmt.Sprintf("%s at most of %s", gigabytes(d.PeakBytes), gigabytes(d.MemoryBytes))
+	return fmt.Sprintf("%s at most of %s", humanize.BytesN(uint64(d.PeakBytes), 3), humanize.BytesN(uint64(d.MemoryBytes), 3))
 }
 
 func named(device string) string {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/denseflow/densereward/engine/imagedoctor/synthetic"
 )
 
@@ -39,21 +41,13 @@ func (c *modelRandomCommand) Run(ctx context.Context, t terminal) error {
 		size = total
 		if tenth := 10 * written / total; tenth > said && total >= 1<<30 {
 			said = tenth
-			t.say("%s of %s", gigabytes(written), gigabytes(total))
+			t.say("%s of %s", humanize.BytesN(uint64(written), 3), humanize.BytesN(uint64(total), 3))
 		}
 	}
 	if err := synthetic.Write(ctx, c.Dir, synthetic.Like(c.Like), c.Seed, progress); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(t.out, "%s: %s of random weights like the %s checkpoint, seed %d, in %.1f s\n",
-		c.Dir, gigabytes(size), c.Like, c.Seed, time.Since(began).Seconds())
+		c.Dir, humanize.BytesN(uint64(size), 3), c.Like, c.Seed, time.Since(began).Seconds())
 	return err
-}
-
-// gigabytes is a number of bytes for people.
-func gigabytes(n int64) string {
-	if n < 1e8 {
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	}
-	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
 }

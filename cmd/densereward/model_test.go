@@ -10,7 +10,7 @@ import (
 func TestModelRandomSaysWhatItWrote(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "random")
 	code, out, said := densereward(t, "model", "random", "-like", "nano", "-seed", "7", dir)
-	if code != exitOK || said != "" || !strings.Contains(out, dir+": 1.6 MB") || !strings.Contains(out, "nano checkpoint, seed 7") {
+	if code != exitOK || said != "" || !strings.Contains(out, dir+": 1.61 MB") || !strings.Contains(out, "nano checkpoint, seed 7") {
 		t.Errorf("exit code %d: %s%s", code, out, said)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "model.safetensors.index.json")); err != nil {

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/dustin/go-humanize"
 
 	"github.com/alecthomas/kong"
 	"github.com/denseflow/densereward/reward/batch"
@@ -18,23 +18,17 @@ import (
 	"github.com/denseflow/densereward/reward/wire"
 )
 
-// byteSize is a number of bytes on the command line: 1048576, 64MiB, 4GiB.
+// byteSize is a number of bytes on the command line: 1048576, 64MiB, 4 GB.
 type byteSize int64
 
-// UnmarshalText reads a size.
+// UnmarshalText reads a size, in powers of 1000 (KB, MB, GB) or 1024 (KiB, MiB,
+// GiB).
 func (b *byteSize) UnmarshalText(text []byte) error {
-	number, unit := string(text), int64(1)
-	for i, suffix := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if cut, ok := strings.CutSuffix(number, suffix); ok {
-			number, unit = cut, 1<<(10*(i+1))
-			break
-		}
-	}
-	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n < 0 || n > math.MaxInt64/unit {
+	n, err := humanize.ParseBytes(string(text))
+	if err != nil || n > math.MaxInt64 {
 		return fmt.Errorf("%q is not a number of bytes such as 1048576, 64MiB or 4GiB", text)
 	}
-	*b = byteSize(n * unit)
+	*b = byteSize(n)
 	return nil
 }
 

@@ -149,7 +149,7 @@ func FuzzParseAnswer(f *testing.F) {
 		for _, box := range ParseBoxes(text) {
 			c := box.Coords
 			if !(0 <= c[0] && c[0] < c[2] && c[2] <= 1000 && 0 <= c[1] && c[1] < c[3] && c[3] <= 1000) {
-				t.Errorf("box %v is not within the picture", c)
+				t.Errorf("box %v is not within the image", c)
 			}
 			if !(box.Importance >= 0 && box.Importance <= 100) {
 				t.Errorf("importance %v", box.Importance)

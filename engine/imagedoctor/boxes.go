@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// boxFrame is the side, in pixels, of the square picture that the model's
+	// boxFrame is the side, in pixels, of the square image that the model's
 	// box coordinates refer to: the reward with which its boxes were trained
 	// scales them from 512.
 	boxFrame = 512
@@ -30,10 +30,10 @@ var quadruple = regexp.MustCompile(`\[` +
 // that the text names, in order, each once.
 //
 // Boxes are read from two forms. Four numbers in brackets, as ImageDoctor lists
-// them, are pixels of the picture at 512x512. A JSON object with a box_2d, as
+// them, are pixels of the image at 512x512. A JSON object with a box_2d, as
 // BoxFlow's detector answers, gives thousandths, and may have a label and an
 // importance from 0 to 100; with bbox_2d, Qwen2.5-VL's own form, it gives pixels
-// as well. Corners are clamped to the picture; a box that is empty then is left
+// as well. Corners are clamped to the image; a box that is empty then is left
 // out.
 func ParseThought(text string) (reasoning string, boxes []reward.Box) {
 	return reasoningOf(text), ParseBoxes(text)
@@ -111,7 +111,7 @@ func listedBox(numbers []string) (reward.Box, bool) {
 	return newBox(coords, boxFrame)
 }
 
-// newBox scales coords from a picture of the given side and clamps them; it is
+// newBox scales coords from an image of the given side and clamps them; it is
 // false if nothing of the box is left.
 func newBox(coords [4]float64, side float64) (reward.Box, bool) {
 	for i, v := range coords {
@@ -122,7 +122,7 @@ func newBox(coords [4]float64, side float64) (reward.Box, bool) {
 }
 
 // jsonBox reads a box from a JSON object. stated tells whether the object holds
-// one at all, ok whether it is a box of the picture.
+// one at all, ok whether it is a box of the image.
 func jsonBox(object string) (box reward.Box, stated, ok bool) {
 	var item struct {
 		Box2D      []float64 `json:"box_2d"`

@@ -30,7 +30,7 @@ func TestBoxes(t *testing.T) {
 			"1.[0,0,256,256]; The region [0,0,256,256] shows a hand. [0, 0, 256, 512]",
 			[]reward.Box{box(0, 0, 500, 500), box(0, 0, 500, 1000)},
 		},
-		"corners outside the picture are clamped": {
+		"corners outside the image are clamped": {
 			"[-10,0,600,256]", []reward.Box{box(0, 0, 1000, 500)},
 		},
 		"what is empty or inside out is left out": {

@@ -17,7 +17,7 @@ import (
 	"github.com/denseflow/densereward/reward/rewardtest"
 )
 
-// loadSmall is an evaluator of a test's own, with small pictures and files in place of
+// loadSmall is an evaluator of a test's own, with small images and files in place of
 // the checkpoint's.
 func loadSmall(t *testing.T, files map[string]string, o Options) *Evaluator {
 	t.Helper()
@@ -144,11 +144,11 @@ func TestDescriptionsTellCheckpointsAndOptionsApart(t *testing.T) {
 	small := map[string]string{qwenvl.PreprocessorFile: `{"max_pixels": 20000}`}
 	seen := map[string]string{plain.Fingerprint: "the plain one"}
 	for name, d := range map[string]reward.Description{
-		"another picture size": describe(small, Options{}),
-		"a penalty":            describe(nil, Options{RepetitionPenalty: 1.05}),
-		"a limit":              describe(nil, Options{MaxNewTokens: 9}),
-		"another start":        describe(nil, Options{Prefix: new(string)}),
-		"a generation file":    describe(map[string]string{qwenvl.GenerationFile: `{"eos_token_id": 7}`}, Options{}),
+		"another image size": describe(small, Options{}),
+		"a penalty":          describe(nil, Options{RepetitionPenalty: 1.05}),
+		"a limit":            describe(nil, Options{MaxNewTokens: 9}),
+		"another start":      describe(nil, Options{Prefix: new(string)}),
+		"a generation file":  describe(map[string]string{qwenvl.GenerationFile: `{"eos_token_id": 7}`}, Options{}),
 	} {
 		if other, taken := seen[d.Fingerprint]; taken {
 			t.Errorf("%s has the fingerprint of %s", name, other)
@@ -156,7 +156,7 @@ func TestDescriptionsTellCheckpointsAndOptionsApart(t *testing.T) {
 		seen[d.Fingerprint] = name
 	}
 	if d := describe(small, Options{}); d.Maps[Misalignment].Height != 80 {
-		t.Errorf("a picture of 5x5 image tokens has heatmaps of %d", d.Maps[Misalignment].Height)
+		t.Errorf("an image of 5x5 image tokens has heatmaps of %d", d.Maps[Misalignment].Height)
 	}
 }
 
@@ -169,11 +169,11 @@ func TestABadSampleCostsItsNeighboursNothing(t *testing.T) {
 		bad  reward.Sample
 		want string
 	}{
-		"no picture":            {reward.Sample{Prompt: "a"}, "image"},
-		"a picture cut short":   {reward.Sample{Prompt: "a", Image: &reward.Image{Width: 8, Height: 8, Pix: make([]uint8, 191)}}, "image"},
-		"a prompt without end":  {reward.Sample{Prompt: strings.Repeat("a b ", 600), Image: image}, "1200 tokens, the limit is 1024"},
-		"a mode of its own":     {reward.Sample{Prompt: "a", Image: image, Mode: "guess"}, `mode "guess"`},
-		"no picture in a think": {reward.Sample{Prompt: "a", Mode: reward.ModeThink}, "image"},
+		"no image":             {reward.Sample{Prompt: "a"}, "image"},
+		"an image cut short":   {reward.Sample{Prompt: "a", Image: &reward.Image{Width: 8, Height: 8, Pix: make([]uint8, 191)}}, "image"},
+		"a prompt without end": {reward.Sample{Prompt: strings.Repeat("a b ", 600), Image: image}, "1200 tokens, the limit is 1024"},
+		"a mode of its own":    {reward.Sample{Prompt: "a", Image: image, Mode: "guess"}, `mode "guess"`},
+		"no image in a think":  {reward.Sample{Prompt: "a", Mode: reward.ModeThink}, "image"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			results, err := e.Evaluate(t.Context(), []reward.Sample{good, test.bad, good})

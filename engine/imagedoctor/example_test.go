@@ -14,7 +14,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-// The miniature checkpoint judges a picture of a green circle.
+// The miniature checkpoint scores an image of a green circle.
 func Example() {
 	ctx := context.Background()
 	library, err := provision.Find(ctx, provision.Options{})
@@ -51,7 +51,7 @@ func Example() {
 	}
 	results, err := evaluator.Evaluate(ctx, []reward.Sample{
 		{Image: picture, Prompt: "a green circle on a plain background"},
-		{Prompt: "a sample without a picture"},
+		{Prompt: "a sample without an image"},
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -19,7 +19,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-// refCase is what the reference computes for one picture with the nano weights,
+// refCase is what the reference computes for one image with the nano weights,
 // in float32 on a CPU, without a forced start of the answer.
 type refCase struct {
 	Name         string  `json:"name"`
@@ -66,7 +66,7 @@ func readArrays(t testing.TB, file string) map[string][]float32 {
 	return out
 }
 
-// refSamples are the reference's cases with their pictures.
+// refSamples are the reference's cases with their images.
 func refSamples(t testing.TB) ([]refCase, []reward.Sample) {
 	t.Helper()
 	cases := readCases(t, "cases.json")
@@ -85,13 +85,13 @@ func refSamples(t testing.TB) ([]refCase, []reward.Sample) {
 	return cases, samples
 }
 
-// form is a way to run the nano checkpoint. The zero value guesses along the
-// wording of answers that begin as the model likes, like the reference's.
+// form is a way to run the nano checkpoint. The zero value drafts along the
+// template of answers that begin as the model likes, like the reference's.
 type form struct {
 	prefixed      bool    // with the published start of the answer
-	noSpeculative bool    // without guessing
+	noSpeculative bool    // without draft tokens
 	penalty       float64 // 0 for none
-	small         bool    // with pictures of 5x5 image tokens, which take little time
+	small         bool    // with images of 5x5 image tokens, which take little time
 }
 
 // loaded are the evaluators that tests share: loading one takes longer than most

@@ -12,7 +12,7 @@ import (
 
 // heatmap writes the heatmap heads into a graph: SAM's mask decoder with a
 // convolutional upscaling network. One query, made of the hidden state that
-// predicted a special token, attends to the picture's features and back; its
+// predicted a special token, attends to the image's features and back; its
 // product with the upscaled features is the map.
 type heatmap struct {
 	w     *initializers.Set

@@ -31,7 +31,7 @@ func TestMeasuringAccountsForEveryStageAndDevice(t *testing.T) {
 		t.Errorf("stages %v, want %v", names, want)
 	}
 	if m.Steps != 59 || m.PromptTokens != 346 || m.NewTokens != 60 || m.Speculation {
-		t.Errorf("%d tokens after %d in %d steps, guesses %v", m.NewTokens, m.PromptTokens, m.Steps, m.Speculation)
+		t.Errorf("%d tokens after %d in %d steps, speculative %v", m.NewTokens, m.PromptTokens, m.Steps, m.Speculation)
 	}
 	if len(m.Devices) != 2 || m.RooflineSeconds != 0 {
 		t.Fatalf("devices %+v, roofline %v", m.Devices, m.RooflineSeconds)
@@ -94,7 +94,7 @@ func TestTheRooflineOfTheReleasedShapesIsTheDesigns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// 5.5 TFLOP a picture at 790 TFLOP/s and 6.2 GB a step at 3 TB/s.
+	// 5.5 TFLOP an image at 790 TFLOP/s and 6.2 GB a step at 3 TB/s.
 	prompt, step := m.roofline(0), m.roofline(1)-m.roofline(0)
 	if math.Abs(prompt-5.45e12/790e12) > 5e-5 || math.Abs(step-6.17e9/3e12) > 1e-5 {
 		t.Errorf("%v s for the prompt and %v s a step", prompt, step)
@@ -106,9 +106,9 @@ func TestMeasuringRefusesWhatMakesNoSense(t *testing.T) {
 		options MeasureOptions
 		want    string
 	}{
-		"prompts without room for a picture": {MeasureOptions{PromptTokens: 300}, "the least is"},
-		"a negative batch":                   {MeasureOptions{Batch: -1}, "-1 batch"},
-		"two kinds of devices":               {MeasureOptions{Providers: []ort.Provider{{}, {Kind: ort.CUDA}}}, "different graphs"},
+		"prompts without room for an image": {MeasureOptions{PromptTokens: 300}, "the least is"},
+		"a negative batch":                  {MeasureOptions{Batch: -1}, "-1 batch"},
+		"two kinds of devices":              {MeasureOptions{Providers: []ort.Provider{{}, {Kind: ort.CUDA}}}, "different graphs"},
 	} {
 		if _, err := newMeasuring(nil, "nano", test.options); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", name, err)

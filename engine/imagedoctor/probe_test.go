@@ -14,7 +14,7 @@ import (
 type probe struct{ *Evaluator }
 
 // newProbe makes a probe; patches tells whether it takes the processor's patches in
-// place of pictures.
+// place of images.
 func newProbe(t *testing.T, patches bool) *probe {
 	t.Helper()
 	e := formed(t, form{}, ort.Provider{}, func(o *graphOptions) { o.probes, o.Patches = true, patches })
@@ -32,7 +32,7 @@ func (p *probe) run(t *testing.T, b qwenvl.Batch) map[string]ort.Tensor {
 }
 
 // The reference's own patches are stored as float16, which its results were not
-// computed from: these bounds are wider than those from pictures.
+// computed from: these bounds are wider than those from images.
 func TestTheGraphComputesWhatTheReferenceDoesFromItsPatches(t *testing.T) {
 	p := newProbe(t, true)
 	want, arrays := readCases(t, "cases.json")[0], readArrays(t, "case00.npz")

@@ -8,7 +8,7 @@ import (
 )
 
 // transformer is SAM's TwoWayTransformer: tokens (N,2,width) attend to
-// themselves and to the picture, and the picture attends back.
+// themselves and to the image, and the image attends back.
 type transformer struct {
 	*heatmap
 	tokenPositions onnx.Value // the tokens as they came in

@@ -20,7 +20,7 @@ import (
 // Module is the path of this module.
 const Module = "github.com/denseflow/densereward"
 
-// Everything, in a rule, lifts it.
+// Everything lifts a rule that names it.
 const Everything = "..."
 
 // A Rule says what a room may import beside the standard library: other rooms by

@@ -126,7 +126,7 @@ func (f Front) drain(requests context.Context, giveUp context.CancelCauseFunc, s
 // answerGrace is how long requests have to be answered whose work was given up.
 const answerGrace = time.Second
 
-// ErrNotLoopback: an address can be reached from other machines, and nobody
+// ErrNotLoopback is returned when an address can be reached from other machines, and nobody
 // said that it may be.
 var ErrNotLoopback = errors.New("server: not a loopback address")
 
