@@ -93,12 +93,20 @@ func vectorRequests(t *testing.T) map[string]*wire.Request {
 			Groups:    reward.Groups{Step: "12", Size: 24, Members: []int{3}},
 			Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO},
 		},
+		"the steps of a sample": {
+			Prompts: []string{"a cat", "a cat", "a cat"}, Images: []wire.Image{file, file, file},
+			Advantage: &reward.Advantage{Method: reward.AdvantageDenseGRPO, Steps: 2},
+		},
+		"several scores": {
+			Prompts: []string{"a cat", "a cat"}, Images: []wire.Image{file, file},
+			Advantage: &reward.Advantage{Method: reward.AdvantageGDPO},
+		},
 	}
 }
 
 // vectorFile is the PNG file of the vectors.
 func vectorFile(t *testing.T) []byte {
-	q, err := wire.DecodeRequest(vectors(t, "request", 6)["a file"].bytes(t), wire.DefaultLimits())
+	q, err := wire.DecodeRequest(vectors(t, "request", 8)["a file"].bytes(t), wire.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,6 +44,7 @@ def test_groups_stay_whole_where_advantages_are_asked_for():
 def test_statistics_over_all_groups_leave_a_batch_in_one_piece():
     whole = [list(range(10))]
     assert planned(options(advantage={"method": "flowgrpo", "global_std": True})) == whole
+    assert planned(options(advantage="gdpo")) == whole
     assert planned(options(groups=Groups("1", 10), advantage="flowgrpo")) == whole
 
 
@@ -53,6 +54,8 @@ ASKED = {
     "advantages of each group": {"advantage": "flowgrpo"},
     "advantage maps": {"advantage": "denseflow_paper"},
     "statistics over all": {"advantage": {"method": "flowgrpo", "global_std": True}},
+    "several scores": {"advantage": "gdpo"},
+    "steps of two samples": {"advantage": {"method": "densegrpo", "steps": 4}, "groups": ["x"] * 10},
 }
 
 

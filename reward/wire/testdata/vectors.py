@@ -102,6 +102,10 @@ add("request", "latents", "two latents of 4 channels on a 1x2 grid in bfloat16, 
 add("request", "a group across requests", "sample 0 is member 3 of the 24 that all ranks send for this prompt in this step",
     {"prompts": ["a cat"], "images": [file], "groups": {"step": "12", "size": 24, "members": [3]},
      "advantage": {"method": "flowgrpo"}})
+add("request", "the steps of a sample", "what two steps make of one sample's latents: before the first, between them and after the last",
+    {"prompts": ["a cat"] * 3, "images": [file] * 3, "advantage": {"method": "densegrpo", "steps": 2}})
+add("request", "several scores", "every score normalised by itself",
+    {"prompts": ["a cat", "a cat"], "images": [file, file], "advantage": {"method": "gdpo"}})
 
 add("refused", "a missing image", "two prompts and one image", {"prompts": ["a cat", "a dog"], "images": [file]},
     code="image_count_mismatch")

@@ -8,6 +8,9 @@ Latents are (B,C,H,W) or packed (B,L,D), on any device, in any floating type: fl
 is computed in float64, all else in float32. Maps are (B,H,W) or (B,L), in the order of
 the latents; a flat (B,H*W) is taken too. Everything is differentiable by the model
 output and traced by torch.compile without a graph break. Wrong shapes raise ValueError.
+A float64 loss and its gradient agree with package flowgrpo's to 1e-12, a float32 one to
+2e-5; of the same bfloat16 latents a loss is right to 2e-4, a gradient to one rounding,
+2^-8.
 
     from densereward import torch as flow
 
