@@ -38,6 +38,9 @@ func OpenCheckpoint(dir string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkMerged(weights.Names()); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
 	if f.Weights, err = weights.Rename(TensorName); err != nil {
 		return nil, err
 	}

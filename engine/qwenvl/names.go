@@ -1,6 +1,10 @@
 package qwenvl
 
-import "strings"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // wrappers are what training puts around modules: torch.compile, FSDP and
 // activation checkpointing anywhere in a name, DistributedDataParallel and PEFT
@@ -10,33 +14,56 @@ var (
 	wrapperPrefixes = []string{"module.", "base_model.model."}
 )
 
-// layouts maps the beginnings of names to those of transformers before 4.52, which
-// this package asks for.
-var layouts = []struct{ prefix, becomes string }{
-	{"model.language_model.", "model."}, // transformers from 4.52 on
-	{"model.visual.", "visual."},
-	{"language_model.model.", "model."}, // the language model as a module of its own
-	{"language_model.lm_head.", "lm_head."},
-	{"model.model.", "model."}, // the whole model as a module
-	{"model.lm_head.", "lm_head."},
-}
+// languageModules are what the language model consists of, which this package asks
+// for as model.NAME.
+var languageModules = []string{"embed_tokens", "layers", "norm"}
 
 // TensorName is the name under which this package asks for a tensor that a
-// checkpoint calls name, whichever of the public layouts it has.
+// checkpoint calls name, in whichever of the public layouts: model.layers and visual
+// as transformers had them before 4.52; model.language_model and model.visual since;
+// language_model.model and language_model.lm_head; all of these, and heads, in one
+// more model; and each within what training puts around modules.
 func TensorName(name string) string {
 	name = wrappers.Replace(name)
-	for stripped := true; stripped; {
-		stripped = false
-		for _, prefix := range wrapperPrefixes {
-			if rest, ok := strings.CutPrefix(name, prefix); ok {
-				name, stripped = rest, true
-			}
+	for {
+		var changed bool
+		if name, changed = outer(name); !changed {
+			return name
 		}
 	}
-	for _, l := range layouts {
-		if rest, ok := strings.CutPrefix(name, l.prefix); ok {
-			return l.becomes + rest
+}
+
+// outer takes the outermost module off a name that this package does not have.
+func outer(name string) (inner string, changed bool) {
+	for _, prefix := range wrapperPrefixes {
+		if rest, ok := strings.CutPrefix(name, prefix); ok {
+			return rest, true
 		}
 	}
-	return name
+	if rest, ok := strings.CutPrefix(name, "model."); ok {
+		if module, _, _ := strings.Cut(rest, "."); !slices.Contains(languageModules, module) {
+			return rest, true
+		}
+		return name, false
+	}
+	rest, ok := strings.CutPrefix(name, "language_model.")
+	if !ok {
+		return name, false
+	}
+	if module, _, _ := strings.Cut(rest, "."); slices.Contains(languageModules, module) {
+		return "model." + rest, true
+	}
+	return rest, true
+}
+
+// checkMerged refuses checkpoints with adapters beside the weights: without them the
+// model would answer as before it was tuned.
+func checkMerged(names []string) error {
+	at := slices.IndexFunc(names, func(name string) bool {
+		return strings.Contains(name, ".lora_A.") || strings.Contains(name, ".lora_magnitude_vector")
+	})
+	if at < 0 {
+		return nil
+	}
+	return fmt.Errorf("tensor %s: LoRA adapters must be merged into the weights first (PEFT's merge_and_unload)", names[at])
 }

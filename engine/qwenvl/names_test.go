@@ -1,6 +1,9 @@
 package qwenvl
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestNamesOfEveryPublicLayoutAreOne(t *testing.T) {
 	const embedding, patches, head = EmbeddingName, "visual.patch_embed.proj.weight", "lm_head.weight"
@@ -20,10 +23,26 @@ func TestNamesOfEveryPublicLayoutAreOne(t *testing.T) {
 		"model.language_model._fsdp_wrapped_module.layers.3._checkpoint_wrapped_module.mlp.up_proj.weight": "model.layers.3.mlp.up_proj.weight",
 		"model.layers.0.self_attn.q_proj.bias":                                                             "model.layers.0.self_attn.q_proj.bias",
 		"text_hidden_fcs.0.2.bias":                                                                         "text_hidden_fcs.0.2.bias",
+		"model.model.layers.1.mlp.up_proj.weight":                                                          "model.layers.1.mlp.up_proj.weight",
+		"model.lm_head.weight":                                                                             head,
+		"model.heatmap.mask_tokens.weight":                                                                 "heatmap.mask_tokens.weight",
+		"model.text_hidden_fcs.0.2.bias":                                                                   "text_hidden_fcs.0.2.bias",
+		"model.language_model.model.norm.weight":                                                           "model.norm.weight",
+		"model.language_model.norm.weight":                                                                 "model.norm.weight",
 		"module.heatmap.mask_tokens.weight":                                                                "heatmap.mask_tokens.weight",
 	} {
 		if got := TensorName(name); got != want {
 			t.Errorf("%s is %s, want %s", name, got, want)
 		}
+	}
+}
+
+func TestAdaptersThatAreNotMergedAreRefused(t *testing.T) {
+	const adapter = "model.layers.0.self_attn.q_proj.lora_A.default.weight"
+	if err := checkMerged([]string{"model.norm.weight", adapter}); err == nil || !strings.Contains(err.Error(), adapter) {
+		t.Errorf("error %v", err)
+	}
+	if err := checkMerged([]string{"model.norm.weight", "text_hidden_fcs.0.2.bias"}); err != nil {
+		t.Error(err)
 	}
 }
