@@ -67,7 +67,7 @@ from ._request import Groups
 from ._response import Box, Dense, Heatmaps, Result
 from ._types import Advantage, BoxPenalty, Decoder, Evaluator, ImageLike, Models, Weights
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Advantage",
