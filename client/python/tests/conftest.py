@@ -80,6 +80,13 @@ def nano_server(program):
         yield server
 
 
+@pytest.fixture(scope="session")
+def demo_server(program):
+    """The real program as it comes, on the miniature checkpoint."""
+    with densereward.LocalServer(program=program) as server:
+        yield server
+
+
 @pytest.fixture
 def client(shared_server):
     with densereward.Client(shared_server.url, timeout=30) as c:

@@ -26,23 +26,23 @@ def test_the_step_s_arithmetic_equals_the_references():
     assert run("denseflow_step/check.py") == ["6 losses, ratio maps and gradients equal the reference's"]
 
 
-def test_a_step_makes_good_places_likelier(nano_server):
-    lines = run("denseflow_step/step.py", "--server", nano_server.url)
+def test_a_step_makes_good_places_likelier(demo_server):
+    lines = run("denseflow_step/step.py", "--server", demo_server.url)
     (line,) = [line for line in lines if line.startswith("log p")]
     good, others = (float(word) for word in line.split() if word[0] in "+-")
     assert good > others
 
 
-def test_a_rollout_shows_every_picture(nano_server):
-    lines = run("rollout_python/rollout.py", "--server", nano_server.url)
+def test_a_rollout_shows_every_picture(demo_server):
+    lines = run("rollout_python/rollout.py", "--server", demo_server.url)
     assert sum(line.endswith("on a plain background") for line in lines) == 12
     assert sum(line.startswith("batch") for line in lines) == 2
 
 
-def test_the_best_of_n_is_marked(nano_server, tmp_path):
+def test_the_best_of_n_is_marked(demo_server, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"not an image")
     demo = sorted((ROOT / "cmd/densereward/demo").glob("*.png"))
-    lines = run("best_of_n/best_of_n.py", "--server", nano_server.url, *map(str, demo), str(tmp_path / "broken.png"))
+    lines = run("best_of_n/best_of_n.py", "--server", demo_server.url, *map(str, demo), str(tmp_path / "broken.png"))
     assert lines[0].startswith("* ") and not any(line.startswith("*") for line in lines[1:])
     rewards = [float(line.split()[-1]) for line in lines[:-1]]
     assert rewards == sorted(rewards, reverse=True) and len(rewards) == len(demo)

@@ -87,13 +87,13 @@ def test_the_server_is_gone_after(end, program):
         assert all(is_gone(pid) for pid in pids)
 
 
-def test_a_child_after_a_fork_does_not_stop_it(nano_server):
+def test_a_child_after_a_fork_does_not_stop_it(demo_server):
     child = os.fork()
     if child == 0:
-        nano_server.stop()
+        demo_server.stop()
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    with densereward.Client(nano_server.url) as client:
+    with densereward.Client(demo_server.url) as client:
         client.wait_ready(timeout=5)
 
 
@@ -122,7 +122,7 @@ def test_a_relative_program_is_looked_for_where_it_runs(program):
         assert client.health() == {server.url: True}
 
 
-def test_it_does_not_cross_processes(nano_server):
+def test_it_does_not_cross_processes(demo_server):
     for way in (pickle.dumps, copy.copy):
         with pytest.raises(TypeError, match="give its url"):
-            way(nano_server)
+            way(demo_server)
