@@ -71,10 +71,11 @@ def test_a_list_of_latents_is_stacked(torch):
 
 
 def test_latents_of_one_frame_keep_their_dimension(torch):
-    latents = torch.arange(2 * 4 * 3 * 5, dtype=torch.float32).reshape(2, 4, 1, 3, 5)
-    wire = from_latents(latents).take([1])
+    values = np.arange(2 * 4 * 3 * 5, dtype=np.float32).reshape(2, 4, 1, 3, 5)
+    wire = from_latents(torch.from_numpy(values)).take([1])
     assert (wire.type, wire.shape) == ("<f4", (1, 4, 1, 3, 5))
-    assert bytes(wire.data) == latents[1].numpy().tobytes()
+    assert bytes(wire.data) == values[1].tobytes()
+
 
 def test_torch_comes_back_on_request(torch, client, images):
     result = client.score(
