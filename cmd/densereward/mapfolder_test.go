@@ -138,25 +138,5 @@ func TestAGridThatDoesNotFitIsTheImagesOwnError(t *testing.T) {
 	}
 }
 
-func TestImagesOfOneNameGetFilesOfTheirOwn(t *testing.T) {
-	for name, c := range map[string]struct{ names, want []string }{
-		"all differ":                    {[]string{"a", "b", "c"}, []string{"a", "b", "c"}},
-		"three of one name":             {[]string{"a", "a", "a"}, []string{"a", "a-2", "a-3"}},
-		"a name that a number would be": {[]string{"a", "a", "a-2"}, []string{"a", "a-3", "a-2"}},
-		"numbers of two names meet":     {[]string{"a", "a-2", "a-2", "a"}, []string{"a", "a-2", "a-2-2", "a-3"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := distinct(c.names); !slices.Equal(got, c.want) {
-				t.Errorf("%q become %q, want %q", c.names, got, c.want)
-			}
-		})
-	}
-	for path, want := range map[string]string{"x/a.png": "a", "b.tar.png": "b.tar", "c": "c"} {
-		if got := stem(path); got != want {
-			t.Errorf("the stem of %s is %s, want %s", path, got, want)
-		}
-	}
-}
-
 // tiny is an image smaller than any preset's cell.
 func tiny() image.Image { return image.NewRGBA(image.Rect(0, 0, 7, 5)) }

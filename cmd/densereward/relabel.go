@@ -10,10 +10,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
-	"github.com/denseflow/densereward/dense"
+	"github.com/denseflow/densereward/cmd/densereward/files"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/relabel"
 	"github.com/denseflow/densereward/reward/relabel/inputs"
@@ -100,7 +99,7 @@ func (c *relabelCommand) Run(ctx context.Context, t terminal) (err error) {
 // plan is the job without its evaluator.
 func (c *relabelCommand) plan(ctx context.Context) (relabel.Job, error) {
 	job := relabel.Job{RetryFailed: c.RetryFailed, Overwrite: c.Overwrite, Now: time.Now, MaxBytes: 256 << 20, State: c.State}
-	if _, err := c.gridSpec(); err != nil {
+	if _, err := files.ParseGrid(c.Grid); err != nil {
 		return job, &usageError{"grid", err}
 	}
 	if err := cmp.Or(atLeast("batch", c.Batch, 1), atLeast("concurrency", c.Concurrency, 0)); err != nil {
@@ -142,15 +141,6 @@ func (c *relabelCommand) openOutput(job *relabel.Job) error {
 		job.State = filepath.Join(cache, "densereward", "relabel", hex.EncodeToString(sum[:8]))
 	}
 	return nil
-}
-
-// gridSpec reads --grid.
-func (c *relabelCommand) gridSpec() (reward.GridSpec, error) {
-	if c.Grid == "" || slices.Contains(dense.Presets(), c.Grid) {
-		return reward.GridSpec{Preset: c.Grid}, nil
-	}
-	grid, err := dense.ParseGrid(c.Grid, anySide, anySide)
-	return reward.GridSpec{Height: grid.Height, Width: grid.Width}, err
 }
 
 // config is the job's, for an evaluator and the labels that it gives.

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/denseflow/densereward/client"
+	"github.com/denseflow/densereward/cmd/densereward/files"
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/engine/vae"
 	"github.com/denseflow/densereward/reward"
@@ -38,7 +39,7 @@ func (c *relabelCommand) chooseEvaluator(ctx context.Context, t terminal, job *r
 
 func (c *relabelCommand) useEngine(e *engine, job *relabel.Job) error {
 	hosted := e.evaluators.Hosted[0]
-	grid, err := c.gridSpec()
+	grid, err := files.ParseGrid(c.Grid)
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func readLatents(data []byte, channels int) (t *reward.Tensor, err error) {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, err
 	}
-	return vae.ReadLatents(file.Name(), channels, maxLatents)
+	return vae.ReadLatents(file.Name(), channels, files.MaxLatents)
 }
 
 func (c *relabelCommand) useServers(ctx context.Context, job *relabel.Job) error {
@@ -102,7 +103,7 @@ func (c *relabelCommand) useServers(ctx context.Context, job *relabel.Job) error
 	if err != nil {
 		return &usageError{"server-evaluator", err}
 	}
-	grid, err := c.gridSpec()
+	grid, err := files.ParseGrid(c.Grid)
 	if err != nil {
 		return err
 	}

@@ -2,19 +2,14 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
-	"sync"
-	"time"
 
-	"github.com/denseflow/densereward/dense"
-	"github.com/denseflow/densereward/engine/image"
+	"github.com/denseflow/densereward/cmd/densereward/files"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/scoring"
@@ -32,9 +27,7 @@ type scoreCommand struct {
 
 	evaluatorFlags `group:"Evaluator flags:"`
 
-	parts   []part
-	about   reward.Description
-	decoder reward.DecoderDescription // of --vae
+	about reward.Description
 }
 
 // Help is the long help.
@@ -147,7 +140,7 @@ type failure struct {
 
 // Run scores the images.
 func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
-	if _, err := dense.ParseGrid(cmp.Or(c.Grid, scoring.DefaultPreset), anySide, anySide); err != nil {
+	if _, err := files.ParseGrid(c.Grid); err != nil {
 		return &usageError{"grid", err}
 	}
 	if c.Out != "" {
@@ -169,9 +162,7 @@ func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	c.about = hosted.Description
-	c.findParts(e)
-	maps := newMapFolder(c.Out, c.parts, c.about, t)
-	scheduler, err := batch.New(c.batching(), hosted.Evaluators...)
+	scheduler, err := batch.New(files.Batching(c.Batch), hosted.Evaluators...)
 	if err != nil {
 		return err
 	}
@@ -181,7 +172,9 @@ func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
 	lines.SetEscapeHTML(false)
 	failures := 0
 	samples := 0
-	err = c.score(ctx, scheduler, len(hosted.Evaluators), maps, func(name string, r reward.Result) error {
+	job := c.job(e, scheduler, len(hosted.Evaluators))
+	job.Say = t.say
+	err = job.Run(ctx, func(name string, r reward.Result) error {
 		samples++
 		if r.Err != nil {
 			failures++
@@ -196,159 +189,23 @@ func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
 	return err
 }
 
-// findParts looks into the files of latents; images are left for later.
-func (c *scoreCommand) findParts(e *engine) {
-	r := &partReader{prompt: c.Prompt, grid: c.gridSpec(), batch: c.Batch}
+// job is the files with what is to be done with them.
+func (c *scoreCommand) job(e *engine, scorer scoring.Scorer, devices int) *files.Job {
+	grid, _ := files.ParseGrid(c.Grid) // was checked before
+	j := &files.Job{
+		Paths: c.Images, Prompt: c.Prompt, Mode: c.Mode, Grid: grid, Out: c.Out,
+		Evaluator: c.about, Scorer: scorer, Together: c.Batch * devices, Latents: c.Batch,
+	}
 	if c.Metadata != nil {
-		r.metadata = map[string]any{}
+		j.Metadata = map[string]any{}
 		for key, value := range c.Metadata {
-			r.metadata[key] = value
+			j.Metadata[key] = value
 		}
 	}
 	if len(e.decoders) > 0 {
-		r.decoder = e.decoders[0]
-		c.decoder = r.decoder.Describe()
+		j.Decoder = e.decoders[0]
 	}
-	for _, path := range c.Images {
-		c.parts = append(c.parts, r.of(path)...)
-	}
-}
-
-// gridSpec is the grid of the flag, which was checked before.
-func (c *scoreCommand) gridSpec() reward.GridSpec {
-	if grid, err := dense.ParseGrid(c.Grid, 0, 0); err == nil {
-		return reward.GridSpec{Height: grid.Height, Width: grid.Width}
-	}
-	return reward.GridSpec{Preset: c.Grid}
-}
-
-// anySide stands for an image's size while only the grid's spelling is checked.
-const anySide = 512
-
-// batching suits one caller who hands over full batches and wants each image
-// scored, the same ones twice included. A batch waits for what is being decoded,
-// and for nothing else.
-func (c *scoreCommand) batching() batch.Config {
-	cfg := batch.DefaultConfig()
-	cfg.MaxBatch = c.Batch
-	cfg.MaxDelay, cfg.Eager = time.Second, true
-	cfg.QueueSamples = math.MaxInt
-	cfg.CacheBytes = 0
-	return cfg
-}
-
-// portion is some consecutive parts that were scored, their maps written.
-type portion struct {
-	parts   []part
-	results [][]reward.Result // of each part, one a sample
-	err     error
-}
-
-// score has a batch of images scored at a time on each device, reading the next
-// ones meanwhile, and emits the results in order.
-func (c *scoreCommand) score(ctx context.Context, scorer scoring.Scorer, devices int, maps mapFolder, emit func(name string, r reward.Result) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	pipeline := &scoring.Pipeline{Evaluator: c.about, Scorer: scorer, Files: image.NewDecoder(image.Limits{}), Logger: slog.New(slog.DiscardHandler)}
-	pipeline.Cells = map[string]int{c.decoder.Name: c.decoder.GridScale}
-	portions := make(chan chan portion, 1)
-	go func() {
-		defer close(portions)
-		for rest := c.parts; len(rest) > 0; {
-			n := portionLen(rest, c.Batch*devices)
-			answer := make(chan portion, 1)
-			select {
-			case portions <- answer:
-			case <-ctx.Done():
-				return
-			}
-			go func(parts []part) { answer <- c.scorePortion(ctx, pipeline, maps, parts) }(rest[:n])
-			rest = rest[n:]
-		}
-	}()
-	for answer := range portions {
-		p := <-answer
-		if err := errors.Join(p.err, ctx.Err()); err != nil {
-			return err
-		}
-		for k, part := range p.parts {
-			for i, r := range p.results[k] {
-				if err := emit(part.names[i], r); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return ctx.Err()
-}
-
-// portionLen is how many parts make up so many samples.
-func portionLen(parts []part, samples int) int {
-	n := 0
-	for i, p := range parts {
-		if n += len(p.names); n >= samples {
-			return i + 1
-		}
-	}
-	return len(parts)
-}
-
-// scorePortion scores parts side by side.
-func (c *scoreCommand) scorePortion(ctx context.Context, pipeline *scoring.Pipeline, maps mapFolder, parts []part) portion {
-	p := portion{parts: parts, results: make([][]reward.Result, len(parts))}
-	errs := make([]error, len(parts))
-	var scoring sync.WaitGroup
-	for k, part := range parts {
-		scoring.Go(func() { p.results[k], errs[k] = c.scorePart(ctx, pipeline, maps, part) })
-	}
-	scoring.Wait()
-	p.err = errors.Join(errs...)
-	return p
-}
-
-// scorePart gives the results of a part's samples. What fails because of the
-// part alone is an error of its samples.
-func (c *scoreCommand) scorePart(ctx context.Context, pipeline *scoring.Pipeline, maps mapFolder, p part) ([]reward.Result, error) {
-	results := make([]reward.Result, len(p.names))
-	fail := func(err error) []reward.Result {
-		for i := range results {
-			results[i].Err = err
-		}
-		return results
-	}
-	in, err := p.input()
-	if err != nil {
-		return fail(err), nil
-	}
-	images := make([]*reward.Image, len(p.names))
-	o := scoring.Options{Mode: c.Mode, Grid: c.gridSpec(), Patient: true}
-	if in.Latents == nil && c.Grid == "" {
-		o.Grid.Preset = c.decoder.Name // "" without --vae
-	}
-	if maps.dir != "" {
-		o.Parts = scoring.Parts{Dense: true, Heatmaps: true, Optional: true}
-		o.OnImage = func(i int, image *reward.Image) error { images[i] = image; return nil }
-	}
-	scored, err := pipeline.Score(ctx, in, o, nil)
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case errors.As(err, new(*reward.Error)) && !errors.Is(err, batch.ErrClosed):
-		return fail(err), nil
-	case err != nil:
-		return nil, err
-	}
-	for i := range results {
-		results[i] = scored.Outcomes[i].Result
-		if e := scored.Errors[i]; e != nil {
-			results[i] = reward.Result{Err: e}
-			continue
-		}
-		if err := maps.write(p.stems[i], images[i], scored, i); err != nil {
-			return nil, err
-		}
-	}
-	return results, nil
+	return j
 }
 
 func (c *scoreCommand) record(path string, r reward.Result) record {

@@ -2,19 +2,13 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/batch"
-	"github.com/denseflow/densereward/reward/rewardtest"
-	"github.com/denseflow/densereward/reward/scoring"
 )
 
 // refCase is what the reference computes for one image.
@@ -150,52 +144,6 @@ func TestThinkingHasItsOwnPromptAndHasNoAnswerPrefix(t *testing.T) {
 	}
 }
 
-// The scheduler shares what there is among idle evaluators, so that there must be
-// a batch for each.
-func TestEveryDeviceHasBatchesThatAreWorthIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const devices, most, images = 4, 8, 128
-		c := &scoreCommand{Prompt: "x", Mode: reward.ModeAnswer}
-		c.Batch, c.Device = most, make([]string, devices)
-		for i := range images {
-			c.parts = append(c.parts, part{names: []string{fmt.Sprint(i)}, stems: []string{""}, input: func() (scoring.Input, error) {
-				pixel := &reward.Image{Width: 1, Height: 1, Pix: make([]uint8, 3)}
-				return scoring.Input{Prompts: []string{"x"}, Images: []scoring.Image{{Decoded: pixel}}}, nil
-			}})
-		}
-		fakes, scores := make([]rewardtest.Fake, devices), make([]reward.Evaluator, devices)
-		for i := range fakes {
-			fakes[i].Delay, scores[i] = time.Second, &fakes[i]
-		}
-		s, err := batch.New(c.batching(), scores...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		scored := 0
-		c.about = fakes[0].Describe()
-		err = c.score(t.Context(), s, devices, mapFolder{}, func(name string, r reward.Result) error {
-			if name != c.parts[scored].names[0] || r.Err != nil {
-				t.Errorf("result %q after %d: %v", name, scored, r.Err)
-			}
-			scored++
-			return nil
-		})
-		if err != nil || scored != images {
-			t.Errorf("%d scored: %v", scored, err)
-		}
-		batches := int64(0)
-		for i := range fakes {
-			batches += fakes[i].Batches()
-		}
-		if batches > images/most*3/2 {
-			t.Errorf("%d batches of up to %d for %d images", batches, most, images)
-		}
-		if err := s.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 func TestOneBadImageCostsTheOthersNothing(t *testing.T) {
 	dir := t.TempDir()
 	cut := filepath.Join(dir, "cut.png")
@@ -265,7 +213,7 @@ func TestAnyEvaluatorScores(t *testing.T) {
 		t.Errorf("an image without text: %+v", got)
 	}
 	for _, name := range []string{"artifact.npy", "dense.npy", "overlay.png"} {
-		if _, err := os.Stat(filepath.Join(dir, stem(demoImages()[0])+"."+name)); err != nil {
+		if _, err := os.Stat(filepath.Join(dir, strings.TrimSuffix(filepath.Base(demoImages()[0]), ".png")+"."+name)); err != nil {
 			t.Error(err)
 		}
 	}

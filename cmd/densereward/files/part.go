@@ -1,4 +1,4 @@
-package main
+package files
 
 import (
 	"errors"
@@ -30,8 +30,8 @@ type partReader struct {
 	batch    int                  // latents of one part
 }
 
-// maxLatents bounds the bytes of a file of latents.
-const maxLatents = 4 << 30
+// MaxLatents bounds the bytes of a file of latents.
+const MaxLatents = 4 << 30
 
 // isLatents tells files of latents by their names.
 func isLatents(path string) bool {
@@ -82,7 +82,7 @@ func (r *partReader) readLatents(path string) (*reward.Tensor, error) {
 	if r.decoder == nil {
 		return nil, errors.New("latents need a decoder: --vae DIR")
 	}
-	latents, err := vae.ReadLatents(path, r.decoder.Describe().Channels, maxLatents)
+	latents, err := vae.ReadLatents(path, r.decoder.Describe().Channels, MaxLatents)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package main
+package files
 
 import (
 	"fmt"
@@ -22,7 +22,7 @@ type mapFolder struct {
 
 // newMapFolder is the folder dir for the maps of parts, whose stems it makes
 // distinct; "" is none.
-func newMapFolder(dir string, parts []part, about reward.Description, t terminal) mapFolder {
+func newMapFolder(dir string, parts []part, about reward.Description, say func(format string, args ...any)) mapFolder {
 	if dir == "" {
 		return mapFolder{}
 	}
@@ -34,7 +34,7 @@ func newMapFolder(dir string, parts []part, about reward.Description, t terminal
 	for _, p := range parts {
 		for i, stem := range p.stems {
 			if given[i] != stem {
-				t.say("%s: its maps are written as %s.*, since another image has its name", p.names[i], given[i])
+				say("%s: its maps are written as %s.*, since another image has its name", p.names[i], given[i])
 			}
 			p.stems[i] = given[i]
 		}
