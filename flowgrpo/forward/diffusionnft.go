@@ -79,12 +79,13 @@ func nftImage[T flowgrpo.Float](n DiffusionNFT, b *Batch[T], image int, grad []T
 		meanMinus += math.Abs(minus) / size
 	})
 	meanPlus, meanMinus = max(meanPlus, leastError), max(meanMinus, leastError)
-	preference := func(l int) float64 {
-		return clampUnit(b.At(b.Shape, image, l, n.AdvantageClip)/n.AdvantageClip/2 + 0.5)
+	preference := make([]float64, b.Shape.Locations)
+	for l := range preference {
+		preference[l] = clampUnit(b.At(b.Shape, image, l, n.AdvantageClip)/n.AdvantageClip/2 + 0.5)
 	}
 	b.each(image, func(l, i int) {
 		plus, minus := towards(i)
-		pull, push, r := plus*plus/meanPlus/size, minus*minus/meanMinus/size, preference(l)
+		pull, push, r := plus*plus/meanPlus/size, minus*minus/meanMinus/size, preference[l]
 		positive += pull
 		negative += push
 		policy += (r*pull + (1-r)*push) / n.Beta * n.AdvantageClip
@@ -95,7 +96,7 @@ func nftImage[T flowgrpo.Float](n DiffusionNFT, b *Batch[T], image int, grad []T
 	share := 2 * n.AdvantageClip * t / (size * float64(b.Shape.Batch))
 	err = b.fill(grad, image, n.KLBeta, func(l, i int) float64 {
 		plus, minus := towards(i)
-		r := preference(l)
+		r := preference[l]
 		return share * ((1-r)*minus/meanMinus - r*plus/meanPlus)
 	})
 	return policy, positive, negative, err
