@@ -256,3 +256,17 @@ def test_wrong_choices_say_so():
         flow.awm_loss(x.sigma, x.target, x.output, None, advantages, weighting="huber", ratio="direct")
     with pytest.raises(ValueError, match="a window of"):
         flow.Window(3, 4, 1, strategy="random")
+
+
+@pytest.mark.parametrize("case", GO["cases"], ids=name_of)
+def test_steps_and_credit_may_come_from_another_device(case):
+    """The meta device holds no values, and refuses to meet a tensor of the CPU as a GPU
+    would. Steps, advantages and maps stay on the CPU here."""
+    x = Inputs(torch.float32, False)
+    for name, value in vars(x).items():
+        if torch.is_tensor(value) and name != "sigma":
+            setattr(x, name, value.detach().to("meta"))
+    x.output.requires_grad_()
+    got = take(case, x)
+    got.loss.backward()
+    assert got.loss.device.type == "meta" and x.output.grad.shape == x.output.shape

@@ -5,7 +5,8 @@ the methods that package flowgrpo has in Go; the numbers agree. Nothing here kno
 trainer, and the rest of the client needs no torch.
 
 Latents are (B,C,H,W) or packed (B,L,D), on any device, in any floating type: float64
-is computed in float64, all else in float32. Maps are (B,H,W) or (B,L), in the order of
+is computed in float64, all else in float32. Steps, advantages and maps may come from
+another device. Maps are (B,H,W) or (B,L), in the order of
 the latents; a flat (B,H*W) is taken too. Everything is differentiable by the model
 output and traced by torch.compile without a graph break. Wrong shapes raise ValueError.
 A float64 loss and its gradient agree with package flowgrpo's to 1e-12, a float32 one to

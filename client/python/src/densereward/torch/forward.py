@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor
 
-from .layout import channel_mean, compute_dtype, image_mean, per_image
+from .layout import as_map, channel_mean, compute_dtype, image_mean, per_image
 from .losses import clipped, exp_ratio, weighted
 
 
@@ -185,7 +185,7 @@ def _advance(target: Tensor, output: Tensor, ref_output: Tensor, weight: Optiona
     apart, ref_apart = u - output.to(dtype), u - ref_output.detach().to(dtype)
     errors = channel_mean(apart * apart) - channel_mean(ref_apart * ref_apart)
     if weight is not None:
-        errors = errors * weight.detach().to(dtype).reshape(errors.shape)
+        errors = errors * as_map(weight.detach(), errors, dtype, "weight")
     return image_mean(errors)
 
 

@@ -23,7 +23,7 @@ def compute_dtype(*tensors: Optional[Tensor]) -> torch.dtype:
 
 def per_image(values: Tensor, like: Tensor, dtype: torch.dtype) -> Tensor:
     """(B) as (B,1,...), to meet a tensor of latents or a map."""
-    return values.to(dtype).reshape(-1, *([1] * (like.dim() - 1)))
+    return values.to(device=like.device, dtype=dtype).reshape(-1, *([1] * (like.dim() - 1)))
 
 
 def image_mean(values: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def channel_mean(latents: Tensor) -> Tensor:
 def as_map(values: Tensor, like: Tensor, dtype: torch.dtype, name: str) -> Tensor:
     """Numbers of images (B) or locations in a form that meets the map ``like``. A map
     may be flat, (B,H*W), where the latents are not, and (B,h,w) where they are packed."""
-    values = values.to(dtype)
+    values = values.to(device=like.device, dtype=dtype)
     if values.dim() == 1 and values.shape[0] == like.shape[0]:
         return values.reshape(-1, *([1] * (like.dim() - 1)))
     if values.shape == like.shape:

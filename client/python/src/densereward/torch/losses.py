@@ -61,7 +61,7 @@ def flow_grpo_loss(
     log_prob = image_mean(log_prob_map(step, model_output, sample, prev_sample))
     if advantages.dim() != 1:
         raise ValueError(f"advantages of shape {tuple(advantages.shape)}: Flow-GRPO takes one an image")
-    old = image_mean(old_log_prob.detach().to(log_prob.dtype))
+    old = image_mean(old_log_prob.detach().to(log_prob))
     ratio = exp_ratio(log_prob.detach() - old)
     policy = clipped(log_prob, ratio, weighted(advantages, None, step_weights, log_prob, advantage_clip), clip_range)
     return summarize(policy, kl_loss(step, model_output, ref_model_output, kl_beta), kl_beta, log_prob, old, ratio, ratio, clip_range)
@@ -88,7 +88,7 @@ def dense_flow_grpo_loss(
     model_output = widen(model_output, sample, prev_sample, ref_model_output)
     logs = log_prob_map(step, model_output, sample, prev_sample)
     log_prob = image_mean(logs)
-    old = image_mean(old_log_prob.detach().to(logs.dtype))
+    old = image_mean(old_log_prob.detach().to(logs))
     image_ratio = exp_ratio(log_prob.detach() - old)
     # r p/(p+eps), written so that no p overflows.
     ratio = per_image(image_ratio, logs, logs.dtype) / (1 + DETACHED_EPSILON * torch.exp(-logs.detach()))
@@ -202,7 +202,7 @@ def kl_loss(step: Step, model_output: Tensor, ref_model_output: Optional[Tensor]
         return torch.zeros((), dtype=compute_dtype(model_output), device=model_output.device)
     dtype = compute_dtype(model_output, ref_model_output)
     apart = model_output.to(dtype) - ref_model_output.detach().to(dtype)
-    return (image_mean(apart * apart) * (step.kl_scale * step.output_coef * step.output_coef).to(dtype)).mean()
+    return (image_mean(apart * apart) * (step.kl_scale * step.output_coef * step.output_coef).to(apart)).mean()
 
 
 def summarize(
