@@ -109,12 +109,18 @@
 //	    src/flow_factory/scheduler/dense_flow_match_euler_discrete.py
 //	        80144d644e894eeb154e92dc578e5fc4ada22b84
 //
-// and for the methods beyond these, run by testdata/methods.py, which names the commits,
+// and, for the methods beyond these, run by testdata/methods.py into methods.json.gz,
 //
 //	[TempFlow]     github.com/Shredded-Pork/TempFlow-GRPO, scripts/train_sd3_pr.py
-//	[GDPO]         github.com/NVlabs/GDPO, trl-GDPO; [Flow-Factory] has it too
-//	[MixGRPO]      github.com/Tencent-Hunyuan/MixGRPO, fastvideo/utils/grpo_states.py
-//	[UniRL], [DiffusionNFT], [AWM], [DiffusionDPO]  in packages trustregion and forward
+//	        e66824eca96d2b41cfd70fd1879650ae1ea5892e
+//	[GDPO]         github.com/NVlabs/GDPO
+//	    trl-GDPO/trl-0.18.0-gdpo/trl/trainer/grpo_trainer.py
+//	        b080e63d0126870ad08acc8ebc3f04b728175a9e
+//	[Flow-Factory] github.com/X-GenGroup/Flow-Factory
+//	    src/flow_factory/advantage/advantage_processor.py
+//	        a0b2bc5a2b4fbf9125429b3fb70c0c5d7631047c
+//
+// with those of packages mixgrpo, trustregion and forward, which name theirs.
 //
 // testdata/cases.json.gz holds results of this code, computed in float64 but for
 // the schedules, which are float32 as published. The tests hold float64 to 1e-9

@@ -19,7 +19,7 @@ func GDPONormalization() Normalization { return Normalization{SampleStd: true, E
 //	A(l)   = (S(l) - mean_batch) / sigma_batch     over all grouped samples and locations.
 //
 // rewards[k] is (N), a reward of each image, which counts at every location, or
-// (N,L), a reward map; weights is (K). With L = 1 it is GDPO. [NVlabs/GDPO] takes
+// (N,L), a reward map; weights is (K). With L = 1 it is GDPO: [GDPO] takes
 // [GDPONormalization], [Flow-Factory] Normalization{Floor: 1e-6}.
 //
 // dst may be one of the rewards. It fails as [MapAdvantages] does, saying which

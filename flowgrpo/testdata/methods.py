@@ -36,6 +36,7 @@ SOURCES = {
     "guard": ("zhtmike/flow_grpo", "9745241cf1101407e9b518dd4f10498092150522", "scripts/train_sd3_GRPO_Guard.py"),
     "sde": ("zhtmike/flow_grpo", "9745241cf1101407e9b518dd4f10498092150522", "flow_grpo/diffusers_patch/sd3_sde_with_logprob.py"),
     "verl": ("verl-project/verl-omni", "a1139bafffb5b9711f0a6b6edff8ecaa60bfff30", "verl_omni/trainer/diffusion/diffusion_algos.py"),
+    "guard_factory": ("X-GenGroup/Flow-Factory", "a0b2bc5a2b4fbf9125429b3fb70c0c5d7631047c", "src/flow_factory/trainers/grpo.py"),
     "dppo": ("Tencent-Hunyuan/UniRL", "1a7b501e8fe8517b432a130220d2ff462f9b5afa", "unirl/algorithms/flowdppo.py"),
     "tempflow": ("Shredded-Pork/TempFlow-GRPO", "e66824eca96d2b41cfd70fd1879650ae1ea5892e", "scripts/train_sd3_pr.py"),
     "nft": ("NVlabs/DiffusionNFT", "24af5554898d85e93efa492f42b5e9cdf4156e9b", "scripts/train_nft_sd3.py"),
@@ -197,6 +198,15 @@ def transitions(sources):
             prev_sample_mean=mean, std_dev_t=std_dev, sqrt_dt=sqrt_dt[:, 0, 0, 0],
         )  # fmt: skip
         keep("guard_verl", loss)
+
+        log, mean = forward()
+        got = sources.lines(
+            "guard_factory", "scale_factor = torch.sqrt(-output.dt)", "policy_loss = torch.mean(torch.maximum(",
+            output=config(dt=-(sqrt_dt**2), std_dev_t=std_dev, next_latents_mean=mean, log_prob=log), old_log_prob=old_log,
+            batch={"next_latents_mean": old_mean[:, None]}, callback_index_map=[0], timestep_index=0, adv=advantages.clamp(-2.5, 2.5),
+            self=config(training_args=config(clip_range=(-clip, clip))),
+        )  # fmt: skip
+        keep("guard_factory", got["policy_loss"])
 
         log, mean = forward()
         kl = sources.definition("dppo", "_gaussian_kl_div")

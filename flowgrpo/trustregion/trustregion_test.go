@@ -33,8 +33,8 @@ func TestLossesEqualThePublicCode(t *testing.T) {
 	for i, c := range goldens.Read(t).Transitions {
 		guard := GRPOGuard{ClipRange: c.ClipRange, AdvantageClip: c.AdvClipMax}
 		dppo := FlowDPPO{Threshold: c.Threshold}
-		unscaled, withKL := dppo, guard
-		unscaled.Unscaled, withKL.KLBeta = true, c.KLBeta
+		unscaled, withKL, unweighted := dppo, guard, guard
+		unscaled.Unscaled, withKL.KLBeta, unweighted.Unweighted = true, c.KLBeta, true
 		for _, test := range []struct {
 			name string
 			loss Loss
@@ -42,6 +42,7 @@ func TestLossesEqualThePublicCode(t *testing.T) {
 		}{
 			{"GRPO-Guard of flow_grpo", withKL, c.Guard},
 			{"GRPO-Guard of verl-omni", guard, c.GuardVerl},
+			{"GRPO-Guard of Flow-Factory", unweighted, c.GuardFactory},
 			{"Flow-DPPO of UniRL", dppo, c.DPPO},
 			{"Flow-DPPO of UniRL without its coefficient", unscaled, c.DPPOUnscaled},
 		} {

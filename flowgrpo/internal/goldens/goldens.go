@@ -52,7 +52,8 @@ type Transition struct {
 	Advantages     []float64 `json:"advantages"`
 	Weight         []float64 `json:"weight"`
 	Guard          Result    `json:"guard"`
-	GuardVerl      Result    `json:"guard_verl"` // without KL
+	GuardVerl      Result    `json:"guard_verl"`    // without KL
+	GuardFactory   Result    `json:"guard_factory"` // without KL or the division by -dt
 	DPPO           Result    `json:"dppo"`
 	DPPOUnscaled   Result    `json:"dppo_unscaled"`
 	TempFlow       Result    `json:"tempflow"`

@@ -167,6 +167,7 @@ def test_trust_regions_equal_the_public_code(case, by_mean):
     for name, loss in {
         "guard": lambda v: flow.grpo_guard_loss(step, v, sample, prev, advantages, **before, **kl, **clip),
         "guard_verl": lambda v: flow.grpo_guard_loss(step, v, sample, prev, advantages, **before, **clip),
+        "guard_factory": lambda v: flow.grpo_guard_loss(step, v, sample, prev, advantages, **before, **clip, unweighted=True),
         "dppo": lambda v: flow.flow_dppo_loss(step, v, sample, prev, advantages, **before, threshold=case["threshold"]),
         "dppo_unscaled": lambda v: flow.flow_dppo_loss(step, v, sample, prev, advantages, **before, threshold=case["threshold"], unscaled=True),
         "tempflow": lambda v: flow.flow_grpo_loss(
