@@ -363,6 +363,8 @@ func TestDecodersThatOverflowHalfPrecisionKeepTheirs(t *testing.T) {
 	sdxl := `{"_class_name": "AutoencoderKL", "latent_channels": 4, "scaling_factor": 0.13025, "block_out_channels": [32], "force_upcast": %v}`
 	for config, want := range map[string]vae.Precision{
 		fmt.Sprintf(sdxl, true): vae.Float32, fmt.Sprintf(sdxl, false): vae.Float16, flux1: vae.Float16,
+		`{"_class_name": "AutoencoderKL", "block_out_channels": [32], "force_upcast": true}`:                    vae.Float16, // SD1.5
+		`{"_class_name": "AutoencoderDC", "decoder_block_out_channels": [32], "decoder_layers_per_block": [1]}`: vae.Float32,
 	} {
 		dir := t.TempDir()
 		if err := autoencoder.WriteRandom(dir, []byte(config), nil); err != nil {

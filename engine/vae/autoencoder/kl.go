@@ -66,21 +66,21 @@ func parseKL(data []byte) (Config, error) {
 	}
 	c := Config{
 		LatentChannels: d.channels,
-		ScalingFactor:  or(f.ScalingFactor, 0.18215), ShiftFactor: or(f.ShiftFactor, 0),
+		ScalingFactor:  or(f.ScalingFactor, scalingSD), ShiftFactor: or(f.ShiftFactor, 0),
 		LatentsMean: f.LatentsMean, LatentsStd: f.LatentsStd,
 		TokenSide: patch, network: d,
 	}
-	// The configurations of SD3.5 and FLUX say force_upcast as well, and their
-	// pipelines decode in half precision all the same.
-	if c.ScalingFactor == scalingSDXL && or(f.ForceUpcast, true) {
+	// SD1.5's, SD3.5's and FLUX's say force_upcast as well, by default or in so many
+	// words, and are run in half precision all the same. SDXL's and its descendants'
+	// have four channels and another scale than SD1.5's.
+	if c.LatentChannels == 4 && c.ScalingFactor != scalingSD && or(f.ForceUpcast, true) {
 		c.Float32Only = "force_upcast: activations of SDXL's decoder overflow float16"
 	}
 	return c, nil
 }
 
-// scalingSDXL is the scaling_factor that tells SDXL's first decoder from others
-// of its shape.
-const scalingSDXL = 0.13025
+// scalingSD is the scaling_factor of Stable Diffusion 1 and 2.
+const scalingSD = 0.18215
 
 // decoder checks what both classes have. widths have the file's order, the
 // encoder's.
