@@ -257,9 +257,9 @@ func (d *Decoder) decode(ctx context.Context, latents *reward.Tensor, l layout) 
 // than there was. It closes the sessions, which keep all memory that they have
 // ever used.
 func (d *Decoder) fewer(pixels int, l layout, err error) (int, bool) {
-	var opening openError
-	if !errors.Is(err, ort.ErrOutOfMemory) || errors.As(err, &opening) {
-		return 0, false // a session's weights are no smaller for smaller runs
+	var fixed fixedError
+	if !errors.Is(err, ort.ErrOutOfMemory) || errors.As(err, &fixed) {
+		return 0, false
 	}
 	scale, cell := d.config.PixelScale(), d.tileScale()
 	least := minTile * minTile * cell * cell
@@ -371,10 +371,11 @@ func (d *Decoder) runWhole(ctx context.Context, latents []float32, n, height, wi
 	return session.Run(ctx, []ort.Tensor{ort.Float32s(shape, latents)})
 }
 
-// openError says that a session could not be opened.
-type openError struct{ error }
+// fixedError is that of what takes no less memory for smaller runs: a session's
+// weights, and the part of a decoder that sees the whole image.
+type fixedError struct{ error }
 
-func (e openError) Unwrap() error { return e.error }
+func (e fixedError) Unwrap() error { return e.error }
 
 // session is the session of a part, opened where it is not open yet. Where there
 // is no memory for it, it takes that of the others: a call has no more use for
@@ -388,7 +389,7 @@ func (d *Decoder) session(p autoencoder.Part) (runner, error) {
 		s, err = d.open(p)
 	}
 	if err != nil {
-		return nil, openError{err}
+		return nil, fixedError{err}
 	}
 	d.sessions[p] = s
 	return s, nil

@@ -141,6 +141,20 @@ func TestASessionThatHasNoRoomIsAnErrorAtOnceAndLowersNothing(t *testing.T) {
 	}
 }
 
+func TestAnImageWhoseGlobalPartHasNoRoomIsAnErrorAtOnce(t *testing.T) {
+	device := &device{room: 300 * 300}
+	d := decoderOn(device)
+	var err error
+	d.config, err = autoencoder.ParseConfig([]byte(`{"_class_name": "AutoencoderKL", "block_out_channels": [32, 32, 32, 32]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 512x512, then tiles of half of that, whose global part is as large.
+	if _, _, err := d.Decode(context.Background(), zeros(1, 64, 64), 0, 0); !errors.Is(err, ort.ErrOutOfMemory) || device.failures != 2 {
+		t.Errorf("%d attempts, want 2: %v", device.failures, err)
+	}
+}
+
 func TestASessionTakesTheMemoryOfTheOthers(t *testing.T) {
 	device := &device{}
 	device.refuses = func() bool { return device.opened > 0 }

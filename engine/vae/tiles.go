@@ -202,7 +202,7 @@ func (d *Decoder) tileDecoder(ctx context.Context, latents []float32, l layout, 
 	}
 	hidden, err := global.Run(ctx, []ort.Tensor{ort.Float32s([]int64{1, int64(l.channels), int64(l.height), int64(l.width)}, latents)})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fixedError{err}
 	}
 	x = hidden[0].Float32s()
 	tiles := localTiles{config: d.config, tiling: t}
