@@ -159,7 +159,7 @@ def surrogate(exponent: Tensor, ratio: Tensor, losses: Tensor, alive: Tensor) ->
     """The mean of ``losses``, which are -A w rho times a constant where ``alive``, and
     constant elsewhere. rho, which ``ratio`` holds, is its own derivative by the exponent
     in every form."""
-    held = torch.exp(torch.full_like(ratio, largest_exponent(ratio.dtype)))
+    held = 0.999 * math.exp(largest_exponent(ratio.dtype))  # below what `exp_ratio` holds, however that rounds
     slope = torch.where(alive & (ratio < held), losses, torch.zeros_like(losses)) / losses.numel()
     value: Tensor = _Sloped.apply(exponent, losses.mean(), slope)
     return value
