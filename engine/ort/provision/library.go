@@ -108,8 +108,15 @@ func named(path, source string, cuda bool) (Library, error) {
 		return Library{}, err
 	}
 	for _, name := range []string{sharedProvider, CUDAProvider} {
-		if err := regular(filepath.Join(filepath.Dir(path), name)); cuda && err != nil {
+		beside := filepath.Join(filepath.Dir(path), name)
+		if !cuda {
+			continue
+		}
+		if err := regular(beside); err != nil {
 			return Library{}, fmt.Errorf("%w: the cuda provider must lie beside the file %s: %w", ErrNotFound, source, err)
+		}
+		if err := whole(beside, nil); err != nil {
+			return Library{}, err
 		}
 	}
 	return Library{Path: path, Source: source, CUDA: cuda}, nil

@@ -369,7 +369,7 @@ func TestANamedFileThatIsNoWholeLibraryIsCalledCorrupt(t *testing.T) {
 		{"a published build", library, ""},
 		{"a build of one's own", append(bytes.Clone(library), 0), ""},
 		{"a published build with a flipped bit", flipped, "a.tgz"},
-		{"the first half", library[:len(library)/2], "corrupt"},
+		{"the first half", library[:len(library)/2], "ends"},
 		{"all but the last eighth", library[:len(library)/8*7], "corrupt"},
 		{"a header alone", library[:64], "corrupt"},
 		{"nothing", nil, "not a shared library"},

@@ -24,7 +24,11 @@ func whole(path string, published []release) error {
 	if err != nil {
 		return err
 	}
-	if err := complete(f, info.Size()); err != nil {
+	err = complete(f, info.Size())
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("it ends early, after %d bytes", info.Size())
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 	}
 	for _, r := range published {
