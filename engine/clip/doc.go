@@ -16,6 +16,9 @@
 //   - Aesthetic: LAION's stack of linear layers over the normalised embedding of
 //     the image, about 1 to 10, as flow_grpo's aesthetic_scorer.py.
 //
+// Checkpoints with open_clip's names have texts cleaned as its tokenizer does, by
+// ftfy and with HTML's entities decoded; those with transformers' names do not.
+//
 // The first three are cosines and may be negative. A prompt longer than the text
 // tower's positions is cut, as all of these do.
 //

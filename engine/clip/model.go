@@ -60,6 +60,7 @@ type Model struct {
 	begin, end   int32 // tokens around a text
 	scale        float64
 	fingerprint  string
+	cleans       bool // text as open_clip does
 
 	text, image *ort.Session
 	texts       *lru.Cache[string, []float32] // normalised embeddings
@@ -105,6 +106,7 @@ func load(dir string, config Config, p *Preprocessor, weights checkpoint, o Opti
 	if err := m.findEnds(); err != nil {
 		return nil, err
 	}
+	m.cleans = isOpenCLIP(weights.Tensor)
 	if m.scale, err = logitScale(weights); err != nil {
 		return nil, err
 	}
@@ -263,7 +265,7 @@ func (m *Model) open(weights checkpoint) error {
 
 // named finds out whose names the tensors have.
 func named(set *initializers.Set, dtype onnx.DType) tensors {
-	if _, ok := set.Lookup("visual.conv1.weight"); ok {
+	if isOpenCLIP(set.Lookup) {
 		return openCLIP{set, dtype}
 	}
 	return huggingFace{set, dtype}
@@ -299,7 +301,7 @@ func (m *Model) Fingerprint() string { return m.fingerprint }
 // Tokens are the ids of text between the tokens around it. A longer text than the
 // tower has positions for is cut, its end token kept.
 func (m *Model) Tokens(text string) []int64 {
-	ids := m.tokenizer.Encode(text)
+	ids := m.encode(text)
 	ids = ids[:min(len(ids), m.config.Positions-2)]
 	out := make([]int64, 0, len(ids)+2)
 	out = append(out, int64(m.begin))
@@ -307,6 +309,15 @@ func (m *Model) Tokens(text string) []int64 {
 		out = append(out, int64(id))
 	}
 	return append(out, int64(m.end))
+}
+
+// encode is the ids of text, without those around it. open_clip's tokenizer cleans
+// it, and knows no <|endoftext|> in it.
+func (m *Model) encode(text string) []int32 {
+	if m.cleans {
+		return m.tokenizer.EncodeOrdinary(openCLIPText(text))
+	}
+	return m.tokenizer.Encode(text)
 }
 
 // legacyEOS stands in old configurations for the largest id of a text.

@@ -46,6 +46,12 @@ type openCLIPJSON struct {
 	} `json:"preprocess_cfg"`
 }
 
+// isOpenCLIP reports whether a checkpoint's tensors have open_clip's names.
+func isOpenCLIP(lookup func(name string) (safetensors.Tensor, bool)) bool {
+	_, ok := lookup("visual.conv1.weight")
+	return ok
+}
+
 // openCLIPEpsilon is that of torch's LayerNorm.
 const openCLIPEpsilon = 1e-5
 

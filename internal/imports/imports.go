@@ -117,7 +117,7 @@ func Rules() []Rule {
 		{Room: "engine/qwenvl", Rooms: []string{"reward", "reward/judge", "engine/image", "internal/modelfile", "engine/ort", "engine/onnx", "engine/safetensors", "engine/initializers", "engine/tokenizer"}},
 		{Room: "engine/imagedoctor", Rooms: []string{"reward", "engine/qwenvl", "engine/ort", "engine/onnx", "engine/safetensors", "engine/initializers", "engine/tokenizer", "engine/image"}},
 		{Room: "engine/ocr", Rooms: []string{"reward", "engine/ort"}, Libs: []string{"golang.org/x/text", "google.golang.org/protobuf/encoding/protowire"}},
-		{Room: "engine/clip", Rooms: []string{"reward", "internal/modelfile", "engine/ort", "engine/onnx", "engine/safetensors", "engine/torchfile", "engine/initializers", "engine/tokenizer", "engine/image"}, Libs: []string{"github.com/hashicorp/golang-lru/v2"}}, // embeddings of prompts seen lately
+		{Room: "engine/clip", Rooms: []string{"reward", "internal/modelfile", "engine/ort", "engine/onnx", "engine/safetensors", "engine/torchfile", "engine/initializers", "engine/tokenizer", "engine/image"}, Libs: []string{"github.com/hashicorp/golang-lru/v2", "golang.org/x/text"}}, // embeddings of prompts seen lately; text as ftfy mends it
 		{
 			Room:  "engine/vae", // latents come in .npy files
 			Rooms: []string{"reward", "engine/vae/autoencoder", "internal/npy", "internal/floats", "internal/memorylimit", "engine/ort", "engine/onnx", "engine/safetensors"},

@@ -16,6 +16,7 @@ import numpy as np
 import open_clip
 import torch
 from PIL import Image
+from open_clip.tokenizer import _clean_lower
 from transformers import CLIPTokenizer
 
 sys.argv = [sys.argv[0], "--import"]
@@ -50,7 +51,9 @@ transform = open_clip.image_transform(28, is_train=False, mean=mean, std=std)
 square = type(transform)(transform.transforms[:2])  # resize, crop
 images = [make["image"](i, s) for i, s in enumerate(make["SIZES"])]
 tokenizer = CLIPTokenizer.from_pretrained(folder)
-ids = [tokenizer(p, truncation=True, max_length=20)["input_ids"] for p in make["PROMPTS"]]
+# The last prompt's end token is text to open_clip.
+prompts = make["PROMPTS"][:-1] + ["It’s “a ﬁne” ＣＡＴ &amp;amp; dog…  ΣΊΣΥΦΟΣ"]
+ids = [tokenizer(_clean_lower(p), truncation=True, max_length=20)["input_ids"] for p in prompts]
 tokens = torch.tensor([i + [0] * (20 - len(i)) for i in ids])
 with torch.no_grad():
     # float32 pixels, as open_clip has them
@@ -62,7 +65,7 @@ with gzip.GzipFile(os.path.join(folder, "cases.json.gz"), "wb", mtime=0) as f:
     f.write(json.dumps({
         "sizes": make["SIZES"], "images": [b64(x, "u1") for x in images],
         "squares": [b64(np.asarray(square(Image.fromarray(x))), "u1") for x in images],
-        "prompts": make["PROMPTS"], "ids": ids, "text": b64(text), "image": b64(image), "logits": b64(logits)}).encode())
+        "prompts": prompts, "ids": ids, "text": b64(text), "image": b64(image), "logits": b64(logits)}).encode())
 
 
 class Head(torch.nn.Module):  # as flow_grpo's aesthetic_scorer.py, which is LAION's
