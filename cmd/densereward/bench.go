@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/internal/loadgen"
 	"github.com/denseflow/densereward/reward"
@@ -59,7 +60,7 @@ Examples:
 }
 
 // Run measures what the flags ask for.
-func (c *benchCommand) Run(ctx context.Context, t terminal) error {
+func (c *benchCommand) Run(ctx context.Context, t cli.Terminal) error {
 	if err := c.complete(); err != nil {
 		return err
 	}
@@ -74,20 +75,20 @@ func (c *benchCommand) complete() error {
 	usual := 16
 	switch {
 	case c.Engine && c.URL != "":
-		return &usageError{"engine", errors.New("measures the engine alone, it goes without a URL")}
+		return cli.Usage("engine", errors.New("measures the engine alone, it goes without a URL"))
 	case c.Engine:
 		usual = 32
 	case c.URL == "":
-		return &usageError{"engine", errors.New("expected it or a URL")}
+		return cli.Usage("engine", errors.New("expected it or a URL"))
 	}
 	if c.Batch == nil {
 		c.Batch = &usual
 	}
-	return atLeast("batch", *c.Batch, 1)
+	return cli.AtLeast("batch", *c.Batch, 1)
 }
 
 // runLoad runs the load and prints what it came to.
-func (c *benchCommand) runLoad(ctx context.Context, t terminal) error {
+func (c *benchCommand) runLoad(ctx context.Context, t cli.Terminal) error {
 	c.URL = strings.TrimSuffix(c.URL, "/")
 	client, err := c.client()
 	if err != nil {
@@ -116,7 +117,7 @@ func (c *benchCommand) runLoad(ctx context.Context, t terminal) error {
 	if c.JSON {
 		write = report.WriteJSON
 	}
-	if err := write(t.out); err != nil {
+	if err := write(t.Out); err != nil {
 		return err
 	}
 	if report.Codes[loadgen.OK] == 0 {
@@ -144,11 +145,11 @@ func (c *benchCommand) client() (*http.Client, error) {
 	}
 	pem, err := os.ReadFile(c.CA)
 	if err != nil {
-		return nil, &usageError{"ca", err}
+		return nil, cli.Usage("ca", err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
-		return nil, &usageError{"ca", fmt.Errorf("%s holds no certificate", c.CA)}
+		return nil, cli.Usage("ca", fmt.Errorf("%s holds no certificate", c.CA))
 	}
 	client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	return client, nil
@@ -161,14 +162,14 @@ const syntheticImages = 16
 func (c *benchCommand) images() ([]wire.Image, error) {
 	const sent = "file" // as they are
 	if c.Form == sent && len(c.Image) == 0 {
-		return nil, &usageError{"form", errors.New("file goes with --image")}
+		return nil, cli.Usage("form", errors.New("file goes with --image"))
 	}
 	var images []*reward.Image
 	var encoded []wire.Image
 	for _, path := range c.Image {
 		file, err := os.ReadFile(path)
 		if err != nil {
-			return nil, &usageError{"image", err}
+			return nil, cli.Usage("image", err)
 		}
 		if c.Form == sent {
 			encoded = append(encoded, wire.Image{Encoded: file})
@@ -176,13 +177,13 @@ func (c *benchCommand) images() ([]wire.Image, error) {
 		}
 		rgb, err := image.Decode(file, image.Limits{})
 		if err != nil {
-			return nil, &usageError{"image", fmt.Errorf("%s: %w", path, err)}
+			return nil, cli.Usage("image", fmt.Errorf("%s: %w", path, err))
 		}
 		images = append(images, rgb)
 	}
 	if len(c.Image) == 0 {
 		if c.Size < 1 || c.Size > 8192 {
-			return nil, &usageError{"size", errors.New("want 1 to 8192")}
+			return nil, cli.Usage("size", errors.New("want 1 to 8192"))
 		}
 		for i := range uint64(syntheticImages) {
 			images = append(images, loadgen.Photograph(c.Seed*syntheticImages+i, c.Size, c.Size))

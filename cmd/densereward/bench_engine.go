@@ -12,6 +12,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/denseflow/densereward/cmd/densereward/cli"
+	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/imagedoctor/nano"
 )
@@ -25,42 +27,42 @@ type engineBenchFlags struct {
 	InFlight          int     `default:"1" placeholder:"N" help:"Batches at once on a device. [${default}]"`
 	Rounds            int     `default:"4" placeholder:"N" help:"Batches that are timed, for each in flight on each device. [${default}]"`
 
-	engineFlags
+	hosting.EngineFlags
 }
 
 // check finds what imagedoctor.Measure would take for "the default".
 func (f *engineBenchFlags) check() error {
 	return cmp.Or(
-		atLeast("prompt-tokens", f.PromptTokens, 1), atLeast("new-tokens", f.NewTokens, 1),
-		f.checkPenalty(), atLeast("in-flight", f.InFlight, 1), atLeast("rounds", f.Rounds, 1),
+		cli.AtLeast("prompt-tokens", f.PromptTokens, 1), cli.AtLeast("new-tokens", f.NewTokens, 1),
+		f.checkPenalty(), cli.AtLeast("in-flight", f.InFlight, 1), cli.AtLeast("rounds", f.Rounds, 1),
 	)
 }
 
 // checkPenalty allows the numbers above 0, and 0 for the checkpoint's own.
 func (f *engineBenchFlags) checkPenalty() error {
 	if !(f.RepetitionPenalty >= 0) || math.IsInf(f.RepetitionPenalty, 1) {
-		return &usageError{"repetition-penalty", fmt.Errorf("%v is not a number above 0", f.RepetitionPenalty)}
+		return cli.Usage("repetition-penalty", fmt.Errorf("%v is not a number above 0", f.RepetitionPenalty))
 	}
 	return nil
 }
 
 // measure runs the measurement with batches of so many images.
-func (f *engineBenchFlags) measure(ctx context.Context, t terminal, batch int) (m imagedoctor.Measurement, err error) {
+func (f *engineBenchFlags) measure(ctx context.Context, t cli.Terminal, batch int) (m imagedoctor.Measurement, err error) {
 	if err := f.check(); err != nil {
 		return m, err
 	}
-	providers, err := f.providers()
+	providers, err := f.Providers()
 	if err != nil {
 		return m, err
 	}
 	dir := f.Model
 	if dir == "" {
-		t.say("no --model: the embedded miniature checkpoint is measured, which is thousands of times smaller than the real one")
+		t.Say("no --model: the embedded miniature checkpoint is measured, which is thousands of times smaller than the real one")
 		if dir, err = nano.Open(""); err != nil {
 			return m, err
 		}
 	}
-	runtime, err := f.runtimeOf(ctx, t, usesCUDA(providers))()
+	runtime, err := f.RuntimeOf(ctx, t, hosting.UsesCUDA(providers))()
 	if err != nil {
 		return m, err
 	}
@@ -72,17 +74,17 @@ func (f *engineBenchFlags) measure(ctx context.Context, t terminal, batch int) (
 }
 
 // runEngine measures the engine and prints what it came to.
-func (c *benchCommand) runEngine(ctx context.Context, t terminal) error {
+func (c *benchCommand) runEngine(ctx context.Context, t cli.Terminal) error {
 	m, err := c.measure(ctx, t, *c.Batch)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		e := json.NewEncoder(t.out)
+		e := json.NewEncoder(t.Out)
 		e.SetIndent("", "  ")
 		return e.Encode(m)
 	}
-	return writeMeasurement(t.out, m)
+	return writeMeasurement(t.Out, m)
 }
 
 // writeMeasurement writes a measurement for people.

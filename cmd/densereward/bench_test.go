@@ -10,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
+	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/internal/loadgen"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
@@ -24,14 +26,14 @@ func benchServer(t *testing.T, tls bool) (*httptest.Server, *rewardtest.Fake) {
 	fake := &rewardtest.Fake{}
 	scheduling := batch.DefaultConfig()
 	scheduling.MaxDelay = 0
-	s, err := newService([]evaluators.Hosted{{
+	s, err := hosting.NewService([]evaluators.Hosted{{
 		Assignment:  evaluators.Assignment{Batch: scheduling.MaxBatch},
 		Description: fake.Describe(), Evaluators: []reward.Evaluator{fake},
-	}}, scheduling, server.Config{})
+	}}, scheduling, server.Config{}, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := httptest.NewUnstartedServer(s.handler)
+	web := httptest.NewUnstartedServer(s.Handler)
 	if tls {
 		web.StartTLS()
 	} else {
@@ -46,7 +48,7 @@ func bench(t *testing.T, args ...string) (code int, out, said string) {
 	t.Helper()
 	var o, e bytes.Buffer
 	args = append([]string{"bench", "--warmup=0s", "--duration=200ms", "--concurrency=2", "--batch=3", "--size=32"}, args...)
-	code = run(t.Context(), args, terminal{&o, &e})
+	code = run(t.Context(), args, cli.Terminal{Out: &o, Err: &e})
 	return code, o.String(), e.String()
 }
 

@@ -3,11 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/config"
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/engine/ort/provision"
@@ -49,25 +48,16 @@ type commandLine struct {
 	Version  versionCommand  `cmd:"" help:"Say what this program was built from."`
 }
 
-// terminal is where a command writes: results to out, everything said to people
-// to err.
-type terminal struct{ out, err io.Writer }
-
-// say writes a line for people.
-func (t terminal) say(format string, args ...any) {
-	fmt.Fprintf(t.err, "densereward: "+format+"\n", args...) //nolint:errcheck // nobody is left to tell
-}
-
 // run is the whole program: it runs the command that args name until it is done
 // or ctx ends, and returns the exit code.
-func run(ctx context.Context, args []string, t terminal) int {
+func run(ctx context.Context, args []string, t cli.Terminal) int {
 	var c commandLine
 	var ended bool // help was asked for and printed
 	parser, err := kong.New(&c,
 		kong.Name("densereward"),
 		kong.Description(description),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.Writers(t.out, t.err),
+		kong.Writers(t.Out, t.Err),
 		kong.Exit(func(int) { ended = true }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(t),
@@ -75,10 +65,10 @@ func run(ctx context.Context, args []string, t terminal) int {
 		vars(),
 	)
 	if err != nil {
-		t.say("%v", err)
+		t.Say("%v", err)
 		return exitFailure
 	}
-	parsed, err := parser.Parse(doubleDashes(parser.Model.Node, args))
+	parsed, err := parser.Parse(cli.DoubleDashes(parser.Model.Node, args))
 	if ended {
 		return exitOK
 	}
@@ -98,27 +88,27 @@ func vars() kong.Vars {
 }
 
 // exitCode says what went wrong and which code stands for it.
-func exitCode(err error, t terminal) int {
+func exitCode(err error, t cli.Terminal) int {
 	var wrong *kong.ParseError
-	var usage *usageError
+	var usage *cli.UsageError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &wrong):
-		t.say("%v", err)
-		t.say("%q explains it", wrong.Context.Model.Name+helpPath(wrong.Context)+" --help")
+		t.Say("%v", err)
+		t.Say("%q explains it", wrong.Context.Model.Name+helpPath(wrong.Context)+" --help")
 		return exitUsage
 	case errors.As(err, &usage):
-		t.say("%v", err)
+		t.Say("%v", err)
 		return exitUsage
 	case errors.Is(err, errPartial):
-		t.say("%v", err)
+		t.Say("%v", err)
 		return exitPartial
 	case errors.Is(err, context.Canceled):
-		t.say("interrupted")
+		t.Say("interrupted")
 		return exitFailure
 	}
-	t.say("%v", err)
+	t.Say("%v", err)
 	return exitFailure
 }
 
@@ -130,12 +120,3 @@ func helpPath(c *kong.Context) string {
 	}
 	return " " + c.Selected().Name
 }
-
-// usageError is a mistake on the command line that parsing alone cannot see.
-type usageError struct {
-	flag  string
-	cause error
-}
-
-func (e *usageError) Error() string { return fmt.Sprintf("--%s: %v", e.flag, e.cause) }
-func (e *usageError) Unwrap() error { return e.cause }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/config"
 )
 
@@ -27,11 +28,11 @@ func parseServe(t *testing.T, file string, args ...string) (serveCommand, error)
 	}
 	var c commandLine
 	parser, err := kong.New(&c, kong.Configuration(config.Read), vars(),
-		kong.BindTo(context.Background(), (*context.Context)(nil)), kong.Bind(terminal{}))
+		kong.BindTo(context.Background(), (*context.Context)(nil)), kong.Bind(cli.Terminal{}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = parser.Parse(doubleDashes(parser.Model.Node, append([]string{"serve"}, args...)))
+	_, err = parser.Parse(cli.DoubleDashes(parser.Model.Node, append([]string{"serve"}, args...)))
 	return c.Serve, err
 }
 
@@ -88,7 +89,7 @@ device = "cpu"
 	if err != nil {
 		t.Fatal(err)
 	}
-	specs, err := c.specs()
+	specs, err := c.Specs()
 	if err != nil || len(specs) != 2 {
 		t.Fatalf("%+v, %v", specs, err)
 	}
@@ -102,7 +103,7 @@ device = "cpu"
 	if err != nil {
 		t.Fatal(err)
 	}
-	if specs, _ := listed.specs(); len(specs) != 3 || specs[0].Source != "/m" || specs[2].Source != "/x,y" {
+	if specs, _ := listed.Specs(); len(specs) != 3 || specs[0].Source != "/m" || specs[2].Source != "/x,y" {
 		t.Errorf("listed: %+v", specs)
 	}
 	for name, c := range map[string]struct{ file, want string }{

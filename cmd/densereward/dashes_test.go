@@ -5,10 +5,11 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 )
 
 func TestLongFlagsMayHaveOneDash(t *testing.T) {
-	parser, err := kong.New(&commandLine{}, kong.Vars{"library_env": "X"})
+	parser, err := kong.New(&commandLine{}, vars())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func TestLongFlagsMayHaveOneDash(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := doubleDashes(parser.Model.Node, c.args); !slices.Equal(got, c.want) {
+			if got := cli.DoubleDashes(parser.Model.Node, c.args); !slices.Equal(got, c.want) {
 				t.Errorf("%q became %q, want %q", c.args, got, c.want)
 			}
 		})

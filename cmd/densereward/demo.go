@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/denseflow/densereward/client"
+	"github.com/denseflow/densereward/cmd/densereward/cli"
+	"github.com/denseflow/densereward/cmd/densereward/demo"
+	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/server"
 )
@@ -17,7 +20,7 @@ import (
 type demoCommand struct {
 	Out string `placeholder:"DIR" help:"Folder for the overlays, made if need be. [densereward-demo in the temporary folder]"`
 
-	evaluatorFlags `group:"Evaluator flags:"`
+	hosting.EvaluatorFlags `group:"Evaluator flags:"`
 }
 
 // Help is the long help.
@@ -28,14 +31,14 @@ The first run downloads ONNX Runtime, some 20 MB, and keeps it in the user's cac
 }
 
 // Run shows the whole way of a rollout.
-func (c *demoCommand) Run(ctx context.Context, t terminal) (err error) {
+func (c *demoCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
 	if c.Out == "" {
 		c.Out = filepath.Join(os.TempDir(), "densereward-demo")
 	}
 	if err := os.MkdirAll(c.Out, 0o755); err != nil {
 		return err
 	}
-	images, err := demoFilesRollout()
+	images, err := demo.Images()
 	if err != nil {
 		return err
 	}
@@ -44,10 +47,10 @@ func (c *demoCommand) Run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	if err := writeDemoDecoder(folder); err != nil {
+	if err := demo.WriteDecoder(folder); err != nil {
 		return err
 	}
-	e, err := c.open(ctx, t, slog.New(slog.DiscardHandler), decoderFlag{name: demoDecoder, dir: folder})
+	e, err := c.Open(ctx, t, slog.New(slog.DiscardHandler), hosting.Decoder{Name: demo.Decoder, Dir: folder})
 	if err != nil {
 		return err
 	}
@@ -61,41 +64,41 @@ func (c *demoCommand) Run(ctx context.Context, t terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, r := range []*demoRollout{images, demoLatents()} {
+	for _, r := range []*demo.Rollout{images, demo.Latents()} {
 		if err := c.show(ctx, t, server, r); err != nil {
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(t.out, "overlays in %s\n", c.Out)
+	_, err = fmt.Fprintf(t.Out, "overlays in %s\n", c.Out)
 	return err
 }
 
 // show sends a rollout and prints what comes back.
-func (c *demoCommand) show(ctx context.Context, t terminal, server *client.Client, r *demoRollout) error {
+func (c *demoCommand) show(ctx context.Context, t cli.Terminal, server *client.Client, r *demo.Rollout) error {
 	began := time.Now()
-	response, err := server.Score(ctx, r.request)
+	response, err := server.Score(ctx, r.Request)
 	if err != nil {
 		return err
 	}
 	for i, err := range response.Errors {
 		if err != nil {
-			return fmt.Errorf("%s: %w", r.names[i], err)
+			return fmt.Errorf("%s: %w", r.Names[i], err)
 		}
 	}
-	if _, err := fmt.Fprintf(t.out, "%d images sent as %s, scored by %s in %.2f s\n\n",
-		len(r.names), r.form, response.Evaluator, time.Since(began).Seconds()); err != nil {
+	if _, err := fmt.Fprintf(t.Out, "%d images sent as %s, scored by %s in %.2f s\n\n",
+		len(r.Names), r.Form, response.Evaluator, time.Since(began).Seconds()); err != nil {
 		return err
 	}
-	if err := r.print(t.out, response); err != nil {
+	if err := r.Print(t.Out, response); err != nil {
 		return err
 	}
-	return r.writeOverlays(c.Out, response)
+	return r.WriteOverlays(c.Out, response)
 }
 
 // startDemo serves on a free loopback port until stop is called.
-func startDemo(ctx context.Context, e *engine) (address string, stop func() error, err error) {
+func startDemo(ctx context.Context, e *hosting.Engine) (address string, stop func() error, err error) {
 	quiet := slog.New(slog.DiscardHandler)
-	s, err := newService(e.evaluators.Hosted, batch.DefaultConfig(), server.Config{Logger: quiet, Decoders: e.latentDecoders()})
+	s, err := hosting.NewService(e.Evaluators.Hosted, batch.DefaultConfig(), server.Config{Logger: quiet, Decoders: e.LatentDecoders()}, buildVersion())
 	if err != nil {
 		return "", nil, err
 	}
@@ -107,6 +110,6 @@ func startDemo(ctx context.Context, e *engine) (address string, stop func() erro
 	front := server.DefaultFront()
 	front.Logger = quiet
 	stopped := make(chan error, 1)
-	go func() { stopped <- front.Serve(ctx, listener, s.handler, s.readiness, s.shutdown) }()
+	go func() { stopped <- front.Serve(ctx, listener, s.Handler, s.Readiness, s.Shutdown) }()
 	return "http://" + listener.Addr().String(), func() error { cancel(); return <-stopped }, nil
 }

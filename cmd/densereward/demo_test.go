@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/denseflow/densereward/cmd/densereward/demo"
 )
 
 func TestDemoShowsScoresRewardsAndAdvantages(t *testing.T) {
@@ -19,7 +21,7 @@ func TestDemoShowsScoresRewardsAndAdvantages(t *testing.T) {
 	if !strings.Contains(said, "not fit for training") {
 		t.Errorf("said %q", said)
 	}
-	for i, prompt := range demoPrompts() {
+	for i, prompt := range demo.Prompts() {
 		if n, want := strings.Count(out, prompt+"\n"), 2-i; n != want { // the first one also has latents
 			t.Errorf("%q is a headline %d times, want %d, in\n%s", prompt, n, want, out)
 		}
@@ -51,7 +53,7 @@ func TestDemoShowsScoresRewardsAndAdvantages(t *testing.T) {
 
 // The point of the demo is lost if a group's images all get one score.
 func TestTheImagesOfAPromptDiffer(t *testing.T) {
-	for _, prompt := range demoPrompts() {
+	for _, prompt := range demo.Prompts() {
 		_, out, _ := densereward(t, append([]string{"score", "-threads", "1", "-model", nanoDir, "-prompt", prompt}, demoImages()...)...)
 		rewards := map[float64]bool{}
 		for _, r := range lines[record](t, out) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/reward/metrics/report"
 	"github.com/denseflow/densereward/reward/relabel"
 	"github.com/denseflow/densereward/reward/relabel/store"
@@ -54,7 +55,7 @@ Examples:
 }
 
 // Run reads the rows and prints what was measured.
-func (c *evaluateCommand) Run(ctx context.Context, t terminal) error {
+func (c *evaluateCommand) Run(ctx context.Context, t cli.Terminal) error {
 	if err := c.check(); err != nil {
 		return err
 	}
@@ -92,12 +93,12 @@ func (c *evaluateCommand) Run(ctx context.Context, t terminal) error {
 
 func (c *evaluateCommand) check() error {
 	if !(c.Level > 0 && c.Level < 1) {
-		return &usageError{"level", fmt.Errorf("%v lies outside (0,1)", c.Level)}
+		return cli.Usage("level", fmt.Errorf("%v lies outside (0,1)", c.Level))
 	}
-	if err := atLeast("rounds", c.Rounds, 1); err != nil {
+	if err := cli.AtLeast("rounds", c.Rounds, 1); err != nil {
 		return err
 	}
-	return atLeast("examples", c.Examples, 0)
+	return cli.AtLeast("examples", c.Examples, 0)
 }
 
 // truths are rows by their keys; nil where each row holds its own.
@@ -166,7 +167,7 @@ func (c *evaluateCommand) options(ctx context.Context, first *table.Row, truth t
 		o.Scores = c.usualScores(ctx, first)
 	}
 	if len(o.Scores) == 0 {
-		return o, &usageError{"score", errors.New("no usual column of scores is there; name them")}
+		return o, cli.Usage("score", errors.New("no usual column of scores is there; name them"))
 	}
 	var err error
 	if o.Truth, err = pairs("pair", c.Pair); err != nil {
@@ -252,7 +253,7 @@ func pairs(flag string, texts []string) ([]report.Pair, error) {
 			truth = predicted
 		}
 		if predicted == "" || truth == "" {
-			return nil, &usageError{flag, fmt.Errorf("%q is not NAME=TRUTH", text)}
+			return nil, cli.Usage(flag, fmt.Errorf("%q is not NAME=TRUTH", text))
 		}
 		all = append(all, report.Pair{Predicted: predicted, Truth: truth})
 	}
@@ -288,7 +289,7 @@ func readPreferences(path string) (pairs [][2]string, err error) {
 	}
 }
 
-func (c *evaluateCommand) write(t terminal, r *report.Report) error {
+func (c *evaluateCommand) write(t cli.Terminal, r *report.Report) error {
 	if c.HTML != "" {
 		file, err := os.Create(c.HTML)
 		if err != nil {
@@ -299,9 +300,9 @@ func (c *evaluateCommand) write(t terminal, r *report.Report) error {
 		}
 	}
 	if c.Markdown {
-		return r.Markdown(t.out)
+		return r.Markdown(t.Out)
 	}
-	lines := json.NewEncoder(t.out)
+	lines := json.NewEncoder(t.Out)
 	lines.SetIndent("", "  ")
 	return lines.Encode(r)
 }

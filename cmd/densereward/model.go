@@ -7,6 +7,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/engine/imagedoctor/synthetic"
 )
 
@@ -33,7 +34,7 @@ Examples:
 }
 
 // Run writes the checkpoint.
-func (c *modelRandomCommand) Run(ctx context.Context, t terminal) error {
+func (c *modelRandomCommand) Run(ctx context.Context, t cli.Terminal) error {
 	began := time.Now()
 	var size int64
 	said := int64(0) // tenths
@@ -41,13 +42,13 @@ func (c *modelRandomCommand) Run(ctx context.Context, t terminal) error {
 		size = total
 		if tenth := 10 * written / total; tenth > said && total >= 1<<30 {
 			said = tenth
-			t.say("%s of %s", humanize.BytesN(uint64(written), 3), humanize.BytesN(uint64(total), 3))
+			t.Say("%s of %s", humanize.BytesN(uint64(written), 3), humanize.BytesN(uint64(total), 3))
 		}
 	}
 	if err := synthetic.Write(ctx, c.Dir, synthetic.Like(c.Like), c.Seed, progress); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(t.out, "%s: %s of random weights like the %s checkpoint, seed %d, in %.1f s\n",
+	_, err := fmt.Fprintf(t.Out, "%s: %s of random weights like the %s checkpoint, seed %d, in %.1f s\n",
 		c.Dir, humanize.BytesN(uint64(size), 3), c.Like, c.Seed, time.Since(began).Seconds())
 	return err
 }

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/denseflow/densereward/cmd/densereward/cli"
+	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/relabel"
 	"github.com/denseflow/densereward/reward/relabel/table"
@@ -35,7 +37,7 @@ type rankCommand struct {
 	ServerEvaluator string      `placeholder:"NAME" help:"With --server: which of its evaluators. [the first]"`
 	Token           string      `env:"DENSEREWARD_TOKEN" placeholder:"TOKEN" help:"With --server: bearer token. [$$${env}]"`
 
-	evaluatorFlags `group:"Evaluator flags:"`
+	hosting.EvaluatorFlags `group:"Evaluator flags:"`
 }
 
 // Help is the long help.
@@ -64,8 +66,8 @@ type candidate struct {
 }
 
 // Run ranks the candidates.
-func (c *rankCommand) Run(ctx context.Context, t terminal) error {
-	if err := atLeast("top", c.Top, 1); err != nil {
+func (c *rankCommand) Run(ctx context.Context, t cli.Terminal) error {
+	if err := cli.AtLeast("top", c.Top, 1); err != nil {
 		return err
 	}
 	candidates, err := c.find(ctx, t)
@@ -102,7 +104,7 @@ func (c *rankCommand) Run(ctx context.Context, t terminal) error {
 }
 
 // find lists the candidates with their scores.
-func (c *rankCommand) find(ctx context.Context, t terminal) ([]*candidate, error) {
+func (c *rankCommand) find(ctx context.Context, t cli.Terminal) ([]*candidate, error) {
 	var candidates []*candidate
 	var records []*relabel.Record
 	for _, dir := range c.In {
@@ -150,12 +152,12 @@ func listCandidates(dir string) (candidates []*candidate, records []*relabel.Rec
 }
 
 // evaluate scores candidates, a batch at a time.
-func (c *rankCommand) evaluate(ctx context.Context, t terminal, candidates []*candidate, records []*relabel.Record) (err error) {
-	if err := atLeast("batch", c.Batch, 1); err != nil {
+func (c *rankCommand) evaluate(ctx context.Context, t cli.Terminal, candidates []*candidate, records []*relabel.Record) (err error) {
+	if err := cli.AtLeast("batch", c.Batch, 1); err != nil {
 		return err
 	}
 	var job relabel.Job
-	choice := relabelCommand{Mode: c.Mode, Server: c.Server, ServerEvaluator: c.ServerEvaluator, Token: c.Token, evaluatorFlags: c.evaluatorFlags}
+	choice := relabelCommand{Mode: c.Mode, Server: c.Server, ServerEvaluator: c.ServerEvaluator, Token: c.Token, EvaluatorFlags: c.EvaluatorFlags}
 	closeEvaluator, err := choice.chooseEvaluator(ctx, t, &job)
 	if err != nil {
 		return err
@@ -164,7 +166,7 @@ func (c *rankCommand) evaluate(ctx context.Context, t terminal, candidates []*ca
 	at := -1 // of the score that ranks; the reward
 	if c.Score != relabel.ColumnReward {
 		if at = slices.Index(job.Config.Labels.Scores, c.Score); at < 0 {
-			return &usageError{"score", fmt.Errorf("%q is neither reward nor one of %q", c.Score, job.Config.Labels.Scores)}
+			return cli.Usage("score", fmt.Errorf("%q is neither reward nor one of %q", c.Score, job.Config.Labels.Scores))
 		}
 	}
 	for first := 0; first < len(records); first += c.Batch {
@@ -230,7 +232,7 @@ func groupNames(by string) []string {
 }
 
 // print lists the candidates, each group from its best to those that failed.
-func (c *rankCommand) print(t terminal, candidates []*candidate, groups []string) error {
+func (c *rankCommand) print(t cli.Terminal, candidates []*candidate, groups []string) error {
 	order := slices.Clone(candidates)
 	first := map[string]int{}
 	for i, group := range groups {
@@ -248,7 +250,7 @@ func (c *rankCommand) print(t terminal, candidates []*candidate, groups []string
 		return a.Place - b.Place
 	})
 	if c.JSON {
-		lines := json.NewEncoder(t.out)
+		lines := json.NewEncoder(t.Out)
 		lines.SetEscapeHTML(false)
 		for _, one := range order {
 			if err := lines.Encode(one); err != nil {
@@ -257,7 +259,7 @@ func (c *rankCommand) print(t terminal, candidates []*candidate, groups []string
 		}
 		return nil
 	}
-	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(t.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "group\tplace\tscore\tname") //nolint:errcheck // Flush reports it
 	for _, one := range order {
 		if one.Score == nil {

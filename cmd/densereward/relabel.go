@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/files"
+	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/relabel"
 	"github.com/denseflow/densereward/reward/relabel/inputs"
@@ -24,14 +26,14 @@ type relabelCommand struct {
 	In  []string `arg:"" name:"in" help:"Shards: .parquet, .tar (WebDataset), .jsonl, .csv, these with .gz or .zst, a folder of them or of images; paths or s3:// addresses."`
 	Out string   `required:"" placeholder:"DIR" help:"Where the labelled shards go: a folder or an s3:// address."`
 
-	ImageColumn  string          `placeholder:"NAME" help:"Column of the images or their paths; in a tar the extension. [the first usual name]"`
-	PromptColumn string          `placeholder:"NAME" help:"Column of the prompts; in a tar an extension or a member of the .json. [the first usual name]"`
-	ColumnPrefix string          `placeholder:"TEXT" help:"Put before the names of the new columns."`
-	Maps         []string        `placeholder:"NAME" help:"Maps to store, in Parquet and tar: dense (1-H on the grid), heatmaps (all of the evaluator's), or names of heatmaps."`
-	MapType      relabel.MapType `enum:"float16,uint8" default:"float16" placeholder:"TYPE" help:"How maps are stored: ${enum}. [${default}]"`
-	Mode         reward.Mode     `enum:"answer,think" default:"answer" placeholder:"MODE" help:"${enum}. [${default}]"`
-	Grid         string          `placeholder:"GRID" help:"Latent grid of dense maps: HEIGHTxWIDTH in cells, sd3, flux or qwen-image. [sd3]"`
-	VAE          *decoderFlag    `name:"vae" placeholder:"PATH" help:"Decoder of latents, which are read from .npy and .safetensors."`
+	ImageColumn  string           `placeholder:"NAME" help:"Column of the images or their paths; in a tar the extension. [the first usual name]"`
+	PromptColumn string           `placeholder:"NAME" help:"Column of the prompts; in a tar an extension or a member of the .json. [the first usual name]"`
+	ColumnPrefix string           `placeholder:"TEXT" help:"Put before the names of the new columns."`
+	Maps         []string         `placeholder:"NAME" help:"Maps to store, in Parquet and tar: dense (1-H on the grid), heatmaps (all of the evaluator's), or names of heatmaps."`
+	MapType      relabel.MapType  `enum:"float16,uint8" default:"float16" placeholder:"TYPE" help:"How maps are stored: ${enum}. [${default}]"`
+	Mode         reward.Mode      `enum:"answer,think" default:"answer" placeholder:"MODE" help:"${enum}. [${default}]"`
+	Grid         string           `placeholder:"GRID" help:"Latent grid of dense maps: HEIGHTxWIDTH in cells, sd3, flux or qwen-image. [sd3]"`
+	VAE          *hosting.Decoder `name:"vae" placeholder:"PATH" help:"Decoder of latents, which are read from .npy and .safetensors."`
 
 	Shard       string `placeholder:"I/N" help:"Label this share of the shards; N alone takes I from JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID. [all]"`
 	RetryFailed bool   `help:"Evaluate samples that failed before again."`
@@ -43,7 +45,7 @@ type relabelCommand struct {
 	Token           string   `env:"DENSEREWARD_TOKEN" placeholder:"TOKEN" help:"With --server: bearer token. [$$${env}]"`
 	Concurrency     int      `placeholder:"N" help:"Batches in flight. [two for each device and one, or four for each server]"`
 
-	evaluatorFlags `group:"Evaluator flags:"`
+	hosting.EvaluatorFlags `group:"Evaluator flags:"`
 }
 
 // Help is the long help.
@@ -66,7 +68,7 @@ Examples:
 }
 
 // Run labels the shards.
-func (c *relabelCommand) Run(ctx context.Context, t terminal) (err error) {
+func (c *relabelCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
 	job, err := c.plan(ctx)
 	if err != nil {
 		return err
@@ -81,13 +83,13 @@ func (c *relabelCommand) Run(ctx context.Context, t terminal) (err error) {
 	summary, err := relabel.Run(ctx, job)
 	meter.finish()
 	for _, e := range summary.ShardErrors {
-		t.say("%v", e)
+		t.Say("%v", e)
 	}
 	if err != nil {
-		t.say("what was labelled is kept: the same command goes on from there")
+		t.Say("what was labelled is kept: the same command goes on from there")
 		return err
 	}
-	if err := json.NewEncoder(t.out).Encode(newRelabelRecord(&summary)); err != nil {
+	if err := json.NewEncoder(t.Out).Encode(newRelabelRecord(&summary)); err != nil {
 		return err
 	}
 	if summary.Failed > 0 || summary.Unreadable > 0 {
@@ -100,14 +102,14 @@ func (c *relabelCommand) Run(ctx context.Context, t terminal) (err error) {
 func (c *relabelCommand) plan(ctx context.Context) (relabel.Job, error) {
 	job := relabel.Job{RetryFailed: c.RetryFailed, Overwrite: c.Overwrite, Now: time.Now, MaxBytes: 256 << 20, State: c.State}
 	if _, err := files.ParseGrid(c.Grid); err != nil {
-		return job, &usageError{"grid", err}
+		return job, cli.Usage("grid", err)
 	}
-	if err := cmp.Or(atLeast("batch", c.Batch, 1), atLeast("concurrency", c.Concurrency, 0)); err != nil {
+	if err := cmp.Or(cli.AtLeast("batch", c.Batch, 1), cli.AtLeast("concurrency", c.Concurrency, 0)); err != nil {
 		return job, err
 	}
 	share, err := relabel.ShareOf(c.Shard, os.Getenv)
 	if err != nil {
-		return job, &usageError{"shard", err}
+		return job, cli.Usage("shard", err)
 	}
 	if err := c.openOutput(&job); err != nil {
 		return job, err

@@ -9,7 +9,9 @@ import (
 	"os"
 
 	"github.com/denseflow/densereward/client"
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/files"
+	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/engine/vae"
 	"github.com/denseflow/densereward/reward"
@@ -19,15 +21,15 @@ import (
 )
 
 // chooseEvaluator completes the job with evaluators of this process or servers.
-func (c *relabelCommand) chooseEvaluator(ctx context.Context, t terminal, job *relabel.Job) (close func() error, err error) {
+func (c *relabelCommand) chooseEvaluator(ctx context.Context, t cli.Terminal, job *relabel.Job) (close func() error, err error) {
 	if len(c.Server) > 0 {
 		return func() error { return nil }, c.useServers(ctx, job)
 	}
-	var decoders []decoderFlag
+	var decoders []hosting.Decoder
 	if c.VAE != nil {
 		decoders = append(decoders, *c.VAE)
 	}
-	e, err := c.open(ctx, t, slog.New(slog.DiscardHandler), decoders...)
+	e, err := c.Open(ctx, t, slog.New(slog.DiscardHandler), decoders...)
 	if err != nil {
 		return nil, err
 	}
@@ -37,8 +39,8 @@ func (c *relabelCommand) chooseEvaluator(ctx context.Context, t terminal, job *r
 	return e.Close, nil
 }
 
-func (c *relabelCommand) useEngine(e *engine, job *relabel.Job) error {
-	hosted := e.evaluators.Hosted[0]
+func (c *relabelCommand) useEngine(e *hosting.Engine, job *relabel.Job) error {
+	hosted := e.Evaluators.Hosted[0]
 	grid, err := files.ParseGrid(c.Grid)
 	if err != nil {
 		return err
@@ -48,15 +50,15 @@ func (c *relabelCommand) useEngine(e *engine, job *relabel.Job) error {
 		Labels: c.labels(&hosted.Description),
 	}
 	job.Config = c.config(&hosted.Description, o.Labels)
-	if len(e.decoders) > 0 {
-		decoder := e.decoders[0]
+	if len(e.Decoders) > 0 {
+		decoder := e.Decoders[0]
 		o.Decoder = decoder
 		o.Latents = func(data []byte) (*reward.Tensor, error) { return readLatents(data, decoder.Describe().Channels) }
 		job.Config.Options["vae"] = decoder.Describe().Fingerprint
 	}
 	evaluator, err := local.New(o)
 	if err != nil {
-		return &usageError{"maps", err}
+		return cli.Usage("maps", err)
 	}
 	job.Evaluate = evaluator.Evaluate
 	job.Concurrency = cmp.Or(c.Concurrency, 2*len(hosted.Evaluators)+1)
@@ -89,11 +91,11 @@ func readLatents(data []byte, channels int) (t *reward.Tensor, err error) {
 
 func (c *relabelCommand) useServers(ctx context.Context, job *relabel.Job) error {
 	if c.VAE != nil {
-		return &usageError{"vae", errors.New("decodes latents in this process, not on a --server")}
+		return cli.Usage("vae", errors.New("decodes latents in this process, not on a --server"))
 	}
 	servers, err := client.New(c.Server[0], client.WithServers(c.Server[1:]...), client.WithToken(c.Token))
 	if err != nil {
-		return &usageError{"server", err}
+		return cli.Usage("server", err)
 	}
 	models, err := servers.Models(ctx)
 	if err != nil {
@@ -101,7 +103,7 @@ func (c *relabelCommand) useServers(ctx context.Context, job *relabel.Job) error
 	}
 	about, err := describe(models, c.ServerEvaluator)
 	if err != nil {
-		return &usageError{"server-evaluator", err}
+		return cli.Usage("server-evaluator", err)
 	}
 	grid, err := files.ParseGrid(c.Grid)
 	if err != nil {
@@ -110,7 +112,7 @@ func (c *relabelCommand) useServers(ctx context.Context, job *relabel.Job) error
 	labels := c.labels(about)
 	for _, name := range labels.Maps {
 		if name != relabel.ColumnDense && about.MapIndex(name) < 0 {
-			return &usageError{"maps", fmt.Errorf("%s gives no map %q", about.Name, name)}
+			return cli.Usage("maps", fmt.Errorf("%s gives no map %q", about.Name, name))
 		}
 	}
 	job.Config = c.config(about, labels)

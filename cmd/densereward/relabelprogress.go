@@ -10,6 +10,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/reward/relabel"
 )
 
@@ -48,11 +49,11 @@ type relabelMeter struct {
 // relabelLineEvery is how often a line is written.
 const relabelLineEvery = 30 * time.Second
 
-func newRelabelMeter(t terminal, now func() time.Time) *relabelMeter {
-	m := &relabelMeter{out: t.err, now: now, start: now(), last: now()}
-	if file, ok := t.err.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+func newRelabelMeter(t cli.Terminal, now func() time.Time) *relabelMeter {
+	m := &relabelMeter{out: t.Err, now: now, start: now(), last: now()}
+	if file, ok := t.Err.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		m.bar = progressbar.NewOptions64(-1,
-			progressbar.OptionSetWriter(t.err), progressbar.OptionShowBytes(false), progressbar.OptionSetPredictTime(true),
+			progressbar.OptionSetWriter(t.Err), progressbar.OptionShowBytes(false), progressbar.OptionSetPredictTime(true),
 			progressbar.OptionFullWidth(), progressbar.OptionThrottle(200*time.Millisecond), progressbar.OptionClearOnFinish())
 	}
 	return m

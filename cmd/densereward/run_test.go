@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/denseflow/densereward/cmd/densereward/cli"
+	"github.com/denseflow/densereward/cmd/densereward/demo"
 )
 
 // nanoDir is the folder of the miniature checkpoint.
@@ -22,7 +25,7 @@ const casesDir = "../../engine/imagedoctor/testdata/cases"
 func densereward(t testing.TB, args ...string) (code int, out, errors string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code = run(context.Background(), args, terminal{out: &stdout, err: &stderr})
+	code = run(context.Background(), args, cli.Terminal{Out: &stdout, Err: &stderr})
 	return code, stdout.String(), stderr.String()
 }
 
@@ -45,7 +48,7 @@ func lines[T any](t testing.TB, out string) []T {
 // demoImages are the paths of the demo's images.
 func demoImages() []string {
 	var paths []string
-	for _, name := range demoNames() {
+	for _, name := range demo.Names() {
 		paths = append(paths, filepath.Join("demo", name+".png"))
 	}
 	return paths

@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/files"
+	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/scoring"
@@ -22,10 +24,10 @@ type scoreCommand struct {
 	Grid     string            `placeholder:"GRID" help:"Latent grid of NAME.dense.npy: HEIGHTxWIDTH in cells, or a model: sd3, flux, flux2, qwen-image, qwen-image-2.1, sana, wan, z-image. [that of --vae's model or sd3 for images, their own for latents]"`
 	Trace    bool              `help:"Add the token ids that went in and came out."`
 	Out      string            `placeholder:"DIR" help:"Folder for heatmaps, dense maps and overlays, made if need be."`
-	VAE      *decoderFlag      `name:"vae" placeholder:"PATH" help:"Decoder of latents: a folder that diffusers saved, of the decoder or of a whole pipeline, or a single file such as ae.safetensors."`
+	VAE      *hosting.Decoder  `name:"vae" placeholder:"PATH" help:"Decoder of latents: a folder that diffusers saved, of the decoder or of a whole pipeline, or a single file such as ae.safetensors."`
 	Images   []string          `arg:"" name:"image" help:"PNG, JPEG or WebP files; with --vae also latents as .npy or .safetensors."`
 
-	evaluatorFlags `group:"Evaluator flags:"`
+	hosting.EvaluatorFlags `group:"Evaluator flags:"`
 
 	about reward.Description
 }
@@ -139,25 +141,25 @@ type failure struct {
 }
 
 // Run scores the images.
-func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
+func (c *scoreCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
 	if _, err := files.ParseGrid(c.Grid); err != nil {
-		return &usageError{"grid", err}
+		return cli.Usage("grid", err)
 	}
 	if c.Out != "" {
 		if err := os.MkdirAll(c.Out, 0o755); err != nil {
 			return err
 		}
 	}
-	var decoders []decoderFlag
+	var decoders []hosting.Decoder
 	if c.VAE != nil {
 		decoders = append(decoders, *c.VAE)
 	}
-	e, err := c.open(ctx, t, slog.New(slog.DiscardHandler), decoders...)
+	e, err := c.Open(ctx, t, slog.New(slog.DiscardHandler), decoders...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	hosted, err := e.one()
+	hosted, err := e.One()
 	if err != nil {
 		return err
 	}
@@ -168,17 +170,17 @@ func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
 	}
 	defer func() { err = errors.Join(err, scheduler.Shutdown(ctx)) }()
 
-	lines := json.NewEncoder(t.out)
+	lines := json.NewEncoder(t.Out)
 	lines.SetEscapeHTML(false)
 	failures := 0
 	samples := 0
 	job := c.job(e, scheduler, len(hosted.Evaluators))
-	job.Say = t.say
+	job.Say = t.Say
 	err = job.Run(ctx, func(name string, r reward.Result) error {
 		samples++
 		if r.Err != nil {
 			failures++
-			t.say("%s: %v", name, explain(r.Err))
+			t.Say("%s: %v", name, explain(r.Err))
 			return lines.Encode(failure{name, explain(r.Err).Error()})
 		}
 		return lines.Encode(c.record(name, r))
@@ -190,7 +192,7 @@ func (c *scoreCommand) Run(ctx context.Context, t terminal) (err error) {
 }
 
 // job is the files with what is to be done with them.
-func (c *scoreCommand) job(e *engine, scorer scoring.Scorer, devices int) *files.Job {
+func (c *scoreCommand) job(e *hosting.Engine, scorer scoring.Scorer, devices int) *files.Job {
 	grid, _ := files.ParseGrid(c.Grid) // was checked before
 	j := &files.Job{
 		Paths: c.Images, Prompt: c.Prompt, Mode: c.Mode, Grid: grid, Out: c.Out,
@@ -202,8 +204,8 @@ func (c *scoreCommand) job(e *engine, scorer scoring.Scorer, devices int) *files
 			j.Metadata[key] = value
 		}
 	}
-	if len(e.decoders) > 0 {
-		j.Decoder = e.decoders[0]
+	if len(e.Decoders) > 0 {
+		j.Decoder = e.Decoders[0]
 	}
 	return j
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/denseflow/densereward/cmd/densereward/demo"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -65,7 +66,7 @@ func TestScoreSaysWhatTheReferenceSays(t *testing.T) {
 }
 
 func TestALineHasItsKeysInOrder(t *testing.T) {
-	_, out, _ := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", demoPrompts()[0], "-trace", demoImages()[0])
+	_, out, _ := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", demo.Prompts()[0], "-trace", demoImages()[0])
 	decoder := json.NewDecoder(strings.NewReader(out))
 	var keys []string
 	depth := 0
@@ -96,7 +97,7 @@ func TestALineHasItsKeysInOrder(t *testing.T) {
 }
 
 func TestRewardAndMissingFollowTheScores(t *testing.T) {
-	_, out, _ := densereward(t, append([]string{"score", "-prompt", demoPrompts()[0]}, demoImages()...)...)
+	_, out, _ := densereward(t, append([]string{"score", "-prompt", demo.Prompts()[0]}, demoImages()...)...)
 	got := lines[record](t, out)
 	if len(got) != len(demoImages()) {
 		t.Fatalf("%d lines for %d images", len(got), len(demoImages()))
@@ -116,7 +117,7 @@ func TestRewardAndMissingFollowTheScores(t *testing.T) {
 }
 
 func TestWithoutAModelItSaysThatItDemonstrates(t *testing.T) {
-	code, out, said := densereward(t, "score", "-prompt", demoPrompts()[0], demoImages()[0])
+	code, out, said := densereward(t, "score", "-prompt", demo.Prompts()[0], demoImages()[0])
 	if code != exitOK || out == "" {
 		t.Errorf("exit code %d, output %q", code, out)
 	}
@@ -127,8 +128,8 @@ func TestWithoutAModelItSaysThatItDemonstrates(t *testing.T) {
 
 func TestThinkingHasItsOwnPromptAndHasNoAnswerPrefix(t *testing.T) {
 	ask := func(mode string) record {
-		code, out, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-mode", mode, "-max-new-tokens", "40",
-			"-prompt", demoPrompts()[0], "-trace", demoImages()[0])
+		code, out, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-mode", mode, "-max-new-tokens", "100",
+			"-prompt", demo.Prompts()[0], "-trace", demoImages()[0])
 		if code != exitOK {
 			t.Fatalf("exit code %d, said %q", code, said)
 		}
@@ -139,7 +140,7 @@ func TestThinkingHasItsOwnPromptAndHasNoAnswerPrefix(t *testing.T) {
 	if !strings.HasPrefix(answered.Text, prefix) || strings.HasPrefix(thought.Text, prefix) {
 		t.Errorf("answered %q, thought %q", answered.Text, thought.Text)
 	}
-	if slices.Equal(answered.Trace.InputIDs, thought.Trace.InputIDs) || len(thought.Trace.GeneratedIDs) > 40 {
+	if slices.Equal(answered.Trace.InputIDs, thought.Trace.InputIDs) || len(thought.Trace.GeneratedIDs) > 100 {
 		t.Errorf("%d tokens generated from %v; answered from %v", len(thought.Trace.GeneratedIDs), thought.Trace.InputIDs, answered.Trace.InputIDs)
 	}
 }
@@ -160,7 +161,7 @@ func TestOneBadImageCostsTheOthersNothing(t *testing.T) {
 	images := []string{demoImages()[0], cut, demoImages()[1], filepath.Join(dir, "none.png"), text, dir, demoImages()[2]}
 	bad := []string{images[1], images[3], images[4], images[5]}
 
-	code, out, said := densereward(t, append([]string{"score", "-threads", "1", "-model", nanoDir, "-batch", "2", "-prompt", demoPrompts()[0]}, images...)...)
+	code, out, said := densereward(t, append([]string{"score", "-threads", "1", "-model", nanoDir, "-batch", "2", "-prompt", demo.Prompts()[0]}, images...)...)
 	if code != exitPartial || !strings.Contains(said, "4 of 7") {
 		t.Errorf("exit code %d, said %q; want %d", code, said, exitPartial)
 	}
@@ -181,7 +182,7 @@ func TestOneBadImageCostsTheOthersNothing(t *testing.T) {
 }
 
 func TestHowItRunsDoesNotChangeLines(t *testing.T) {
-	args := append([]string{"score", "-threads", "1", "-model", nanoDir, "-prompt", demoPrompts()[1], "-trace"}, demoImages()...)
+	args := append([]string{"score", "-threads", "1", "-model", nanoDir, "-prompt", demo.Prompts()[1], "-trace"}, demoImages()...)
 	_, want, _ := densereward(t, args...)
 	if strings.Count(want, "\n") != len(demoImages()) {
 		t.Fatalf("lines\n%s", want)

@@ -13,7 +13,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
+	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/server/credentials"
 )
@@ -23,12 +25,12 @@ type serveCommand struct {
 	Public bool   `help:"Allow an address that other machines can reach. Consider --tokens and --tls-cert."`
 	Check  bool   `help:"Compare the checkpoints' files with SHA256SUMS or what the hub's client noted, load and warm everything that serving needs, then stop."`
 
-	latentFlags    `group:"Latents:"`
-	queueFlags     `group:"Queue and cache:"`
-	limitFlags     `group:"Limits:"`
-	accessFlags    `group:"Access:"`
-	operationFlags `group:"Operation:"`
-	evaluatorFlags `group:"Evaluator flags:"`
+	hosting.LatentFlags    `group:"Latents:"`
+	queueFlags             `group:"Queue and cache:"`
+	limitFlags             `group:"Limits:"`
+	accessFlags            `group:"Access:"`
+	operationFlags         `group:"Operation:"`
+	hosting.EvaluatorFlags `group:"Evaluator flags:"`
 }
 
 // Help is the long help.
@@ -59,38 +61,42 @@ Examples:
 }
 
 // Run serves until ctx ends and then drains.
-func (c *serveCommand) Run(ctx context.Context, t terminal) (err error) {
+func (c *serveCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
 	logger := c.logger(t)
 	d, err := c.deployment(ctx, logger)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	decoders, err := c.decoderFlags(c.Device)
+	decoders, err := c.Decoders(c.Device)
 	if err != nil {
 		return err
 	}
 	if c.Check {
-		if err := c.checkFiles(ctx, logger, decoders); err != nil {
+		specs, err := c.Specs()
+		if err != nil {
+			return err
+		}
+		if err := hosting.CheckFiles(ctx, logger, specs, decoders); err != nil {
 			return err
 		}
 	}
-	e, err := c.open(ctx, t, logger, decoders...)
+	e, err := c.Open(ctx, t, logger, decoders...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	d.config.Decoders = e.latentDecoders()
-	s, err := newService(e.evaluators.Hosted, c.scheduling(), d.config)
+	d.config.Decoders = e.LatentDecoders()
+	s, err := hosting.NewService(e.Evaluators.Hosted, c.scheduling(), d.config, buildVersion())
 	if err != nil {
 		return err
 	}
-	for _, h := range e.evaluators.Hosted {
+	for _, h := range e.Evaluators.Hosted {
 		about := h.Description
 		logger.Info("loaded", "evaluator", about.Name, "kind", about.Kind, "fingerprint", about.Fingerprint,
 			"demonstration", about.Demonstration, "devices", h.Devices)
 	}
-	for _, decoder := range e.decoders {
+	for _, decoder := range e.Decoders {
 		about := decoder.Describe()
 		logger.Info("loaded", "vae", about.Name, "fingerprint", about.Fingerprint, "channels", about.Channels)
 		if _, reason := decoder.Precision(); reason != "" {
@@ -98,7 +104,7 @@ func (c *serveCommand) Run(ctx context.Context, t terminal) (err error) {
 		}
 	}
 	if c.Check {
-		return s.warm(ctx, e)
+		return s.Warm(ctx, e)
 	}
 	d.announce()
 	return c.serve(ctx, d, s, e)
@@ -106,14 +112,14 @@ func (c *serveCommand) Run(ctx context.Context, t terminal) (err error) {
 
 // serve answers clients while it warms up, and stops when that fails, ctx ends
 // or the debug listener breaks.
-func (c *serveCommand) serve(ctx context.Context, d *deployment, s *service, e *engine) error {
+func (c *serveCommand) serve(ctx context.Context, d *deployment, s *hosting.Service, e *hosting.Engine) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go d.keepFresh(ctx)
 	warmed := make(chan error, 1)
 	go func() {
 		began := time.Now()
-		err := s.warm(ctx, e)
+		err := s.Warm(ctx, e)
 		if err != nil {
 			stop(err)
 		} else {
@@ -122,9 +128,9 @@ func (c *serveCommand) serve(ctx context.Context, d *deployment, s *service, e *
 		warmed <- err
 	}()
 	if d.debug != nil {
-		go func() { _ = http.Serve(d.debug, server.DebugHandler(s.metrics)) }() // ends when d is closed
+		go func() { _ = http.Serve(d.debug, server.DebugHandler(s.Metrics)) }() // ends when d is closed
 	}
-	err := d.front.Serve(ctx, d.listener, s.handler, s.readiness, s.shutdown)
+	err := d.front.Serve(ctx, d.listener, s.Handler, s.Readiness, s.Shutdown)
 	if failed := <-warmed; failed != nil && !errors.Is(failed, context.Canceled) {
 		err = errors.Join(failed, err)
 	}
@@ -164,7 +170,7 @@ func (c *serveCommand) openListeners(ctx context.Context, d *deployment) error {
 	listener, err := server.Listen(ctx, c.Listen, c.Public, c.Connections)
 	switch {
 	case errors.Is(err, server.ErrNotLoopback):
-		return &usageError{"listen", fmt.Errorf("%w; --public allows it", err)}
+		return cli.Usage("listen", fmt.Errorf("%w; --public allows it", err))
 	case err != nil:
 		return err
 	}
@@ -174,7 +180,7 @@ func (c *serveCommand) openListeners(ctx context.Context, d *deployment) error {
 		return nil
 	}
 	if d.debug, err = server.Listen(ctx, c.DebugListen, false, c.Connections); err != nil {
-		return &usageError{"debug-listen", err}
+		return cli.Usage("debug-listen", err)
 	}
 	d.closers = append(d.closers, d.debug.Close)
 	return nil

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/client"
+	"github.com/denseflow/densereward/cmd/densereward/cli"
+	"github.com/denseflow/densereward/cmd/densereward/demo"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/wire"
 )
@@ -34,7 +36,7 @@ func serve(t *testing.T, flags ...string) *served {
 	go func() {
 		defer write.Close()
 		args := append([]string{"serve", "-listen", "127.0.0.1:0", "-threads", "1", "-model", nanoDir}, flags...)
-		codes <- run(ctx, args, terminal{out: io.Discard, err: write})
+		codes <- run(ctx, args, cli.Terminal{Out: io.Discard, Err: write})
 	}()
 	s := &served{log: &strings.Builder{}}
 	ready, logged := make(chan struct{}), make(chan struct{})
@@ -94,7 +96,7 @@ func demoScore(t *testing.T, address string, opts ...client.Option) (*wire.Respo
 		t.Fatal(err)
 	}
 	return c.Score(t.Context(), &wire.Request{
-		Prompts: demoPrompts()[:1],
+		Prompts: demo.Prompts()[:1],
 		Images:  []wire.Image{{Encoded: file}},
 	})
 }
@@ -105,7 +107,7 @@ func TestServeAnswersAsScoreDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, out, _ := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", demoPrompts()[0], demoImages()[0])
+	_, out, _ := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", demo.Prompts()[0], demoImages()[0])
 	want := lines[record](t, out)[0]
 	if got := response.Rewards[0]; math.Abs(got-want.Reward) > 1e-12 {
 		t.Errorf("reward %v, score says %v", got, want.Reward)

@@ -4,45 +4,28 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"math"
 	"time"
 
-	"github.com/dustin/go-humanize"
-
 	"github.com/alecthomas/kong"
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
-// byteSize is a number of bytes on the command line: 1048576, 64MiB, 4 GB.
-type byteSize int64
-
-// UnmarshalText reads a size, in powers of 1000 (KB, MB, GB) or 1024 (KiB, MiB,
-// GiB).
-func (b *byteSize) UnmarshalText(text []byte) error {
-	n, err := humanize.ParseBytes(string(text))
-	if err != nil || n > math.MaxInt64 {
-		return fmt.Errorf("%q is not a number of bytes such as 1048576, 64MiB or 4GiB", text)
-	}
-	*b = byteSize(n)
-	return nil
-}
-
 // queueFlags shape the scheduler.
 type queueFlags struct {
 	BatchDelay   time.Duration `default:"5ms" placeholder:"TIME" help:"How long an idle evaluator waits for a fuller batch. [${default}]"`
 	QueueSamples int           `default:"4096" placeholder:"N" help:"Samples that may wait; beyond them clients are told to come back. [${default}]"`
-	QueueBytes   byteSize      `default:"4GiB" placeholder:"SIZE" help:"Memory of the samples that wait, shared evenly among evaluators. [${default}]"`
-	Cache        byteSize      `default:"256MiB" placeholder:"SIZE" help:"Memory of the result caches, shared evenly among evaluators; 0 turns them off. [${default}]"`
+	QueueBytes   cli.ByteSize  `default:"4GiB" placeholder:"SIZE" help:"Memory of the samples that wait, shared evenly among evaluators. [${default}]"`
+	Cache        cli.ByteSize  `default:"256MiB" placeholder:"SIZE" help:"Memory of the result caches, shared evenly among evaluators; 0 turns them off. [${default}]"`
 }
 
 func (f *queueFlags) check() error {
 	return cmp.Or(
-		atLeast("batch-delay", f.BatchDelay, 0), atLeast("queue-samples", f.QueueSamples, 1), atLeast("queue-bytes", f.QueueBytes, 1),
+		cli.AtLeast("batch-delay", f.BatchDelay, 0), cli.AtLeast("queue-samples", f.QueueSamples, 1), cli.AtLeast("queue-bytes", f.QueueBytes, 1),
 	)
 }
 
@@ -56,18 +39,18 @@ func (f *queueFlags) scheduling() batch.Config {
 
 // limitFlags bound a request.
 type limitFlags struct {
-	MaxBody     byteSize      `default:"256MiB" placeholder:"SIZE" help:"Largest body of a request. [${default}]"`
+	MaxBody     cli.ByteSize  `default:"256MiB" placeholder:"SIZE" help:"Largest body of a request. [${default}]"`
 	MaxImages   int           `default:"256" placeholder:"N" help:"Most images of a request. [${default}]"`
 	MaxPixels   int           `default:"67108864" placeholder:"N" help:"Most pixels of an image, width times height. [${default}]"`
-	BodyMemory  byteSize      `default:"4GiB" placeholder:"SIZE" help:"Memory of all bodies together. [${default}]"`
+	BodyMemory  cli.ByteSize  `default:"4GiB" placeholder:"SIZE" help:"Memory of all bodies together. [${default}]"`
 	Timeout     time.Duration `default:"10m" placeholder:"TIME" help:"Time of a request that names none. [${default}]"`
 	Connections int           `default:"1024" placeholder:"N" help:"Most connections at a time. [${default}]"`
 }
 
 func (f *limitFlags) check() error {
 	return cmp.Or(
-		atLeast("max-body", f.MaxBody, 1), atLeast("max-images", f.MaxImages, 1), atLeast("max-pixels", f.MaxPixels, 1),
-		atLeast("body-memory", f.BodyMemory, 1), atLeast("timeout", f.Timeout, time.Millisecond), atLeast("connections", f.Connections, 1),
+		cli.AtLeast("max-body", f.MaxBody, 1), cli.AtLeast("max-images", f.MaxImages, 1), cli.AtLeast("max-pixels", f.MaxPixels, 1),
+		cli.AtLeast("body-memory", f.BodyMemory, 1), cli.AtLeast("timeout", f.Timeout, time.Millisecond), cli.AtLeast("connections", f.Connections, 1),
 	)
 }
 
@@ -96,7 +79,7 @@ func (f *accessFlags) openAccess(d *deployment) error {
 	}
 	if f.TLSCert == "" {
 		if f.ClientCA != "" {
-			return &usageError{"client-ca", errors.New("needs --tls-cert and --tls-key")}
+			return cli.Usage("client-ca", errors.New("needs --tls-cert and --tls-key"))
 		}
 		return nil
 	}
@@ -124,15 +107,15 @@ type operationFlags struct {
 }
 
 func (f *operationFlags) check() error {
-	return cmp.Or(atLeast("drain-delay", f.DrainDelay, 0), atLeast("drain-limit", f.DrainLimit, 0))
+	return cmp.Or(cli.AtLeast("drain-delay", f.DrainDelay, 0), cli.AtLeast("drain-limit", f.DrainLimit, 0))
 }
 
-func (f *operationFlags) logger(t terminal) *slog.Logger {
+func (f *operationFlags) logger(t cli.Terminal) *slog.Logger {
 	options := &slog.HandlerOptions{Level: f.LogLevel}
 	if f.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(t.err, options))
+		return slog.New(slog.NewJSONHandler(t.Err, options))
 	}
-	return slog.New(slog.NewTextHandler(t.err, options))
+	return slog.New(slog.NewTextHandler(t.Err, options))
 }
 
 func (f *operationFlags) openTracing(ctx context.Context, d *deployment) error {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/denseflow/densereward/cmd/densereward/demo"
 	"github.com/denseflow/densereward/internal/npy"
 	"github.com/denseflow/densereward/internal/numtest"
 )
@@ -85,7 +86,7 @@ func TestLatentsAreScoredAsTheirImagesAre(t *testing.T) {
 	for i, path := range images {
 		writeImage(t, path, "vae-sd3-nano.6x10.image", i)
 	}
-	ask := []string{"score", "-threads", "1", "-model", nanoDir, "-prompt", demoPrompts()[0], "-vae", filepath.Join(vaeDir, "vae-sd3-nano"), "-out", maps}
+	ask := []string{"score", "-threads", "1", "-model", nanoDir, "-prompt", demo.Prompts()[0], "-vae", filepath.Join(vaeDir, "vae-sd3-nano"), "-out", maps}
 	code, out, said := densereward(t, append(ask, append(images, latents)...)...)
 	if code != exitOK || said != "" {
 		t.Fatalf("exit code %d, said %q", code, said)
@@ -132,7 +133,7 @@ func TestLatentsThatCannotBeDecodedCostTheOthersNothing(t *testing.T) {
 	if err := os.WriteFile(text, []byte("none"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ask := []string{"score", "-threads", "1", "-model", nanoDir, "-prompt", demoPrompts()[0]}
+	ask := []string{"score", "-threads", "1", "-model", nanoDir, "-prompt", demo.Prompts()[0]}
 	files := []string{other, packed, text, demoImages()[0]}
 	for name, flags := range map[string][]string{
 		"with a decoder":    {"-vae", filepath.Join(vaeDir, "vae-sd3-nano")},

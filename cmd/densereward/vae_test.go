@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/client"
+	"github.com/denseflow/densereward/cmd/densereward/demo"
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/wire"
@@ -28,7 +29,7 @@ func latentRequest(vae string, latents *reward.Tensor) *wire.Request {
 		wire.ReturnDense, wire.ReturnHeatmaps, wire.ReturnText, wire.ReturnImages,
 	}}
 	for range latents.Shape[0] {
-		q.Prompts = append(q.Prompts, demoPrompts()[0])
+		q.Prompts = append(q.Prompts, demo.Prompts()[0])
 	}
 	return q
 }

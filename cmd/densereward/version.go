@@ -5,14 +5,15 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/engine/ort/provision"
 )
 
 type versionCommand struct{}
 
 // Run prints what the program was built from and what it expects to find.
-func (versionCommand) Run(t terminal) error {
-	_, err := fmt.Fprintf(t.out, "densereward %s\ngo          %s\nonnxruntime %s\nplatform    %s/%s\n",
+func (versionCommand) Run(t cli.Terminal) error {
+	_, err := fmt.Fprintf(t.Out, "densereward %s\ngo          %s\nonnxruntime %s\nplatform    %s/%s\n",
 		buildVersion(), runtime.Version(), provision.Version, runtime.GOOS, runtime.GOARCH)
 	return err
 }

@@ -39,7 +39,7 @@ func TestAMixtureOfEveryKindOutlivesItsRemoteMember(t *testing.T) {
 		return o
 	}
 	plan, err := Kinds().Plan([]Spec{
-		{Name: "doctor", Kind: "imagedoctor", Options: options(`{"max-new-tokens": 8}`)},
+		{Name: "doctor", Kind: "imagedoctor", Options: options(`{"max-new-tokens": 100}`)},
 		{Name: "ocr", Kind: "ocr", Options: options(`{"short-side": 64}`)},
 		{Name: "pick", Kind: "pickscore", Source: clip},
 		{Name: "ur2", Kind: "judge", Source: chat.URL + "/v1", Options: options(`{"model": "ur2", "file": "unifiedreward-2", "tries": 1}`)},

@@ -1,4 +1,4 @@
-package main
+package hosting
 
 import (
 	"context"
@@ -14,19 +14,19 @@ import (
 
 // service is a server with a scheduler for each of its evaluators and the
 // readiness that it reports.
-type service struct {
+type Service struct {
 	schedulers []*batch.Scheduler
-	handler    *server.Server
-	readiness  *server.Readiness
-	metrics    *server.Metrics
+	Handler    *server.Server
+	Readiness  *server.Readiness
+	Metrics    *server.Metrics
 }
 
-// newService makes a service of evaluators, which share the memory of queues
+// NewService makes a service of evaluators, which share the memory of queues
 // and caches evenly. cfg needs neither models nor metrics.
-func newService(hosted []evaluators.Hosted, scheduling batch.Config, cfg server.Config) (*service, error) {
-	cfg.Metrics = server.NewMetrics(buildVersion())
-	s := &service{readiness: &server.Readiness{}, metrics: cfg.Metrics}
-	cfg.Models, cfg.Ready = nil, s.readiness.Err
+func NewService(hosted []evaluators.Hosted, scheduling batch.Config, cfg server.Config, version string) (*Service, error) {
+	cfg.Metrics = server.NewMetrics(version)
+	s := &Service{Readiness: &server.Readiness{}, Metrics: cfg.Metrics}
+	cfg.Models, cfg.Ready = nil, s.Readiness.Err
 	scheduling.Logger = cfg.Logger
 	scheduling.QueueBytes = max(1, scheduling.QueueBytes/int64(len(hosted)))
 	scheduling.CacheBytes /= int64(len(hosted))
@@ -43,12 +43,12 @@ func newService(hosted []evaluators.Hosted, scheduling batch.Config, cfg server.
 		cfg.Models = append(cfg.Models, server.Model{Description: h.Description, Scorer: scheduler})
 	}
 	var err error
-	s.handler, err = server.New(cfg)
+	s.Handler, err = server.New(cfg)
 	return s, err
 }
 
-// shutdown ends the schedulers, all at a time.
-func (s *service) shutdown(ctx context.Context) error {
+// Shutdown ends the schedulers, all at a time.
+func (s *Service) Shutdown(ctx context.Context) error {
 	errs := make([]error, len(s.schedulers))
 	var ending sync.WaitGroup
 	for i, scheduler := range s.schedulers {
@@ -65,15 +65,15 @@ const (
 	warmPrompt = `a gray square with the word "gray"`
 )
 
-// warm has every evaluator score a gray image and every decoder decode a small
+// Warm has every evaluator score a gray image and every decoder decode a small
 // one, so that the first client does not wait for what is allocated and compiled
 // on first use, and reports readiness.
-func (s *service) warm(ctx context.Context, e *engine) error {
+func (s *Service) Warm(ctx context.Context, e *Engine) error {
 	gray := &reward.Image{Width: warmSide, Height: warmSide, Pix: make([]uint8, 3*warmSide*warmSide)}
 	for i := range gray.Pix {
 		gray.Pix[i] = 128
 	}
-	for _, h := range e.evaluators.Hosted {
+	for _, h := range e.Evaluators.Hosted {
 		sample := reward.Sample{Image: gray, Prompt: warmPrompt, Mode: h.Description.DefaultMode()}
 		for _, one := range h.Evaluators {
 			results, err := one.Evaluate(ctx, []reward.Sample{sample})
@@ -85,11 +85,11 @@ func (s *service) warm(ctx context.Context, e *engine) error {
 			}
 		}
 	}
-	for _, d := range e.decoders {
+	for _, d := range e.Decoders {
 		if err := d.Warm(ctx); err != nil {
 			return fmt.Errorf("warming up: %w", err)
 		}
 	}
-	s.readiness.Warm()
+	s.Readiness.Warm()
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package hosting
 
 import (
 	"cmp"
@@ -13,14 +13,15 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/provision"
 	"github.com/denseflow/densereward/engine/vae"
 )
 
-// engineFlags choose a checkpoint and where it runs.
-type engineFlags struct {
+// EngineFlags choose a checkpoint and where it runs.
+type EngineFlags struct {
 	Model         string   `placeholder:"DIR" help:"ImageDoctor's checkpoint folder: config.json, *.safetensors, tokenizer.json; short for --evaluator imagedoctor=imagedoctor:DIR. Without either, the embedded demonstration checkpoint."`
 	Device        []string `placeholder:"DEVICE" default:"cpu" help:"Where to run: cpu, cuda, cuda:N, or several with commas between them, which share the load. [${default}]"`
 	NoSpeculative bool     `help:"Decode a token a step, without draft tokens from the answer template; the answers are the same."`
@@ -28,23 +29,23 @@ type engineFlags struct {
 	Offline       bool     `help:"Never download ONNX Runtime."`
 }
 
-// providers are the devices to run on.
-func (f *engineFlags) providers() ([]ort.Provider, error) {
+// Providers are the devices to run on.
+func (f *EngineFlags) Providers() ([]ort.Provider, error) {
 	var providers []ort.Provider
 	for _, name := range f.Device {
 		p, err := evaluators.ParseDevice(name)
 		if err != nil {
-			return nil, &usageError{"device", err}
+			return nil, cli.Usage("device", err)
 		}
 		providers = append(providers, p)
 	}
 	return providers, nil
 }
 
-// runtimeOf loads ONNX Runtime at its first call.
-func (f *engineFlags) runtimeOf(ctx context.Context, t terminal, cuda bool) func() (*ort.Runtime, error) {
+// RuntimeOf loads ONNX Runtime at its first call.
+func (f *EngineFlags) RuntimeOf(ctx context.Context, t cli.Terminal, cuda bool) func() (*ort.Runtime, error) {
 	return sync.OnceValues(func() (*ort.Runtime, error) {
-		library, err := provision.Find(ctx, provision.Options{Path: f.Onnxruntime, Offline: f.Offline, CUDA: cuda, Progress: t.err})
+		library, err := provision.Find(ctx, provision.Options{Path: f.Onnxruntime, Offline: f.Offline, CUDA: cuda, Progress: t.Err})
 		if err != nil {
 			return nil, err
 		}
@@ -52,9 +53,9 @@ func (f *engineFlags) runtimeOf(ctx context.Context, t terminal, cuda bool) func
 	})
 }
 
-// evaluatorFlags choose evaluators and how they run.
-type evaluatorFlags struct {
-	engineFlags
+// EvaluatorFlags choose evaluators and how they run.
+type EvaluatorFlags struct {
+	EngineFlags
 
 	Evaluator         []evaluators.Spec `sep:"none" placeholder:"NAME=KIND:SOURCE" help:"An evaluator; may come several times, the first is the default. Kinds: ${evaluator_kinds}."`
 	Threads           int               `placeholder:"N" help:"Threads of each evaluator on the CPU; 0 shares the cores out."`
@@ -66,37 +67,37 @@ type evaluatorFlags struct {
 }
 
 // engine is the evaluators, and the decoders of latents, each on its devices.
-type engine struct {
+type Engine struct {
 	runtime    func() (*ort.Runtime, error)
 	needed     bool // the runtime was loaded
-	evaluators *evaluators.Set
-	decoders   []*vae.Pool
+	Evaluators *evaluators.Set
+	Decoders   []*vae.Pool
 }
 
-// open loads the evaluators and decoders by their plan, which logger is told.
+// Open loads the evaluators and decoders by their plan, which logger is told.
 // The engine must be closed.
-func (f *evaluatorFlags) open(ctx context.Context, t terminal, logger *slog.Logger, decoders ...decoderFlag) (*engine, error) {
-	providers, err := f.providers()
+func (f *EvaluatorFlags) Open(ctx context.Context, t cli.Terminal, logger *slog.Logger, decoders ...Decoder) (*Engine, error) {
+	providers, err := f.Providers()
 	if err != nil {
 		return nil, err
 	}
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	specs, err := f.specs()
+	specs, err := f.Specs()
 	if err != nil {
 		return nil, err
 	}
 	plan, err := evaluators.Kinds().Plan(specs, evaluators.Defaults{Devices: f.Device, Threads: f.Threads, Batch: f.Batch}, runtime.GOMAXPROCS(0))
 	if err != nil {
-		return nil, &usageError{"evaluator", err}
+		return nil, cli.Usage("evaluator", err)
 	}
 	evaluators.Log(logger, plan)
 	if evaluators.Demonstrates(plan) {
-		t.say("no --model: the embedded miniature checkpoint answers, a demonstration that is not fit for training")
+		t.Say("no --model: the embedded miniature checkpoint answers, a demonstration that is not fit for training")
 	}
-	load := f.runtimeOf(ctx, t, usesCUDA(providers) || evaluators.UsesCUDA(plan))
-	e := &engine{}
+	load := f.RuntimeOf(ctx, t, UsesCUDA(providers) || evaluators.UsesCUDA(plan))
+	e := &Engine{}
 	e.runtime = func() (*ort.Runtime, error) {
 		e.needed = true
 		return load()
@@ -107,8 +108,8 @@ func (f *evaluatorFlags) open(ctx context.Context, t terminal, logger *slog.Logg
 	return e, nil
 }
 
-func (e *engine) load(ctx context.Context, plan []evaluators.Assignment, threads int, providers []ort.Provider, decoders []decoderFlag) (err error) {
-	if e.evaluators, err = evaluators.Open(ctx, plan, e.runtime); err != nil {
+func (e *Engine) load(ctx context.Context, plan []evaluators.Assignment, threads int, providers []ort.Provider, decoders []Decoder) (err error) {
+	if e.Evaluators, err = evaluators.Open(ctx, plan, e.runtime); err != nil {
 		return err
 	}
 	for _, d := range decoders {
@@ -116,22 +117,22 @@ func (e *engine) load(ctx context.Context, plan []evaluators.Assignment, threads
 		if err != nil {
 			return err
 		}
-		one, err := vae.LoadPool(ctx, d.dir, d.options(runtime, threads), providers...)
+		one, err := vae.LoadPool(ctx, d.Dir, d.options(runtime, threads), providers...)
 		if err != nil {
-			return fmt.Errorf("vae %s: %w", d.name, err)
+			return fmt.Errorf("vae %s: %w", d.Name, err)
 		}
-		e.decoders = append(e.decoders, one)
+		e.Decoders = append(e.Decoders, one)
 	}
 	return nil
 }
 
 // Close frees the sessions, then the runtime.
-func (e *engine) Close() error {
+func (e *Engine) Close() error {
 	var errs []error
-	if e.evaluators != nil {
-		errs = append(errs, e.evaluators.Close())
+	if e.Evaluators != nil {
+		errs = append(errs, e.Evaluators.Close())
 	}
-	for _, one := range e.decoders {
+	for _, one := range e.Decoders {
 		errs = append(errs, one.Close())
 	}
 	if e.needed {
@@ -142,17 +143,17 @@ func (e *engine) Close() error {
 	return errors.Join(errs...)
 }
 
-// one is the only evaluator, for commands that use one.
-func (e *engine) one() (*evaluators.Hosted, error) {
-	if n := len(e.evaluators.Hosted); n != 1 {
-		return nil, &usageError{"evaluator", fmt.Errorf("want one, got %d", n)}
+// One is the only evaluator, for commands that use one.
+func (e *Engine) One() (*evaluators.Hosted, error) {
+	if n := len(e.Evaluators.Hosted); n != 1 {
+		return nil, cli.Usage("evaluator", fmt.Errorf("want one, got %d", n))
 	}
-	return &e.evaluators.Hosted[0], nil
+	return &e.Evaluators.Hosted[0], nil
 }
 
-// specs are the evaluators that the flags name. What a table of an ImageDoctor
+// Specs are the evaluators that the flags name. What a table of an ImageDoctor
 // leaves out, the flags say.
-func (f *evaluatorFlags) specs() ([]evaluators.Spec, error) {
+func (f *EvaluatorFlags) Specs() ([]evaluators.Spec, error) {
 	specs := slices.Clone(f.Evaluator)
 	if f.Model != "" || len(specs) == 0 {
 		model := evaluators.Spec{Name: evaluators.KindImageDoctor, Kind: evaluators.KindImageDoctor, Source: f.Model}
@@ -179,17 +180,18 @@ func (f *evaluatorFlags) specs() ([]evaluators.Spec, error) {
 	return specs, nil
 }
 
-func (f *evaluatorFlags) check() error {
-	if err := cmp.Or(atLeast("threads", f.Threads, 0), atLeast("max-new-tokens", f.MaxNewTokens, 0), atLeast("batch", f.Batch, 1)); err != nil {
+func (f *EvaluatorFlags) check() error {
+	if err := cmp.Or(cli.AtLeast("threads", f.Threads, 0), cli.AtLeast("max-new-tokens", f.MaxNewTokens, 0), cli.AtLeast("batch", f.Batch, 1)); err != nil {
 		return err
 	}
 	if p := f.RepetitionPenalty; p != nil && (!(*p > 0) || math.IsInf(*p, 1)) {
-		return &usageError{"repetition-penalty", fmt.Errorf("%v is not a positive number", *p)}
+		return cli.Usage("repetition-penalty", fmt.Errorf("%v is not a positive number", *p))
 	}
 	return nil
 }
 
-func usesCUDA(providers []ort.Provider) bool {
+// UsesCUDA reports whether there is a CUDA device among providers.
+func UsesCUDA(providers []ort.Provider) bool {
 	for _, p := range providers {
 		if p.Kind == ort.CUDA {
 			return true

@@ -1,4 +1,6 @@
-package main
+// Package cli is what all commands of densereward share: where they write, what
+// is wrong with a flag, sizes, and flags with one dash.
+package cli
 
 import (
 	"strings"
@@ -6,11 +8,11 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// doubleDashes rewrites the flags that root and its subcommands know, so that
+// DoubleDashes rewrites the flags that root and its subcommands know, so that
 // they can be written with one dash or two: -model DIR becomes --model=DIR. As
 // in Go's own flag package, what follows a flag that takes a value is its value,
 // even if it begins with a dash. Arguments after "--" are left alone.
-func doubleDashes(root *kong.Node, args []string) []string {
+func DoubleDashes(root *kong.Node, args []string) []string {
 	flags := flagsOf(nil, root)
 	var out []string
 	for i := 0; i < len(args); i++ {

@@ -1,4 +1,4 @@
-package main
+package hosting
 
 import (
 	"context"
@@ -7,22 +7,19 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/engine/safetensors"
 )
 
-// checkFiles reads every file of the folders of evaluators and decoders and compares
+// CheckFiles reads every file of the folders of evaluators and decoders and compares
 // it with what is known of it. Each is logged with its SHA-256.
-func (c *serveCommand) checkFiles(ctx context.Context, logger *slog.Logger, decoders []decoderFlag) error {
-	specs, err := c.specs()
-	if err != nil {
-		return err
-	}
+func CheckFiles(ctx context.Context, logger *slog.Logger, specs []evaluators.Spec, decoders []Decoder) error {
 	var folders []string
 	for _, s := range specs {
 		folders = append(folders, s.Source)
 	}
 	for _, d := range decoders {
-		folders = append(folders, d.dir)
+		folders = append(folders, d.Dir)
 	}
 	var damaged []error
 	for _, folder := range folders {

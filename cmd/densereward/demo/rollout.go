@@ -1,4 +1,6 @@
-package main
+// Package demo is what the demo asks of a server: images and latents of two
+// prompts.
+package demo
 
 import (
 	"embed"
@@ -17,95 +19,97 @@ import (
 	"github.com/denseflow/densereward/reward/wire"
 )
 
-// demoFiles are the images of the demo.
+// files are the images of the demo.
 //
-//go:embed demo/*.png
-var demoFiles embed.FS
+//go:embed *.png
+var files embed.FS
 
-// demoRollout is what the demo asks after a rollout, as a trainer would. Samples
+// Rollout is what the demo asks after a rollout, as a trainer would. Samples
 // of a prompt stand together.
-type demoRollout struct {
-	form    string   // how the images travel
-	names   []string // of the samples
-	request *wire.Request
+type Rollout struct {
+	Form    string   // how the images travel
+	Names   []string // of the samples
+	Request *wire.Request
 }
 
-func demoPrompts() []string {
+// Prompts are the prompts of the images, in their order.
+func Prompts() []string {
 	return []string{"a red circle on a plain background", "a green square on a plain background"}
 }
 
-func demoNames() []string {
+// Names are the names of the images, whose files are NAME.png.
+func Names() []string {
 	return []string{"circle", "circle-flawed", "square", "square-flawed"}
 }
 
-// demoFilesRollout is each prompt with all four images, as PNG files.
-func demoFilesRollout() (*demoRollout, error) {
-	r := &demoRollout{form: "PNG files", request: demoRequest(wire.ReturnDense, wire.ReturnHeatmaps)}
-	for _, prompt := range demoPrompts() {
-		for _, name := range demoNames() {
-			file, err := demoFiles.ReadFile("demo/" + name + ".png")
+// Images is each prompt with all four images, as PNG files.
+func Images() (*Rollout, error) {
+	r := &Rollout{Form: "PNG files", Request: request(wire.ReturnDense, wire.ReturnHeatmaps)}
+	for _, prompt := range Prompts() {
+		for _, name := range Names() {
+			file, err := files.ReadFile(name + ".png")
 			if err != nil {
 				return nil, err
 			}
-			r.names = append(r.names, name)
-			r.request.Prompts = append(r.request.Prompts, prompt)
-			r.request.Images = append(r.request.Images, wire.Image{Encoded: file})
+			r.Names = append(r.Names, name)
+			r.Request.Prompts = append(r.Request.Prompts, prompt)
+			r.Request.Images = append(r.Request.Images, wire.Image{Encoded: file})
 		}
 	}
 	return r, nil
 }
 
-func demoRequest(parts ...wire.Return) *wire.Request {
+func request(parts ...wire.Return) *wire.Request {
 	return &wire.Request{Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO}, Return: parts}
 }
 
-// demoDecoder is the name of the decoder for the demo's latents.
-const demoDecoder = "demo"
+// Decoder is the name of the decoder for the demo's latents.
+const Decoder = "demo"
 
 // The shape of the demo's latents, (N,C,h,w), for images of 512x512.
 const (
-	demoSamples  = 4
-	demoChannels = 16
-	demoSide     = 64
+	samples  = 4
+	channels = 16
+	side     = 64
 )
 
-// demoSeed makes the decoder's weights and the latents the same every time.
-const demoSeed = 15
+// seed makes the decoder's weights and the latents the same every time.
+const seed = 15
 
-// writeDemoDecoder writes a small decoder with random weights: what it makes of
+// WriteDecoder writes a small decoder with random weights: what it makes of
 // latents is abstract art, but all steps are those of a real one.
-func writeDemoDecoder(dir string) error {
+func WriteDecoder(dir string) error {
 	config := fmt.Sprintf(`{"_class_name": "AutoencoderTiny", "latent_channels": %d, "scaling_factor": 1, "shift_factor": 0,
- "decoder_block_out_channels": [16, 16, 16, 16], "num_decoder_blocks": [1, 1, 1, 1]}`, demoChannels)
-	return autoencoder.WriteRandom(dir, []byte(config), rand.New(rand.NewPCG(demoSeed, 0)))
+ "decoder_block_out_channels": [16, 16, 16, 16], "num_decoder_blocks": [1, 1, 1, 1]}`, channels)
+	return autoencoder.WriteRandom(dir, []byte(config), rand.New(rand.NewPCG(seed, 0)))
 }
 
-// demoLatents is one prompt with four samples as latents: waves of random
+// Latents is one prompt with four samples as latents: waves of random
 // lengths and directions.
-func demoLatents() *demoRollout {
-	shape := []int{demoSamples, demoChannels, demoSide, demoSide}
-	r := &demoRollout{form: fmt.Sprintf("latents %v to a decoder with random weights", shape), request: demoRequest(wire.ReturnDense, wire.ReturnHeatmaps, wire.ReturnImages)}
-	random := rand.New(rand.NewPCG(demoSeed, 1))
+func Latents() *Rollout {
+	shape := []int{samples, channels, side, side}
+	r := &Rollout{Form: fmt.Sprintf("latents %v to a decoder with random weights", shape), Request: request(wire.ReturnDense, wire.ReturnHeatmaps, wire.ReturnImages)}
+	random := rand.New(rand.NewPCG(seed, 1))
 	var values []float32
-	for i := range demoSamples {
-		r.names = append(r.names, fmt.Sprintf("latents-%d", i))
-		r.request.Prompts = append(r.request.Prompts, demoPrompts()[0])
-		for range demoChannels {
+	for i := range samples {
+		r.Names = append(r.Names, fmt.Sprintf("latents-%d", i))
+		r.Request.Prompts = append(r.Request.Prompts, Prompts()[0])
+		for range channels {
 			values = append(values, wave(random)...)
 		}
 	}
-	r.request.Latents, r.request.VAE = reward.Float32Tensor(values, shape...), demoDecoder
+	r.Request.Latents, r.Request.VAE = reward.Float32Tensor(values, shape...), Decoder
 	return r
 }
 
 // wave is one channel of latents (h,w), about as large as a model's.
 func wave(random *rand.Rand) []float32 {
 	const turns = 1 // of a typical wave over the image
-	x, y := turns*random.NormFloat64()/demoSide, turns*random.NormFloat64()/demoSide
+	x, y := turns*random.NormFloat64()/side, turns*random.NormFloat64()/side
 	phase := random.Float64()
-	channel := make([]float32, 0, demoSide*demoSide)
-	for row := range demoSide {
-		for column := range demoSide {
+	channel := make([]float32, 0, side*side)
+	for row := range side {
+		for column := range side {
 			angle := 2 * math.Pi * (phase + x*float64(column) + y*float64(row))
 			channel = append(channel, float32(2*math.Sin(angle)))
 		}
@@ -113,8 +117,8 @@ func wave(random *rand.Rand) []float32 {
 	return channel
 }
 
-// print writes a table for each prompt.
-func (r *demoRollout) print(w io.Writer, response *wire.Response) error {
+// Print writes a table for each prompt.
+func (r *Rollout) Print(w io.Writer, response *wire.Response) error {
 	advantages, err := response.Advantages.Float64s()
 	if err != nil {
 		return err
@@ -125,8 +129,8 @@ func (r *demoRollout) print(w io.Writer, response *wire.Response) error {
 	}
 	cells := response.Dense.Height * response.Dense.Width
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for i, prompt := range r.request.Prompts {
-		if i == 0 || prompt != r.request.Prompts[i-1] {
+	for i, prompt := range r.Request.Prompts {
+		if i == 0 || prompt != r.Request.Prompts[i-1] {
 			fmt.Fprintf(table, "%s\n", prompt)
 			fmt.Fprint(table, "image\t")
 			for _, s := range response.Scores {
@@ -134,7 +138,7 @@ func (r *demoRollout) print(w io.Writer, response *wire.Response) error {
 			}
 			fmt.Fprintf(table, "reward\tadvantage\tmean of 1-H on %dx%d\t\n", response.Dense.Height, response.Dense.Width)
 		}
-		fmt.Fprintf(table, "%s\t", r.names[i])
+		fmt.Fprintf(table, "%s\t", r.Names[i])
 		for _, s := range response.Scores {
 			fmt.Fprintf(table, "%.2f\t", s.Values[i])
 		}
@@ -144,15 +148,15 @@ func (r *demoRollout) print(w io.Writer, response *wire.Response) error {
 	return table.Flush()
 }
 
-// writeOverlays writes an image for each sample to dir.
-func (r *demoRollout) writeOverlays(dir string, response *wire.Response) error {
+// WriteOverlays writes an image for each sample to dir.
+func (r *Rollout) WriteOverlays(dir string, response *wire.Response) error {
 	maps, err := mapsBySample(response)
 	if err != nil {
 		return err
 	}
 	prompt := 0
-	for i, name := range r.names {
-		if i == 0 || r.request.Prompts[i] != r.request.Prompts[i-1] {
+	for i, name := range r.Names {
+		if i == 0 || r.Request.Prompts[i] != r.Request.Prompts[i-1] {
 			prompt++
 		}
 		image, err := image.Decode(r.file(response, i), image.Limits{})
@@ -172,9 +176,9 @@ func (r *demoRollout) writeOverlays(dir string, response *wire.Response) error {
 }
 
 // file is the image of sample i, as it was sent or as the server decoded it.
-func (r *demoRollout) file(response *wire.Response, i int) []byte {
-	if r.request.Images != nil {
-		return r.request.Images[i].Encoded
+func (r *Rollout) file(response *wire.Response, i int) []byte {
+	if r.Request.Images != nil {
+		return r.Request.Images[i].Encoded
 	}
 	return response.Images[i]
 }
