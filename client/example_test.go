@@ -95,7 +95,7 @@ func ExampleClient_Score() {
 	}
 	// Output:
 	// alignment 0.59
-	// image_unsupported: unknown image format
+	// image_unsupported: unknown image format: want PNG, JPEG or WebP
 }
 
 // Latents go as the trainer holds them; the server decodes them.

@@ -1,5 +1,7 @@
 package reward
 
+import "slices"
+
 // AdvantageMethod names a way to make advantages.
 type AdvantageMethod string
 
@@ -14,14 +16,15 @@ const (
 	AdvantageDenseGRPO      AdvantageMethod = "densegrpo"       // scalar, of the gain in R from step to step
 )
 
-// Valid reports whether m is a method of the protocol.
-func (m AdvantageMethod) Valid() bool {
-	switch m {
-	case AdvantageNone, AdvantageFlowGRPO, AdvantageDenseFlow, AdvantageDenseFlowPaper, AdvantageBoxFlow, AdvantageGDPO, AdvantageDenseGRPO:
-		return true
+// AdvantageMethods lists the methods of the protocol.
+func AdvantageMethods() []AdvantageMethod {
+	return []AdvantageMethod{
+		AdvantageNone, AdvantageFlowGRPO, AdvantageDenseFlow, AdvantageDenseFlowPaper, AdvantageBoxFlow, AdvantageGDPO, AdvantageDenseGRPO,
 	}
-	return false
 }
+
+// Valid reports whether m is a method of the protocol.
+func (m AdvantageMethod) Valid() bool { return slices.Contains(AdvantageMethods(), m) }
 
 // Dense reports whether the method's advantages are maps.
 func (m AdvantageMethod) Dense() bool {

@@ -31,10 +31,11 @@ func (d *Description) Weighting(w *Weights) (Weighting, error) {
 
 // ordered lists the weights of specs, the specs' own where none are given.
 func ordered[T any](field string, given map[string]float64, specs []T, of func(*T) (string, float64)) ([]float64, error) {
-	weights := make([]float64, len(specs))
+	weights, names := make([]float64, len(specs)), make([]string, len(specs))
 	unknown := maps.Clone(given)
 	for i := range specs {
 		name, standard := of(&specs[i])
+		names[i] = name
 		if given == nil {
 			weights[i] = standard
 			continue
@@ -43,7 +44,7 @@ func ordered[T any](field string, given map[string]float64, specs []T, of func(*
 		delete(unknown, name)
 	}
 	for name := range unknown {
-		return nil, ErrUnknownField.With("%s: unknown key %.80q", field, name)
+		return nil, ErrUnknownField.With("%s: unknown key %.80q, the evaluator has %v", field, name, names)
 	}
 	return weights, nil
 }

@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"maps"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/denseflow/densereward/engine/image/png"
@@ -124,7 +126,7 @@ func (s *Server) input(q *wire.Request, b *body) (*scoring.Pipeline, scoring.Inp
 	}
 	d, ok := s.decoders[q.VAE]
 	if !ok {
-		return nil, in, reward.ErrUnknownVAE.With("vae: no latent decoder %.80q", q.VAE)
+		return nil, in, reward.ErrUnknownVAE.With("vae: no latent decoder %.80q, the server has %v", q.VAE, slices.Sorted(maps.Keys(s.decoders)))
 	}
 	in.Latents = &scoring.Latents{Tensor: q.Latents, Decoder: d}
 	return pipeline, in, nil

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -194,7 +196,7 @@ func (s *Server) pipeline(name string) (*scoring.Pipeline, error) {
 	}
 	p, ok := s.models[name]
 	if !ok {
-		return nil, reward.ErrUnknownEvaluator.With("evaluator: no evaluator %.80q", name)
+		return nil, reward.ErrUnknownEvaluator.With("evaluator: no evaluator %.80q, the server has %v", name, slices.Sorted(maps.Keys(s.models)))
 	}
 	return p, nil
 }

@@ -113,7 +113,7 @@ func (r *reader) advantage() (*reward.Advantage, error) {
 			s, err = r.text(maxKeyBytes)
 			a.Method = reward.AdvantageMethod(s)
 			if err == nil && !a.Method.Valid() {
-				err = r.fail(reward.ErrInvalidValue, "%q is not a method of the protocol", s)
+				err = r.fail(reward.ErrInvalidValue, "%q is not one of %v", s, reward.AdvantageMethods())
 			}
 		case "global_std":
 			a.GlobalStd, err = r.bool()
@@ -259,7 +259,7 @@ func (r *reader) returns() ([]Return, error) {
 			return err
 		}
 		if !Return(s).Valid() {
-			return r.fail(reward.ErrInvalidValue, "%q is not a part of a response", s)
+			return r.fail(reward.ErrInvalidValue, "%q is not one of %v", s, Returns())
 		}
 		asked = append(asked, Return(s))
 		return nil

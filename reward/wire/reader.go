@@ -216,7 +216,23 @@ func (r *reader) text(limit int) (string, error) {
 // bin reads bytes without copying them.
 func (r *reader) bin() ([]byte, error) { return r.span(math.MaxInt, kindBin) }
 
+// bool reads a boolean, numpy's among them.
 func (r *reader) bool() (bool, error) {
+	if k, err := r.peek(); err == nil && k == kindMap {
+		s, err := r.scalar()
+		if err != nil {
+			return false, err
+		}
+		b, ok := s.bool()
+		if !ok {
+			return false, r.fail(reward.ErrInvalidValue, "want a boolean, got %s", s.dtype)
+		}
+		return b, nil
+	}
+	return r.plainBool()
+}
+
+func (r *reader) plainBool() (bool, error) {
 	if err := r.expect(kindBool); err != nil {
 		return false, err
 	}
@@ -227,8 +243,23 @@ func (r *reader) bool() (bool, error) {
 	return b, nil
 }
 
-// int reads an integer in [low, high].
+// int reads an integer in [low, high], numpy's among them.
 func (r *reader) int(low, high int) (int, error) {
+	if k, err := r.peek(); err == nil && k == kindMap {
+		s, err := r.scalar()
+		if err != nil {
+			return 0, err
+		}
+		n, ok := s.integer()
+		if !ok || n < int64(low) || n > int64(high) {
+			return 0, r.fail(reward.ErrInvalidValue, "want an integer in [%d,%d], got one of type %s", low, high, s.dtype)
+		}
+		return int(n), nil
+	}
+	return r.plainInt(low, high)
+}
+
+func (r *reader) plainInt(low, high int) (int, error) {
 	if err := r.expect(kindInt); err != nil {
 		return 0, err
 	}
@@ -244,17 +275,37 @@ func (r *reader) int(low, high int) (int, error) {
 	return int(n), nil
 }
 
-// float reads a finite number.
+// float reads a finite number, numpy's among them.
 func (r *reader) float() (float64, error) {
+	f, err := r.anyFloat()
+	if err != nil {
+		return 0, err
+	}
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return 0, r.fail(reward.ErrNotFinite, "%v is not finite", f)
+	}
+	return f, nil
+}
+
+// anyFloat reads a number that may be NaN or infinite.
+func (r *reader) anyFloat() (float64, error) {
+	if k, err := r.peek(); err == nil && k == kindMap {
+		s, err := r.scalar()
+		if err != nil {
+			return 0, err
+		}
+		f, ok := s.float()
+		if !ok {
+			return 0, r.fail(reward.ErrInvalidValue, "want a number, got one of type %s", s.dtype)
+		}
+		return f, nil
+	}
 	if err := r.expect(kindFloat, kindInt); err != nil {
 		return 0, err
 	}
 	f, err := r.dec.DecodeFloat64()
 	if err != nil {
 		return 0, r.cut()
-	}
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return 0, r.fail(reward.ErrNotFinite, "%v is not finite", f)
 	}
 	return f, nil
 }
@@ -339,19 +390,16 @@ func (r *reader) tensor() (*reward.Tensor, error) {
 	err := r.fields(func(key string) (known bool, err error) {
 		switch key {
 		case "nd":
-			isArray, err = r.bool()
+			isArray, err = r.plainBool()
 		case "type":
 			hasType = true
 			err = r.dtype(&t.Type)
 		case "kind":
-			var b []byte
-			if b, err = r.span(maxKeyBytes, kindString, kindBin); err == nil && len(b) > 0 {
-				err = r.fail(reward.ErrUnsupportedDType, "kind %q: want a plain numeric array", b)
-			}
+			err = r.emptyKind()
 		case "shape":
 			hasShape = true
 			err = r.elements(reward.MaxRank, func(int) error {
-				d, err := r.int(0, math.MaxInt32)
+				d, err := r.plainInt(0, math.MaxInt32)
 				t.Shape = append(t.Shape, d)
 				return err
 			})
@@ -374,6 +422,15 @@ func (r *reader) tensor() (*reward.Tensor, error) {
 		return nil, r.fail(e, "%s", e.Message())
 	}
 	return t, nil
+}
+
+// emptyKind reads the kind of a plain numeric array.
+func (r *reader) emptyKind() error {
+	b, err := r.span(maxKeyBytes, kindString, kindBin)
+	if err == nil && len(b) > 0 {
+		err = r.fail(reward.ErrUnsupportedDType, "kind %q: want a plain numeric array", b)
+	}
+	return err
 }
 
 func (r *reader) dtype(d *reward.DType) error {

@@ -1,6 +1,10 @@
 package wire
 
-import "github.com/denseflow/densereward/reward"
+import (
+	"slices"
+
+	"github.com/denseflow/densereward/reward"
+)
 
 // Request is what POST /v1/score takes. PROTOCOL.md describes each field; N is
 // the number of prompts.
@@ -47,14 +51,13 @@ const (
 	ReturnImages   Return = "images" // images decoded from latents, as PNG
 )
 
-// Valid reports whether r is a name of the protocol.
-func (r Return) Valid() bool {
-	switch r {
-	case ReturnDense, ReturnHeatmaps, ReturnText, ReturnBoxes, ReturnImages:
-		return true
-	}
-	return false
+// Returns lists what a Request may ask for.
+func Returns() []Return {
+	return []Return{ReturnDense, ReturnHeatmaps, ReturnText, ReturnBoxes, ReturnImages}
 }
+
+// Valid reports whether r is a name of the protocol.
+func (r Return) Valid() bool { return slices.Contains(Returns(), r) }
 
 // DefaultReturn is what a Request without "return" gets.
 func DefaultReturn() []Return { return []Return{ReturnDense} }

@@ -64,6 +64,28 @@ def test_a_refused_request_raises_the_class_of_its_code(error, client, images):
     assert caught.value.code == error.code and caught.value.message and caught.value.request_id
 
 
+LISTED = {
+    "an evaluator": ({"evaluator": "nobody"}, r"\[fake\]"),
+    "a preset": ({"grid": "sd9"}, "sd3.*flux.*qwen-image"),
+    "a method": ({"advantage": "grpo"}, "none flowgrpo denseflow denseflow_paper boxflow"),
+    "a score": ({"weights": {"scores": {"beauty": 1}}}, "semantic_alignment aesthetics plausibility overall"),
+    "a heatmap": ({"weights": {"heatmaps": {"blur": 1}}}, "misalignment artifact"),
+    "a part of the answer": ({"returns": "maps"}, "dense heatmaps text boxes images"),
+    "a mode": ({"mode": "guess"}, '"answer" or "think"'),
+}
+
+
+@pytest.mark.parametrize("kind", LISTED)
+def test_a_refusal_lists_what_would_have_been_right(kind, client, images):
+    options, listed = LISTED[kind]
+    with pytest.raises(densereward.ServerError, match=listed):
+        client.score(images, ["a"] * 3, **options)
+
+
+def test_an_unknown_file_is_told_which_are_known(client):
+    assert client.score([b"GIF89a"], ["a"]).errors[0].message.endswith("want PNG, JPEG or WebP")
+
+
 def test_latents_need_a_decoder_that_the_server_has(client):
     with pytest.raises(densereward.UnknownVAEError):
         client.score(latents=np.zeros((1, 4, 8, 8), np.float32), vae="sd3", prompts=["a"])

@@ -51,6 +51,26 @@ def test_answers_decode_with_msgpack_numpy_alone(shared_server, images):
     np.testing.assert_allclose(answer["heatmaps"]["artifact"], [w.artifact for w in want], atol=1e-6)
 
 
+NUMBERS = {
+    "weights": {"weights": {"scores": {"overall": np.float32(0.5), "aesthetics": np.array(2.0)}}},
+    "integers as weights": {"weights": {"scores": {"overall": np.int8(2), "aesthetics": np.uint64(1)}}},
+    "half floats as weights": {"weights": {"scores": {"overall": np.float16(0.5)}}},
+    "a grid": {"grid": {"height": np.int64(4), "width": np.uint8(4)}},
+    "a boolean": {"advantage": {"method": "flowgrpo", "global_std": np.bool_(True)}},
+    "groups": {"groups": {"step": "numbers", "size": np.int32(1), "members": list(np.zeros(3, np.int64))}, "advantage": {"method": "flowgrpo"}},
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_scalars_that_msgpack_numpy_packs_are_numbers(kind, shared_server, images):
+    status, answer = post(shared_server, {"prompts": PROMPTS, "images": images, **NUMBERS[kind]})
+    assert status == 200, answer
+    weights = NUMBERS[kind].get("weights", {}).get("scores")
+    if weights is not None:
+        want = sum(float(weight) * answer["scores"][name] for name, weight in weights.items())
+        np.testing.assert_allclose(answer["rewards"], want, rtol=1e-12)
+
+
 @pytest.mark.parametrize("array", [np.array([{"a": 1}], dtype=object), np.zeros(1, dtype=[("a", "<f4")])], ids=["objects", "records"])
 def test_arrays_that_are_not_plain_numbers_are_refused(array, shared_server):
     """msgpack-numpy packs an array of objects as a pickle, which must stay closed."""

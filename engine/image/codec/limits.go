@@ -11,7 +11,7 @@ import (
 // the limit.
 var (
 	// ErrFormat is returned for bytes that are not a PNG, JPEG or WebP file.
-	ErrFormat = errors.New("unknown image format")
+	ErrFormat = errors.New("unknown image format: want PNG, JPEG or WebP")
 	// ErrTooLarge is returned when the declared size exceeds Limits.
 	ErrTooLarge = errors.New("image too large")
 	// ErrCorrupt is returned when a file breaks the rules of its format or ends
