@@ -35,7 +35,8 @@ type Rule struct {
 func Rules() []Rule {
 	return []Rule{
 		{Room: "reward"},
-		{Room: "reward/wire", Rooms: []string{"reward"}, Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
+		{Room: "reward/wire", Rooms: []string{"reward", "reward/wire/bounded"}, Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
+		{Room: "reward/wire/bounded", Rooms: []string{"reward"}, Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
 		{
 			Room:  "reward/server",
 			Rooms: []string{"reward", "reward/wire", "reward/batch", "reward/scoring", "reward/groups", "reward/compat", "reward/rft", "reward/server/credentials", "engine/image"},

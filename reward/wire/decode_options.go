@@ -4,15 +4,16 @@ import (
 	"math"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire/bounded"
 )
 
 func (r *reader) mode() (reward.Mode, error) {
-	s, err := r.text(maxKeyBytes)
+	s, err := r.Text(bounded.MaxKeyBytes)
 	if err != nil {
 		return "", err
 	}
 	if !reward.Mode(s).Valid() {
-		return "", r.fail(reward.ErrInvalidValue, "%q: want %q or %q", s, reward.ModeAnswer, reward.ModeThink)
+		return "", r.Fail(reward.ErrInvalidValue, "%q: want %q or %q", s, reward.ModeAnswer, reward.ModeThink)
 	}
 	return reward.Mode(s), nil
 }
@@ -20,14 +21,14 @@ func (r *reader) mode() (reward.Mode, error) {
 // grid reads {preset} or {height, width}.
 func (r *reader) grid(limits Limits) (reward.GridSpec, error) {
 	var g reward.GridSpec
-	err := r.fields(func(key string) (known bool, err error) {
+	err := r.Fields(func(key string) (known bool, err error) {
 		switch key {
 		case "preset":
-			g.Preset, err = r.text(maxKeyBytes)
+			g.Preset, err = r.Text(bounded.MaxKeyBytes)
 		case "height":
-			g.Height, err = r.int(1, limits.MapCells)
+			g.Height, err = r.Int(1, limits.MapCells)
 		case "width":
-			g.Width, err = r.int(1, limits.MapCells)
+			g.Width, err = r.Int(1, limits.MapCells)
 		default:
 			return false, nil
 		}
@@ -38,7 +39,7 @@ func (r *reader) grid(limits Limits) (reward.GridSpec, error) {
 	}
 	sides := g.Height > 0 && g.Width > 0
 	if (g.Preset != "") == sides || (g.Height > 0) != (g.Width > 0) {
-		return g, r.fail(reward.ErrInvalidValue, "want either preset or height and width")
+		return g, r.Fail(reward.ErrInvalidValue, "want either preset or height and width")
 	}
 	return g, nil
 }
@@ -46,10 +47,10 @@ func (r *reader) grid(limits Limits) (reward.GridSpec, error) {
 // groups reads an array of names, or {step, size, names, members, count}.
 func (r *reader) groups(limits Limits) (reward.Groups, error) {
 	var g reward.Groups
-	if err := r.expect(kindArray, kindMap); err != nil {
+	if err := r.Expect(bounded.KindArray, bounded.KindMap); err != nil {
 		return g, err
 	}
-	if k, _ := r.peek(); k == kindArray {
+	if k, _ := r.Peek(); k == bounded.KindArray {
 		n, err := r.samples(limits)
 		if err != nil {
 			return g, err
@@ -57,25 +58,25 @@ func (r *reader) groups(limits Limits) (reward.Groups, error) {
 		g.Names, err = r.texts(n, limits.NameBytes)
 		return g, err
 	}
-	err := r.fields(func(key string) (known bool, err error) {
+	err := r.Fields(func(key string) (known bool, err error) {
 		switch key {
 		case "step":
-			g.Step, err = r.text(limits.NameBytes)
+			g.Step, err = r.Text(limits.NameBytes)
 		case "size":
-			g.Size, err = r.int(1, limits.GroupSize)
+			g.Size, err = r.Int(1, limits.GroupSize)
 		case "names":
 			g.Names, err = r.prompts(limits)
 		case "members":
 			g.Members, err = r.members(limits)
 		case "count":
-			g.Count, err = r.int(1, limits.GroupSize)
+			g.Count, err = r.Int(1, limits.GroupSize)
 		default:
 			return false, nil
 		}
 		return true, err
 	})
 	if err == nil && (g.Step == "" || g.Size == 0) {
-		err = r.fail(reward.ErrMissingField, "a map needs step and size")
+		err = r.Fail(reward.ErrMissingField, "a map needs step and size")
 	}
 	return g, err
 }
@@ -87,9 +88,9 @@ func (r *reader) members(limits Limits) ([]int, error) {
 	}
 	members := make([]int, n)
 	for i := range members {
-		r.pushIndex(i)
-		m, err := r.int(0, limits.GroupSize-1)
-		r.pop()
+		r.PushIndex(i)
+		m, err := r.Int(0, limits.GroupSize-1)
+		r.Pop()
 		if err != nil {
 			return nil, err
 		}
@@ -106,27 +107,27 @@ const maxSteps = 10_000
 
 func (r *reader) advantage() (*reward.Advantage, error) {
 	a := &reward.Advantage{}
-	err := r.fields(func(key string) (known bool, err error) {
+	err := r.Fields(func(key string) (known bool, err error) {
 		switch key {
 		case "method":
 			var s string
-			s, err = r.text(maxKeyBytes)
+			s, err = r.Text(bounded.MaxKeyBytes)
 			a.Method = reward.AdvantageMethod(s)
 			if err == nil && !a.Method.Valid() {
-				err = r.fail(reward.ErrInvalidValue, "%q is not one of %v", s, reward.AdvantageMethods())
+				err = r.Fail(reward.ErrInvalidValue, "%q is not one of %v", s, reward.AdvantageMethods())
 			}
 		case "global_std":
-			a.GlobalStd, err = r.bool()
+			a.GlobalStd, err = r.Bool()
 		case "floor":
 			a.Floor = new(float64)
 			*a.Floor, err = r.coefficient()
 		case "smoothing":
-			a.Smoothing, err = r.int(0, maxSmoothing)
+			a.Smoothing, err = r.Int(0, maxSmoothing)
 		case "penalty":
 			a.Penalty = new(reward.Penalty)
 			*a.Penalty, err = r.penalty()
 		case "steps":
-			a.Steps, err = r.int(1, maxSteps)
+			a.Steps, err = r.Int(1, maxSteps)
 		default:
 			return false, nil
 		}
@@ -137,11 +138,11 @@ func (r *reader) advantage() (*reward.Advantage, error) {
 	}
 	switch {
 	case a.Method == "":
-		err = r.fail(reward.ErrMissingField, "method is required")
+		err = r.Fail(reward.ErrMissingField, "method is required")
 	case a.Penalty != nil && a.Method != reward.AdvantageBoxFlow:
-		err = r.fail(reward.ErrInvalidValue, "penalty goes with method %q", reward.AdvantageBoxFlow)
+		err = r.Fail(reward.ErrInvalidValue, "penalty goes with method %q", reward.AdvantageBoxFlow)
 	case (a.Floor != nil || a.Smoothing != 0) && a.Method != reward.AdvantageBoxFlow && a.Method != reward.AdvantageDenseFlowPaper:
-		err = r.fail(reward.ErrInvalidValue, "floor and smoothing go with methods %q and %q", reward.AdvantageDenseFlowPaper, reward.AdvantageBoxFlow)
+		err = r.Fail(reward.ErrInvalidValue, "floor and smoothing go with methods %q and %q", reward.AdvantageDenseFlowPaper, reward.AdvantageBoxFlow)
 	}
 	if err == nil {
 		err = r.checkMethod(a)
@@ -153,11 +154,11 @@ func (r *reader) advantage() (*reward.Advantage, error) {
 func (r *reader) checkMethod(a *reward.Advantage) error {
 	switch {
 	case a.Method == reward.AdvantageGDPO && a.GlobalStd:
-		return r.fail(reward.ErrInvalidValue, "global_std does not go with method %q, which is over all groups anyway", a.Method)
+		return r.Fail(reward.ErrInvalidValue, "global_std does not go with method %q, which is over all groups anyway", a.Method)
 	case a.Method == reward.AdvantageDenseGRPO && a.Steps == 0:
-		return r.fail(reward.ErrMissingField, "steps is required with method %q", a.Method)
+		return r.Fail(reward.ErrMissingField, "steps is required with method %q", a.Method)
 	case a.Method != reward.AdvantageDenseGRPO && a.Steps != 0:
-		return r.fail(reward.ErrInvalidValue, "steps goes with method %q", reward.AdvantageDenseGRPO)
+		return r.Fail(reward.ErrInvalidValue, "steps goes with method %q", reward.AdvantageDenseGRPO)
 	}
 	return nil
 }
@@ -166,7 +167,7 @@ func (r *reader) checkMethod(a *reward.Advantage) error {
 // default.
 func (r *reader) penalty() (reward.Penalty, error) {
 	p := reward.DefaultPenalty()
-	err := r.fields(func(key string) (known bool, err error) {
+	err := r.Fields(func(key string) (known bool, err error) {
 		switch key {
 		case "artifact":
 			p.Artifact, err = r.coefficient()
@@ -188,9 +189,9 @@ const maxCoefficient = 1e6
 
 // coefficient reads a number in [0, maxCoefficient].
 func (r *reader) coefficient() (float64, error) {
-	f, err := r.float()
+	f, err := r.Float()
 	if err == nil && (f < 0 || f > maxCoefficient) {
-		err = r.fail(reward.ErrInvalidValue, "%v is not in [0,%v]", f, float64(maxCoefficient))
+		err = r.Fail(reward.ErrInvalidValue, "%v is not in [0,%v]", f, float64(maxCoefficient))
 	}
 	return f, err
 }
@@ -199,7 +200,7 @@ func (r *reader) coefficient() (float64, error) {
 // depends on the evaluator, so they are checked later.
 func (r *reader) weights() (*reward.Weights, error) {
 	w := &reward.Weights{}
-	err := r.fields(func(key string) (known bool, err error) {
+	err := r.Fields(func(key string) (known bool, err error) {
 		switch key {
 		case "scores":
 			w.Scores, err = r.weightsByName(r.scoreWeight)
@@ -215,7 +216,7 @@ func (r *reader) weights() (*reward.Weights, error) {
 
 func (r *reader) weightsByName(weight func() (float64, error)) (map[string]float64, error) {
 	named := map[string]float64{}
-	err := r.fields(func(key string) (known bool, err error) {
+	err := r.Fields(func(key string) (known bool, err error) {
 		named[key], err = weight()
 		return true, err
 	})
@@ -224,9 +225,9 @@ func (r *reader) weightsByName(weight func() (float64, error)) (map[string]float
 
 // scoreWeight reads a number whose size is at most maxCoefficient.
 func (r *reader) scoreWeight() (float64, error) {
-	f, err := r.float()
+	f, err := r.Float()
 	if err == nil && math.Abs(f) > maxCoefficient {
-		err = r.fail(reward.ErrInvalidValue, "%v is not in [%v,%v]", f, float64(-maxCoefficient), float64(maxCoefficient))
+		err = r.Fail(reward.ErrInvalidValue, "%v is not in [%v,%v]", f, float64(-maxCoefficient), float64(maxCoefficient))
 	}
 	return f, err
 }
@@ -235,7 +236,7 @@ func (r *reader) scoreWeight() (float64, error) {
 const weightSlack = 1e-9
 
 func (r *reader) mapWeights() (map[string]float64, error) {
-	named, err := r.weightsByName(r.float)
+	named, err := r.weightsByName(r.Float)
 	if err != nil {
 		return nil, err
 	}
@@ -246,20 +247,20 @@ func (r *reader) mapWeights() (map[string]float64, error) {
 		negative = negative || weight < 0
 	}
 	if negative || sum > 1+weightSlack {
-		return nil, r.fail(reward.ErrInvalidValue, "want weights of at least 0 with a sum of at most 1")
+		return nil, r.Fail(reward.ErrInvalidValue, "want weights of at least 0 with a sum of at most 1")
 	}
 	return named, nil
 }
 
 func (r *reader) returns() ([]Return, error) {
 	asked := []Return{}
-	err := r.elements(maxKeys, func(int) error {
-		s, err := r.text(maxKeyBytes)
+	err := r.Elements(bounded.MaxKeys, func(int) error {
+		s, err := r.Text(bounded.MaxKeyBytes)
 		if err != nil {
 			return err
 		}
 		if !Return(s).Valid() {
-			return r.fail(reward.ErrInvalidValue, "%q is not one of %v", s, Returns())
+			return r.Fail(reward.ErrInvalidValue, "%q is not one of %v", s, Returns())
 		}
 		asked = append(asked, Return(s))
 		return nil

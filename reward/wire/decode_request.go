@@ -1,6 +1,14 @@
 package wire
 
-import "github.com/denseflow/densereward/reward"
+import (
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire/bounded"
+)
+
+// reader reads the values of the protocol.
+type reader struct{ *bounded.Reader }
+
+func newReader(body []byte) *reader { return &reader{bounded.New(body)} }
 
 // DecodeRequest reads a Request from a body. Nothing is allocated for a length
 // that the body does not hold or the limits do not allow, and the data of
@@ -13,8 +21,8 @@ import "github.com/denseflow/densereward/reward"
 func DecodeRequest(body []byte, limits Limits) (*Request, error) {
 	r := newReader(body)
 	q := &Request{}
-	err := r.fields(func(key string) (bool, error) {
-		if absent, err := r.skipNil(); absent || err != nil {
+	err := r.Fields(func(key string) (bool, error) {
+		if absent, err := r.SkipNil(); absent || err != nil {
 			return knownRequestKey(key), err
 		}
 		return r.requestField(q, key, limits)
@@ -22,7 +30,7 @@ func DecodeRequest(body []byte, limits Limits) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.end(); err != nil {
+	if err := r.End(); err != nil {
 		return nil, err
 	}
 	if err := q.check(limits); err != nil {
@@ -46,9 +54,9 @@ func (r *reader) requestField(q *Request, key string, limits Limits) (known bool
 	case "images":
 		q.Images, err = r.images(limits)
 	case "latents":
-		q.Latents, err = r.tensor()
+		q.Latents, err = r.Tensor()
 	case "vae":
-		q.VAE, err = r.text(limits.NameBytes)
+		q.VAE, err = r.Text(limits.NameBytes)
 	case "mode":
 		q.Mode, err = r.mode()
 	case "grid":
@@ -62,11 +70,11 @@ func (r *reader) requestField(q *Request, key string, limits Limits) (known bool
 	case "return":
 		q.Return, err = r.returns()
 	case "evaluator":
-		q.Evaluator, err = r.text(limits.NameBytes)
+		q.Evaluator, err = r.Text(limits.NameBytes)
 	case "metadata":
 		q.Metadata, err = r.metadata(limits)
 	case "rank":
-		q.Rank, err = r.bool()
+		q.Rank, err = r.Bool()
 	default:
 		return false, nil
 	}
@@ -76,9 +84,9 @@ func (r *reader) requestField(q *Request, key string, limits Limits) (known bool
 // samples reads the head of an array that has one element a sample and fails
 // past the limit on samples.
 func (r *reader) samples(limits Limits) (int, error) {
-	n, err := r.arrayLen()
+	n, err := r.ArrayLen()
 	if err == nil && n > limits.Samples {
-		err = r.fail(reward.ErrTooManyImages, "%d elements, limit %d", n, limits.Samples)
+		err = r.Fail(reward.ErrTooManyImages, "%d elements, limit %d", n, limits.Samples)
 	}
 	return n, err
 }
@@ -94,9 +102,9 @@ func (r *reader) prompts(limits Limits) ([]string, error) {
 func (r *reader) texts(n, limit int) ([]string, error) {
 	texts := make([]string, n)
 	for i := range texts {
-		r.pushIndex(i)
-		t, err := r.text(limit)
-		r.pop()
+		r.PushIndex(i)
+		t, err := r.Text(limit)
+		r.Pop()
 		if err != nil {
 			return nil, err
 		}
@@ -107,10 +115,10 @@ func (r *reader) texts(n, limit int) ([]string, error) {
 
 // images reads an array of files and tensors, or one tensor of all.
 func (r *reader) images(limits Limits) ([]Image, error) {
-	if err := r.expect(kindArray, kindMap); err != nil {
+	if err := r.Expect(bounded.KindArray, bounded.KindMap); err != nil {
 		return nil, err
 	}
-	if k, _ := r.peek(); k == kindMap {
+	if k, _ := r.Peek(); k == bounded.KindMap {
 		return r.imageBatch(limits)
 	}
 	n, err := r.samples(limits)
@@ -119,9 +127,9 @@ func (r *reader) images(limits Limits) ([]Image, error) {
 	}
 	images := make([]Image, n)
 	for i := range images {
-		r.pushIndex(i)
+		r.PushIndex(i)
 		err := r.image(&images[i])
-		r.pop()
+		r.Pop()
 		if err != nil {
 			return nil, err
 		}
@@ -130,12 +138,12 @@ func (r *reader) images(limits Limits) ([]Image, error) {
 }
 
 func (r *reader) imageBatch(limits Limits) ([]Image, error) {
-	t, err := r.tensor()
+	t, err := r.Tensor()
 	if err != nil {
 		return nil, err
 	}
 	if len(t.Shape) > 0 && t.Shape[0] > limits.Samples {
-		return nil, r.fail(reward.ErrTooManyImages, "%d images, limit %d", t.Shape[0], limits.Samples)
+		return nil, r.Fail(reward.ErrTooManyImages, "%d images, limit %d", t.Shape[0], limits.Samples)
 	}
 	if err := r.imageTensor(t, 4); err != nil {
 		return nil, err
@@ -144,14 +152,14 @@ func (r *reader) imageBatch(limits Limits) ([]Image, error) {
 }
 
 func (r *reader) image(p *Image) (err error) {
-	if err := r.expect(kindBin, kindMap); err != nil {
+	if err := r.Expect(bounded.KindBin, bounded.KindMap); err != nil {
 		return err
 	}
-	if k, _ := r.peek(); k == kindBin {
-		p.Encoded, err = r.bin()
+	if k, _ := r.Peek(); k == bounded.KindBin {
+		p.Encoded, err = r.Bin()
 		return err
 	}
-	if p.Tensor, err = r.tensor(); err != nil {
+	if p.Tensor, err = r.Tensor(); err != nil {
 		return err
 	}
 	return r.imageTensor(p.Tensor, 3)
@@ -162,7 +170,7 @@ func (r *reader) imageTensor(t *reward.Tensor, rank int) error {
 	switch t.Type {
 	case reward.Uint8, reward.Float16, reward.BFloat16, reward.Float32:
 	default:
-		return r.fail(reward.ErrUnsupportedDType, "type %s: want uint8, float16, bfloat16 or float32", t.Type)
+		return r.Fail(reward.ErrUnsupportedDType, "type %s: want uint8, float16, bfloat16 or float32", t.Type)
 	}
 	s := t.Shape
 	if len(s) != rank || (s[rank-1] != 3 && s[rank-3] != 3) || len(t.Data) == 0 {
@@ -170,7 +178,7 @@ func (r *reader) imageTensor(t *reward.Tensor, rank int) error {
 		if rank == 4 {
 			want = "(N,h,w,3) or (N,3,h,w)"
 		}
-		return r.fail(reward.ErrInvalidValue, "shape %v: want %s", s, want)
+		return r.Fail(reward.ErrInvalidValue, "shape %v: want %s", s, want)
 	}
 	return nil
 }

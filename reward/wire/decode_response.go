@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire/bounded"
 )
 
 // maxResponseElements bounds each array of a response, so that a body of nils
@@ -16,17 +17,17 @@ const maxResponseElements = 1 << 20
 func DecodeResponse(body []byte) (*Response, error) {
 	r := newReader(body)
 	p := &Response{}
-	err := r.fields(func(key string) (bool, error) {
+	err := r.Fields(func(key string) (bool, error) {
 		known, err := r.responseField(p, key)
 		if !known && err == nil {
-			return true, r.skip()
+			return true, r.Skip()
 		}
 		return true, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := r.end(); err != nil {
+	if err := r.End(); err != nil {
 		return nil, err
 	}
 	return p, p.check()
@@ -43,25 +44,25 @@ func (r *reader) responseField(p *Response, key string) (known bool, err error) 
 	case "errors":
 		p.Errors, err = list(r, r.sampleError)
 	case "cached":
-		p.Cached, err = list(r, r.bool)
+		p.Cached, err = list(r, r.Bool)
 	case "dense":
 		p.Dense, err = r.denseMaps()
 	case "advantages":
-		p.Advantages, err = r.tensor()
+		p.Advantages, err = r.Tensor()
 	case "heatmaps":
 		p.Heatmaps, err = r.heatmaps()
 	case "texts":
-		p.Texts, err = list(r, func() (string, error) { return r.text(math.MaxInt) })
+		p.Texts, err = list(r, func() (string, error) { return r.Text(math.MaxInt) })
 	case "boxes":
 		p.Boxes, err = list(r, r.boxes)
 	case "ranks":
-		p.Ranks, err = list(r, func() (int, error) { return r.int(0, maxResponseElements) })
+		p.Ranks, err = list(r, func() (int, error) { return r.Int(0, maxResponseElements) })
 	case "images":
-		p.Images, err = list(r, r.bin)
+		p.Images, err = list(r, r.Bin)
 	case "evaluator":
-		p.Evaluator, err = r.text(math.MaxInt)
+		p.Evaluator, err = r.Text(math.MaxInt)
 	case "model":
-		p.Model, err = r.text(math.MaxInt)
+		p.Model, err = r.Text(math.MaxInt)
 	case "timing_ms":
 		p.TimingMS, err = r.timing()
 	default:
@@ -73,7 +74,7 @@ func (r *reader) responseField(p *Response, key string) (known bool, err error) 
 // list reads an array of what element reads; it is never nil.
 func list[T any](r *reader, element func() (T, error)) ([]T, error) {
 	all := []T{}
-	err := r.elements(maxResponseElements, func(int) error {
+	err := r.Elements(maxResponseElements, func(int) error {
 		one, err := element()
 		all = append(all, one)
 		return err
@@ -83,8 +84,8 @@ func list[T any](r *reader, element func() (T, error)) ([]T, error) {
 
 func (r *reader) timing() (map[string]float64, error) {
 	stages := map[string]float64{}
-	err := r.fields(func(stage string) (known bool, err error) {
-		stages[stage], err = r.float()
+	err := r.Fields(func(stage string) (known bool, err error) {
+		stages[stage], err = r.Float()
 		return true, err
 	})
 	return stages, err
@@ -92,19 +93,19 @@ func (r *reader) timing() (map[string]float64, error) {
 
 // numbers reads a tensor (N) of floats.
 func (r *reader) numbers() ([]float64, error) {
-	t, err := r.tensor()
+	t, err := r.Tensor()
 	if err != nil {
 		return nil, err
 	}
 	if len(t.Shape) != 1 {
-		return nil, r.fail(reward.ErrInvalidValue, "shape %v: want (N)", t.Shape)
+		return nil, r.Fail(reward.ErrInvalidValue, "shape %v: want (N)", t.Shape)
 	}
 	return t.Float64s()
 }
 
 func (r *reader) scores() ([]NamedScores, error) {
 	scores := []NamedScores{}
-	err := r.fields(func(key string) (bool, error) {
+	err := r.Fields(func(key string) (bool, error) {
 		values, err := r.numbers()
 		scores = append(scores, NamedScores{key, values})
 		return true, err
@@ -114,8 +115,8 @@ func (r *reader) scores() ([]NamedScores, error) {
 
 func (r *reader) missing() ([]string, error) {
 	names := []string{}
-	err := r.elements(2*maxKeys, func(int) error {
-		name, err := r.text(maxKeyBytes)
+	err := r.Elements(2*bounded.MaxKeys, func(int) error {
+		name, err := r.Text(bounded.MaxKeyBytes)
 		names = append(names, name)
 		return err
 	})
@@ -124,7 +125,7 @@ func (r *reader) missing() ([]string, error) {
 
 // sampleError reads nil or {code, message}.
 func (r *reader) sampleError() (*reward.Error, error) {
-	if absent, err := r.skipNil(); absent || err != nil {
+	if absent, err := r.SkipNil(); absent || err != nil {
 		return nil, err
 	}
 	return r.failure(reward.ErrInternal.Status())
@@ -133,19 +134,19 @@ func (r *reader) sampleError() (*reward.Error, error) {
 // failure reads {code, message}.
 func (r *reader) failure(status int) (*reward.Error, error) {
 	var code, message string
-	err := r.fields(func(key string) (known bool, err error) {
+	err := r.Fields(func(key string) (known bool, err error) {
 		switch key {
 		case "code":
-			code, err = r.text(maxKeyBytes)
+			code, err = r.Text(bounded.MaxKeyBytes)
 		case "message":
-			message, err = r.text(math.MaxInt)
+			message, err = r.Text(math.MaxInt)
 		default:
-			err = r.skip()
+			err = r.Skip()
 		}
 		return true, err
 	})
 	if err == nil && code == "" {
-		err = r.fail(reward.ErrMissingField, "an error needs a code")
+		err = r.Fail(reward.ErrMissingField, "an error needs a code")
 	}
 	if err != nil {
 		return nil, err
@@ -160,16 +161,16 @@ func DecodeError(body []byte, status int) (*reward.Error, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e, r.end()
+	return e, r.End()
 }
 
 func (r *reader) denseMaps() (*DenseMaps, error) {
 	d := &DenseMaps{}
-	err := r.fields(func(key string) (known bool, err error) {
+	err := r.Fields(func(key string) (known bool, err error) {
 		switch key {
 		case "grid":
-			err = r.elements(2, func(i int) error {
-				n, err := r.int(1, math.MaxInt32)
+			err = r.Elements(2, func(i int) error {
+				n, err := r.Int(1, math.MaxInt32)
 				if i == 0 {
 					d.Height = n
 				} else {
@@ -178,24 +179,24 @@ func (r *reader) denseMaps() (*DenseMaps, error) {
 				return err
 			})
 		case "weight":
-			d.Weight, err = r.tensor()
+			d.Weight, err = r.Tensor()
 		case "reward":
-			d.Reward, err = r.tensor()
+			d.Reward, err = r.Tensor()
 		default:
-			err = r.skip()
+			err = r.Skip()
 		}
 		return true, err
 	})
 	if err == nil && (d.Width == 0 || d.Weight == nil || d.Reward == nil) {
-		err = r.fail(reward.ErrMissingField, "want grid, weight and reward")
+		err = r.Fail(reward.ErrMissingField, "want grid, weight and reward")
 	}
 	return d, err
 }
 
 func (r *reader) heatmaps() ([]NamedMaps, error) {
 	maps := []NamedMaps{}
-	err := r.fields(func(key string) (bool, error) {
-		t, err := r.tensor()
+	err := r.Fields(func(key string) (bool, error) {
+		t, err := r.Tensor()
 		maps = append(maps, NamedMaps{key, t})
 		return true, err
 	})
@@ -205,19 +206,19 @@ func (r *reader) heatmaps() ([]NamedMaps, error) {
 func (r *reader) boxes() ([]reward.Box, error) { return list(r, r.box) }
 
 func (r *reader) box() (b reward.Box, err error) {
-	err = r.fields(func(key string) (known bool, err error) {
+	err = r.Fields(func(key string) (known bool, err error) {
 		switch key {
 		case "box":
-			err = r.elements(len(b.Coords), func(i int) (err error) {
-				b.Coords[i], err = r.float()
+			err = r.Elements(len(b.Coords), func(i int) (err error) {
+				b.Coords[i], err = r.Float()
 				return err
 			})
 		case "label":
-			b.Label, err = r.text(math.MaxInt)
+			b.Label, err = r.Text(math.MaxInt)
 		case "importance":
-			b.Importance, err = r.float()
+			b.Importance, err = r.Float()
 		default:
-			err = r.skip()
+			err = r.Skip()
 		}
 		return true, err
 	})

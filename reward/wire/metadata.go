@@ -6,9 +6,8 @@ import (
 	"math"
 	"slices"
 
-	"github.com/vmihailenco/msgpack/v5/msgpcode"
-
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/wire/bounded"
 )
 
 // The limits of one sample's metadata beside Limits.MetadataBytes.
@@ -27,9 +26,9 @@ func (r *reader) metadata(limits Limits) ([]map[string]any, error) {
 	}
 	all := make([]map[string]any, n)
 	for i := range all {
-		r.pushIndex(i)
+		r.PushIndex(i)
 		all[i], err = r.sampleMetadata(limits.MetadataBytes)
-		r.pop()
+		r.Pop()
 		if err != nil {
 			return nil, err
 		}
@@ -38,10 +37,10 @@ func (r *reader) metadata(limits Limits) ([]map[string]any, error) {
 }
 
 func (r *reader) sampleMetadata(limit int) (map[string]any, error) {
-	if absent, err := r.skipNil(); absent || err != nil {
+	if absent, err := r.SkipNil(); absent || err != nil {
 		return nil, err
 	}
-	values := metadataReader{reader: r, end: r.left() - limit, limit: limit}
+	values := metadataReader{reader: r, end: r.Left() - limit, limit: limit}
 	return values.object(MetadataDepth)
 }
 
@@ -58,16 +57,16 @@ func (r *metadataReader) take() error {
 	r.count++
 	switch {
 	case r.count > MetadataValues:
-		return r.fail(reward.ErrInvalidValue, "more than %d values", MetadataValues)
-	case r.left() < r.end:
-		return r.fail(reward.ErrInvalidValue, "more than %d bytes", r.limit)
+		return r.Fail(reward.ErrInvalidValue, "more than %d values", MetadataValues)
+	case r.Left() < r.end:
+		return r.Fail(reward.ErrInvalidValue, "more than %d bytes", r.limit)
 	}
 	return nil
 }
 
 func (r *metadataReader) object(depth int) (map[string]any, error) {
 	object := map[string]any{}
-	err := r.fields(func(key string) (known bool, err error) {
+	err := r.Fields(func(key string) (known bool, err error) {
 		object[key], err = r.value(depth - 1)
 		return true, err
 	})
@@ -76,7 +75,7 @@ func (r *metadataReader) object(depth int) (map[string]any, error) {
 
 func (r *metadataReader) array(depth int) ([]any, error) {
 	array := []any{}
-	err := r.elements(MetadataValues, func(int) error {
+	err := r.Elements(MetadataValues, func(int) error {
 		v, err := r.value(depth - 1)
 		array = append(array, v)
 		return err
@@ -87,52 +86,36 @@ func (r *metadataReader) array(depth int) ([]any, error) {
 // value reads one value, which may hold values to a depth. Bytes alias the body.
 func (r *metadataReader) value(depth int) (v any, err error) {
 	if depth < 0 {
-		return nil, r.fail(reward.ErrInvalidValue, "nested more than %d deep", MetadataDepth)
+		return nil, r.Fail(reward.ErrInvalidValue, "nested more than %d deep", MetadataDepth)
 	}
-	k, err := r.peek()
+	k, err := r.Peek()
 	if err != nil {
 		return nil, err
 	}
 	switch k {
-	case kindNil:
-		_, err = r.skipNil()
-	case kindBool:
-		v, err = r.bool()
-	case kindInt:
-		v, err = r.int64()
-	case kindFloat:
-		v, err = r.float()
-	case kindString:
-		v, err = r.text(r.limit)
-	case kindBin:
-		v, err = r.span(r.limit, kindBin)
-	case kindArray:
+	case bounded.KindNil:
+		_, err = r.SkipNil()
+	case bounded.KindBool:
+		v, err = r.Bool()
+	case bounded.KindInt:
+		v, err = r.Int64()
+	case bounded.KindFloat:
+		v, err = r.Float()
+	case bounded.KindString:
+		v, err = r.Text(r.limit)
+	case bounded.KindBin:
+		v, err = r.Span(r.limit, bounded.KindBin)
+	case bounded.KindArray:
 		v, err = r.array(depth)
-	case kindMap:
+	case bounded.KindMap:
 		v, err = r.object(depth)
 	default:
-		err = r.fail(reward.ErrInvalidValue, "%s means nothing here", k)
+		err = r.Fail(reward.ErrInvalidValue, "%s means nothing here", k)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return v, r.take()
-}
-
-// int64 reads an integer of 64 bits with a sign.
-func (r *metadataReader) int64() (int64, error) {
-	if code, err := r.dec.PeekCode(); err == nil && code == msgpcode.Uint64 {
-		n, err := r.dec.DecodeUint64()
-		if err != nil {
-			return 0, r.cut()
-		}
-		if n > math.MaxInt64 {
-			return 0, r.fail(reward.ErrInvalidValue, "%d does not fit 63 bits", n)
-		}
-		return int64(n), nil
-	}
-	n, err := r.int(math.MinInt, math.MaxInt)
-	return int64(n), err
 }
 
 // encodeMetadata writes an array of one map a sample.

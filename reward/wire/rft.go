@@ -34,13 +34,13 @@ const maxCompletionBytes = 1 << 20
 func DecodeRFTRequest(body []byte, limits Limits) (*RFTRequest, error) {
 	r := newReader(body)
 	q := &RFTRequest{}
-	err := r.fields(func(key string) (bool, error) {
+	err := r.Fields(func(key string) (bool, error) {
 		if key == "completions" {
 			var err error
 			q.Completions, err = r.sampleTexts(limits, maxCompletionBytes)
 			return true, err
 		}
-		if absent, err := r.skipNil(); absent || err != nil {
+		if absent, err := r.SkipNil(); absent || err != nil {
 			return true, err
 		}
 		return r.rftField(q, key, limits)
@@ -48,7 +48,7 @@ func DecodeRFTRequest(body []byte, limits Limits) (*RFTRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.end(); err != nil {
+	if err := r.End(); err != nil {
 		return nil, err
 	}
 	return q, q.check(limits)
@@ -61,7 +61,7 @@ func (r *reader) rftField(q *RFTRequest, key string, limits Limits) (known bool,
 	case "groups":
 		q.Groups, err = r.sampleTexts(limits, limits.NameBytes)
 	case "scores":
-		q.Scores, err = r.tensor()
+		q.Scores, err = r.Tensor()
 	case "truth":
 		q.Misalignment, q.Artifact, err = r.mapPair()
 	case "predicted":
@@ -82,12 +82,12 @@ func (r *reader) sampleTexts(limits Limits, limit int) ([]string, error) {
 
 // mapPair reads {misalignment, artifact}.
 func (r *reader) mapPair() (misalignment, artifact *reward.Tensor, err error) {
-	err = r.fields(func(key string) (known bool, err error) {
+	err = r.Fields(func(key string) (known bool, err error) {
 		switch key {
 		case "misalignment":
-			misalignment, err = r.tensor()
+			misalignment, err = r.Tensor()
 		case "artifact":
-			artifact, err = r.tensor()
+			artifact, err = r.Tensor()
 		default:
 			return false, nil
 		}
@@ -232,7 +232,7 @@ func (p *RFTResponse) Encode() *Message {
 func DecodeRFTResponse(body []byte) (*RFTResponse, error) {
 	r := newReader(body)
 	p := &RFTResponse{}
-	err := r.fields(func(key string) (bool, error) {
+	err := r.Fields(func(key string) (bool, error) {
 		var err error
 		switch key {
 		case "rewards":
@@ -244,12 +244,12 @@ func DecodeRFTResponse(body []byte) (*RFTResponse, error) {
 		case "advantages":
 			p.Advantages, err = r.numbers()
 		default:
-			err = r.skip()
+			err = r.Skip()
 		}
 		return true, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return p, r.end()
+	return p, r.End()
 }

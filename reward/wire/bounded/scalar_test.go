@@ -1,4 +1,4 @@
-package wire
+package bounded
 
 import (
 	"encoding/hex"
@@ -20,13 +20,13 @@ func numpyScalar(dtype, data string) map[string]any {
 	return map[string]any{"nd": false, "type": dtype, "data": b}
 }
 
-func readerOf(t *testing.T, value any) *reader {
+func readerOf(t *testing.T, value any) *Reader {
 	t.Helper()
 	body, err := msgpack.Marshal(value)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newReader(body)
+	return New(body)
 }
 
 // The bytes are those of numpy: np.int8(-3).tobytes() and so on.
@@ -55,20 +55,20 @@ func TestNumpysScalarsAreNumbers(t *testing.T) {
 		"a plain number":              {0.5, 0.5},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := readerOf(t, tt.value).float()
+			got, err := readerOf(t, tt.value).Float()
 			if err != nil || got != tt.want {
 				t.Errorf("got %v, %v, want %v", got, err, tt.want)
 			}
 			if strings.Contains(name, "float") || tt.want != math.Trunc(tt.want) {
 				return
 			}
-			if n, err := readerOf(t, tt.value).int(-10, math.MaxInt); err != nil || n != int(tt.want) {
+			if n, err := readerOf(t, tt.value).Int(-10, math.MaxInt); err != nil || n != int(tt.want) {
 				t.Errorf("as an integer: got %v, %v", n, err)
 			}
 		})
 	}
 	for data, want := range map[string]bool{"00": false, "01": true} {
-		if got, err := readerOf(t, numpyScalar("|b1", data)).bool(); err != nil || got != want {
+		if got, err := readerOf(t, numpyScalar("|b1", data)).Bool(); err != nil || got != want {
 			t.Errorf("boolean %s: got %v, %v", data, got, err)
 		}
 	}
@@ -81,7 +81,7 @@ func TestWhatIsNoScalarIsRefused(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		value any
-		read  func(*reader) error
+		read  func(*Reader) error
 		want  string
 	}{
 		"NaN":                      {numpyScalar("<f4", "0000c07f"), float, "not finite"},
@@ -114,6 +114,6 @@ func TestWhatIsNoScalarIsRefused(t *testing.T) {
 	}
 }
 
-func float(r *reader) error   { _, err := r.float(); return err }
-func integer(r *reader) error { _, err := r.int(0, 10); return err }
-func boolean(r *reader) error { _, err := r.bool(); return err }
+func float(r *Reader) error   { _, err := r.Float(); return err }
+func integer(r *Reader) error { _, err := r.Int(0, 10); return err }
+func boolean(r *Reader) error { _, err := r.Bool(); return err }

@@ -1,4 +1,4 @@
-package wire
+package bounded
 
 import (
 	"encoding/binary"
@@ -16,10 +16,10 @@ type scalar struct {
 // scalar reads what msgpack-numpy writes of a numpy scalar, {nd: false, type,
 // data}, or of an array without dimensions, {nd: true, type, kind, shape: [],
 // data}.
-func (r *reader) scalar() (scalar, error) {
+func (r *Reader) scalar() (scalar, error) {
 	var s scalar
 	var hasND, isArray, hasShape bool
-	err := r.fields(func(key string) (known bool, err error) {
+	err := r.Fields(func(key string) (known bool, err error) {
 		switch key {
 		case "nd":
 			hasND = true
@@ -30,9 +30,9 @@ func (r *reader) scalar() (scalar, error) {
 			err = r.emptyKind()
 		case "shape":
 			hasShape = true
-			err = r.elements(0, func(int) error { return nil })
+			err = r.Elements(0, func(int) error { return nil })
 		case "data":
-			s.data, err = r.bin()
+			s.data, err = r.Bin()
 		default:
 			return false, nil
 		}
@@ -42,9 +42,9 @@ func (r *reader) scalar() (scalar, error) {
 	case err != nil:
 		return s, err
 	case !hasND || s.dtype == "" || isArray != hasShape:
-		return s, r.fail(reward.ErrInvalidValue, "want a number, or one as msgpack-numpy writes it: nd, type and data")
+		return s, r.Fail(reward.ErrInvalidValue, "want a number, or one as msgpack-numpy writes it: nd, type and data")
 	case len(s.data) != s.dtype.Size():
-		return s, r.fail(reward.ErrInvalidValue, "%s has %d bytes of data, want %d", s.dtype, len(s.data), s.dtype.Size())
+		return s, r.Fail(reward.ErrInvalidValue, "%s has %d bytes of data, want %d", s.dtype, len(s.data), s.dtype.Size())
 	}
 	return s, nil
 }
