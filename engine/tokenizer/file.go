@@ -53,6 +53,12 @@ type component struct {
 	Invert         bool        `json:"invert"`
 	AddPrefixSpace *bool       `json:"add_prefix_space"` // absent is true
 	UseRegex       *bool       `json:"use_regex"`        // absent is true
+
+	// Single is what a TemplateProcessing puts around one text.
+	Single []struct {
+		Sequence     *struct{} `json:"Sequence"`
+		SpecialToken *struct{} `json:"SpecialToken"`
+	} `json:"single"`
 }
 
 type pattern struct {
@@ -151,8 +157,8 @@ func (f *tokenizerFile) checkQwen() error {
 	if err := f.PreTokenizer.checkPreTokenizer(); err != nil {
 		return fmt.Errorf("pre_tokenizer: %w", err)
 	}
-	if f.PostProcessor != nil && f.PostProcessor.Type != "ByteLevel" {
-		return fmt.Errorf("post_processor is %s, only ByteLevel is supported", f.PostProcessor.name())
+	if !f.PostProcessor.addsNothing() {
+		return fmt.Errorf("post_processor is %s, only ByteLevel and a TemplateProcessing of the text alone are supported", f.PostProcessor.name())
 	}
 	if f.Decoder == nil || f.Decoder.Type != "ByteLevel" {
 		return fmt.Errorf("decoder is %s, only ByteLevel is supported", f.Decoder.name())
@@ -164,6 +170,18 @@ func (f *tokenizerFile) checkQwen() error {
 		return errors.New("model: end_of_word_suffix is not supported")
 	}
 	return f.Model.check()
+}
+
+// addsNothing reports whether a post-processor leaves ids as they are. transformers 5
+// saves a template of the text alone.
+func (c *component) addsNothing() bool {
+	switch {
+	case c == nil, c.Type == "ByteLevel":
+		return true
+	case c.Type == "TemplateProcessing":
+		return len(c.Single) == 1 && c.Single[0].Sequence != nil && c.Single[0].SpecialToken == nil
+	}
+	return false
 }
 
 func (c *component) name() string {

@@ -118,6 +118,21 @@ func TestMergesMayBeListsOrLines(t *testing.T) {
 	}
 }
 
+// As transformers 5.24 saves Qwen2's tokenizer.
+func TestATemplateOfTheTextAloneChangesNothing(t *testing.T) {
+	tok, err := parseEdited(t, set(object{
+		"type": "TemplateProcessing", "single": []any{object{"Sequence": object{"id": "A", "type_id": 0}}},
+		"pair":           []any{object{"Sequence": object{"id": "A", "type_id": 0}}, object{"Sequence": object{"id": "B", "type_id": 1}}},
+		"special_tokens": object{},
+	}, "post_processor"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tok.Encode("abc"); !slices.Equal(got, []int32{257}) {
+		t.Errorf("ids %v", got)
+	}
+}
+
 func TestAddedTokensAreMatchedLeftmostAndLongest(t *testing.T) {
 	tok, err := parseEdited(t, set([]any{
 		object{"id": 300, "content": "<a"},
@@ -168,19 +183,21 @@ func TestWhatIsNotSupportedIsRefusedByName(t *testing.T) {
 		change func(object)
 		want   string
 	}{
-		"no normalizer":             {set(nil, "normalizer"), "normalizer is absent"},
-		"another normalizer":        {set("NFKC", "normalizer", "type"), "normalizer is NFKC"},
-		"no pre-tokenizer":          {set(nil, "pre_tokenizer"), "pre_tokenizer: absent"},
-		"another pre-tokenizer":     {set("Whitespace", "pre_tokenizer", "type"), "pre_tokenizer: Whitespace"},
-		"steps in another order":    {set([]any{object{"type": "ByteLevel"}, object{"type": "Split"}}, "pre_tokenizer", "pretokenizers"), "ByteLevel and Split"},
-		"three steps":               {set([]any{object{}, object{}, object{}}, "pre_tokenizer", "pretokenizers"), "pre_tokenizer: Sequence"},
-		"another pattern":           {set(`\p{L}+`, append(in(split, "pattern"), "Regex")...), `pattern is "\\p{L}+"`},
-		"a literal pattern":         {set(object{"String": " "}, in(split, "pattern")...), `pattern is " "`},
-		"another behaviour":         {set("Removed", in(split, "behavior")...), `behavior of Split is "Removed"`},
-		"an inverted split":         {set(true, in(split, "invert")...), "invert of Split"},
-		"a space put in front":      {set(true, in(level, "add_prefix_space")...), "add_prefix_space"},
-		"GPT-2's own pattern":       {set(true, in(level, "use_regex")...), "use_regex"},
-		"a template":                {set(object{"type": "TemplateProcessing"}, "post_processor"), "post_processor is TemplateProcessing"},
+		"no normalizer":          {set(nil, "normalizer"), "normalizer is absent"},
+		"another normalizer":     {set("NFKC", "normalizer", "type"), "normalizer is NFKC"},
+		"no pre-tokenizer":       {set(nil, "pre_tokenizer"), "pre_tokenizer: absent"},
+		"another pre-tokenizer":  {set("Whitespace", "pre_tokenizer", "type"), "pre_tokenizer: Whitespace"},
+		"steps in another order": {set([]any{object{"type": "ByteLevel"}, object{"type": "Split"}}, "pre_tokenizer", "pretokenizers"), "ByteLevel and Split"},
+		"three steps":            {set([]any{object{}, object{}, object{}}, "pre_tokenizer", "pretokenizers"), "pre_tokenizer: Sequence"},
+		"another pattern":        {set(`\p{L}+`, append(in(split, "pattern"), "Regex")...), `pattern is "\\p{L}+"`},
+		"a literal pattern":      {set(object{"String": " "}, in(split, "pattern")...), `pattern is " "`},
+		"another behaviour":      {set("Removed", in(split, "behavior")...), `behavior of Split is "Removed"`},
+		"an inverted split":      {set(true, in(split, "invert")...), "invert of Split"},
+		"a space put in front":   {set(true, in(level, "add_prefix_space")...), "add_prefix_space"},
+		"GPT-2's own pattern":    {set(true, in(level, "use_regex")...), "use_regex"},
+		"a template":             {set(object{"type": "TemplateProcessing"}, "post_processor"), "post_processor is TemplateProcessing"},
+		"a template with a token": {set(object{"type": "TemplateProcessing", "single": []any{
+			object{"SpecialToken": object{"id": "<s>", "type_id": 0}}, object{"Sequence": object{"id": "A", "type_id": 0}}}}, "post_processor"), "post_processor is TemplateProcessing"},
 		"no decoder":                {set(nil, "decoder"), "decoder is absent"},
 		"another decoder":           {set("Metaspace", "decoder", "type"), "decoder is Metaspace"},
 		"no model":                  {set(nil, "model"), "model is absent"},
