@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"net/http/pprof"
 	"strconv"
 	"time"
 
@@ -186,4 +187,17 @@ func (q *queueGauges) Collect(ch chan<- prometheus.Metric) {
 	for _, g := range q.gauges {
 		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.value(&stats))
 	}
+}
+
+// DebugHandler is for a private listener: profiles of the process, under
+// /debug/pprof/, and its metrics. Both tell more than clients should know.
+func DebugHandler(m *Metrics) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.Handle(metricsPath, m.Handler())
+	return mux
 }

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"math"
@@ -263,5 +264,49 @@ func TestAServerNeedsModelsWithNamesOfTheirOwn(t *testing.T) {
 	m := server.Model{Description: (&rewardtest.Fake{}).Describe()}
 	if _, err := server.New(server.Config{Models: []server.Model{m, m}}); err == nil {
 		t.Error("two models share a name")
+	}
+}
+
+// An evaluator that has little in common with ImageDoctor: one score without an
+// upper bound, and no maps.
+func TestAnEvaluatorWithOneScoreAndNoMapsIsServed(t *testing.T) {
+	fake := &rewardtest.Fake{Name: "colours", Scores: []reward.ScoreSpec{{Name: "colourfulness", Max: 200, Weight: 0.5, Doc: "M"}}, Maps: []reward.MapSpec{}}
+	c, _ := serveOver(t, fake, nil)
+	p := mustScore(t, c, rollout(2, 32, 32))
+	if p.Dense != nil || p.Heatmaps != nil || len(p.Scores) != 1 || p.Scores[0].Name != "colourfulness" {
+		t.Errorf("got %+v", p)
+	}
+	if r := p.Score("colourfulness")[0]; r < 0 || r > 200 || p.Rewards[0] != r/2 {
+		t.Errorf("score %v, reward %v", r, p.Rewards[0])
+	}
+	for _, part := range []wire.Return{wire.ReturnDense, wire.ReturnHeatmaps} {
+		q := rollout(1, 32, 32)
+		q.Return = []wire.Return{part}
+		mustFail(t, c, q, reward.ErrInvalidValue)
+	}
+	q := rollout(2, 32, 32)
+	q.Advantage = &reward.Advantage{Method: reward.AdvantageFlowGRPO}
+	q.Weights = &reward.Weights{Scores: map[string]float64{"colourfulness": 2}}
+	if p := mustScore(t, c, q); p.Rewards[1] != 2*p.Scores[0].Values[1] || p.Advantages == nil {
+		t.Errorf("rewards %v of %v", p.Rewards, p.Scores[0].Values)
+	}
+}
+
+func TestUnboundedScoresAreListedWithNull(t *testing.T) {
+	s := newStack(t, &rewardtest.Fake{Scores: []reward.ScoreSpec{{Name: "logit", Min: math.Inf(-1), Max: math.Inf(1), Weight: 1}}}, nil)
+	var list struct {
+		Evaluators []struct {
+			Kind   string
+			Scores []map[string]any
+			Maps   []map[string]any
+		}
+	}
+	if err := json.Unmarshal(get(t, s.server, wire.ModelsPath).Body.Bytes(), &list); err != nil {
+		t.Fatal(err)
+	}
+	e := list.Evaluators[0]
+	min, listed := e.Scores[0]["min"]
+	if !listed || min != nil || e.Scores[0]["max"] != nil || e.Scores[0]["weight"] != 1.0 || len(e.Maps) != 2 || e.Maps[0]["height"] != 64.0 {
+		t.Errorf("listed %+v", e)
 	}
 }
