@@ -8,6 +8,7 @@ import (
 )
 
 func TestImageDoctorIsAnEvaluator(t *testing.T) {
+	t.Parallel()
 	e := loadSmall(t, nil, Options{})
 	rewardtest.Run(t, func() reward.Evaluator { return e })
 }

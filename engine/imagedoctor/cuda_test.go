@@ -26,6 +26,7 @@ var bfloat16Ties = map[string]int{
 // The ties are what they are said to be, by the logits behind prompts that go on
 // with the answer up to there.
 func TestTheTiesOfBfloat16AreWithinOneOfItsSteps(t *testing.T) {
+	t.Parallel()
 	p := newProbe(t, false)
 	cases, samples := refSamples(t)
 	for i, c := range cases {

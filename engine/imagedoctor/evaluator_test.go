@@ -25,6 +25,7 @@ func loadSmall(t *testing.T, files map[string]string, o Options) *Evaluator {
 	for name, content := range files {
 		all[name] = content
 	}
+	o.Threads = 1
 	e, err := Load(orttest.Open(t), linked(t, all), o)
 	if err != nil {
 		t.Fatal(err)
@@ -38,6 +39,7 @@ func loadSmall(t *testing.T, files map[string]string, o Options) *Evaluator {
 }
 
 func TestTheGenerationConfigurationsPenaltyHoldsUnlessAnOptionDoes(t *testing.T) {
+	t.Parallel()
 	_, samples := refSamples(t)
 	samples = samples[:3]
 	file := map[string]string{qwenvl.GenerationFile: `{"repetition_penalty": 1.3}`}
@@ -123,6 +125,7 @@ func TestThinkingHasNoAnswerPrefixAndGivesBoxes(t *testing.T) {
 }
 
 func TestDescriptionsTellCheckpointsAndOptionsApart(t *testing.T) {
+	t.Parallel()
 	describe := func(files map[string]string, o Options) reward.Description {
 		t.Helper()
 		e, err := Load(orttest.Open(t), linked(t, files), o)
@@ -194,6 +197,7 @@ func TestABadSampleCostsItsNeighboursNothing(t *testing.T) {
 }
 
 func TestABatchIsCutToItsLimitWithoutAnEffect(t *testing.T) {
+	t.Parallel()
 	e := loadSmall(t, nil, Options{MaxBatch: 2})
 	_, samples := refSamples(t)
 	samples[3].Mode = reward.ModeAnswer // the same as none
@@ -275,6 +279,7 @@ func TestPreparingTwiceIsPreparingOnce(t *testing.T) {
 
 // Prompts of different lengths in batches of so few tokens that each is alone.
 func TestABatchIsCutByItsTokensWithoutAnEffect(t *testing.T) {
+	t.Parallel()
 	few, plenty := loadSmall(t, nil, Options{BatchTokens: 400}), nanoEvaluator(t, form{small: true, prefixed: true})
 	_, samples := refSamples(t)
 	samples[1].Prompt, samples[2].Prompt = strings.Repeat("of many words ", 30), "cat"

@@ -121,7 +121,8 @@ func nanoEvaluator(t testing.TB, f form) *Evaluator {
 }
 
 func (f form) options() Options {
-	o := Options{NoSpeculative: f.noSpeculative, RepetitionPenalty: f.penalty}
+	// Many tests run at a time: threads of their sessions would wait for each other.
+	o := Options{NoSpeculative: f.noSpeculative, RepetitionPenalty: f.penalty, Threads: 1}
 	if !f.prefixed {
 		o.Prefix = new(string)
 	}

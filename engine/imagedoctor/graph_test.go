@@ -38,6 +38,7 @@ func TestHeadsTakeEqualTurns(t *testing.T) {
 
 // More images than the heads take at a time.
 func TestABatchOfSeveralTurnsOfTheHeadsIsAsOneByOne(t *testing.T) {
+	t.Parallel()
 	e := nanoEvaluator(t, form{small: true})
 	_, samples := refSamples(t)
 	var many []int

@@ -80,6 +80,7 @@ func as(name string, dtype safetensors.DType, shape ...int64) func([]safetensors
 }
 
 func TestBadTensorsAreNamedAtLoad(t *testing.T) {
+	t.Parallel()
 	const (
 		query = "model.layers.2.self_attn.q_proj.weight"
 		patch = "visual.patch_embed.proj.weight"
@@ -145,6 +146,7 @@ func TestFilesThatDoNotFitAreNamedAtLoad(t *testing.T) {
 // The layout of a hub's cache: files named by their hashes, and links to them in
 // a folder for each revision.
 func TestAFolderOfLinksToHashesLoads(t *testing.T) {
+	t.Parallel()
 	cache := t.TempDir()
 	blobs, snapshot := filepath.Join(cache, "blobs"), filepath.Join(cache, "snapshots", "0123")
 	for _, dir := range []string{blobs, snapshot} {
@@ -169,6 +171,7 @@ func TestAFolderOfLinksToHashesLoads(t *testing.T) {
 }
 
 func TestShardsInTwoFoldersAreOneCheckpoint(t *testing.T) {
+	t.Parallel()
 	elsewhere := filepath.Join(t.TempDir(), "shard")
 	const shard = "model-00002-of-00002.safetensors"
 	if err := os.WriteFile(elsewhere, []byte(readText(t, "nano/"+shard)), 0o600); err != nil {
@@ -214,6 +217,7 @@ func widened(t *testing.T, s safetensors.Source) safetensors.Source {
 
 // Names are those of transformers from 4.52 on, within DistributedDataParallel.
 func TestWeightsMayBeStoredAsFloat32UnderOtherNames(t *testing.T) {
+	t.Parallel()
 	answersLikeNano(t, rewritten(t, func(all []safetensors.Source) []safetensors.Source {
 		for i, s := range all {
 			all[i] = widened(t, s)
@@ -231,6 +235,7 @@ func TestWeightsMayBeStoredAsFloat32UnderOtherNames(t *testing.T) {
 // A head of its own that is a copy of the embedding changes nothing; one that is
 // the embedding upside down changes everything.
 func TestAHeadOfItsOwnIsUsed(t *testing.T) {
+	t.Parallel()
 	untied := map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"tie_word_embeddings": false})}
 	head := func(turn bool) func([]safetensors.Source) []safetensors.Source {
 		return func(all []safetensors.Source) []safetensors.Source {

@@ -13,6 +13,7 @@ import (
 )
 
 func TestMeasuringAccountsForEveryStageAndDevice(t *testing.T) {
+	t.Parallel()
 	m, err := Measure(t.Context(), orttest.Open(t), "nano", MeasureOptions{
 		Batch: 1, Rounds: 1, PromptTokens: 346, NoSpeculative: true, Providers: []ort.Provider{{}, {}},
 	})
@@ -89,6 +90,7 @@ func TestAnAnswersStepsAreThoseThatDraftTokensLeave(t *testing.T) {
 }
 
 func TestTheRooflineOfTheReleasedShapesIsTheDesigns(t *testing.T) {
+	t.Parallel()
 	dir := releasedHull(t)
 	m, err := newMeasuring(nil, dir, MeasureOptions{Batch: 1, Providers: []ort.Provider{{Kind: ort.CUDA}}})
 	if err != nil {

@@ -34,6 +34,7 @@ func (p *probe) run(t *testing.T, b qwenvl.Batch) map[string]ort.Tensor {
 // The reference's own patches are stored as float16, which its results were not
 // computed from: these bounds are wider than those from images.
 func TestTheGraphComputesWhatTheReferenceDoesFromItsPatches(t *testing.T) {
+	t.Parallel()
 	p := newProbe(t, true)
 	want, arrays := readCases(t, "cases.json")[0], readArrays(t, "case00.npz")
 	laid, err := p.config.LayOut(want.InputIDs, &reward.Image{Width: 504, Height: 504})
@@ -64,6 +65,7 @@ func TestTheGraphComputesWhatTheReferenceDoesFromItsPatches(t *testing.T) {
 }
 
 func TestImageFeaturesAreTheReferences(t *testing.T) {
+	t.Parallel()
 	p := newProbe(t, false)
 	cases, samples := refSamples(t)
 	var ready []*prepared

@@ -93,11 +93,13 @@ func asTheReference(t *testing.T, f form, hold func(t *testing.T, i int, r rewar
 }
 
 func TestTheReferencesCases(t *testing.T) {
+	t.Parallel()
 	cases := readCases(t, "cases.json")
 	asTheReference(t, form{}, func(t *testing.T, i int, r reward.Result) { likeTheReference(t, r, cases[i]) })
 }
 
 func TestTheReferencesCasesWithARepetitionPenalty(t *testing.T) {
+	t.Parallel()
 	cases, arrays := readCases(t, "penalty.json"), readArrays(t, "penalty.npz")
 	asTheReference(t, form{penalty: 1.05}, func(t *testing.T, i int, r reward.Result) {
 		want := cases[i]
@@ -111,6 +113,7 @@ func TestTheReferencesCasesWithARepetitionPenalty(t *testing.T) {
 }
 
 func TestPromptsOfAllLengthsInOneBatchAreAsOneByOne(t *testing.T) {
+	t.Parallel()
 	e := nanoEvaluator(t, form{small: true})
 	_, samples := refSamples(t)
 	for i, prompt := range []string{

@@ -70,6 +70,7 @@ func sparse(t *testing.T, change func(c *Config)) (Config, *safetensors.Checkpoi
 // forms of the graph are built and checked against 7.6 GB of holes; a model that
 // had a weight in it would be larger than this.
 func TestEveryFormOfTheReleasedGraphIsBuiltWithoutReadingAWeight(t *testing.T) {
+	t.Parallel()
 	config, checkpoint := sparse(t, func(*Config) {})
 	if config.VocabSize != 0 {
 		t.Fatalf("config.json gives a vocabulary of %d", config.VocabSize)
@@ -103,6 +104,7 @@ func TestEveryFormOfTheReleasedGraphIsBuiltWithoutReadingAWeight(t *testing.T) {
 }
 
 func TestWhatTheReleasedConfigurationIsSilentOnIsCheckedAgainstShapes(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		change func(c *Config)
 		want   []string

@@ -50,6 +50,7 @@ func TestImagesComeToTheModelAsThePublishedScriptsHandThemOn(t *testing.T) {
 }
 
 func TestImagesThatKeepTheirAspectAreScoredInAnyCompany(t *testing.T) {
+	t.Parallel()
 	e := loadSmall(t, nil, Options{Resize: ResizeArea})
 	var samples []reward.Sample
 	for i, size := range [][2]int{{64, 64}, {120, 40}, {40, 120}, {90, 60}, {120, 40}, {16, 16}} {

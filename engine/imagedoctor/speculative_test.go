@@ -49,6 +49,7 @@ func agreeOn(t *testing.T, f form, mode reward.Mode, ready []*prepared, most int
 }
 
 func TestSpeculativeDecodingAnswersAsATokenAStepDoes(t *testing.T) {
+	t.Parallel()
 	const rows, most = 4, 80
 	for name, f := range speculativeForms() {
 		t.Run(name, func(t *testing.T) {
@@ -82,6 +83,7 @@ func TestSpeculativeDecodingAnswersAsATokenAStepDoes(t *testing.T) {
 
 // A wrong idea of where an answer begins costs time and nothing else.
 func TestAWrongPlaceInTheTemplateChangesNoAnswer(t *testing.T) {
+	t.Parallel()
 	e := nanoEvaluator(t, form{small: true})
 	rng := rand.New(rand.NewPCG(5, 5))
 	var ready []*prepared
@@ -104,6 +106,7 @@ func TestAWrongPlaceInTheTemplateChangesNoAnswer(t *testing.T) {
 }
 
 func TestAnAnswerThatIsCutOffIsTheBeginningOfTheWhole(t *testing.T) {
+	t.Parallel()
 	for name, f := range map[string]form{
 		"speculative": {small: true}, "a token a step": {small: true, noSpeculative: true}, "with a penalty": {small: true, penalty: 1.05},
 	} {
@@ -130,6 +133,7 @@ func TestAnAnswerThatIsCutOffIsTheBeginningOfTheWhole(t *testing.T) {
 
 // A graph with a penalty whose value is 1 is the graph without one.
 func TestAPenaltyOfOneHasNoEffect(t *testing.T) {
+	t.Parallel()
 	plain, penalised := nanoEvaluator(t, form{small: true}), nanoEvaluator(t, form{small: true, penalty: 1.05})
 	rng := rand.New(rand.NewPCG(2, 2))
 	var ready []*prepared

@@ -95,6 +95,7 @@ func (d dictation) randomAnswer(rng *rand.Rand, template []int32, length int) []
 // Whatever an answer says, steps of several tokens must give the tokens and
 // heatmaps of steps of one, whether draft tokens are right, wrong or right by chance.
 func TestDraftTokensChangeNoAnswer(t *testing.T) {
+	t.Parallel()
 	for name, penalty := range map[string]float64{"without a penalty": 0, "with a penalty": 1.05} {
 		t.Run(name, func(t *testing.T) {
 			speculative := newDictation(t, form{small: true, penalty: penalty})
@@ -134,6 +135,7 @@ func TestDraftTokensChangeNoAnswer(t *testing.T) {
 
 // The first special token of a kind counts, but for one at the very beginning.
 func TestAHeatmapIsOfTheFirstSpecialTokenFromTheSecondTokenOn(t *testing.T) {
+	t.Parallel()
 	for name, noSpeculative := range map[string]bool{"speculative": false, "a token a step": true} {
 		t.Run(name, func(t *testing.T) {
 			d := newDictation(t, form{small: true, noSpeculative: noSpeculative})
