@@ -152,7 +152,7 @@ func productMistakes() []mistake {
 	}
 }
 
-func pictureMistakes() []mistake {
+func imageMistakes() []mistake {
 	return []mistake{
 		{"a kernel for other channels", func(s *sketch) {
 			s.Conv(s.in(f32, batch, n(3), n(8), n(8)), s.in(f32, n(4), n(2), n(3), n(3)), none, 1)
@@ -222,7 +222,7 @@ func pagedMistakes() []mistake {
 func TestMistakesNameTheNodeAndItsShapes(t *testing.T) {
 	var all []mistake
 	for _, some := range [][]mistake{
-		elementwiseMistakes(), layoutMistakes(), selectionMistakes(), productMistakes(), pictureMistakes(), pagedMistakes(), loopMistakes(),
+		elementwiseMistakes(), layoutMistakes(), selectionMistakes(), productMistakes(), imageMistakes(), pagedMistakes(), loopMistakes(),
 	} {
 		all = append(all, some...)
 	}

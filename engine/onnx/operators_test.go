@@ -202,7 +202,7 @@ func products() []operator {
 	}
 }
 
-func pictures() []operator {
+func images() []operator {
 	return []operator{
 		{"Conv keeps sizes that its padding keeps", func(s *sketch) []onnx.Value {
 			return one(s.Conv(s.in(f32, batch, n(2), count, count), s.in(f32, n(4), n(2), n(3), n(3)), s.in(f32, n(4)), 1))
@@ -267,7 +267,7 @@ func paged(s *sketch) []onnx.Value {
 
 func operators() []operator {
 	var all []operator
-	for _, some := range [][]operator{elementwise(), layout(), selection(), products(), pictures()} {
+	for _, some := range [][]operator{elementwise(), layout(), selection(), products(), images()} {
 		all = append(all, some...)
 	}
 	return all

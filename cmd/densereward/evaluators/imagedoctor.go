@@ -19,6 +19,8 @@ type ImageDoctorOptions struct {
 	Prefix            *string  `json:"prefix,omitempty"`
 	RepetitionPenalty *float64 `json:"repetition-penalty,omitempty"`
 	MaxNewTokens      int      `json:"max-new-tokens,omitempty"`
+	PromptTokens      int      `json:"prompt-tokens,omitempty"`
+	Resize            string   `json:"resize,omitempty"`
 	Float32           bool     `json:"float32,omitempty"`
 	NoSpeculative     bool     `json:"no-speculative,omitempty"`
 }
@@ -34,7 +36,8 @@ func openImageDoctor(_ context.Context, s Spec, at Place) (reward.Evaluator, err
 	}
 	o := imagedoctor.Options{
 		Provider: at.Provider, Threads: at.Threads, MaxBatch: at.Batch,
-		Prefix: given.Prefix, MaxNewTokens: given.MaxNewTokens, Float32: given.Float32, NoSpeculative: given.NoSpeculative,
+		Prefix: given.Prefix, MaxNewTokens: given.MaxNewTokens, PromptTokens: given.PromptTokens,
+		Resize: imagedoctor.Resize(given.Resize), Float32: given.Float32, NoSpeculative: given.NoSpeculative,
 		Demonstration: s.Source == "",
 	}
 	if p := given.RepetitionPenalty; p != nil {
@@ -45,6 +48,9 @@ func openImageDoctor(_ context.Context, s Spec, at Place) (reward.Evaluator, err
 	}
 	if given.MaxNewTokens < 0 {
 		return nil, fmt.Errorf("max-new-tokens: %d is below 0", given.MaxNewTokens)
+	}
+	if given.PromptTokens < 0 {
+		return nil, fmt.Errorf("prompt-tokens: %d is below 0", given.PromptTokens)
 	}
 	dir := s.Source
 	if dir == "" {

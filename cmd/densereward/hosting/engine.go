@@ -62,7 +62,9 @@ type EvaluatorFlags struct {
 	Batch             int               `placeholder:"N" default:"16" help:"Most images in one batch. [${default}]"`
 	Prefix            *string           `placeholder:"TEXT" help:"ImageDoctor: answer prefix in mode answer; \"\" is none. [the published text]"`
 	RepetitionPenalty *float64          `placeholder:"X" help:"ImageDoctor: penalty on tokens that have occurred; 1 is none. [generation_config.json's]"`
-	MaxNewTokens      int               `placeholder:"N" help:"ImageDoctor: most tokens of an answer; 0 is 256, or 2048 in mode think."`
+	MaxNewTokens      int               `placeholder:"N" help:"ImageDoctor: most tokens of an answer, beyond which it is an error; 0 is 2048, or 4096 in mode think."`
+	PromptTokens      int               `placeholder:"N" help:"ImageDoctor: most tokens of a prompt, beyond which it is refused; 0 is 1024."`
+	Resize            string            `enum:"square,area" default:"square" help:"ImageDoctor: whether images are squashed to a square (square) or keep their aspect at its area (area). [${default}]"`
 	Float32           bool              `name:"float32" help:"ImageDoctor: compute in float32 on a GPU as well, to compare; many times slower."`
 }
 
@@ -165,7 +167,7 @@ func (f *EvaluatorFlags) Specs() ([]evaluators.Spec, error) {
 		}
 		text, err := json.Marshal(evaluators.ImageDoctorOptions{
 			Prefix: f.Prefix, RepetitionPenalty: f.RepetitionPenalty, MaxNewTokens: f.MaxNewTokens,
-			Float32: f.Float32, NoSpeculative: f.NoSpeculative,
+			PromptTokens: f.PromptTokens, Resize: f.Resize, Float32: f.Float32, NoSpeculative: f.NoSpeculative,
 		})
 		if err != nil {
 			return nil, err
@@ -181,7 +183,7 @@ func (f *EvaluatorFlags) Specs() ([]evaluators.Spec, error) {
 }
 
 func (f *EvaluatorFlags) check() error {
-	if err := cmp.Or(cli.AtLeast("threads", f.Threads, 0), cli.AtLeast("max-new-tokens", f.MaxNewTokens, 0), cli.AtLeast("batch", f.Batch, 1)); err != nil {
+	if err := cmp.Or(cli.AtLeast("threads", f.Threads, 0), cli.AtLeast("max-new-tokens", f.MaxNewTokens, 0), cli.AtLeast("prompt-tokens", f.PromptTokens, 0), cli.AtLeast("batch", f.Batch, 1)); err != nil {
 		return err
 	}
 	if p := f.RepetitionPenalty; p != nil && (!(*p > 0) || math.IsInf(*p, 1)) {

@@ -42,7 +42,7 @@ func (g *Graph) DepthToSpace(x Value, factor int64) Value {
 }
 
 // GroupNorm normalises each of the given number of groups of channels of x
-// (N,C,H,W) over the picture to mean 0 and variance 1, then multiplies by
+// (N,C,H,W) over the image to mean 0 and variance 1, then multiplies by
 // weight (C) and adds bias (C). It is written with InstanceNormalization, for
 // which both CPU and CUDA have kernels, of x with a group as one long channel.
 func (g *Graph) GroupNorm(x, weight, bias Value, groups int64, eps float32) Value {
