@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/denseflow/densereward/engine/tokenizer"
 	lettercase "golang.org/x/text/cases"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/language"
@@ -55,7 +56,7 @@ func mendLine(line string, entities bool) string {
 		line = lineBreaks.Replace(line)
 		line = terminalEscape.ReplaceAllString(line, "")
 		line = strings.Map(dropControl, line)
-		line = norm.NFC.String(line)
+		line = tokenizer.NFC(line)
 		if line == before {
 			break
 		}

@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -35,5 +36,12 @@ func TestTextIsCleanedAsOpenCLIPCleansIt(t *testing.T) {
 	}
 	if wrong > 0 {
 		t.Errorf("%d of %d differ", wrong, len(cases))
+	}
+}
+
+func TestLongRunsAreNotBrokenUp(t *testing.T) {
+	run := strings.Repeat("\u3161", 100)
+	if got := openCLIPText(run + "e\u0301"); got != run+"é" {
+		t.Errorf("%+q", got)
 	}
 }

@@ -13,6 +13,10 @@
 // implementation demands. What is wrong is told by a *FormatError that names
 // the tensor.
 //
+// A Checkpoint remembers its files as they were: Unchanged tells whether they still
+// are, and Digests compares the files of a folder with what is known of them. Names
+// are those of the files; Rename gives others, for layouts of one architecture.
+//
 // Conventions. Offsets and lengths are bytes; Tensor.Offset counts from the
 // start of the file, so that a tensor can be mapped or referenced in place.
 // Shapes are row major, outermost first; an empty shape is a scalar. Values are

@@ -49,7 +49,7 @@ func TestMergingFollowsTheDefinition(t *testing.T) {
 	tok := qwen(t)
 	for i, c := range referenceCases(t) {
 		if i%8 == 0 {
-			for _, word := range words(nfc(c.Text)) {
+			for _, word := range words(NFC(c.Text)) {
 				checkMerges(t, tok, word)
 			}
 		}

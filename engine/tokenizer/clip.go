@@ -19,7 +19,7 @@ type form struct {
 }
 
 var (
-	qwenForm = form{normalize: nfc, split: splitQwen}
+	qwenForm = form{normalize: NFC, split: splitQwen}
 	clipForm = form{normalize: clipNormal, split: splitCLIP, suffix: "</w>"}
 	// clipFormAdded is the form that transformers 5 writes.
 	clipFormAdded = form{normalize: clipNormal, split: splitCLIPAdded, suffix: "</w>"}
@@ -76,7 +76,7 @@ func spelledToken(text string) int {
 // clipNormal is text in normalization form C, with one space for any run of white
 // space, in lower case.
 func clipNormal(text string) string {
-	text = nfc(text)
+	text = NFC(text)
 	var b strings.Builder
 	b.Grow(len(text))
 	spaces := false

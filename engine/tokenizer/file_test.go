@@ -304,7 +304,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if got := tok.Decode(tok.EncodeOrdinary(text), false); got != nfc(validUTF8(text)) {
+		if got := tok.Decode(tok.EncodeOrdinary(text), false); got != NFC(validUTF8(text)) {
 			t.Errorf("%+q comes back as %+q", text, got)
 		}
 		for _, id := range tok.Encode(text) {

@@ -15,11 +15,11 @@ import (
 // into three.
 const manyMarks = 8
 
-// nfc brings text to normalization form C, as Unicode defines it: without what
+// NFC brings text to normalization form C, as Unicode defines it: without what
 // x/text inserts into long runs. It counts some characters that combine with none
 // before them, such as U+3160 of Korean, so that each segment is normalized on its
 // own.
-func nfc(text string) string {
+func NFC(text string) string {
 	if norm.NFC.IsNormalString(text) {
 		return text
 	}

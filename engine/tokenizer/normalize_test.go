@@ -17,7 +17,7 @@ func TestNormalFormIsUnicodesEvenInLongRuns(t *testing.T) {
 		t.Fatalf("%d cases", len(cases))
 	}
 	for _, c := range cases {
-		if got := nfc(c.Text); got != c.NFC {
+		if got := NFC(c.Text); got != c.NFC {
 			t.Errorf("%+q:\n got %+q\nwant %+q", c.Text, got, c.NFC)
 		}
 	}
@@ -25,7 +25,7 @@ func TestNormalFormIsUnicodesEvenInLongRuns(t *testing.T) {
 
 func TestNormalFormOfShortRunsIsTheLibrarys(t *testing.T) {
 	for _, text := range []string{"", "plain", "cafe\u0301", "\u1100\u1161\u11a8", "ﬁ①Å", "a\u0323\u0307\u0301z", "\u0301"} {
-		if got, want := nfc(text), norm.NFC.String(text); got != want {
+		if got, want := NFC(text), norm.NFC.String(text); got != want {
 			t.Errorf("%+q becomes %+q, want %+q", text, got, want)
 		}
 	}
@@ -45,7 +45,7 @@ func TestNoCharacterIsBrokenUpInLongRuns(t *testing.T) {
 		}
 		var want strings.Builder
 		writeComposed(&want, run)
-		if got := nfc(run); got != want.String() || strings.Count(got, "\u034f") != strings.Count(run, "\u034f") {
+		if got := NFC(run); got != want.String() || strings.Count(got, "\u034f") != strings.Count(run, "\u034f") {
 			t.Errorf("%+q %d times becomes %+q", r, times, got)
 		}
 	}
@@ -56,7 +56,7 @@ func TestKoreanVowelsStayAsTheyAre(t *testing.T) {
 	for _, vowel := range []string{"\u3160", "\u3161"} {
 		for _, n := range []int{30, 31, 32, 300} {
 			text := "a" + strings.Repeat(vowel, n) + "b\u1100\u1161"
-			if got, want := nfc(text), "a"+strings.Repeat(vowel, n)+"b\uac00"; got != want {
+			if got, want := NFC(text), "a"+strings.Repeat(vowel, n)+"b\uac00"; got != want {
 				t.Errorf("%d of %+q: %+q", n, vowel, got)
 			}
 		}
@@ -69,11 +69,11 @@ func FuzzNormalForm(f *testing.F) {
 	f.Add("\u1100", "\u1161", uint8(12))
 	f.Fuzz(func(t *testing.T, text, marks string, n uint8) {
 		text = validUTF8(text + strings.Repeat(marks, int(n)) + text)
-		got := nfc(text)
+		got := NFC(text)
 		if !utf8.ValidString(got) {
 			t.Fatalf("%+q is not UTF-8", got)
 		}
-		if again := nfc(got); again != got {
+		if again := NFC(got); again != got {
 			t.Fatalf("the normal form %+q of %+q is not normal: %+q", got, text, again)
 		}
 		if a, b := decompositionOf(text), decompositionOf(got); a != b {

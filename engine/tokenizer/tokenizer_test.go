@@ -40,7 +40,7 @@ func TestDecodingReferenceIDsGivesTheNormalizedText(t *testing.T) {
 		var want strings.Builder
 		splitAdded(&tok.raw, c.Text,
 			func(id int32) { want.Write(tok.pieces[id]) },
-			func(part string) { want.WriteString(nfc(part)) })
+			func(part string) { want.WriteString(NFC(part)) })
 		if got := tok.Decode(c.IDs, false); got != want.String() {
 			t.Errorf("case %d: got %+q, want %+q", i, got, want.String())
 		}
@@ -58,7 +58,7 @@ func TestOrdinaryEncodingDiffersOnlyInAddedTokens(t *testing.T) {
 				}
 			}
 		}
-		if decoded := tok.Decode(got, true); decoded != nfc(c.Text) {
+		if decoded := tok.Decode(got, true); decoded != NFC(c.Text) {
 			t.Errorf("case %d: got %+q back from %+q", i, decoded, c.Text)
 		}
 		if !strings.Contains(c.Text, "<") && !slices.Equal(got, c.IDs) {
@@ -168,7 +168,7 @@ func FuzzEncode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		whole := validUTF8(text)
 		ids := tok.EncodeOrdinary(text)
-		if got := tok.Decode(ids, false); got != nfc(whole) {
+		if got := tok.Decode(ids, false); got != NFC(whole) {
 			t.Fatalf("%+q comes back as %+q", text, got)
 		}
 		all := tok.Encode(text)
@@ -176,12 +176,12 @@ func FuzzEncode(f *testing.F) {
 			t.Fatalf("%+q without added tokens: %v and %v", text, all, ids)
 		}
 		var words []string
-		for rest := nfc(whole); rest != ""; {
+		for rest := NFC(whole); rest != ""; {
 			n := wordLength(rest)
 			words = append(words, rest[:n])
 			rest = rest[n:]
 		}
-		if naive := naiveWords(nfc(whole)); !slices.Equal(words, naive) {
+		if naive := naiveWords(NFC(whole)); !slices.Equal(words, naive) {
 			t.Fatalf("%+q splits into %q, by the pattern into %q", text, words, naive)
 		}
 	})

@@ -5,7 +5,7 @@ import "unicode"
 // Letters and numbers that Unicode has had since versions 15.1 and 16.0. The
 // tables of Go 1.26 are those of 15.0; the regular expressions of tokenizers
 // 0.23, from which these were read, know 16.0. (Compositions that came with those
-// versions are not known to nfc.)
+// versions are not known to NFC.)
 var (
 	newLetters = &unicode.RangeTable{
 		R16: []unicode.Range16{
