@@ -122,6 +122,11 @@ def test_a_relative_program_is_looked_for_where_it_runs(program):
         assert client.health() == {server.url: True}
 
 
+def test_flags_may_be_numbers_and_paths(program, tmp_path):
+    with pytest.raises(densereward.ConnectionFailedError, match="exit code"):
+        densereward.LocalServer("--model", tmp_path, "--max-batch-size", 4, program=program)
+
+
 def test_it_does_not_cross_processes(demo_server):
     for way in (pickle.dumps, copy.copy):
         with pytest.raises(TypeError, match="give its url"):

@@ -20,4 +20,4 @@ def best(rewards: Any, groups: Sequence[Hashable], k: int) -> List[List[int]]:
         listed = members.setdefault(group, [])
         if not np.isnan(values[i]):
             listed.append(i)
-    return [sorted(listed, key=lambda i: -values[i])[:k] for listed in members.values()]
+    return [sorted(listed, key=lambda i: float(-values[i]))[:k] for listed in members.values()]

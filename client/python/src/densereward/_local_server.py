@@ -30,7 +30,7 @@ class LocalServer:
         with densereward.LocalServer("--model", folder, "--device", "cuda") as server:
             client = densereward.Client(server.url)
 
-    ``flags`` go to ``serve``. ``program`` is the binary, by default the one that came
+    ``flags`` go to ``serve``; numbers and paths may be among them. ``program`` is the binary, by default the one that came
     with this package or the first on the path, or the words of a command such as
     ``["go", "run", "./cmd/densereward"]``; ``env`` adds to the environment and
     ``cwd`` is where it runs. Its log goes where this process's does. Returns once
@@ -44,7 +44,7 @@ class LocalServer:
 
     def __init__(
         self,
-        *flags: str,
+        *flags: Union[str, float, "os.PathLike[str]"],
         program: Union[str, "os.PathLike[str]", Sequence[str], None] = None,
         env: Optional[Mapping[str, str]] = None,
         cwd: Union[str, "os.PathLike[str]", None] = None,
@@ -56,7 +56,7 @@ class LocalServer:
         self.url = f"http://{address}"
         self._owner = os.getpid()
         environment = None if env is None else {**os.environ, **env}
-        self._process = _start([*words, "serve", "--listen", address, *flags], environment, directory)
+        self._process = _start([*words, "serve", "--listen", address, *map(_word, flags)], environment, directory)
         atexit.register(self.stop)
         try:
             if sys.platform == "win32":
@@ -130,6 +130,10 @@ def _words(program: Union[str, "os.PathLike[str]", Sequence[str], None], env: Op
     if shutil.which(here, path=(env or {}).get("PATH", os.environ.get("PATH"))) is None:
         raise FileNotFoundError(f"program={words[0]!r}: there is no such program that can be run")
     return words
+
+
+def _word(flag: Union[str, float, "os.PathLike[str]"]) -> str:
+    return os.fspath(flag) if isinstance(flag, os.PathLike) else str(flag)
 
 
 def _free_port() -> int:

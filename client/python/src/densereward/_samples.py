@@ -102,7 +102,7 @@ class ImageList:
     def _pil(self, place: int, image: Any) -> Image:
         if image.mode.startswith(_RANGELESS_MODES):
             remedy = 'convert it to "RGB" with the range it has'
-            return self._failed(place, ImageUnsupportedError(f"image {place}: mode {image.mode!r} says not what is white; {remedy}"))
+            return self._failed(place, ImageCorruptError(f"image {place}: mode {image.mode!r} does not say what is white; {remedy}"))
         try:
             return pack(np.asarray(image.convert("RGB")), "|u1")
         except MemoryError:
@@ -177,7 +177,8 @@ def _image_tensor(image: Any, rank: int, what: str) -> Tensor:
     if array.ndim != rank or 3 not in (array.shape[-1], array.shape[-3]) or array.size == 0:
         raise ValueError(f"{what}: want shape {want}, got {array.shape}")
     if name not in IMAGE_TYPES:
-        raise ValueError(f"{what}: want uint8 levels or floats in [0,1], got {array.dtype}")
+        remedy = ": levels of 0 to 255 become uint8 by astype" if array.dtype.kind in "iu" else ""
+        raise ValueError(f"{what}: want uint8 levels or floats in [0,1], got {array.dtype}{remedy}")
     if not array.flags.c_contiguous and array.shape[-1] != 3:
         # Channels-last memory behind a channels-first shape travels as it lies.
         last = np.moveaxis(array, -3, -1)
