@@ -30,7 +30,7 @@ type benchCommand struct {
 	Form        string        `enum:"raw,png,jpeg,file" default:"raw" placeholder:"FORM" help:"How images travel: ${enum}; file sends the images as they are. [${default}]"`
 	Image       []string      `placeholder:"FILE" type:"existingfile" help:"Images to send. [16 synthetic ones, which compress as photographs do]"`
 	Size        int           `default:"512" placeholder:"N" help:"Width and height of synthetic images. [${default}]"`
-	Evaluator   string        `placeholder:"NAME" help:"The server's evaluator to ask. [its first]"`
+	Evaluator   string        `placeholder:"NAME" help:"The server's evaluator to ask; with --engine, the evaluator to measure as NAME=KIND:SOURCE. [the server's first; ImageDoctor]"`
 	Mode        reward.Mode   `enum:"answer,think" default:"answer" placeholder:"MODE" help:"What to ask for: ${enum}. [${default}]"`
 	Return      []string      `default:"dense" placeholder:"NAME" help:"What to ask for beside scores: dense, heatmaps, text, boxes; \"\" is nothing. [${default}]"`
 	Warmup      time.Duration `default:"2s" placeholder:"TIME" help:"Load before the measurement. [${default}]"`
@@ -56,7 +56,8 @@ Examples:
 	densereward bench http://127.0.0.1:8080
 	densereward bench http://127.0.0.1:8080 --form jpeg --concurrency 32 --duration 1m
 	densereward bench http://127.0.0.1:8080 --rate 5 --random --concurrency 500 --json
-	densereward bench --engine --model /data/random --device cuda --batch 64`
+	densereward bench --engine --model /data/random --device cuda --batch 64
+	densereward bench --engine --evaluator pick=pickscore:/models/PickScore --device cuda`
 }
 
 // Run measures what the flags ask for.
@@ -64,7 +65,10 @@ func (c *benchCommand) Run(ctx context.Context, t cli.Terminal) error {
 	if err := c.complete(); err != nil {
 		return err
 	}
-	if c.Engine {
+	switch {
+	case c.Engine && c.Evaluator != "":
+		return c.runEvaluator(ctx, t)
+	case c.Engine:
 		return c.runEngine(ctx, t)
 	}
 	return c.runLoad(ctx, t)
@@ -155,6 +159,14 @@ func (c *benchCommand) client() (*http.Client, error) {
 	return client, nil
 }
 
+// checkSize bounds the synthetic images.
+func (c *benchCommand) checkSize() error {
+	if c.Size < 1 || c.Size > 8192 {
+		return cli.Usage("size", errors.New("want 1 to 8192"))
+	}
+	return nil
+}
+
 // syntheticImages is how many images are made without --image.
 const syntheticImages = 16
 
@@ -182,8 +194,8 @@ func (c *benchCommand) images() ([]wire.Image, error) {
 		images = append(images, rgb)
 	}
 	if len(c.Image) == 0 {
-		if c.Size < 1 || c.Size > 8192 {
-			return nil, cli.Usage("size", errors.New("want 1 to 8192"))
+		if err := c.checkSize(); err != nil {
+			return nil, err
 		}
 		for i := range uint64(syntheticImages) {
 			images = append(images, loadgen.Photograph(c.Seed*syntheticImages+i, c.Size, c.Size))

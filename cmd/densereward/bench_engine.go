@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
 
 	"github.com/denseflow/densereward/cmd/densereward/cli"
+	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/imagedoctor/nano"
@@ -85,6 +87,37 @@ func (c *benchCommand) runEngine(ctx context.Context, t cli.Terminal) error {
 		return e.Encode(m)
 	}
 	return writeMeasurement(t.Out, m)
+}
+
+// runEvaluator measures an evaluator of any kind and prints what it came to.
+func (c *benchCommand) runEvaluator(ctx context.Context, t cli.Terminal) (err error) {
+	var spec evaluators.Spec
+	if err := spec.UnmarshalText([]byte(c.Evaluator)); err != nil {
+		return cli.Usage("evaluator", err)
+	}
+	if err := cmp.Or(c.check(), c.checkSize()); err != nil {
+		return err
+	}
+	flags := hosting.EvaluatorFlags{EngineFlags: c.EngineFlags, Evaluator: []evaluators.Spec{spec}, Batch: *c.Batch}
+	e, err := flags.Open(ctx, t, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	hosted, err := e.One()
+	if err != nil {
+		return err
+	}
+	speed, err := hosting.Measure(ctx, hosted, hosting.Load{Batch: *c.Batch, Size: c.Size, InFlight: c.InFlight, Rounds: c.Rounds})
+	switch {
+	case err != nil:
+		return err
+	case c.JSON:
+		return json.NewEncoder(t.Out).Encode(speed)
+	}
+	_, err = fmt.Fprintf(t.Out, "%s (%s): %.2f images a second, %.3f s a batch of %d images of %dx%d, %d in flight on each device\n",
+		speed.Evaluator, speed.Kind, speed.ImagesPerSec, speed.BatchSeconds, speed.Batch, c.Size, c.Size, speed.InFlight)
+	return err
 }
 
 // writeMeasurement writes a measurement for people.

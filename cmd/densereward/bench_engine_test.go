@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/engine/imagedoctor"
 )
 
@@ -87,5 +88,25 @@ Stages are timed by themselves; the host's are of one core and run beside the de
 `
 	if got := out.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestAnyEvaluatorIsMeasured(t *testing.T) {
+	code, out, said := densereward(t, "bench", "--engine", "--evaluator", "signs=ocr", "--batch", "2", "--size", "64", "--rounds", "2", "--in-flight", "2", "--json")
+	var speed hosting.Speed
+	if code != exitOK || json.Unmarshal([]byte(out), &speed) != nil {
+		t.Fatalf("exit code %d, output %q, said %q", code, out, said)
+	}
+	if speed.Evaluator != "signs" || speed.Kind != "ocr" || speed.Batch != 2 || speed.ImagesPerSec <= 0 || speed.BatchSeconds <= 0 {
+		t.Errorf("got %+v", speed)
+	}
+	for name, args := range map[string][]string{
+		"a kind that does not exist": {"--evaluator", "x=fortune"},
+		"no kind":                    {"--evaluator", "x"},
+		"no images":                  {"--evaluator", "x=ocr", "--size", "0"},
+	} {
+		if code, _, said := densereward(t, append([]string{"bench", "--engine"}, args...)...); code != exitUsage {
+			t.Errorf("%s: exit code %d, said %q", name, code, said)
+		}
 	}
 }

@@ -68,7 +68,7 @@ type EvaluatorFlags struct {
 	Float32           bool              `name:"float32" help:"ImageDoctor: compute in float32 on a GPU as well, to compare; many times slower."`
 }
 
-// engine is the evaluators, and the decoders of latents, each on its devices.
+// Engine is the evaluators, and the decoders of latents, each on its devices.
 type Engine struct {
 	runtime    func() (*ort.Runtime, error)
 	needed     bool // the runtime was loaded
