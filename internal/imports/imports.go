@@ -33,6 +33,11 @@ type Rule struct {
 
 // Rules is the import column of the design.
 func Rules() []Rule {
+	return slices.Concat(rewardRules(), engineRules(), mathematicsRules(), edgeRules())
+}
+
+// rewardRules are those of the reward layer.
+func rewardRules() []Rule {
 	return []Rule{
 		{Room: "reward"},
 		{Room: "reward/wire", Rooms: []string{"reward", "reward/wire/bounded"}, Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
@@ -82,7 +87,12 @@ func Rules() []Rule {
 			Libs:  []string{"github.com/cenkalti/backoff/v5", "github.com/sony/gobreaker/v2"},
 		},
 		{Room: "reward/judge", Rooms: []string{"reward"}, Libs: []string{"github.com/BurntSushi/toml"}},
-		{Room: "dense", Libs: []string{"gonum.org/v1/gonum"}},
+	}
+}
+
+// engineRules are those of what runs models.
+func engineRules() []Rule {
+	return []Rule{
 		{
 			Room:  "engine/ort",
 			Rooms: []string{"engine/ort/provision", "reward"}, // running out of memory is the scheduler's business
@@ -124,11 +134,24 @@ func Rules() []Rule {
 			Rooms: []string{"reward", "engine/vae/autoencoder", "internal/npy", "internal/floats", "internal/memorylimit", "engine/ort", "engine/onnx", "engine/safetensors"},
 		},
 		{Room: "engine/vae/autoencoder", Rooms: []string{"engine/onnx", "engine/safetensors", "engine/initializers", "internal/floats", "internal/modelfile"}},
+	}
+}
+
+// mathematicsRules are those of pure arithmetic.
+func mathematicsRules() []Rule {
+	return []Rule{
+		{Room: "dense", Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "flowgrpo", Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "flowgrpo/trustregion", Rooms: []string{"flowgrpo"}, Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "flowgrpo/forward", Rooms: []string{"flowgrpo"}, Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "flowgrpo/mixgrpo", Rooms: []string{"flowgrpo"}},
 		{Room: "flowgrpo/internal/goldens"},
+	}
+}
+
+// edgeRules are those of clients, programs and what only this module uses.
+func edgeRules() []Rule {
+	return []Rule{
 		{Room: "client", Rooms: []string{"reward", "reward/wire"}},
 		{Room: "cmd/densereward", Rooms: []string{Everything}, Libs: []string{Everything}},
 		{Room: "examples", Rooms: []string{"client", "reward", "reward/wire", "flowgrpo"}}, // the client's requests are wire's
