@@ -17,5 +17,5 @@
 // The file's metadata say under "densereward" how maps are stored; the features
 // that datasets keeps under "huggingface" are brought up to date. Compression is
 // zstd. Row groups end where the source's do, or earlier where they would hold
-// more than 128 MiB.
+// more than 64 MiB.
 package parquet

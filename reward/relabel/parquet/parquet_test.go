@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"os"
 	"reflect"
 	"strings"
@@ -169,4 +170,36 @@ func open(t *testing.T, data []byte, columns relabel.Columns, labels relabel.Lab
 	defer r.Close() //nolint:errcheck // it was only read
 	_, err = r.Writer(new(bytes.Buffer), labels)
 	return err
+}
+
+// Bounds of pages would hold each page's smallest and largest image once more.
+func TestOutputsAreNoLargerThanTheirImages(t *testing.T) {
+	type row struct {
+		Image  []byte `parquet:"image"`
+		Prompt string `parquet:"prompt"`
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	rows := make([]row, 30)
+	for i := range rows {
+		rows[i].Image = make([]byte, 100_000)
+		for at := range rows[i].Image {
+			rows[i].Image[at] = byte(random.Uint32())
+		}
+	}
+	var data bytes.Buffer
+	w := pq.NewGenericWriter[row](&data)
+	if _, err := w.Write(rows); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/a.parquet", data.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, out := relabeltest.Read(t, relabeltest.Source{Format: parquet.Format{}, Store: store.Folder(dir), Path: "a.parquet"}, relabeltest.Labels(""))
+	if most := 30*100_000 + 50_000; len(out) > most {
+		t.Errorf("%d bytes for 3 MB of images", len(out))
+	}
 }

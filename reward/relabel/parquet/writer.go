@@ -12,7 +12,7 @@ import (
 
 // maxGroupBytes ends a row group of the output early: a group is held in memory
 // until it is written.
-const maxGroupBytes = 128 << 20
+const maxGroupBytes = 64 << 20
 
 // Writer makes the output of the shard.
 func (r *reader) Writer(w io.Writer, labels relabel.Labels) (relabel.Writer, error) {
@@ -31,6 +31,12 @@ func (r *reader) Writer(w io.Writer, labels relabel.Labels) (relabel.Writer, err
 	fields := append(sourceFields(r.file), wrap(columns.schema.Fields(), nil)...)
 	schema := parquet.NewSchema(r.file.Schema().Name(), &root{r.file.Schema(), fields})
 	options := []parquet.WriterOption{schema, parquet.CreatedBy("densereward", "", "")}
+	for _, path := range schema.Columns() {
+		if leaf, _ := schema.Lookup(path...); leaf.Node.Type().Kind() == parquet.ByteArray && leaf.Node.Type().LogicalType() == nil {
+			// The smallest and the largest image of a page are as large as the page.
+			options = append(options, parquet.SkipPageBounds(path...), parquet.SkipPageStatistics(path...))
+		}
+	}
 	metadata, err := r.metadata(columns)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,116 @@
+package local_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"image/jpeg"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	stdimage "image"
+
+	"github.com/denseflow/densereward/engine/image"
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/relabel"
+	"github.com/denseflow/densereward/reward/relabel/inputs"
+	"github.com/denseflow/densereward/reward/relabel/local"
+	"github.com/denseflow/densereward/reward/relabel/store"
+	"github.com/denseflow/densereward/reward/rewardtest"
+)
+
+// photograph is a JPEG file of a smooth image, which compresses as photographs
+// do.
+func photograph(b *testing.B, seed int) []byte {
+	b.Helper()
+	const side = 512
+	img := stdimage.NewRGBA(stdimage.Rect(0, 0, side, side))
+	for y := range side {
+		for x := range side {
+			at := img.PixOffset(x, y)
+			v := uint32(x*7+y*13+seed*31) * 2654435761
+			img.Pix[at], img.Pix[at+1], img.Pix[at+2], img.Pix[at+3] = uint8(x/2+int(v>>28)), uint8(y/2+int(v>>28)), uint8((x+y)/4+seed), 255
+		}
+	}
+	var file bytes.Buffer
+	if err := jpeg.Encode(&file, img, &jpeg.Options{Quality: 90}); err != nil {
+		b.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+// BenchmarkRelabel labels one shard of 512x512 JPEG files with a stand-in for
+// the evaluator: what is left is decoding, the journal and the output. The
+// second figure is that of decoding alone, on as many cores.
+func BenchmarkRelabel(b *testing.B) {
+	dir := b.TempDir()
+	var files [][]byte
+	for i := range 16 {
+		files = append(files, photograph(b, i))
+	}
+	shard, err := os.Create(filepath.Join(dir, "shard.tar"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	archive := tar.NewWriter(shard)
+	const samples = 2000
+	add := func(name string, data []byte) {
+		if err := archive.WriteHeader(&tar.Header{Name: name, Size: int64(len(data)), Mode: 0o600}); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := archive.Write(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for i := range samples {
+		add(fmt.Sprintf("%06d.jpg", i), files[i%len(files)])
+		add(fmt.Sprintf("%06d.txt", i), fmt.Append(nil, "prompt ", i))
+	}
+	if err := archive.Close(); err != nil {
+		b.Fatal(err)
+	}
+	if err := shard.Close(); err != nil {
+		b.Fatal(err)
+	}
+	fake := &rewardtest.Fake{Side: 18}
+	about := fake.Describe()
+	labels := local.LabelsOf(&about, []string{relabel.ColumnDense})
+	labels.MapType = relabel.Float16
+	e, err := local.New(local.Options{Evaluators: []reward.Evaluator{fake}, Files: new(image.Decoder), Labels: labels})
+	if err != nil {
+		b.Fatal(err)
+	}
+	shards, err := inputs.Find(context.Background(), []string{dir}, os.Getenv)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("relabel", func(b *testing.B) {
+		for b.Loop() {
+			out := b.TempDir()
+			summary, err := relabel.Run(context.Background(), relabel.Job{
+				Config: relabel.Config{ChunkSize: 16, Labels: labels}, Shards: shards, Output: store.Folder(out), State: filepath.Join(out, "state"),
+				Evaluate: e.Evaluate, Concurrency: 3, MaxBytes: 256 << 20, Now: time.Now,
+			})
+			if err != nil || summary.Samples != samples {
+				b.Fatal(summary, err)
+			}
+		}
+		b.ReportMetric(samples*float64(b.N)/b.Elapsed().Seconds(), "images/s")
+	})
+	b.Run("decode", func(b *testing.B) {
+		decoder := new(image.Decoder)
+		b.SetParallelism(runtime.GOMAXPROCS(0))
+		b.RunParallel(func(pb *testing.PB) {
+			for i := 0; pb.Next(); i++ {
+				if _, err := decoder.Decode(files[i%len(files)]); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "images/s")
+	})
+}
