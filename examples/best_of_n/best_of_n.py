@@ -23,7 +23,7 @@ BUNDLED = sorted((ROOT / "cmd/densereward/demo").glob("*.png"))
 def ranked(client, files, prompt):
     """(reward, file, error) of each file, best first; failed ones last, with a
     reward of NaN."""
-    result = client.score([f.read_bytes() for f in files], [prompt] * len(files), returns=[])
+    result = client.score(files, [prompt] * len(files), returns=[])
     scored = list(zip(result.rewards, files, result.errors))
     return sorted(scored, key=lambda entry: (entry[2] is not None, -entry[0] if entry[2] is None else 0))
 

@@ -151,6 +151,11 @@ def test_levels_made_here_score_as_those_made_by_the_server(client):
         np.testing.assert_array_equal(here.rewards, there.rewards)
 
 
+def test_no_images_have_no_levels(torch):
+    assert densereward.to_uint8(np.zeros((0, 3, 8, 8), np.float32)).shape == (0, 3, 8, 8)
+    assert densereward.to_uint8(torch.from_numpy(np.zeros((0, 3, 8, 8), np.float32))).dtype is torch.uint8
+
+
 def test_to_uint8_leaves_levels_alone_and_refuses_nan():
     levels = random_images(1)
     assert densereward.to_uint8(levels) is levels

@@ -17,6 +17,8 @@ TOLERATED = 0.01
 def fault(image: NDArray[Any]) -> Optional[str]:
     """What is wrong with the range of an image of floats, with the remedy; None for
     one in [0,1]. NaN and infinity are not looked for here."""
+    if image.dtype == np.float16:
+        image = image.astype(np.float32)  # numpy compares halves one by one, and slowly
     low, high = float(image.min()), float(image.max())
     if low >= LOW and high <= HIGH:
         return None

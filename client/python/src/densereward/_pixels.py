@@ -38,10 +38,12 @@ def _levels(array: NDArray[Any], clamp: bool) -> Any:
         return array
     if array.dtype.kind == "f" and array.dtype.itemsize > 4:
         array = array.astype(np.float32)
-    if not np.isfinite(array).all():
+    values = array.astype(np.float32) if array.dtype == np.float16 else array
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    if not math.isfinite(low) or not math.isfinite(high):
         raise NotFiniteError("the images hold NaN or infinity")
-    if not clamp:
-        for i, image in enumerate(array if array.ndim == 4 else array[None]):
+    if not clamp and (low < pixel_range.LOW or high > pixel_range.HIGH):
+        for i, image in enumerate(values if values.ndim == 4 else values[None]):
             wrong = pixel_range.fault(image)
             if wrong is not None:
                 raise InvalidValueError(f"image {i}: {wrong}")
@@ -55,6 +57,8 @@ def _torch_levels(images: Any, clamp: bool) -> Any:
     torch = sys.modules["torch"]
     if images.dtype == torch.uint8:
         return images
+    if 0 in images.shape:
+        return images.to(torch.uint8)
     images = images.detach()
     if images.dtype == torch.float64:
         images = images.float()
