@@ -100,6 +100,11 @@ func join(parts []*wire.Response) (*wire.Response, error) {
 		all.Texts = append(all.Texts, p.Texts...)
 		all.Boxes = append(all.Boxes, p.Boxes...)
 		all.Images = append(all.Images, p.Images...)
+		for _, w := range p.Warnings {
+			if !slices.Contains(all.Warnings, w) {
+				all.Warnings = append(all.Warnings, w)
+			}
+		}
 		for stage, ms := range p.TimingMS {
 			all.TimingMS[stage] = max(all.TimingMS[stage], ms)
 		}
@@ -126,57 +131,109 @@ func joinScores(all *wire.Response, parts []*wire.Response) error {
 	return nil
 }
 
-// joinMaps joins the tensors of a request's parts.
-func joinMaps(all *wire.Response, parts []*wire.Response) (err error) {
+// maps is a field of maps in a response: one tensor, or one a sample.
+type maps struct {
+	one  *reward.Tensor
+	each []*reward.Tensor
+}
+
+// joinMaps joins the maps of a request's parts.
+func joinMaps(all *wire.Response, parts []*wire.Response) error {
 	lead := parts[0] // the first part that has maps of a sample
 	for i := len(parts) - 1; i >= 0; i-- {
 		if slices.Contains(parts[i].Errors, nil) {
 			lead = parts[i]
 		}
 	}
-	tensors := func(of func(*wire.Response) *reward.Tensor) *reward.Tensor {
-		var joined *reward.Tensor
-		if err == nil {
-			joined, err = concatenate(parts, of(lead), of)
-		}
-		return joined
-	}
 	if lead.Dense != nil {
-		all.Dense = &wire.DenseMaps{
-			Height: lead.Dense.Height, Width: lead.Dense.Width,
-			Weight: tensors(func(p *wire.Response) *reward.Tensor { return p.Dense.Weight }),
-			Reward: tensors(func(p *wire.Response) *reward.Tensor { return p.Dense.Reward }),
+		weight, err := joinField(parts, lead, denseMaps(func(d *wire.DenseMaps) maps { return maps{d.Weight, d.Weights} }))
+		if err != nil {
+			return err
+		}
+		rewards, err := joinField(parts, lead, denseMaps(func(d *wire.DenseMaps) maps { return maps{d.Reward, d.Rewards} }))
+		if err != nil {
+			return err
+		}
+		all.Dense = &wire.DenseMaps{Weight: weight.one, Weights: weight.each, Reward: rewards.one, Rewards: rewards.each}
+		if weight.one != nil {
+			all.Dense.Height, all.Dense.Width = lead.Dense.Height, lead.Dense.Width
 		}
 	}
 	for _, h := range lead.Heatmaps {
-		joined := tensors(func(p *wire.Response) *reward.Tensor { return p.Heatmap(h.Name) })
-		all.Heatmaps = append(all.Heatmaps, wire.NamedMaps{Name: h.Name, Maps: joined})
+		joined, err := joinField(parts, lead, func(p *wire.Response) (m maps) {
+			for _, other := range p.Heatmaps {
+				if other.Name == h.Name {
+					m = maps{other.Maps, other.Each}
+				}
+			}
+			return m
+		})
+		if err != nil {
+			return err
+		}
+		all.Heatmaps = append(all.Heatmaps, wire.NamedMaps{Name: h.Name, Maps: joined.one, Each: joined.each})
 	}
-	if lead.Advantages != nil {
-		all.Advantages = tensors(func(p *wire.Response) *reward.Tensor { return p.Advantages })
+	if lead.Advantages != nil || lead.AdvantageMaps != nil {
+		joined, err := joinField(parts, lead, func(p *wire.Response) maps { return maps{p.Advantages, p.AdvantageMaps} })
+		if err != nil {
+			return err
+		}
+		all.Advantages, all.AdvantageMaps = joined.one, joined.each
 	}
-	return err
+	return nil
 }
 
-// concatenate joins tensors of like's kind along their first dimension. A part
-// of which every sample failed may have another grid, and has nothing but NaN
-// to say.
-func concatenate(parts []*wire.Response, like *reward.Tensor, of func(*wire.Response) *reward.Tensor) (*reward.Tensor, error) {
+func denseMaps(of func(d *wire.DenseMaps) maps) func(p *wire.Response) maps {
+	return func(p *wire.Response) maps {
+		if p.Dense == nil {
+			return maps{}
+		}
+		return of(p.Dense)
+	}
+}
+
+// joinField joins a field of all parts: into one tensor where their maps are of one size,
+// else into one a sample. A part of which every sample failed may have another grid,
+// and has nothing but NaN to say.
+func joinField(parts []*wire.Response, lead *wire.Response, of func(*wire.Response) maps) (maps, error) {
+	like := of(lead).one
+	same := like != nil
+	for _, p := range parts {
+		m := of(p)
+		if m.one == nil && m.each == nil {
+			return maps{}, errors.New("client: parts of the request have different maps")
+		}
+		fits := m.one != nil && like != nil && m.one.Type == like.Type && slices.Equal(m.one.Shape[1:], like.Shape[1:])
+		same = same && (fits || !slices.Contains(p.Errors, nil))
+	}
+	if !same {
+		return apart(parts, of)
+	}
 	all := &reward.Tensor{Type: like.Type, Shape: slices.Clone(like.Shape)}
 	all.Shape[0] = 0
 	for _, p := range parts {
-		t := of(p)
-		if t == nil {
-			return nil, errors.New("client: parts of the request have different maps")
-		}
-		if t.Type != all.Type || !slices.Equal(t.Shape[1:], all.Shape[1:]) {
-			if slices.Contains(p.Errors, nil) {
-				return nil, fmt.Errorf("client: %w", reward.ErrGridMismatch.With("parts of the request have maps of shape %v and %v: name a grid by height and width", like.Shape, t.Shape))
-			}
+		t := of(p).one
+		if t == nil || !slices.Equal(t.Shape[1:], like.Shape[1:]) {
 			t = allNaN(like, len(p.Errors))
 		}
 		all.Shape[0] += t.Shape[0]
 		all.Data = append(all.Data, t.Data...)
+	}
+	return maps{one: all}, nil
+}
+
+// apart is a field of all parts as one map a sample.
+func apart(parts []*wire.Response, of func(*wire.Response) maps) (maps, error) {
+	var all maps
+	for _, p := range parts {
+		m := of(p)
+		for i := range p.Errors {
+			t := wire.OfSample(m.one, m.each, i)
+			if len(t.Shape) != 2 {
+				return maps{}, errors.New("client: parts of the request have different maps")
+			}
+			all.each = append(all.each, t)
+		}
 	}
 	return all, nil
 }

@@ -77,12 +77,23 @@ func TestTheFirstFailureOfAPartEndsTheOthers(t *testing.T) {
 	}
 }
 
-func TestPartsOfDifferentSizesNeedAGrid(t *testing.T) {
-	c := newClient(t, listen(t, newServer(t, &rewardtest.Fake{})), client.WithPartSize(1))
-	q := rollout(2)
+func TestPartsOfDifferentSizesHaveMapsOfTheirOwn(t *testing.T) {
+	server := newServer(t, &rewardtest.Fake{})
+	q := rollout(3)
 	q.Images[1].Tensor = rewardtest.Tensor(rewardtest.Image(9, 64, 64))
-	if _, err := c.Score(t.Context(), q); !errors.Is(err, reward.ErrGridMismatch) {
-		t.Errorf("got %v", err)
+	q.Return = []wire.Return{wire.ReturnDense, wire.ReturnHeatmaps}
+	parts := mustScore(t, newClient(t, listen(t, server), client.WithPartSize(2)), q)
+	whole := mustScore(t, newClient(t, listen(t, server)), q)
+	if parts.Dense.Weight != nil || len(parts.Dense.Weights) != 3 || len(whole.Dense.Weights) != 3 {
+		t.Fatalf("maps %v and %v", parts.Dense, whole.Dense)
+	}
+	for i := range 3 {
+		if !slices.Equal(parts.Dense.Weights[i].Data, whole.Dense.Weights[i].Data) || !slices.Equal(parts.Dense.Rewards[i].Shape, whole.Dense.Rewards[i].Shape) {
+			t.Errorf("sample %d differs in parts", i)
+		}
+	}
+	if !slices.Equal(parts.Heatmap("artifact").Data, whole.Heatmap("artifact").Data) {
+		t.Error("heatmaps, which are of one size, differ in parts")
 	}
 }
 

@@ -64,9 +64,16 @@ func PresetGrid(name string, imageHeight, imageWidth int) (Grid, error) {
 
 // CellGrid is the grid of cells of cell pixels a side, at least 1, that cover an
 // image of the given size in pixels. Sizes that do not divide are rounded down, as
-// the pipelines of diffusers do. It fails where [Grid.Validate] would.
+// the pipelines of diffusers do, but to no less than one cell. It fails where
+// [Grid.Validate] would.
 func CellGrid(cell, imageHeight, imageWidth int) (Grid, error) {
-	grid := Grid{Height: imageHeight / cell, Width: imageWidth / cell}
+	side := func(pixels int) int {
+		if pixels < 1 {
+			return 0
+		}
+		return max(1, pixels/cell)
+	}
+	grid := Grid{Height: side(imageHeight), Width: side(imageWidth)}
 	if err := grid.Validate(); err != nil {
 		return Grid{}, err
 	}

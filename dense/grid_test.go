@@ -54,7 +54,7 @@ func TestParseGridRefuses(t *testing.T) {
 		{"a negative side", "64x-1", 512, 512, "each side must be 1 to 1024"},
 		{"a side past the limit", "1025x1", 512, 512, "each side must be 1 to 1024"},
 		{"a number past int", "99999999999999999999x1", 512, 512, "neither"},
-		{"an image below one cell", "flux", 15, 512, `"flux" for an image of 15x512 pixels`},
+		{"an image of nothing", "flux", 0, 512, `"flux" for an image of 0x512 pixels`},
 		{"an image above the limit", "sd3", 8200, 512, "each side must be 1 to 1024"},
 	}
 	for _, test := range tests {

@@ -26,6 +26,12 @@ func AdvantageMethods() []AdvantageMethod {
 // Valid reports whether m is a method of the protocol.
 func (m AdvantageMethod) Valid() bool { return slices.Contains(AdvantageMethods(), m) }
 
+// PerLocation reports whether the method normalises each location over the group,
+// whose members' maps must then lie on one grid.
+func (m AdvantageMethod) PerLocation() bool {
+	return m == AdvantageDenseFlowPaper || m == AdvantageBoxFlow
+}
+
 // Dense reports whether the method's advantages are maps.
 func (m AdvantageMethod) Dense() bool {
 	return m == AdvantageDenseFlow || m == AdvantageDenseFlowPaper || m == AdvantageBoxFlow

@@ -47,6 +47,11 @@ func (m *MapSpec) check(got *Map, missing bool) error {
 		return ErrEvaluatorFailed.With("map %s is %dx%d with %d values, want %dx%d",
 			m.Name, got.Height, got.Width, len(got.Data), m.Height, m.Width)
 	}
+	for i, v := range got.Data {
+		if !(v >= 0 && v <= 1) { // also NaN
+			return ErrEvaluatorFailed.With("map %s is %v at row %d, column %d, not in [0,1]", m.Name, v, i/got.Width, i%got.Width)
+		}
+	}
 	return nil
 }
 

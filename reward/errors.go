@@ -107,6 +107,11 @@ var (
 	// ErrAnswerTruncated is returned when a model's answer reached its limit of
 	// tokens without an end, so that its scores cannot be told.
 	ErrAnswerTruncated = newError("answer_truncated", http.StatusInternalServerError, "the answer has no end within its limit of tokens")
+	// ErrPartMissing: the evaluator's answer lacks a score or a map, and the request
+	// asked for an error then.
+	ErrPartMissing = newError("part_missing", http.StatusInternalServerError, "the answer lacks a score or a map")
+	// ErrPixelRange: too many values of an image of floats lie outside [0,1].
+	ErrPixelRange = newError("pixel_range", http.StatusBadRequest, "the image's values are not in [0,1]")
 )
 
 func newError(code string, status int, message string) *Error {
@@ -123,7 +128,8 @@ func Errors() []*Error {
 		ErrUnsupportedMode, ErrUnsupportedMediaType, ErrNotFound,
 		ErrMethodNotAllowed, ErrUnauthorized, ErrBodyTimeout, ErrOverloaded,
 		ErrNotReady, ErrDeadlineExceeded, ErrCanceled, ErrEvaluatorFailed,
-		ErrInternal, ErrGroupIncomplete, ErrGroupConflict, ErrTooManyGroups, ErrAnswerTruncated,
+		ErrInternal, ErrGroupIncomplete, ErrGroupConflict, ErrTooManyGroups,
+		ErrAnswerTruncated, ErrPartMissing, ErrPixelRange,
 	}
 }
 

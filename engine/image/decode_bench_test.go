@@ -36,7 +36,7 @@ func BenchmarkFromTensor(b *testing.B) {
 				}
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, err := FromTensor(Tensor{dtype, Layout(layout), 512, 512, data}, Limits{}); err != nil {
+					if _, err := FromTensor(Tensor{dtype, Layout(layout), 512, 512, data}, Limits{}, true); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -32,11 +32,11 @@ func ExampleFromTensor() {
 		DType: image.Float16, Layout: image.HWC, Height: 1, Width: 2,
 		Data: []byte{0, 0x3c, 0, 0, 0, 0, 0, 0, 0, 0x3c, 0, 0},
 	}
-	img, err := image.FromTensor(tensor, image.Limits{})
+	img, err := image.FromTensor(tensor, image.Limits{}, false)
 	fmt.Println(img.Pix, err)
 
 	tensor.Data[1] = 0x7c // infinity
-	_, err = image.FromTensor(tensor, image.Limits{})
+	_, err = image.FromTensor(tensor, image.Limits{}, false)
 	fmt.Println(err)
 	// Output:
 	// [255 0 0 0 255 0] <nil>

@@ -64,7 +64,7 @@ func FuzzTensor(f *testing.F) {
 	f.Add(uint8(Float16), uint8(HWC), 1, 1, halfData(0x3c00, 0x7c00, 0))
 	f.Add(uint8(BFloat16), uint8(CHW), 1<<62, 1<<62, []byte{})
 	f.Fuzz(func(t *testing.T, dtype, layout uint8, height, width int, data []byte) {
-		img, err := FromTensor(Tensor{DType(dtype), Layout(layout), height, width, data}, fuzzLimits)
+		img, err := FromTensor(Tensor{DType(dtype), Layout(layout), height, width, data}, fuzzLimits, true)
 		if err == nil && len(img.Pix) != width*height*3 {
 			t.Errorf("%d bytes for %dx%d", len(img.Pix), width, height)
 		}

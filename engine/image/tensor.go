@@ -18,6 +18,9 @@ var (
 	ErrShape = errors.New("bad image tensor")
 	// ErrNotFinite is returned when a tensor holds a NaN or an infinity.
 	ErrNotFinite = errors.New("image value is not finite")
+	// ErrRange is returned when too many values of a tensor of floats lie outside
+	// [0,1] for an image whose decoder overshot.
+	ErrRange = errors.New("image values out of range")
 )
 
 // DType is the element type of a Tensor, little endian.
@@ -76,9 +79,10 @@ type Tensor struct {
 // image's Pix is t.Data. Floats become bytes as the trainers' torch code has
 // it, (x*255).round().clamp(0,255).to(uint8): halves to even, and for the 16-bit
 // types the product is rounded to that type first. Values outside [0,1] are
-// clamped; a NaN or infinity is ErrNotFinite, and the error names its index in
-// t.Data. Data of another length than the shape asks for is ErrShape.
-func FromTensor(t Tensor, limits Limits) (*reward.Image, error) {
+// clamped; unless clamp is set, more than one in a hundred outside [-0.05,1.05] is
+// ErrRange, and the error says what range there is. A NaN or infinity is
+// ErrNotFinite, and the error names its index in t.Data. Data of another length than the shape asks for is ErrShape.
+func FromTensor(t Tensor, limits Limits, clamp bool) (*reward.Image, error) {
 	if t.Layout > CHW || t.DType.Size() == 0 {
 		return nil, fmt.Errorf("%w: type %v, layout %d", ErrShape, t.DType, t.Layout)
 	}
@@ -97,9 +101,13 @@ func FromTensor(t Tensor, limits Limits) (*reward.Image, error) {
 		return &reward.Image{Width: t.Width, Height: t.Height, Pix: t.Data[:n:n]}, nil
 	}
 	img := codec.NewImage(t.Width, t.Height)
+	outside := 0 // values beyond an overshoot
 	if t.Layout == HWC {
-		if at := t.DType.toBytes(img.Pix, t.Data, 1); at >= 0 {
+		if at := t.DType.toBytes(img.Pix, t.Data, 1, &outside); at >= 0 {
 			return nil, t.notFinite(at)
+		}
+		if err := t.checkRange(outside, clamp); err != nil {
+			return nil, err
 		}
 		return img, nil
 	}
@@ -110,9 +118,12 @@ func FromTensor(t Tensor, limits Limits) (*reward.Image, error) {
 	}
 	for c := range 3 {
 		size := plane * t.DType.Size()
-		if at := t.DType.toBytes(img.Pix[c:], t.Data[c*size:(c+1)*size], 3); at >= 0 {
+		if at := t.DType.toBytes(img.Pix[c:], t.Data[c*size:(c+1)*size], 3, &outside); at >= 0 {
 			return nil, t.notFinite(c*plane + at)
 		}
+	}
+	if err := t.checkRange(outside, clamp); err != nil {
+		return nil, err
 	}
 	return img, nil
 }
@@ -121,22 +132,66 @@ func (t Tensor) notFinite(at int) error {
 	return fmt.Errorf("%w: %v tensor of %dx%d pixels at index %d", ErrNotFinite, t.DType, t.Width, t.Height, at)
 }
 
-// toBytes writes the floats of src to every step-th byte of dst. It stops at
-// the first that is not finite and returns its index, or returns -1.
-func (d DType) toBytes(dst []uint8, src []byte, step int) int {
+// A decoder's overshoot stays within these, but for one value in tolerated.
+const (
+	overshootLow, overshootHigh = -0.05, 1.05
+	tolerated                   = 100
+)
+
+// checkRange fails if too many values lie outside the range of an overshoot.
+func (t Tensor) checkRange(outside int, clamp bool) error {
+	n := t.Height * t.Width * 3
+	if clamp || outside*tolerated <= n {
+		return nil
+	}
+	low, high := t.valueRange()
+	remedy := "images are floats in [0,1]"
+	switch {
+	case low >= -1.5 && high <= 1.5:
+		remedy = "values in [-1,1] become those of an image by (x + 1) / 2"
+	case high > 2:
+		remedy = "levels of 0 to 255 go as uint8, or divided by 255"
+	}
+	return fmt.Errorf("%w: %.0f%% of the values lie outside [%v,%v], they range from %.4g to %.4g: %s",
+		ErrRange, 100*float64(outside)/float64(n), overshootLow, overshootHigh, low, high, remedy)
+}
+
+// valueRange is the least and the largest value of floats.
+func (t Tensor) valueRange() (low, high float32) {
+	low, high = float32(math.Inf(1)), float32(math.Inf(-1))
+	size := t.DType.Size()
+	for i := 0; i+size <= len(t.Data); i += size {
+		var v float32
+		switch t.DType {
+		case Float32:
+			v = math.Float32frombits(binary.LittleEndian.Uint32(t.Data[i:]))
+		case Float16:
+			v = floats.Float16(binary.LittleEndian.Uint16(t.Data[i:]))
+		case BFloat16:
+			v = floats.BFloat16(binary.LittleEndian.Uint16(t.Data[i:]))
+		}
+		low, high = min(low, v), max(high, v)
+	}
+	return low, high
+}
+
+// toBytes writes the floats of src to every step-th byte of dst and counts those
+// beyond an overshoot. It stops at the first that is not finite and returns its
+// index, or returns -1.
+func (d DType) toBytes(dst []uint8, src []byte, step int, outside *int) int {
 	switch d {
 	case Float32:
-		return float32Bytes(dst, src, step)
+		return float32Bytes(dst, src, step, outside)
 	case Float16:
-		return halfBytes(dst, src, step, 0x7c00, float16Levels())
+		return halfBytes(dst, src, step, float16Form, float16Levels(), outside)
 	case BFloat16:
-		return halfBytes(dst, src, step, 0x7f80, bfloat16Levels())
+		return halfBytes(dst, src, step, bfloat16Form, bfloat16Levels(), outside)
 	}
 	return -1
 }
 
 // float32Bytes is toBytes for float32.
-func float32Bytes(dst []uint8, src []byte, step int) int {
+func float32Bytes(dst []uint8, src []byte, step int, outside *int) int {
 	const exponent, one = 0x7f80_0000, 0x3f80_0000
 	for i, at := 0, 0; i+4 <= len(src); i, at = i+4, at+step {
 		bits := binary.LittleEndian.Uint32(src[i:])
@@ -144,6 +199,9 @@ func float32Bytes(dst []uint8, src []byte, step int) int {
 		if bits > one { // as are those of negative numbers
 			if bits&exponent == exponent {
 				return i / 4
+			}
+			if v < overshootLow || v > overshootHigh {
+				*outside++
 			}
 			v = min(max(v, 0), 1)
 		}
@@ -161,12 +219,30 @@ func nearest(v float32) uint8 { return uint8(math.Float32bits(v + 1<<23)) }
 // level is nearest of v limited to 0..255.
 func level(v float32) uint8 { return nearest(min(max(v, 0), 255)) }
 
+// halfForm is what is to be known of a 16-bit type's bits.
+type halfForm struct {
+	exponent uint16 // all ones
+	one      uint16
+	value    func(bits uint16) float32
+}
+
+// They are constants.
+var (
+	float16Form  = halfForm{0x7c00, 0x3c00, floats.Float16}
+	bfloat16Form = halfForm{0x7f80, 0x3f80, floats.BFloat16}
+)
+
 // halfBytes is toBytes for a 16-bit type, by table.
-func halfBytes(dst []uint8, src []byte, step int, exponent uint16, levels *[1 << 16]uint8) int {
+func halfBytes(dst []uint8, src []byte, step int, form halfForm, levels *[1 << 16]uint8, outside *int) int {
 	for i, at := 0, 0; i+2 <= len(src); i, at = i+2, at+step {
 		bits := binary.LittleEndian.Uint16(src[i:])
-		if bits&exponent == exponent {
-			return i / 2
+		if bits > form.one { // as are those of negative numbers
+			if bits&form.exponent == form.exponent {
+				return i / 2
+			}
+			if v := form.value(bits); v < overshootLow || v > overshootHigh {
+				*outside++
+			}
 		}
 		dst[at] = levels[bits]
 	}

@@ -8,6 +8,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"github.com/denseflow/densereward/internal/floats"
 )
 
 func float32Data(values ...float32) []byte {
@@ -53,7 +55,7 @@ func TestTensorsBecomePictures(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			img, err := FromTensor(c.in, Limits{})
+			img, err := FromTensor(c.in, Limits{}, true)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,7 +80,7 @@ func halfBits(v float32, shift uint) uint16 {
 
 func TestUint8PixelsAreNotCopied(t *testing.T) {
 	data := make([]byte, 12)
-	img, err := FromTensor(Tensor{Uint8, HWC, 2, 2, data}, Limits{})
+	img, err := FromTensor(Tensor{Uint8, HWC, 2, 2, data}, Limits{}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +99,7 @@ func TestHalvesRoundAsTorchRounds(t *testing.T) {
 			if uint16(bits)&exponent == exponent {
 				continue
 			}
-			img, err := FromTensor(Tensor{dtype, HWC, 1, 1, halfData(uint16(bits), 0, 0)}, Limits{})
+			img, err := FromTensor(Tensor{dtype, HWC, 1, 1, halfData(uint16(bits), 0, 0)}, Limits{}, true)
 			if err != nil {
 				t.Fatalf("%v %#x: %v", dtype, bits, err)
 			}
@@ -149,7 +151,7 @@ func TestFloatsRoundHalfToEven(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			img, err := FromTensor(Tensor{Float32, HWC, 1, 1, float32Data(c.in, c.in, c.in)}, Limits{})
+			img, err := FromTensor(Tensor{Float32, HWC, 1, 1, float32Data(c.in, c.in, c.in)}, Limits{}, true)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -184,7 +186,7 @@ func TestBadTensorsAreRefused(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := FromTensor(c.in, Limits{})
+			_, err := FromTensor(c.in, Limits{}, true)
 			if !errors.Is(err, c.want) {
 				t.Fatalf("error %v, want %v", err, c.want)
 			}
@@ -193,4 +195,69 @@ func TestBadTensorsAreRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Ranges are those that trainers send by mistake; a decoder overshoots a little.
+func TestFloatsOfAnotherRangeAreRefusedWithTheirRangeAndARemedy(t *testing.T) {
+	fill := func(odd float32, n int) []float32 { // n of 300 values are odd
+		values := make([]float32, 300)
+		for i := range values {
+			values[i] = 0.5
+			if i < n {
+				values[i] = odd
+			}
+		}
+		return values
+	}
+	for _, c := range []struct {
+		name string
+		odd  float32
+		n    int
+		want string // "" where it is an image
+	}{
+		{"a tanh output", -1, 100, "(x + 1) / 2"},
+		{"levels", 255, 200, "uint8"},
+		{"a little more than an overshoot", 1.06, 4, "[-0.05,1.05]"},
+		{"an overshoot of all", 1.05, 300, ""},
+		{"an undershoot of all", -0.05, 300, ""},
+		{"one value in a hundred", 7, 3, ""},
+	} {
+		for _, layout := range []Layout{HWC, CHW} {
+			for dtype, data := range map[DType][]byte{Float32: float32Data(fill(c.odd, c.n)...), Float16: float16Data(fill(c.odd, c.n)), BFloat16: bfloat16Data(fill(c.odd, c.n))} {
+				tensor := Tensor{dtype, layout, 10, 10, data}
+				_, err := FromTensor(tensor, Limits{}, false)
+				// 1.05 is rounded up in the 16-bit types.
+				if c.want == "" && err != nil && !(dtype != Float32 && c.n == 300) {
+					t.Errorf("%s, %v: %v", c.name, dtype, err)
+				}
+				if c.want != "" && (!errors.Is(err, ErrRange) || !strings.Contains(err.Error(), c.want)) {
+					t.Errorf("%s, %v: error %v does not say %q", c.name, dtype, err, c.want)
+				}
+				if _, err := FromTensor(tensor, Limits{}, true); err != nil {
+					t.Errorf("%s, %v, clamped: %v", c.name, dtype, err)
+				}
+			}
+		}
+	}
+}
+
+func float16Data(values []float32) []byte {
+	var bits []uint16
+	for _, v := range values {
+		for b := range 1 << 16 {
+			if b&0x7c00 != 0x7c00 && floats.Float16(uint16(b)) == roundFloat16(v) {
+				bits = append(bits, uint16(b))
+				break
+			}
+		}
+	}
+	return halfData(bits...)
+}
+
+func bfloat16Data(values []float32) []byte {
+	var bits []uint16
+	for _, v := range values {
+		bits = append(bits, uint16(math.Float32bits(roundBFloat16(v))>>16))
+	}
+	return halfData(bits...)
 }

@@ -65,7 +65,7 @@ func TestUnifiedRewardsAnswerIsItsThreeScores(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	if r := f.Read(Answer{Text: "Alignment Score (1-5): 4\nCoh", Truncated: true}); !errors.Is(r.Err, reward.ErrEvaluatorFailed) || !strings.Contains(r.Err.Error(), "512 tokens") {
+	if r := f.Read(Answer{Text: "Alignment Score (1-5): 4\nCoh", Truncated: true}); !errors.Is(r.Err, reward.ErrAnswerTruncated) || !strings.Contains(r.Err.Error(), "512 tokens") {
 		t.Errorf("an answer that was cut off: %v", r.Err)
 	}
 }

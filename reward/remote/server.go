@@ -141,35 +141,31 @@ func (s *Server) evaluate(ctx context.Context, mode reward.Mode, samples []rewar
 	if err != nil {
 		return err
 	}
-	maps := make([][]float32, len(s.about.Maps))
-	for k := range maps {
-		if maps[k], err = mapOf(p, s.about.Maps[k].Name); err != nil {
-			return err
-		}
-	}
 	for k, i := range at {
 		if p.Errors[k] != nil {
 			results[i].Err = p.Errors[k]
 			continue
 		}
-		if results[i], err = s.result(p, k, maps, len(at)); err != nil {
+		if results[i], err = s.result(p, k); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// mapOf is a map of all samples.
-func mapOf(p *wire.Response, name string) ([]float32, error) {
+// mapOf is a map of sample k.
+func mapOf(p *wire.Response, name string, k int) (reward.Map, error) {
 	at := slices.IndexFunc(p.Heatmaps, func(m wire.NamedMaps) bool { return m.Name == name })
 	if at < 0 {
-		return nil, reward.ErrEvaluatorFailed.With("the server's answer has no map %s", name)
+		return reward.Map{}, reward.ErrEvaluatorFailed.With("the server's answer has no map %s", name)
 	}
-	return p.Heatmaps[at].Maps.Float32s()
+	t := wire.OfSample(p.Heatmaps[at].Maps, p.Heatmaps[at].Each, k)
+	values, err := t.Float32s()
+	return reward.Map{Height: t.Shape[0], Width: t.Shape[1], Data: values}, err
 }
 
-// result is what the answer says of its sample k of n.
-func (s *Server) result(p *wire.Response, k int, maps [][]float32, n int) (reward.Result, error) {
+// result is what the answer says of its sample k.
+func (s *Server) result(p *wire.Response, k int) (reward.Result, error) {
 	r := reward.Result{Missing: p.Missing[k]}
 	for _, spec := range s.about.Scores {
 		at := slices.IndexFunc(p.Scores, func(c wire.NamedScores) bool { return c.Name == spec.Name })
@@ -178,12 +174,12 @@ func (s *Server) result(p *wire.Response, k int, maps [][]float32, n int) (rewar
 		}
 		r.Scores = append(r.Scores, p.Scores[at].Values[k])
 	}
-	for i, spec := range s.about.Maps {
-		cells := spec.Height * spec.Width
-		if cells == 0 || len(maps[i]) != n*cells {
-			return r, reward.ErrEvaluatorFailed.With("map %s of the server's answer has %d values for %d samples of %dx%d", spec.Name, len(maps[i]), n, spec.Height, spec.Width)
+	for _, spec := range s.about.Maps {
+		m, err := mapOf(p, spec.Name, k)
+		if err != nil {
+			return r, err
 		}
-		r.Maps = append(r.Maps, reward.Map{Height: spec.Height, Width: spec.Width, Data: maps[i][k*cells : (k+1)*cells : (k+1)*cells]})
+		r.Maps = append(r.Maps, m)
 	}
 	if p.Texts != nil {
 		r.Text = p.Texts[k]

@@ -15,8 +15,10 @@ import (
 type Scored struct {
 	*Mapped
 	// Advantages is nil without a method; float64 (N) or float32 (N,h,w), NaN
-	// where a sample failed.
-	Advantages *reward.Tensor
+	// where a sample failed. Where the samples' grids differ, maps are in
+	// AdvantageMaps instead, N of (h,w).
+	Advantages    *reward.Tensor
+	AdvantageMaps []*reward.Tensor
 }
 
 // Rule is how the advantages of a group are made. Members of one group must
@@ -77,16 +79,18 @@ func (e *Evaluated) method() reward.AdvantageMethod {
 	return e.advantage.Method
 }
 
-func (e *Evaluated) rule() Rule {
+// rule is the rule of samples whose maps lie on grid, which the methods that
+// normalise maps alone look at.
+func (e *Evaluated) rule(grid dense.Grid) Rule {
 	a := e.advantage
 	u := Rule{Evaluator: e.Evaluator.Name, Method: a.Method, GlobalStd: a.GlobalStd, Smoothing: a.Smoothing, Steps: a.Steps}
 	switch a.Method {
 	case reward.AdvantageBoxFlow:
 		u.Floor = flowgrpo.BoxNormalization().Floor
 		u.Penalty = reward.DefaultPenalty()
-		u.Grid = e.Grid
-	case reward.AdvantageDenseFlowPaper:
-		u.Grid = e.Grid
+	}
+	if a.Method.PerLocation() {
+		u.Grid = grid
 	}
 	if a.Floor != nil {
 		u.Floor = *a.Floor
@@ -105,7 +109,7 @@ func (m *Mapped) members() []Member {
 		if !one.Failed {
 			switch m.method() {
 			case reward.AdvantageDenseFlowPaper:
-				one.Weight = m.cells(m.Weight, i)
+				one.Weight = m.Grids.Map(m.Weight, i)
 			case reward.AdvantageBoxFlow:
 				one.Boxes = denseBoxes(m.Outcomes[i].Boxes)
 			case reward.AdvantageGDPO:
@@ -136,20 +140,64 @@ func (m *Mapped) MakeAdvantages(ctx context.Context, barrier Barrier) (*Scored, 
 	if m.method() == reward.AdvantageNone {
 		return &Scored{Mapped: m}, nil
 	}
-	var shares []Share
-	var err error
-	switch {
-	case m.groups.Step == "":
-		shares, err = m.rule().Shares(m.members())
-	case barrier == nil:
-		err = reward.ErrInvalidValue.With("groups.step: groups do not span calls here")
-	default:
-		shares, err = barrier.Gather(ctx, &m.groups, m.rule(), m.members())
-	}
+	shares, err := m.shares(ctx, barrier)
 	if err != nil {
 		return nil, err
 	}
 	return m.withShares(shares), nil
+}
+
+// shares computes what each sample gets. Methods that normalise maps compare the
+// members of a group location by location: they must lie on one grid.
+func (m *Mapped) shares(ctx context.Context, barrier Barrier) ([]Share, error) {
+	grid, same := m.Grids.One()
+	spans := m.groups.Step != ""
+	switch {
+	case spans && barrier == nil:
+		return nil, reward.ErrInvalidValue.With("groups.step: groups do not span calls here")
+	case m.method().PerLocation() && !same && (spans || m.rule(grid).AllGroups()):
+		return nil, reward.ErrGridMismatch.With("grid: method %q compares locations, and the images make maps of different sizes: name a grid by height and width", m.method())
+	case spans:
+		return barrier.Gather(ctx, &m.groups, m.rule(grid), m.members())
+	case !m.method().PerLocation() || same:
+		return m.rule(grid).Shares(m.members())
+	}
+	return m.sharesByGrid()
+}
+
+// sharesByGrid takes the groups of each grid by themselves.
+func (m *Mapped) sharesByGrid() ([]Share, error) {
+	members := m.members()
+	of := map[string]dense.Grid{}
+	byGrid := map[dense.Grid][]int{}
+	shares := make([]Share, len(members))
+	for i := range members {
+		if members[i].Failed {
+			shares[i].Advantage = math.NaN()
+			continue
+		}
+		grid, name := m.Grids.Of(i), members[i].Group
+		if known, ok := of[name]; ok && known != grid {
+			return nil, reward.ErrGridMismatch.With("grid: group %.80q has maps of %s and of %s, which method %q cannot compare: name a grid by height and width",
+				name, known, grid, m.method())
+		}
+		of[name] = grid
+		byGrid[grid] = append(byGrid[grid], i)
+	}
+	for grid, at := range byGrid {
+		some := make([]Member, len(at))
+		for k, i := range at {
+			some[k] = members[i]
+		}
+		got, err := m.rule(grid).Shares(some)
+		if err != nil {
+			return nil, err
+		}
+		for k, i := range at {
+			shares[i] = got[k]
+		}
+	}
+	return shares, nil
 }
 
 // withShares makes tensors of the samples' shares, and replaces R_D where the
@@ -161,29 +209,31 @@ func (m *Mapped) withShares(shares []Share) *Scored {
 		for i, s := range shares {
 			scalars[i] = s.Advantage
 		}
-		return &Scored{m, reward.Float64Tensor(scalars, n)}
+		return &Scored{Mapped: m, Advantages: reward.Float64Tensor(scalars, n)}
 	}
 	if m.method() == reward.AdvantageBoxFlow {
 		m = &Mapped{m.Evaluated, m.Weight, slices.Clone(m.Reward)}
 	}
-	maps := make([]float32, n*m.Grid.Cells())
+	maps := make([]float32, m.Grids.Cells())
 	for i, s := range shares {
-		dst := m.cells(maps, i)
+		dst := m.Grids.Map(maps, i)
 		switch {
 		case m.Errors[i] != nil:
 			fillNaN(dst)
 		case s.Maps == nil: // denseflow: A (1-H)
-			for c, weight := range m.cells(m.Weight, i) {
+			for c, weight := range m.Grids.Map(m.Weight, i) {
 				dst[c] = float32(s.Advantage * float64(weight))
 			}
 		default:
 			copy(dst, s.Maps)
 		}
 		if s.Reward != nil {
-			copy(m.cells(m.Reward, i), s.Reward)
+			copy(m.Grids.Map(m.Reward, i), s.Reward)
 		}
 	}
-	return &Scored{m, reward.Float32Tensor(maps, n, m.Grid.Height, m.Grid.Width)}
+	scored := &Scored{Mapped: m}
+	scored.Advantages, scored.AdvantageMaps = m.Grids.Tensors(maps)
+	return scored
 }
 
 // Shares computes what each member of complete groups gets. Failed members get

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
-	"github.com/denseflow/densereward/dense"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 )
@@ -18,7 +18,8 @@ type Evaluated struct {
 	Outcomes  []batch.Outcome // N; their results are empty where Errors is set
 	Errors    []*reward.Error // N, nil where the sample was scored
 	Rewards   []float64       // N, R: the weighted sum of the scores; NaN where Errors is set
-	Grid      dense.Grid      // of dense maps; empty where none are asked for
+	Grids     Grids           // of dense maps; of no sample where none are asked for
+	Warnings  []string        // what the caller may not have meant
 
 	weights   reward.Weighting
 	groups    reward.Groups
@@ -36,13 +37,13 @@ func (l *Loaded) Evaluate(ctx context.Context) (*Evaluated, error) {
 	}
 	about := &l.pipeline.Evaluator
 	e := &Evaluated{
-		Evaluator: *about, Outcomes: outcomes, Errors: slices.Clone(l.errs), Rewards: make([]float64, len(outcomes)), Grid: l.grid,
+		Evaluator: *about, Outcomes: outcomes, Errors: slices.Clone(l.errs), Rewards: make([]float64, len(outcomes)), Grids: l.grids,
 		weights: l.weights, groups: l.in.Groups, names: make([]string, len(outcomes)), advantage: l.o.Advantage,
 	}
 	for i := range outcomes {
 		o := &outcomes[i]
 		if e.Errors[i] == nil && o.Err == nil {
-			o.Err = about.Check(&o.Result)
+			o.Err = l.check(&o.Result)
 		}
 		if e.Errors[i] == nil && o.Err != nil {
 			e.Errors[i] = reward.ContextError(o.Err, reward.ErrEvaluatorFailed)
@@ -54,7 +55,41 @@ func (l *Loaded) Evaluate(ctx context.Context) (*Evaluated, error) {
 		}
 		e.names[i] = l.in.groupName(i)
 	}
+	e.warn()
 	return e, allFailed(ctx, e.Errors)
+}
+
+// WarningLoneMembers says that every group of statistics has one member.
+const WarningLoneMembers = "advantages are asked for and every group has one member, so that each is compared with itself alone: " +
+	"give groups, or a step and a size where the members come with several requests"
+
+// warn notes groups that were forgotten: each prompt is then a group of its own.
+func (e *Evaluated) warn() {
+	if e.method() == reward.AdvantageNone || e.groups.Step != "" && e.groups.Size > 1 || e.method() == reward.AdvantageDenseGRPO {
+		return
+	}
+	seen := map[string]bool{}
+	for _, name := range e.names {
+		if seen[name] {
+			return
+		}
+		seen[name] = true
+	}
+	e.Warnings = append(e.Warnings, WarningLoneMembers)
+}
+
+// check fails for a result that must not enter any statistic.
+func (l *Loaded) check(r *reward.Result) error {
+	if err := l.pipeline.Evaluator.Check(r); err != nil {
+		return err
+	}
+	if len(r.Missing) > 0 && l.o.Missing == reward.MissingError {
+		return reward.ErrPartMissing.With("the answer lacks %s", strings.Join(r.Missing, ", "))
+	}
+	if sum := l.weights.Reward(r.Scores); math.IsNaN(sum) || math.IsInf(sum, 0) {
+		return reward.ErrEvaluatorFailed.With("the weighted sum of the scores is %v", sum)
+	}
+	return nil
 }
 
 // score gives the outcomes of all samples, empty for those without an image.

@@ -10,71 +10,121 @@ import (
 // DefaultPreset is the grid of images where none is named.
 const DefaultPreset = "sd3"
 
-// chooseGrid settles the one dense grid of the Input's maps, if any are asked
-// for.
-func (l *Loaded) chooseGrid() error {
+// Grids are the dense grids of N samples: of one size, unless a preset follows
+// images of several.
+type Grids struct {
+	each []dense.Grid // nil where no maps are asked for
+	at   []int        // N+1: where each sample's cells begin in maps of all
+}
+
+func newGrids(each []dense.Grid) Grids {
+	g := Grids{each: each, at: make([]int, len(each)+1)}
+	for i, grid := range each {
+		g.at[i+1] = g.at[i] + grid.Cells()
+	}
+	return g
+}
+
+// Len is the number of samples, 0 where no maps are asked for.
+func (g Grids) Len() int { return len(g.each) }
+
+// Of is the grid of sample i.
+func (g Grids) Of(i int) dense.Grid { return g.each[i] }
+
+// Cells is the number of cells of all samples.
+func (g Grids) Cells() int {
+	if g.each == nil {
+		return 0
+	}
+	return g.at[len(g.each)]
+}
+
+// One is the grid of all samples, and whether they have one.
+func (g Grids) One() (dense.Grid, bool) {
+	if len(g.each) == 0 {
+		return dense.Grid{}, false
+	}
+	same := !slices.ContainsFunc(g.each, func(other dense.Grid) bool { return other != g.each[0] })
+	return g.each[0], same
+}
+
+// Map is the map of sample i among maps of all.
+func (g Grids) Map(maps []float32, i int) []float32 { return maps[g.at[i]:g.at[i+1]:g.at[i+1]] }
+
+// chooseGrids settles the dense grids of the Input's maps, if any are asked for.
+func (l *Loaded) chooseGrids() error {
 	if !l.o.method().Dense() && !l.o.Parts.Dense {
 		return nil
 	}
-	if err := l.settleGrid(); err != nil {
+	each, err := l.settleGrids()
+	if err != nil {
 		return err
 	}
-	if a := l.o.Advantage; a != nil && a.Smoothing/2 >= min(l.grid.Height, l.grid.Width) {
-		return reward.ErrInvalidValue.With("advantage.smoothing: %d cells are too wide for maps of %s", a.Smoothing, l.grid)
+	limit := l.pipeline.Limits.MapCells
+	cells := 0
+	for _, grid := range each {
+		if a := l.o.Advantage; a != nil && a.Smoothing/2 >= min(grid.Height, grid.Width) {
+			return reward.ErrInvalidValue.With("advantage.smoothing: %d cells are too wide for maps of %s", a.Smoothing, grid)
+		}
+		cells += grid.Cells()
+		if limit > 0 && cells > limit {
+			return reward.ErrInvalidValue.With("grid: %d maps of %s cells and the like exceed the limit of %d cells", len(each), grid, limit)
+		}
 	}
-	n, limit := len(l.samples), l.pipeline.Limits.MapCells
-	if limit > 0 && l.grid.Cells() > limit/n {
-		return reward.ErrInvalidValue.With("grid: %d maps of %s cells exceed the limit of %d cells", n, l.grid, limit)
-	}
+	l.grids = newGrids(each)
 	return nil
 }
 
-func (l *Loaded) settleGrid() (err error) {
-	switch spec := l.o.Grid; {
+// settleGrids is the grid of each sample.
+func (l *Loaded) settleGrids() ([]dense.Grid, error) {
+	spec, preset := l.o.Grid, l.o.Grid.Preset
+	var grid dense.Grid
+	switch {
 	case spec.Height > 0:
-		l.grid = dense.Grid{Height: spec.Height, Width: spec.Width}
-		if e := l.grid.Validate(); e != nil {
-			err = reward.ErrInvalidValue.With("grid: %v", e)
+		grid = dense.Grid{Height: spec.Height, Width: spec.Width}
+		if err := grid.Validate(); err != nil {
+			return nil, reward.ErrInvalidValue.With("grid: %v", err)
 		}
-	case spec.Preset == "" && l.latents != nil:
-		l.grid = dense.Grid{Height: l.latents.layout.GridHeight, Width: l.latents.layout.GridWidth}
-	case spec.Preset == "":
-		err = l.presetGrid(DefaultPreset)
+	case preset == "" && l.latents != nil:
+		grid = dense.Grid{Height: l.latents.layout.GridHeight, Width: l.latents.layout.GridWidth}
+	case preset == "":
+		return l.presetGrids(DefaultPreset)
 	default:
-		err = l.presetGrid(spec.Preset)
+		return l.presetGrids(preset)
 	}
-	return err
+	return slices.Repeat([]dense.Grid{grid}, len(l.samples)), nil
 }
 
-// presetGrid follows the size of the images, which must then be one size.
-// Where no header can be read there will be no maps either, but for NaN, and
-// one cell holds that.
-func (l *Loaded) presetGrid(preset string) error {
-	first := -1
+// presetGrids follow the sizes of the images. Where a header cannot be read there
+// will be no map either, but for NaN, which lies on the grid of the first sample
+// whose size is known.
+func (l *Loaded) presetGrids(preset string) ([]dense.Grid, error) {
+	grids := make([]dense.Grid, len(l.samples))
+	first := dense.Grid{Height: 1, Width: 1}
+	found := false
 	for i := range l.samples {
-		s := &l.samples[i]
-		switch {
-		case l.errs[i] != nil:
-		case first < 0:
-			first = i
-		case s.height != l.samples[first].height || s.width != l.samples[first].width:
-			a := &l.samples[first]
-			return reward.ErrGridMismatch.With("grid: images[%d] is %dx%d and images[%d] %dx%d pixels: name a grid by height and width",
-				first, a.height, a.width, i, s.height, s.width)
+		if l.errs[i] != nil {
+			continue
+		}
+		grid, err := l.pipeline.presetGrid(preset, l.samples[i].height, l.samples[i].width)
+		if err != nil {
+			return nil, reward.ErrInvalidValue.With("grid: %v", err)
+		}
+		if grids[i] = grid; !found {
+			first, found = grid, true
 		}
 	}
-	if first < 0 {
-		l.grid = dense.Grid{Height: 1, Width: 1}
-		return nil
+	for i := range grids {
+		if l.errs[i] != nil {
+			grids[i] = first
+		}
 	}
-	height, width := l.samples[first].height, l.samples[first].width
-	grid, err := dense.PresetGrid(preset, height, width)
-	if cell := l.pipeline.Cells[preset]; cell > 0 && !slices.Contains(dense.Presets(), preset) {
-		grid, err = dense.CellGrid(cell, height, width)
+	return grids, nil
+}
+
+func (p *Pipeline) presetGrid(preset string, height, width int) (dense.Grid, error) {
+	if cell := p.Cells[preset]; cell > 0 && !slices.Contains(dense.Presets(), preset) {
+		return dense.CellGrid(cell, height, width)
 	}
-	if err != nil {
-		return reward.ErrInvalidValue.With("grid: %v", err)
-	}
-	l.grid = grid
-	return nil
+	return dense.PresetGrid(preset, height, width)
 }

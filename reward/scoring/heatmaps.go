@@ -1,48 +1,51 @@
 package scoring
 
-import "github.com/denseflow/densereward/reward"
+import (
+	"github.com/denseflow/densereward/dense"
+	"github.com/denseflow/densereward/reward"
+)
 
-// Heatmaps stacks the evaluator's k-th maps as a float32 tensor (N,h,w), NaN
-// where a sample failed. Those whose size varies must be of one size here, else
-// it fails with reward.ErrGridMismatch.
-func (e *Evaluated) Heatmaps(k int) (*reward.Tensor, error) {
-	height, width, err := e.mapSize(k)
-	if err != nil {
-		return nil, err
+// Tensors gives maps that lie as Mapped has them as one tensor (N,h,w), or as N of
+// (h,w) where the samples' grids differ. They share its memory.
+func (g Grids) Tensors(maps []float32) (one *reward.Tensor, each []*reward.Tensor) {
+	if grid, same := g.One(); same {
+		return reward.Float32Tensor(maps, g.Len(), grid.Height, grid.Width), nil
 	}
-	n, values := len(e.Outcomes), height*width
-	stack := make([]float32, n*values)
-	for i := range e.Outcomes {
-		one := stack[i*values : (i+1)*values]
-		if e.Errors[i] != nil {
-			fillNaN(one)
-			continue
-		}
-		copy(one, e.Outcomes[i].Maps[k].Data)
+	each = make([]*reward.Tensor, g.Len())
+	for i := range each {
+		each[i] = reward.Float32Tensor(g.Map(maps, i), g.Of(i).Height, g.Of(i).Width)
 	}
-	return reward.Float32Tensor(stack, n, height, width), nil
+	return nil, each
 }
 
-// mapSize is the one size of the evaluator's k-th maps, one cell where there is
-// none.
-func (e *Evaluated) mapSize(k int) (height, width int, err error) {
+// Heatmaps gives the evaluator's k-th maps as one float32 tensor (N,h,w), or as N of
+// (h,w) where their sizes differ; NaN where a sample failed, zeros where its answer
+// lacks the map.
+func (e *Evaluated) Heatmaps(k int) (one *reward.Tensor, each []*reward.Tensor) {
 	spec := e.Evaluator.Maps[k]
-	height, width = spec.Height, spec.Width
-	if height > 0 {
-		return height, width, nil
+	sizes := make([]dense.Grid, len(e.Outcomes))
+	standard := dense.Grid{Height: max(spec.Height, 1), Width: max(spec.Width, 1)}
+	for i := range sizes {
+		if maps := e.Outcomes[i].Maps; e.Errors[i] == nil && len(maps[k].Data) > 0 {
+			sizes[i] = dense.Grid{Height: maps[k].Height, Width: maps[k].Width}
+			if spec.Height == 0 {
+				standard = sizes[i]
+			}
+		}
 	}
-	for i := range e.Outcomes {
+	for i := range sizes {
+		if sizes[i].Cells() == 0 {
+			sizes[i] = standard
+		}
+	}
+	grids := newGrids(sizes)
+	stack := make([]float32, grids.Cells())
+	for i := range sizes {
 		if e.Errors[i] != nil {
+			fillNaN(grids.Map(stack, i))
 			continue
 		}
-		switch m := &e.Outcomes[i].Maps[k]; {
-		case len(m.Data) == 0:
-		case height == 0:
-			height, width = m.Height, m.Width
-		case height != m.Height || width != m.Width:
-			return 0, 0, reward.ErrGridMismatch.With("return: heatmaps.%s: maps of %dx%d and %dx%d do not fit one tensor: ask for \"dense\"",
-				spec.Name, height, width, m.Height, m.Width)
-		}
+		copy(grids.Map(stack, i), e.Outcomes[i].Maps[k].Data)
 	}
-	return max(height, 1), max(width, 1), nil
+	return grids.Tensors(stack)
 }

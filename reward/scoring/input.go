@@ -51,6 +51,8 @@ type Options struct {
 	Grid      reward.GridSpec   // the zero value follows the images or latents
 	Advantage *reward.Advantage // nil is none
 	Parts     Parts
+	Missing   reward.MissingPolicy // "" is reward.MissingZero
+	Clamp     bool                 // takes floats that are not in [0,1] for what their sender means
 
 	// OnImage, if not nil, is called with each image that was decoded, before
 	// it is evaluated, from several goroutines at a time. The image is then the

@@ -7,8 +7,9 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-// Mapped is Evaluated with dense maps, (N,h,w) on its Grid; NaN where a sample
-// failed, nil where no maps are asked for.
+// Mapped is Evaluated with dense maps, each on its sample's grid, one after the
+// other: (N,h,w) where all have one grid. They are NaN where a sample failed, nil
+// where no maps are asked for.
 type Mapped struct {
 	*Evaluated
 	Weight []float32 // 1-H
@@ -19,31 +20,24 @@ type Mapped struct {
 // of them.
 func (e *Evaluated) MakeMaps() *Mapped {
 	m := &Mapped{Evaluated: e}
-	cells := e.Grid.Cells()
+	cells := e.Grids.Cells()
 	if cells == 0 {
 		return m
 	}
-	n := len(e.Outcomes)
-	m.Weight, m.Reward = make([]float32, n*cells), make([]float32, n*cells)
+	m.Weight, m.Reward = make([]float32, cells), make([]float32, cells)
 	var c combiner
 	for i := range e.Outcomes {
-		weight, rewards := e.cells(m.Weight, i), e.cells(m.Reward, i)
+		weight, rewards := e.Grids.Map(m.Weight, i), e.Grids.Map(m.Reward, i)
 		if e.Errors[i] != nil {
 			fillNaN(weight)
 			fillNaN(rewards)
 			continue
 		}
-		c.combine(weight, e.Grid, e.Outcomes[i].Maps, e.weights.Maps)
+		c.combine(weight, e.Grids.Of(i), e.Outcomes[i].Maps, e.weights.Maps)
 		dense.Reward(rewards, e.Rewards[i], weight)
 		dense.Weight(weight, weight)
 	}
 	return m
-}
-
-// cells is the map of sample i in maps (N,h,w).
-func (e *Evaluated) cells(maps []float32, i int) []float32 {
-	n := e.Grid.Cells()
-	return maps[i*n : (i+1)*n : (i+1)*n]
 }
 
 func fillNaN(values []float32) {

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"slices"
 
-	"github.com/denseflow/densereward/dense"
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
@@ -63,7 +62,7 @@ type Loaded struct {
 	samples  []sample
 	latents  *latents        // nil for an Input of images
 	errs     []*reward.Error // N, nil where the sample is fine so far
-	grid     dense.Grid      // empty where no maps are asked for
+	grids    Grids           // of no sample where no maps are asked for
 }
 
 // Load checks in against the evaluator and the limits, and reads the headers of
@@ -79,6 +78,9 @@ func (p *Pipeline) Load(in Input, o Options) (*Loaded, error) {
 	}
 	if !slices.Contains(about.Modes, l.o.Mode) {
 		return nil, reward.ErrUnsupportedMode.With("mode: %s does not answer in mode %q", about.Name, l.o.Mode)
+	}
+	if l.o.Missing != "" && !l.o.Missing.Valid() {
+		return nil, reward.ErrInvalidValue.With("missing: %q is neither %q nor %q", l.o.Missing, reward.MissingZero, reward.MissingError)
 	}
 	var err error
 	if l.weights, err = about.Weighting(o.Weights); err != nil {
@@ -96,7 +98,7 @@ func (p *Pipeline) Load(in Input, o Options) (*Loaded, error) {
 		}
 	}
 	l.load()
-	if err := l.chooseGrid(); err != nil {
+	if err := l.chooseGrids(); err != nil {
 		return nil, err
 	}
 	return l, nil

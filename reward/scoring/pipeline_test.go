@@ -53,8 +53,9 @@ func TestEveryFormIsScoredWithItsMaps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if scored.Grid != (dense.Grid{Height: 2, Width: 4}) || len(scored.Weight) != 3*8 || scored.Advantages.Shape[0] != 3 {
-		t.Errorf("grid %v, %d weights, advantages %v", scored.Grid, len(scored.Weight), scored.Advantages)
+	grid, _ := scored.Grids.One()
+	if grid != (dense.Grid{Height: 2, Width: 4}) || len(scored.Weight) != 3*8 || scored.Advantages.Shape[0] != 3 {
+		t.Errorf("grid %v, %d weights, advantages %v", grid, len(scored.Weight), scored.Advantages)
 	}
 	for i := range 3 {
 		want := rewardtest.Answer(reward.Sample{Image: rewardtest.Image(uint64(i), 32, 16), Prompt: "a cat"}, 8)
@@ -63,7 +64,7 @@ func TestEveryFormIsScoredWithItsMaps(t *testing.T) {
 		}
 		pooled := [2][]float32{make([]float32, 8), make([]float32, 8)}
 		for k, m := range want.Maps {
-			dense.AdaptiveAvgPool(pooled[k], scored.Grid, m.Data, dense.Grid{Height: 8, Width: 8})
+			dense.AdaptiveAvgPool(pooled[k], grid, m.Data, dense.Grid{Height: 8, Width: 8})
 		}
 		for c := range 8 {
 			h := (float64(pooled[0][c]) + float64(pooled[1][c])) / 2
@@ -112,7 +113,7 @@ func TestWhatTheEvaluatorLacksIsLeftOutOrRefused(t *testing.T) {
 	}
 	o := scoring.Options{Parts: scoring.Parts{Dense: true, Heatmaps: true, Text: true, Boxes: true, Optional: true}}
 	scored, err := p.Score(t.Context(), images(1), o, nil)
-	if err != nil || scored.Weight != nil || scored.Grid.Cells() != 0 {
+	if err != nil || scored.Weight != nil || scored.Grids.Cells() != 0 {
 		t.Errorf("optional parts: got %v, %v", scored, err)
 	}
 }
@@ -249,14 +250,15 @@ func TestMapsOfManySizesAreOneTensorOnlyWhereTheyFit(t *testing.T) {
 	for i := range scored.Outcomes {
 		scored.Outcomes[i].Maps = []reward.Map{{Height: 1, Width: 2, Data: []float32{0, 1}}, {}}
 	}
-	if m, err := scored.Heatmaps(0); err != nil || !slices.Equal(m.Shape, []int{2, 1, 2}) {
-		t.Errorf("maps of one size: %v, %v", m, err)
+	if m, each := scored.Heatmaps(0); each != nil || !slices.Equal(m.Shape, []int{2, 1, 2}) {
+		t.Errorf("maps of one size: %v, %v", m, each)
 	}
-	if m, err := scored.Heatmaps(1); err != nil || !slices.Equal(m.Shape, []int{2, 1, 1}) {
-		t.Errorf("missing maps: %v, %v", m, err)
+	if m, each := scored.Heatmaps(1); each != nil || !slices.Equal(m.Shape, []int{2, 1, 1}) {
+		t.Errorf("missing maps: %v, %v", m, each)
 	}
 	scored.Outcomes[1].Maps[0] = reward.Map{Height: 1, Width: 1, Data: []float32{0}}
-	if _, err := scored.Heatmaps(0); !errors.Is(err, reward.ErrGridMismatch) {
-		t.Errorf("maps of two sizes: got %v", err)
+	m, each := scored.Heatmaps(0)
+	if m != nil || len(each) != 2 || !slices.Equal(each[0].Shape, []int{1, 2}) || !slices.Equal(each[1].Shape, []int{1, 1}) {
+		t.Errorf("maps of two sizes: %v, %v", m, each)
 	}
 }

@@ -69,7 +69,7 @@ func (p *Pipeline) measure(s *sample) (err error) {
 		}
 		s.height, s.width = t.Height, t.Width
 		if t.DType == image.Uint8 && t.Layout == image.HWC {
-			s.image, err = p.decode(s)
+			s.image, err = p.decode(s, false)
 		}
 		return err
 	}
@@ -77,7 +77,7 @@ func (p *Pipeline) measure(s *sample) (err error) {
 }
 
 // decode gives the sample's image, or an *reward.Error.
-func (p *Pipeline) decode(s *sample) (*reward.Image, error) {
+func (p *Pipeline) decode(s *sample, clamp bool) (*reward.Image, error) {
 	var decoded *reward.Image
 	var err error
 	if s.from.Tensor != nil {
@@ -85,7 +85,7 @@ func (p *Pipeline) decode(s *sample) (*reward.Image, error) {
 		if t, err = imageTensor(s.from.Tensor); err != nil {
 			return nil, err
 		}
-		decoded, err = image.FromTensor(t, p.imageLimits())
+		decoded, err = image.FromTensor(t, p.imageLimits(), clamp)
 	} else {
 		decoded, err = p.Files.Decode(s.from.Encoded)
 	}
@@ -132,6 +132,7 @@ func imageError(err error) *reward.Error {
 		{reward.ErrImageUnsupported, image.ErrUnsupported},
 		{reward.ErrImageTooLarge, image.ErrTooLarge},
 		{reward.ErrNotFinite, image.ErrNotFinite},
+		{reward.ErrPixelRange, image.ErrRange},
 		{reward.ErrInvalidValue, image.ErrShape},
 	}
 	for _, k := range kinds {
@@ -179,7 +180,7 @@ func (l *Loaded) loadLater(i int, j *batch.Job) {
 	j.Source = s.from.Encoded
 	var decoded *reward.Image
 	j.Load = func(context.Context) (_ *reward.Image, err error) {
-		if decoded, err = p.decode(s); err != nil {
+		if decoded, err = p.decode(s, l.o.Clamp); err != nil {
 			return nil, err
 		}
 		return decoded, l.show(i, decoded)

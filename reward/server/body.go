@@ -160,7 +160,10 @@ func (p *bodyPool) grow(full []byte, announced, limit int64) []byte {
 
 func readError(err error, n int) error {
 	var tooLarge *http.MaxBytesError
+	var broken *reward.Error
 	switch {
+	case errors.As(err, &broken):
+		return broken
 	case errors.As(err, &tooLarge):
 		return reward.ErrBodyTooLarge.Wrap(err)
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -16,7 +16,7 @@ import (
 func (s *Server) routeForeign() {
 	for _, e := range compat.Endpoints() {
 		if e.Describe != nil {
-			s.echo.Add(e.Method, e.Path, func(c echo.Context) error {
+			s.get(e.Path, func(c echo.Context) error {
 				return c.JSON(http.StatusOK, e.Describe(s.descriptions()))
 			})
 			continue
@@ -43,14 +43,14 @@ func (s *Server) foreign(e compat.Endpoint) echo.HandlerFunc {
 				})
 			}
 			watch.lap("decode")
-			var errs []*reward.Error
-			defer func() { s.evaluated(c, watch, errs) }()
+			var all []*scoring.Evaluated
+			defer func() { s.evaluated(c, watch, all...) }()
 			scored := make([]*scoring.Scored, len(q.Calls))
 			for i, call := range q.Calls {
 				if scored[i], err = s.call(ctx, call, b); err != nil {
 					return err
 				}
-				errs = append(errs, scored[i].Errors...)
+				all = append(all, scored[i].Evaluated)
 			}
 			watch.lap("score")
 			answer, err := q.Answer(scored)

@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"bytes"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/denseflow/densereward/dense"
@@ -65,7 +67,7 @@ func TestDenseMapsArePooledHeatmaps(t *testing.T) {
 	}
 }
 
-func TestImagesOfSeveralSizesNeedAGrid(t *testing.T) {
+func TestImagesOfSeveralSizesHaveMapsOnGridsOfTheirOwn(t *testing.T) {
 	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
 	for name, odd := range map[string]wire.Image{
 		"a tensor": {Tensor: rewardtest.Tensor(rewardtest.Image(9, 32, 64))},
@@ -73,12 +75,48 @@ func TestImagesOfSeveralSizesNeedAGrid(t *testing.T) {
 	} {
 		q := rollout(2, 64, 64)
 		q.Images[1] = odd
+		alone := make([]*wire.Response, 2)
+		for i := range alone {
+			one := *q
+			one.Prompts, one.Images = q.Prompts[i:i+1], q.Images[i:i+1]
+			alone[i] = mustScore(t, c, &one)
+		}
+		p := mustScore(t, c, q)
+		if p.Dense.Weight != nil || len(p.Dense.Weights) != 2 || !slices.Equal(p.Dense.Weights[1].Shape, []int{8, 4}) {
+			t.Fatalf("%s: maps %v and %v", name, p.Dense.Weight, p.Dense.Weights)
+		}
+		for i := range alone {
+			if !bytes.Equal(p.Dense.Weights[i].Data, alone[i].Dense.Weight.Data) || !bytes.Equal(p.Dense.Rewards[i].Data, alone[i].Dense.Reward.Data) {
+				t.Errorf("%s: sample %d has other maps among others than by itself", name, i)
+			}
+		}
+		q.Advantage = &reward.Advantage{Method: reward.AdvantageDenseFlow}
+		if p := mustScore(t, c, q); len(p.AdvantageMaps) != 2 || !slices.Equal(p.AdvantageMaps[0].Shape, []int{8, 8}) {
+			t.Errorf("%s: advantages %v, %v", name, p.Advantages, p.AdvantageMaps)
+		}
+		// A group is compared location by location, groups of one size each are fine.
+		q.Advantage = &reward.Advantage{Method: reward.AdvantageDenseFlowPaper}
+		q.Groups = reward.Groups{Names: []string{"a", "a"}}
+		mustFail(t, c, q, reward.ErrGridMismatch)
+		q.Groups = reward.Groups{Names: []string{"a", "b"}}
+		if p := mustScore(t, c, q); len(p.AdvantageMaps) != 2 {
+			t.Errorf("%s: advantages of groups of one size %v", name, p.AdvantageMaps)
+		}
+		q.Advantage.GlobalStd = true
 		mustFail(t, c, q, reward.ErrGridMismatch)
 		q.Grid = reward.GridSpec{Height: 8, Width: 8}
 		mustScore(t, c, q)
-		q.Grid, q.Return = reward.GridSpec{}, []wire.Return{}
-		if p := mustScore(t, c, q); p.Errors[1] != nil {
-			t.Errorf("%s: scores alone need no grid: %v", name, p.Errors[1])
+	}
+}
+
+func TestAnImageSmallerThanACellHasOne(t *testing.T) {
+	c, _ := serveOver(t, &rewardtest.Fake{}, nil)
+	for _, preset := range []string{"", "flux", "sana"} {
+		q := rollout(2, 7, 30)
+		q.Grid.Preset = preset
+		p := mustScore(t, c, q)
+		if p.Errors[0] != nil || p.Dense.Width != 1 || p.Dense.Height < 1 {
+			t.Errorf("%q: %v, grid %dx%d", preset, p.Errors, p.Dense.Height, p.Dense.Width)
 		}
 	}
 }
@@ -90,7 +128,6 @@ func TestAGridThatMakesNoSenseIsRefused(t *testing.T) {
 		width, height int
 	}{
 		"a preset that does not exist":      {spec: reward.GridSpec{Preset: "sd9"}, width: 64, height: 64},
-		"an image smaller than a cell":      {width: 7, height: 64},
 		"more cells than the server allows": {spec: reward.GridSpec{Height: 4096, Width: 4096}, width: 64, height: 64},
 		"a side past the limit":             {spec: reward.GridSpec{Height: 5000, Width: 1}, width: 64, height: 64},
 	} {

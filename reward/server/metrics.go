@@ -8,6 +8,7 @@ import (
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -24,6 +25,8 @@ type Metrics struct {
 	inFlight  prometheus.Gauge
 	bodyBytes *prometheus.CounterVec // direction
 	failures  *prometheus.CounterVec // code, of single samples
+	missing   *prometheus.CounterVec // model, part
+	warnings  prometheus.Counter
 
 	batchSizes   *prometheus.HistogramVec // model
 	batchSeconds *prometheus.HistogramVec // model
@@ -49,6 +52,8 @@ func NewMetrics(version string) *Metrics {
 		}),
 		bodyBytes:    counters("http_body_bytes_total", "Bytes of bodies, received and sent.", "direction"),
 		failures:     counters("sample_errors_total", "Samples that were answered with an error in a scored request, by its code.", "code"),
+		missing:      counters("missing_parts_total", "Scores and maps that answers lacked.", "model", "part"),
+		warnings:     prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "warnings_total", Help: "Warnings in responses."}),
 		batchSizes:   histograms("batch_samples", "Samples in one evaluation.", prometheus.ExponentialBuckets(1, 2, 9), "model"),
 		batchSeconds: histograms("batch_duration_seconds", "Time of one evaluation.", latencyBuckets(), "model"),
 		sampleStages: histograms("sample_stage_seconds", "Where the time of a sample went.", latencyBuckets(), "model", "stage"),
@@ -59,7 +64,7 @@ func NewMetrics(version string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.registry.MustRegister(build, m.requests, m.durations, m.stages, m.inFlight, m.bodyBytes, m.failures,
+	m.registry.MustRegister(build, m.requests, m.durations, m.stages, m.inFlight, m.bodyBytes, m.failures, m.missing, m.warnings,
 		m.batchSizes, m.batchSeconds, m.sampleStages, m.samples,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -98,6 +103,16 @@ func (m *Metrics) scored(laps []lap, errs []*reward.Error) {
 			m.failures.WithLabelValues(e.Code()).Inc()
 		}
 	}
+}
+
+// found notes what the answers to samples lacked, and the warnings to their caller.
+func (m *Metrics) found(e *scoring.Evaluated) {
+	for i := range e.Outcomes {
+		for _, part := range e.Outcomes[i].Missing {
+			m.missing.WithLabelValues(e.Evaluator.Name, part).Inc()
+		}
+	}
+	m.warnings.Add(float64(len(e.Warnings)))
 }
 
 // Observer is for the batch.Config of the Scheduler of a model.

@@ -12,17 +12,18 @@ import (
 )
 
 // response assembles the response.
-func (a *answer) response(s *scoring.Scored) (*wire.Response, error) {
+func (a *answer) response(s *scoring.Scored) *wire.Response {
 	n := len(s.Outcomes)
 	p := &wire.Response{
 		Rewards:    s.Rewards,
 		Missing:    make([][]string, n),
 		Errors:     s.Errors,
 		Cached:     make([]bool, n),
-		Advantages: s.Advantages,
-		Images:     a.images(s.Errors),
-		Evaluator:  s.Evaluator.Name,
-		Model:      s.Evaluator.Fingerprint,
+		Advantages: s.Advantages, AdvantageMaps: s.AdvantageMaps,
+		Warnings:  s.Warnings,
+		Images:    a.images(s.Errors),
+		Evaluator: s.Evaluator.Name,
+		Model:     s.Evaluator.Fingerprint,
 	}
 	for k, spec := range s.Evaluator.Scores {
 		values := make([]float64, n)
@@ -41,7 +42,8 @@ func (a *answer) response(s *scoring.Scored) (*wire.Response, error) {
 		p.Ranks = reward.Ranks(s.Rewards, a.groups)
 	}
 	a.addAnswers(p, s.Outcomes)
-	return p, a.addMaps(p, s)
+	a.addMaps(p, s)
+	return p
 }
 
 // images are the PNG files of samples that did not fail; nil unless asked for.
@@ -54,26 +56,20 @@ func (a *answer) images(errs []*reward.Error) [][]byte {
 	return a.files
 }
 
-func (a *answer) addMaps(p *wire.Response, s *scoring.Scored) error {
-	n, grid := len(s.Outcomes), s.Grid
+func (a *answer) addMaps(p *wire.Response, s *scoring.Scored) {
 	if s.Weight != nil && a.wants(wire.ReturnDense) {
-		p.Dense = &wire.DenseMaps{
-			Height: grid.Height, Width: grid.Width,
-			Weight: reward.Float32Tensor(s.Weight, n, grid.Height, grid.Width),
-			Reward: reward.Float32Tensor(s.Reward, n, grid.Height, grid.Width),
-		}
+		grid, _ := s.Grids.One()
+		p.Dense = &wire.DenseMaps{Height: grid.Height, Width: grid.Width}
+		p.Dense.Weight, p.Dense.Weights = s.Grids.Tensors(s.Weight)
+		p.Dense.Reward, p.Dense.Rewards = s.Grids.Tensors(s.Reward)
 	}
 	if !a.wants(wire.ReturnHeatmaps) {
-		return nil
+		return
 	}
 	for k, spec := range s.Evaluator.Maps {
-		maps, err := s.Heatmaps(k)
-		if err != nil {
-			return err
-		}
-		p.Heatmaps = append(p.Heatmaps, wire.NamedMaps{Name: spec.Name, Maps: maps})
+		one, each := s.Heatmaps(k)
+		p.Heatmaps = append(p.Heatmaps, wire.NamedMaps{Name: spec.Name, Maps: one, Each: each})
 	}
-	return nil
 }
 
 func (a *answer) addAnswers(p *wire.Response, outcomes []batch.Outcome) {

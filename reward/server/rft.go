@@ -12,7 +12,7 @@ import (
 
 // rewardCompletions answers POST /v1/rft. It needs no evaluator.
 func (s *Server) rewardCompletions(c echo.Context) error {
-	if kind, _, _ := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); kind != wire.MediaType {
+	if kind, _, _ := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); !wire.IsMediaType(kind) {
 		return reward.ErrUnsupportedMediaType
 	}
 	return s.withBody(c, func(ctx context.Context, b *body, _ *stopwatch) error {

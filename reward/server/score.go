@@ -11,13 +11,14 @@ import (
 	"github.com/denseflow/densereward/engine/image/png"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/scoring"
+	"github.com/denseflow/densereward/reward/server/contentencoding"
 	"github.com/denseflow/densereward/reward/wire"
 	"github.com/labstack/echo/v4"
 )
 
 // score answers POST /v1/score.
 func (s *Server) score(c echo.Context) error {
-	if kind, _, _ := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); kind != wire.MediaType {
+	if kind, _, _ := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); !wire.IsMediaType(kind) {
 		return reward.ErrUnsupportedMediaType
 	}
 	return s.withBody(c, func(ctx context.Context, b *body, watch *stopwatch) error {
@@ -25,7 +26,7 @@ func (s *Server) score(c echo.Context) error {
 		if err != nil {
 			return err
 		}
-		defer s.evaluated(c, watch, answer.evaluated.Errors)
+		defer s.evaluated(c, watch, answer.evaluated)
 		mapped := answer.evaluated.MakeMaps()
 		watch.lap("maps")
 		scored, err := mapped.MakeAdvantages(ctx, s.groups)
@@ -33,10 +34,7 @@ func (s *Server) score(c echo.Context) error {
 			return err
 		}
 		watch.lap("groups")
-		p, err := answer.response(scored)
-		if err != nil {
-			return err
-		}
+		p := answer.response(scored)
 		p.TimingMS = timing(watch, scored.Outcomes)
 		return send(c, p.Encode())
 	})
@@ -51,6 +49,11 @@ func (s *Server) withBody(c echo.Context, handle func(ctx context.Context, b *bo
 	}
 	defer cancel()
 	watch := startWatch(s.cfg.Now)
+	if err := contentencoding.Decode(c.Request()); err != nil {
+		c.Response().Header().Set(echo.HeaderAcceptEncoding, contentencoding.Accepted)
+		return err
+	}
+	defer c.Request().Body.Close()
 	b, err := s.bodies.open(c.Request(), s.cfg.Limits.BodyBytes)
 	if err != nil {
 		return err
@@ -136,7 +139,7 @@ func (s *Server) input(q *wire.Request, b *body) (*scoring.Pipeline, scoring.Inp
 // out where the evaluator draws none.
 func options(q *wire.Request) scoring.Options {
 	return scoring.Options{
-		Mode: q.Mode, Weights: q.Weights, Grid: q.Grid, Advantage: q.Advantage,
+		Mode: q.Mode, Weights: q.Weights, Grid: q.Grid, Advantage: q.Advantage, Missing: q.Missing, Clamp: q.Clamp,
 		Parts: scoring.Parts{
 			Dense: q.Wants(wire.ReturnDense), Heatmaps: q.Wants(wire.ReturnHeatmaps),
 			Text: q.Wants(wire.ReturnText), Boxes: q.Wants(wire.ReturnBoxes),
@@ -146,7 +149,12 @@ func options(q *wire.Request) scoring.Options {
 }
 
 // evaluated records a request whose samples were evaluated.
-func (s *Server) evaluated(c echo.Context, watch *stopwatch, errs []*reward.Error) {
+func (s *Server) evaluated(c echo.Context, watch *stopwatch, all ...*scoring.Evaluated) {
+	var errs []*reward.Error
+	for _, e := range all {
+		errs = append(errs, e.Errors...)
+		s.cfg.Metrics.found(e)
+	}
 	s.cfg.Metrics.scored(watch.laps, errs)
 	s.traceStages(c.Request().Context(), watch, errs)
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"path"
 	"slices"
 	"sync"
 	"time"
@@ -179,15 +180,30 @@ func (s *Server) route() {
 	s.echo.Use(s.identify(), s.watch, s.trace, s.contain(), s.secure(), s.limitDataRate, s.authorize)
 	s.echo.POST(wire.ScorePath, s.score)
 	s.echo.POST(wire.RFTPath, s.rewardCompletions)
-	s.echo.GET(wire.ModelsPath, s.listModels)
-	s.echo.GET(healthPath, s.healthz)
-	s.echo.GET(readyPath, s.readyz)
+	s.get(wire.ModelsPath, s.listModels)
+	s.get(healthPath, s.healthz)
+	s.get(readyPath, s.readyz)
 	s.routeForeign()
-	s.echo.GET(metricsPath, echo.WrapHandler(s.cfg.Metrics.Handler()))
+	s.get(metricsPath, echo.WrapHandler(s.cfg.Metrics.Handler()))
 }
 
-// ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
+// get answers GET on a path, and HEAD as HTTP wants it of whatever answers GET.
+func (s *Server) get(path string, handler echo.HandlerFunc) {
+	s.echo.GET(path, handler)
+	s.echo.HEAD(path, handler)
+}
+
+// ServeHTTP answers one request. Slashes that end a path or come twice mean
+// nothing.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if clean := path.Clean("/" + r.URL.Path); clean != r.URL.Path {
+		at := *r.URL
+		at.Path, at.RawPath = clean, ""
+		r = r.WithContext(r.Context())
+		r.URL = &at
+	}
+	s.echo.ServeHTTP(w, r)
+}
 
 // pipeline finds the evaluator of a name, "" being the default.
 func (s *Server) pipeline(name string) (*scoring.Pipeline, error) {

@@ -18,6 +18,14 @@ func (r *reader) mode() (reward.Mode, error) {
 	return reward.Mode(s), nil
 }
 
+func (r *reader) missingPolicy() (reward.MissingPolicy, error) {
+	s, err := r.Text(bounded.MaxKeyBytes)
+	if err == nil && !reward.MissingPolicy(s).Valid() {
+		err = r.Fail(reward.ErrInvalidValue, "%q: want %q or %q", s, reward.MissingZero, reward.MissingError)
+	}
+	return reward.MissingPolicy(s), err
+}
+
 // grid reads {preset} or {height, width}.
 func (r *reader) grid(limits Limits) (reward.GridSpec, error) {
 	var g reward.GridSpec

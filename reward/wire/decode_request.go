@@ -41,7 +41,7 @@ func DecodeRequest(body []byte, limits Limits) (*Request, error) {
 
 func knownRequestKey(key string) bool {
 	switch key {
-	case "prompts", "images", "latents", "vae", "mode", "grid", "groups", "advantage", "weights", "return", "evaluator", "metadata", "rank":
+	case "prompts", "images", "latents", "vae", "mode", "grid", "groups", "advantage", "weights", "return", "evaluator", "metadata", "missing", "clamp", "rank":
 		return true
 	}
 	return false
@@ -71,6 +71,10 @@ func (r *reader) requestField(q *Request, key string, limits Limits) (known bool
 		q.Return, err = r.returns()
 	case "evaluator":
 		q.Evaluator, err = r.Text(limits.NameBytes)
+	case "missing":
+		q.Missing, err = r.missingPolicy()
+	case "clamp":
+		q.Clamp, err = r.Bool()
 	case "metadata":
 		q.Metadata, err = r.metadata(limits)
 	case "rank":

@@ -48,7 +48,7 @@ func (r *reader) responseField(p *Response, key string) (known bool, err error) 
 	case "dense":
 		p.Dense, err = r.denseMaps()
 	case "advantages":
-		p.Advantages, err = r.Tensor()
+		p.Advantages, p.AdvantageMaps, err = r.tensors()
 	case "heatmaps":
 		p.Heatmaps, err = r.heatmaps()
 	case "texts":
@@ -63,6 +63,8 @@ func (r *reader) responseField(p *Response, key string) (known bool, err error) 
 		p.Evaluator, err = r.Text(math.MaxInt)
 	case "model":
 		p.Model, err = r.Text(math.MaxInt)
+	case "warnings":
+		p.Warnings, err = list(r, func() (string, error) { return r.Text(math.MaxInt) })
 	case "timing_ms":
 		p.TimingMS, err = r.timing()
 	default:
@@ -179,25 +181,39 @@ func (r *reader) denseMaps() (*DenseMaps, error) {
 				return err
 			})
 		case "weight":
-			d.Weight, err = r.Tensor()
+			d.Weight, d.Weights, err = r.tensors()
 		case "reward":
-			d.Reward, err = r.Tensor()
+			d.Reward, d.Rewards, err = r.tensors()
 		default:
 			err = r.Skip()
 		}
 		return true, err
 	})
-	if err == nil && (d.Width == 0 || d.Weight == nil || d.Reward == nil) {
+	one := d.Width > 0 && d.Weight != nil && d.Reward != nil
+	if err == nil && !one && (d.Weights == nil || d.Rewards == nil) {
 		err = r.Fail(reward.ErrMissingField, "want grid, weight and reward")
 	}
 	return d, err
 }
 
+// tensors reads one tensor, or an array of one a sample.
+func (r *reader) tensors() (one *reward.Tensor, each []*reward.Tensor, err error) {
+	if err := r.Expect(bounded.KindMap, bounded.KindArray); err != nil {
+		return nil, nil, err
+	}
+	if k, _ := r.Peek(); k == bounded.KindArray {
+		each, err = list(r, r.Tensor)
+		return nil, each, err
+	}
+	one, err = r.Tensor()
+	return one, nil, err
+}
+
 func (r *reader) heatmaps() ([]NamedMaps, error) {
 	maps := []NamedMaps{}
 	err := r.Fields(func(key string) (bool, error) {
-		t, err := r.Tensor()
-		maps = append(maps, NamedMaps{key, t})
+		one, each, err := r.tensors()
+		maps = append(maps, NamedMaps{key, one, each})
 		return true, err
 	})
 	return maps, err
@@ -260,26 +276,52 @@ func (p *Response) check() error {
 	return p.checkMaps(n)
 }
 
-// checkMaps fails unless each map tensor is float32 (N,h,w); advantages may be
-// floats (N).
+// mapField is a field of maps: one tensor, or one a sample.
+type mapField struct {
+	name string
+	one  *reward.Tensor
+	each []*reward.Tensor
+}
+
+// checkMaps fails unless each field of maps is a float32 tensor (N,h,w), or N of
+// (h,w); advantages may be floats (N).
 func (p *Response) checkMaps(n int) error {
-	maps := map[string]*reward.Tensor{}
-	if p.Dense != nil {
-		maps["dense.weight"], maps["dense.reward"] = p.Dense.Weight, p.Dense.Reward
+	var fields []mapField
+	if d := p.Dense; d != nil {
+		fields = append(fields, mapField{"dense.weight", d.Weight, d.Weights}, mapField{"dense.reward", d.Reward, d.Rewards})
 	}
 	for _, h := range p.Heatmaps {
-		maps["heatmaps."+h.Name] = h.Maps
+		fields = append(fields, mapField{"heatmaps." + h.Name, h.Maps, h.Each})
 	}
-	if p.Advantages != nil && len(p.Advantages.Shape) != 1 {
-		maps["advantages"] = p.Advantages
+	if a := p.Advantages; a != nil && len(a.Shape) == 1 {
+		if a.Shape[0] != n {
+			return reward.ErrImageCountMismatch.With("advantages: %d for %d rewards", a.Shape[0], n)
+		}
+	} else if a != nil || p.AdvantageMaps != nil {
+		fields = append(fields, mapField{"advantages", a, p.AdvantageMaps})
 	}
-	for field, t := range maps {
-		if len(t.Shape) != 3 || t.Shape[0] != n || t.Type != reward.Float32 {
-			return reward.ErrInvalidValue.With("%s: %s %v: want %s (%d,h,w)", field, t.Type, t.Shape, reward.Float32, n)
+	for _, f := range fields {
+		if err := f.check(n); err != nil {
+			return err
 		}
 	}
-	if p.Advantages != nil && p.Advantages.Shape[0] != n {
-		return reward.ErrImageCountMismatch.With("advantages: %d for %d rewards", p.Advantages.Shape[0], n)
+	return nil
+}
+
+func (f *mapField) check(n int) error {
+	if t := f.one; t != nil {
+		if len(t.Shape) != 3 || t.Shape[0] != n || t.Type != reward.Float32 {
+			return reward.ErrInvalidValue.With("%s: %s %v: want %s (%d,h,w)", f.name, t.Type, t.Shape, reward.Float32, n)
+		}
+		return nil
+	}
+	if len(f.each) != n {
+		return reward.ErrImageCountMismatch.With("%s: %d for %d rewards", f.name, len(f.each), n)
+	}
+	for i, t := range f.each {
+		if len(t.Shape) != 2 || t.Type != reward.Float32 {
+			return reward.ErrInvalidValue.With("%s[%d]: %s %v: want %s (h,w)", f.name, i, t.Type, t.Shape, reward.Float32)
+		}
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func (q *Request) fieldCount() int {
 	n := 2 // prompts, and images or latents
 	for _, present := range []bool{
 		q.VAE != "", q.Metadata != nil, q.Mode != "", q.Grid != reward.GridSpec{}, groupsGiven(&q.Groups),
-		q.Advantage != nil, q.Weights != nil, q.Return != nil, q.Evaluator != "", q.Rank,
+		q.Advantage != nil, q.Weights != nil, q.Return != nil, q.Evaluator != "", q.Missing != "", q.Clamp, q.Rank,
 	} {
 		if present {
 			n++
@@ -121,6 +121,14 @@ func (q *Request) encodeOptions(w *writer) {
 	}
 	if q.Rank {
 		w.text("rank")
+		w.bool(true)
+	}
+	if q.Missing != "" {
+		w.text("missing")
+		w.text(string(q.Missing))
+	}
+	if q.Clamp {
+		w.text("clamp")
 		w.bool(true)
 	}
 }

@@ -40,6 +40,10 @@ func (p *Response) Encode() *Message {
 	}
 	p.encodeMaps(w)
 	p.encodeAnswers(w)
+	if p.Warnings != nil {
+		w.text("warnings")
+		w.texts(p.Warnings)
+	}
 	w.text("evaluator")
 	w.text(p.Evaluator)
 	w.text("model")
@@ -51,7 +55,7 @@ func (p *Response) Encode() *Message {
 func (p *Response) fieldCount() int {
 	n := 8 // those that are always there
 	for _, present := range []bool{
-		p.Dense != nil, p.Advantages != nil, p.Heatmaps != nil,
+		p.Dense != nil, p.Advantages != nil || p.AdvantageMaps != nil, p.Heatmaps != nil, p.Warnings != nil,
 		p.Texts != nil, p.Boxes != nil, p.Images != nil, p.Ranks != nil,
 	} {
 		if present {
@@ -64,27 +68,43 @@ func (p *Response) fieldCount() int {
 func (p *Response) encodeMaps(w *writer) {
 	if d := p.Dense; d != nil {
 		w.text("dense")
-		w.mapLen(3)
-		w.text("grid")
-		w.arrayLen(2)
-		w.int(d.Height)
-		w.int(d.Width)
+		if d.Weights == nil {
+			w.mapLen(3)
+			w.text("grid")
+			w.arrayLen(2)
+			w.int(d.Height)
+			w.int(d.Width)
+		} else {
+			w.mapLen(2)
+		}
 		w.text("weight")
-		w.tensor(d.Weight)
+		w.tensors(d.Weight, d.Weights)
 		w.text("reward")
-		w.tensor(d.Reward)
+		w.tensors(d.Reward, d.Rewards)
 	}
-	if p.Advantages != nil {
+	if p.Advantages != nil || p.AdvantageMaps != nil {
 		w.text("advantages")
-		w.tensor(p.Advantages)
+		w.tensors(p.Advantages, p.AdvantageMaps)
 	}
 	if p.Heatmaps != nil {
 		w.text("heatmaps")
 		w.mapLen(len(p.Heatmaps))
 		for _, h := range p.Heatmaps {
 			w.text(h.Name)
-			w.tensor(h.Maps)
+			w.tensors(h.Maps, h.Each)
 		}
+	}
+}
+
+// tensors writes one tensor, or an array of one a sample where there is none.
+func (w *writer) tensors(one *reward.Tensor, each []*reward.Tensor) {
+	if one != nil {
+		w.tensor(one)
+		return
+	}
+	w.arrayLen(len(each))
+	for _, t := range each {
+		w.tensor(t)
 	}
 }
 

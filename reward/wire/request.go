@@ -21,14 +21,16 @@ type Request struct {
 	// maps or nil; see reward.Sample. Decoded bytes lie in the body.
 	Metadata []map[string]any
 
-	Mode      reward.Mode       // "" is the evaluator's default
-	Grid      reward.GridSpec   // the zero value follows the images or latents
-	Groups    reward.Groups     // the zero value groups by prompt
-	Advantage *reward.Advantage // nil is none
-	Weights   *reward.Weights   // nil is the evaluator's defaults
-	Return    []Return          // nil is DefaultReturn, empty is scores alone
-	Evaluator string            // "" is the server's first
-	Rank      bool              // whether to give each sample's place within its group
+	Mode      reward.Mode          // "" is the evaluator's default
+	Grid      reward.GridSpec      // the zero value follows the images or latents
+	Groups    reward.Groups        // the zero value groups by prompt
+	Advantage *reward.Advantage    // nil is none
+	Weights   *reward.Weights      // nil is the evaluator's defaults
+	Missing   reward.MissingPolicy // "" is reward.MissingZero
+	Clamp     bool                 // takes floats that are not in [0,1] for images all the same
+	Return    []Return             // nil is DefaultReturn, empty is scores alone
+	Evaluator string               // "" is the server's first
+	Rank      bool                 // whether to give each sample's place within its group
 }
 
 // Image is one image as it travels: either the bytes of a PNG, JPEG or WebP

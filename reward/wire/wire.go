@@ -1,5 +1,7 @@
 package wire
 
+import "slices"
+
 // Protocol version 1. PROTOCOL.md beside package reward is its full text.
 const (
 	// MediaType is the content type of requests, responses and their errors.
@@ -15,3 +17,10 @@ const (
 	// seconds; work past it is dropped.
 	HeaderTimeout = "X-Request-Timeout"
 )
+
+// mediaTypes are those that a request may be sent as: the one of this protocol, the
+// registered one, and what many libraries send.
+var mediaTypes = [...]string{MediaType, "application/vnd.msgpack", "application/x-msgpack"}
+
+// IsMediaType reports whether a content type, without parameters, is one of msgpack.
+func IsMediaType(kind string) bool { return slices.Contains(mediaTypes[:], kind) }

@@ -187,14 +187,13 @@ func (r *Rollout) file(response *wire.Response, i int) []byte {
 func mapsBySample(response *wire.Response) ([][]overlay.Map, error) {
 	samples := make([][]overlay.Map, len(response.Rewards))
 	for _, h := range response.Heatmaps {
-		values, err := h.Maps.Float32s()
-		if err != nil {
-			return nil, err
-		}
-		height, width := h.Maps.Shape[1], h.Maps.Shape[2]
-		size := height * width
 		for i := range samples {
-			one := reward.Map{Height: height, Width: width, Data: values[i*size : (i+1)*size]}
+			t := wire.OfSample(h.Maps, h.Each, i)
+			values, err := t.Float32s()
+			if err != nil {
+				return nil, err
+			}
+			one := reward.Map{Height: t.Shape[0], Width: t.Shape[1], Data: values}
 			samples[i] = append(samples[i], overlay.Map{Name: h.Name, Map: one})
 		}
 	}

@@ -78,9 +78,9 @@ func (f mapFolder) write(stem string, image *reward.Image, scored *scoring.Score
 		maps = append(maps, overlay.Map{Name: f.about.Maps[k].Name, Map: m})
 	}
 	files := maps
-	if grid := scored.Grid; scored.Weight != nil {
-		n := grid.Cells()
-		weight := reward.Map{Height: grid.Height, Width: grid.Width, Data: scored.Weight[i*n : (i+1)*n]}
+	if scored.Weight != nil {
+		grid := scored.Grids.Of(i)
+		weight := reward.Map{Height: grid.Height, Width: grid.Width, Data: scored.Grids.Map(scored.Weight, i)}
 		files = append(slices.Clip(maps), overlay.Map{Name: "dense", Map: weight})
 	}
 	for _, m := range files {

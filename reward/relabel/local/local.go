@@ -195,7 +195,8 @@ func (e *Evaluator) label(evaluated *scoring.Evaluated) relabel.Label {
 	for _, name := range e.o.Labels.Maps {
 		m := reward.Map{}
 		if name == relabel.ColumnDense {
-			m = reward.Map{Height: mapped.Grid.Height, Width: mapped.Grid.Width, Data: mapped.Weight}
+			grid, _ := mapped.Grids.One() // of one image
+			m = reward.Map{Height: grid.Height, Width: grid.Width, Data: mapped.Weight}
 		} else if k := e.about.MapIndex(name); len(r.Maps[k].Data) > 0 {
 			m = r.Maps[k]
 		}

@@ -139,13 +139,7 @@ func (e *Evaluator) label(p *wire.Response, i int) (relabel.Label, error) {
 		}
 	}
 	for _, name := range e.o.Labels.Maps {
-		var t *reward.Tensor
-		if name != relabel.ColumnDense {
-			t = p.Heatmap(name)
-		} else if p.Dense != nil {
-			t = p.Dense.Weight
-		}
-		m, err := mapOf(t, i)
+		m, err := mapOf(p, name, i)
 		if err != nil {
 			return label, fmt.Errorf("map %q: %w", name, err)
 		}
@@ -154,11 +148,20 @@ func (e *Evaluator) label(p *wire.Response, i int) (relabel.Label, error) {
 	return label, nil
 }
 
-// mapOf is the i-th map of a tensor float32 (N,h,w).
-func mapOf(t *reward.Tensor, i int) (reward.Map, error) {
-	if t == nil || len(t.Shape) != 3 {
+// mapOf is a map of sample i.
+func mapOf(p *wire.Response, name string, i int) (reward.Map, error) {
+	var t *reward.Tensor
+	if name == relabel.ColumnDense && p.Dense != nil {
+		t = wire.OfSample(p.Dense.Weight, p.Dense.Weights, i)
+	}
+	for _, h := range p.Heatmaps {
+		if h.Name == name {
+			t = wire.OfSample(h.Maps, h.Each, i)
+		}
+	}
+	if t == nil {
 		return reward.Map{}, errors.New("the server gave none")
 	}
-	values, err := t.Part(i, i+1).Float32s()
-	return reward.Map{Height: t.Shape[1], Width: t.Shape[2], Data: values}, err
+	values, err := t.Float32s()
+	return reward.Map{Height: t.Shape[0], Width: t.Shape[1], Data: values}, err
 }
