@@ -23,7 +23,7 @@ const (
 // errPartial ends a command that did its work for some images only.
 var errPartial = errors.New("some images could not be scored")
 
-const description = `Scores and dense rewards for text-to-image models: ImageDoctor's assessment of an image and its prompt, four scores and two heatmaps of flaws, from the command line or over HTTP.
+const description = `Scores and dense rewards for text-to-image models, from the command line or over HTTP: what ImageDoctor and other evaluators find in an image and its prompt, as scores and as maps of flaws.
 
 	densereward demo
 	densereward serve --listen 127.0.0.1:8080 --model DIR

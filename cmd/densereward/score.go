@@ -37,9 +37,9 @@ func (scoreCommand) Help() string {
 	return `Prints one JSON object a line, in the order of the images:
 
 	{"image": "cube.png",
-	 "scores": {"semantic_alignment", "aesthetics", "plausibility", "overall"},
-	 "missing": [names of the scores that the answer lacks; they count as 0],
-	 "reward": 0.8 alignment + 0.1 aesthetics + 0.1 plausibility,
+	 "scores": {the evaluator's; of ImageDoctor "semantic_alignment", "aesthetics", "plausibility", "overall"},
+	 "missing": [names of the scores and maps that the answer lacks; they count as 0],
+	 "reward": their sum by the evaluator's weights; of ImageDoctor 0.8 alignment + 0.1 aesthetics + 0.1 plausibility,
 	 "text": the generated answer,
 	 "boxes": [{"box": [x0,y0,x1,y1] in thousandths, "label", "importance"}],
 	 "trace": {"input_ids", "generated_ids"}}
@@ -48,10 +48,10 @@ An image that cannot be scored costs the others nothing: its line is {"image", "
 
 --out writes for each image, under its name without extension,
 
-	NAME.misalignment.npy   where it contradicts the prompt, float32 (288,288) in [0,1]
-	NAME.artifact.npy       where it is implausible, float32 (288,288) in [0,1]
-	NAME.dense.npy          1-H on the latent grid, H the mean of both, float32
-	NAME.overlay.png        the image beside itself under both heatmaps
+	NAME.MAP.npy            each of the evaluator's maps, float32 (h,w) in [0,1], 1 means flawed; of ImageDoctor
+	                        misalignment, where it contradicts the prompt, and artifact, where it is implausible
+	NAME.dense.npy          1-H on the latent grid, H the maps by their weights, float32; if there are maps
+	NAME.overlay.png        the image beside itself under its maps
 
 Latents are float32, float16 or bfloat16, scaled as the trainer holds them, (N,C,h,w) or packed (N,L,D); of a file with several, sample I is named FILE[I] and its maps NAME-I.
 
@@ -60,6 +60,7 @@ Examples:
 	densereward score --model DIR --prompt "a red cube" *.png
 	densereward score --model DIR --prompt "a red cube" --mode think --out maps cube.png
 	densereward score --model DIR --prompt "a red cube" --vae stable-diffusion-3.5-medium/vae latents.npy
+	densereward score --evaluator signs=ocr --metadata text=OPEN --prompt "a shop" shop.png
 	densereward score --model DIR --prompt "a red cube" cube.png | jq .reward`
 }
 

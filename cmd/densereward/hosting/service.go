@@ -12,7 +12,7 @@ import (
 	"github.com/denseflow/densereward/reward/server"
 )
 
-// service is a server with a scheduler for each of its evaluators and the
+// Service is a server with a scheduler for each of its evaluators and the
 // readiness that it reports.
 type Service struct {
 	schedulers []*batch.Scheduler
