@@ -16,7 +16,7 @@ import (
 	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/cmd/densereward/hosting"
-	"github.com/denseflow/densereward/engine/imagedoctor"
+	"github.com/denseflow/densereward/engine/imagedoctor/bench"
 	"github.com/denseflow/densereward/engine/imagedoctor/nano"
 )
 
@@ -32,7 +32,7 @@ type engineBenchFlags struct {
 	hosting.EngineFlags
 }
 
-// check finds what imagedoctor.Measure would take for "the default".
+// check finds what bench.Measure would take for "the default".
 func (f *engineBenchFlags) check() error {
 	return cmp.Or(
 		cli.AtLeast("prompt-tokens", f.PromptTokens, 1), cli.AtLeast("new-tokens", f.NewTokens, 1),
@@ -49,7 +49,7 @@ func (f *engineBenchFlags) checkPenalty() error {
 }
 
 // measure runs the measurement with batches of so many images.
-func (f *engineBenchFlags) measure(ctx context.Context, t cli.Terminal, batch int) (m imagedoctor.Measurement, err error) {
+func (f *engineBenchFlags) measure(ctx context.Context, t cli.Terminal, batch int) (m bench.Measurement, err error) {
 	if err := f.check(); err != nil {
 		return m, err
 	}
@@ -69,7 +69,7 @@ func (f *engineBenchFlags) measure(ctx context.Context, t cli.Terminal, batch in
 		return m, err
 	}
 	defer func() { err = errors.Join(err, runtime.Close()) }()
-	return imagedoctor.Measure(ctx, runtime, dir, imagedoctor.MeasureOptions{
+	return bench.Measure(ctx, runtime, dir, bench.Options{
 		Providers: providers, Batch: batch, PromptTokens: f.PromptTokens, NewTokens: f.NewTokens,
 		NoSpeculative: f.NoSpeculative, RepetitionPenalty: f.RepetitionPenalty, InFlight: f.InFlight, Rounds: f.Rounds,
 	})
@@ -121,7 +121,7 @@ func (c *benchCommand) runEvaluator(ctx context.Context, t cli.Terminal) (err er
 }
 
 // writeMeasurement writes a measurement for people.
-func writeMeasurement(w io.Writer, m imagedoctor.Measurement) error {
+func writeMeasurement(w io.Writer, m bench.Measurement) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(format string, values ...any) {
 		_, _ = fmt.Fprintf(t, format+"\n", values...) // Flush reports
@@ -154,7 +154,7 @@ func writeMeasurement(w io.Writer, m imagedoctor.Measurement) error {
 }
 
 // peakMemory is the most memory that was held on a device.
-func peakMemory(d imagedoctor.DeviceMeasurement) string {
+func peakMemory(d bench.Device) string {
 	if d.PeakBytes == 0 {
 		return "unknown"
 	}

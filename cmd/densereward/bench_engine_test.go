@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/cmd/densereward/hosting"
-	"github.com/denseflow/densereward/engine/imagedoctor"
+	"github.com/denseflow/densereward/engine/imagedoctor/bench"
 )
 
 func TestBenchEngineMeasuresARandomCheckpoint(t *testing.T) {
@@ -20,7 +20,7 @@ func TestBenchEngineMeasuresARandomCheckpoint(t *testing.T) {
 	if code != exitOK {
 		t.Fatalf("exit code %d: %s", code, said)
 	}
-	var m imagedoctor.Measurement
+	var m bench.Measurement
 	decoder := json.NewDecoder(strings.NewReader(out))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&m); err != nil {
@@ -57,16 +57,16 @@ func TestBenchEngineRefusesWhatMakesNoSense(t *testing.T) {
 
 func TestAMeasurementsTableTellsSharesMemoryAndFloor(t *testing.T) {
 	var out bytes.Buffer
-	err := writeMeasurement(&out, imagedoctor.Measurement{
+	err := writeMeasurement(&out, bench.Measurement{
 		Batch: 32, InFlight: 1, PromptTokens: 671, NewTokens: 60, Speculation: true, Steps: 11,
-		Devices: []imagedoctor.DeviceMeasurement{
+		Devices: []bench.Device{
 			{Device: "cuda:0", Name: "NVIDIA H100", ImagesPerSec: 40, PeakBytes: 18.2e9, MemoryBytes: 85e9},
 			{Device: "cuda:1", ImagesPerSec: 40},
 		},
 		ImagesPerSec: 80, TokensPerSec: 4800, LoadSeconds: 2, BatchSeconds: 0.8, RooflineSeconds: 0.25,
-		Stages: []imagedoctor.Stage{
-			{Name: "decode", Seconds: 0.16, Where: imagedoctor.OnHost},
-			{Name: "vision", Seconds: 0.2, Where: imagedoctor.OnDevice},
+		Stages: []bench.Stage{
+			{Name: "decode", Seconds: 0.16, Where: bench.OnHost},
+			{Name: "vision", Seconds: 0.2, Where: bench.OnDevice},
 		},
 	})
 	if err != nil {

@@ -44,7 +44,7 @@ func benchServer(t *testing.T, tls bool) (*httptest.Server, *rewardtest.Fake) {
 }
 
 // bench runs the command and returns its exit code and what it printed.
-func bench(t *testing.T, args ...string) (code int, out, said string) {
+func runBench(t *testing.T, args ...string) (code int, out, said string) {
 	t.Helper()
 	var o, e bytes.Buffer
 	args = append([]string{"bench", "--warmup=0s", "--duration=200ms", "--concurrency=2", "--batch=3", "--size=32"}, args...)
@@ -57,7 +57,7 @@ func TestBenchReportsWhatTheServerDid(t *testing.T) {
 	for _, form := range []string{"raw", "png", "jpeg"} {
 		t.Run(form, func(t *testing.T) {
 			before := fake.Samples()
-			code, out, said := bench(t, web.URL, "--json", "--form="+form)
+			code, out, said := runBench(t, web.URL, "--json", "--form="+form)
 			if code != exitOK {
 				t.Fatalf("exit code %d: %s", code, said)
 			}
@@ -77,7 +77,7 @@ func TestBenchReportsWhatTheServerDid(t *testing.T) {
 
 func TestBenchPrintsATable(t *testing.T) {
 	web, _ := benchServer(t, false)
-	code, out, said := bench(t, web.URL+"/", "--rate=100", "--random", "--mode=think", "--return=boxes,text")
+	code, out, said := runBench(t, web.URL+"/", "--rate=100", "--random", "--mode=think", "--return=boxes,text")
 	if code != exitOK || !strings.Contains(out, "latency ms") {
 		t.Errorf("exit code %d: %s%s", code, out, said)
 	}
@@ -94,7 +94,7 @@ func TestBenchSendsFilesAsTheyAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, form := range []string{"file", "raw"} {
-		if code, _, said := bench(t, web.URL, "--form="+form, "--image="+path); code != exitOK {
+		if code, _, said := runBench(t, web.URL, "--form="+form, "--image="+path); code != exitOK {
 			t.Errorf("%s: exit code %d: %s", form, code, said)
 		}
 	}
@@ -107,10 +107,10 @@ func TestBenchTrustsTheCertificatesItIsGiven(t *testing.T) {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, said := bench(t, web.URL, "--ca="+path); code != exitOK {
+	if code, _, said := runBench(t, web.URL, "--ca="+path); code != exitOK {
 		t.Errorf("exit code %d: %s", code, said)
 	}
-	if code, out, _ := bench(t, web.URL); code != exitFailure || !strings.Contains(out, "connection") {
+	if code, out, _ := runBench(t, web.URL); code != exitFailure || !strings.Contains(out, "connection") {
 		t.Errorf("exit code %d without the certificate: %s", code, out)
 	}
 }
@@ -137,7 +137,7 @@ func TestBenchRefusesWhatMakesNoSense(t *testing.T) {
 		{"something the server refuses", []string{"--return=secrets"}, exitFailure, "no request was answered"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			code, _, said := bench(t, append([]string{web.URL}, tt.args...)...)
+			code, _, said := runBench(t, append([]string{web.URL}, tt.args...)...)
 			if code != tt.code || !strings.Contains(said, tt.want) {
 				t.Errorf("exit code %d, want %d with %q: %s", code, tt.code, tt.want, said)
 			}

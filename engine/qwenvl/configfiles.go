@@ -230,7 +230,7 @@ func (t *textJSON) config(k *checker, family Family) Config {
 		c.MRopeSection, c.RopeTheta = []int{16, 24, 24}, 1e6
 	}
 	if c.NumHeads > 0 {
-		k.fit(&c, t.HeadDim)
+		t.heads(k, &c)
 	}
 	t.rope(k, &c)
 	if act := or(t.HiddenAct, "silu"); act != "silu" {
@@ -242,8 +242,9 @@ func (t *textJSON) config(k *checker, family Family) Config {
 	return c
 }
 
-// fit sets the width of a head, which divides the model's where it is not given.
-func (k *checker) fit(c *Config, given *int) {
+// heads sets the width of a head, which divides the model's where it is not given.
+func (t *textJSON) heads(k *checker, c *Config) {
+	given := t.HeadDim
 	if given != nil && c.Family == Qwen3VL {
 		c.HeadDim = *given
 		return

@@ -6,17 +6,17 @@ import (
 )
 
 // unitPatches is the number of patches that merge into one unit.
-func (c VisionConfig) unitPatches() int { return c.SpatialMergeSize * c.SpatialMergeSize }
+func (v VisionConfig) unitPatches() int { return v.SpatialMergeSize * v.SpatialMergeSize }
 
 // patchPixels is the number of bytes of a patch: its pixels' channels.
-func (c VisionConfig) patchPixels() int { return c.InChannels * c.PatchSize * c.PatchSize }
+func (v VisionConfig) patchPixels() int { return v.InChannels * v.PatchSize * v.PatchSize }
 
 // patchValues is the number of values of a patch as the tower reads it: its pixels
 // in every frame.
-func (c VisionConfig) patchValues() int { return c.TemporalPatchSize * c.patchPixels() }
+func (v VisionConfig) patchValues() int { return v.TemporalPatchSize * v.patchPixels() }
 
 // windowed tells whether some blocks attend within windows.
-func (c VisionConfig) windowed() bool { return c.WindowSize > 0 }
+func (v VisionConfig) windowed() bool { return v.WindowSize > 0 }
 
 // Normalised makes of patches of pixels (P,size*size*3) uint8, row, column, channel,
 // the processor's (P,values) float32: channel, frame, row, column. A still image is
@@ -47,13 +47,13 @@ func (v *Vision) Normalised(g *onnx.Graph) (out onnx.Value) {
 
 // cutUnit writes the pixels of the patches of one merged unit of image, row by
 // row, to dst.
-func (c VisionConfig) cutUnit(dst []uint8, image *reward.Image, row, col int) {
-	line := c.PatchSize * c.InChannels
-	for py := range c.SpatialMergeSize {
-		for px := range c.SpatialMergeSize {
-			top, left := (row*c.SpatialMergeSize+py)*c.PatchSize, (col*c.SpatialMergeSize+px)*c.PatchSize
-			for y := range c.PatchSize {
-				from := ((top+y)*image.Width + left) * c.InChannels
+func (v VisionConfig) cutUnit(dst []uint8, image *reward.Image, row, col int) {
+	line := v.PatchSize * v.InChannels
+	for py := range v.SpatialMergeSize {
+		for px := range v.SpatialMergeSize {
+			top, left := (row*v.SpatialMergeSize+py)*v.PatchSize, (col*v.SpatialMergeSize+px)*v.PatchSize
+			for y := range v.PatchSize {
+				from := ((top+y)*image.Width + left) * v.InChannels
 				copy(dst[:line], image.Pix[from:from+line])
 				dst = dst[line:]
 			}

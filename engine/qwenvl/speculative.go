@@ -51,8 +51,8 @@ const (
 	textClasses        // the first of the classes of one token each
 )
 
-// newDraft makes the machine for a tokenizer and a vocabulary of the given size.
-// Its last state is the one of having lost the place.
+// NewDraft makes the machine of a template for a tokenizer and a vocabulary of the
+// given size. Its last state is the one of having lost the place.
 func NewDraft(t *tokenizer.Tokenizer, vocabulary int, text AnswerTemplate) *Draft {
 	form := newTemplate(t, text)
 	d := &Draft{classes: make([]int32, vocabulary), width: textClasses}

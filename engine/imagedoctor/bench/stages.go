@@ -1,12 +1,14 @@
-package imagedoctor
+package bench
 
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/engine/image/codec"
+	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
@@ -42,7 +44,7 @@ func (m *measuring) hostStages() ([]Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	picture, err := m.e.resized(img) // also makes the resizer's tables
+	resized, err := m.w.Resized(img) // also makes the resizer's tables
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +54,7 @@ func (m *measuring) hostStages() ([]Stage, error) {
 	}
 	decode := time.Since(began).Seconds()
 	began = time.Now()
-	if _, err := m.e.resized(img); err != nil {
+	if _, err := m.w.Resized(img); err != nil {
 		return nil, err
 	}
 	resize := time.Since(began).Seconds()
@@ -61,8 +63,8 @@ func (m *measuring) hostStages() ([]Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range l.ready {
-		p.Images = []*reward.Image{picture}
+	for i := range l.prompts {
+		l.prompts[i].Images = []*reward.Image{resized}
 	}
 	began = time.Now()
 	m.inputs(l, m.o.NewTokens)
@@ -87,7 +89,7 @@ func (m *measuring) partStages(ctx context.Context) ([]Stage, error) {
 		}
 	}
 	arrival, copies, patches, vision := seconds[0], seconds[1], seconds[2], seconds[3]
-	each := min(m.o.Batch, maxHeadPart)
+	each := min(m.o.Batch, imagedoctor.HeadPart)
 	turns := float64((m.o.Batch + each - 1) / each)
 	return []Stage{
 		{"copy", copies, OnDevice},
@@ -100,12 +102,12 @@ func (m *measuring) partStages(ctx context.Context) ([]Stage, error) {
 // timePart is the seconds of a graph of its own.
 func (m *measuring) timePart(ctx context.Context, make func(*parts) ([]onnx.Value, map[string]ort.Tensor)) (float64, error) {
 	g := onnx.New("part")
-	p := &parts{measuring: m, g: g, w: initializers.New(g, m.e.checkpoint.Weights, "imagedoctor"), batch: onnx.Sym("batch")}
+	p := &parts{measuring: m, c: m.w.Config(), g: g, set: initializers.New(g, m.w.Checkpoint().Weights, "imagedoctor"), batch: onnx.Sym("batch")}
 	outputs, inputs := make(p)
 	for i, v := range outputs {
 		g.Output([]string{"first", "second"}[i], v)
 	}
-	if err := errors.Join(p.w.Err(), g.Err()); err != nil {
+	if err := errors.Join(p.set.Err(), g.Err()); err != nil {
 		return 0, err
 	}
 	s, err := m.session(g, m.o.Providers[0])
@@ -120,14 +122,15 @@ func (m *measuring) timePart(ctx context.Context, make func(*parts) ([]onnx.Valu
 // nothing but copies has them copied.
 type parts struct {
 	*measuring
+	c     imagedoctor.Config
 	g     *onnx.Graph
-	w     *initializers.Set
+	set   *initializers.Set
 	batch onnx.Dim
 }
 
 // images are random ones for a batch, as the vision tower's inputs.
 func (p *parts) images() map[string]ort.Tensor {
-	side := p.e.config.ImageSide()
+	side := p.c.ImageSide()
 	images := make([]*reward.Image, p.o.Batch)
 	for i := range images {
 		images[i] = codec.NewImage(side, side)
@@ -135,7 +138,7 @@ func (p *parts) images() map[string]ort.Tensor {
 			images[i].Pix[j] = uint8(p.rng.Uint32())
 		}
 	}
-	return p.e.config.VisionInputs(images, nil)
+	return p.c.VisionInputs(images, nil)
 }
 
 // arrival copies images to the device and looks at one value of each patch.
@@ -148,23 +151,23 @@ func (p *parts) arrival() ([]onnx.Value, map[string]ort.Tensor) {
 // copies copies images to the device and maps back.
 func (p *parts) copies() ([]onnx.Value, map[string]ort.Tensor) {
 	corners, tensors := p.arrival()
-	side := int64(p.e.config.UnitGrid() * heatmapUpscale)
+	side := int64(p.c.UnitGrid() * imagedoctor.MapScale)
 	first := p.g.SliceTo(corners[0], 0, onnx.Const(p.g, []int64{0}, 1), onnx.Const(p.g, []int64{1}, 1), onnx.N(1))
 	value := p.g.Unsqueeze(p.g.Cast(first, onnx.Float32), 2, 3)
-	sizes := []int64{int64(p.o.Batch), kinds, side, side}
-	maps := p.g.Expand(value, onnx.Const(p.g, sizes, 4), onnx.Dims(sizes...)...)
-	return []onnx.Value{corners[0], maps}, tensors
+	sizes := []int64{int64(p.o.Batch), imagedoctor.Maps, side, side}
+	blank := p.g.Expand(value, onnx.Const(p.g, sizes, 4), onnx.Dims(sizes...)...)
+	return []onnx.Value{corners[0], blank}, tensors
 }
 
 // patches copies images and normalises their patches.
 func (p *parts) patches() ([]onnx.Value, map[string]ort.Tensor) {
-	v := qwenvl.NewVision(p.g, p.w, p.e.config.Config, p.form.DType, false)
+	v := qwenvl.NewVision(p.g, p.set, p.c.Config, p.dtype, false)
 	return []onnx.Value{p.mean(v.Normalised(p.g))}, p.images()
 }
 
 // vision does the same and runs the vision tower.
 func (p *parts) vision() ([]onnx.Value, map[string]ort.Tensor) {
-	v := qwenvl.NewVision(p.g, p.w, p.e.config.Config, p.form.DType, false)
+	v := qwenvl.NewVision(p.g, p.set, p.c.Config, p.dtype, false)
 	features, _ := v.Features(p.g)
 	return []onnx.Value{p.mean(features)}, p.images()
 }
@@ -172,14 +175,13 @@ func (p *parts) vision() ([]onnx.Value, map[string]ort.Tensor) {
 // heads runs the heatmap heads over as many images as they take at once.
 // Rows of the embedding stand for features, so that nothing large is copied.
 func (p *parts) heads() ([]onnx.Value, map[string]ort.Tensor) {
-	c := p.e.config
+	c := p.c
 	grid := qwenvl.Grid{Rows: c.UnitGrid(), Cols: c.UnitGrid()}
-	units, rows := int64(grid.Units()), int64(min(p.o.Batch, maxHeadPart))
-	h := newHeatmap(p.g, p.w, c.HiddenSize, p.form.heads)
-	table := p.w.Tensor(qwenvl.EmbeddingName, p.form.DType, int64(c.Vocabulary(p.w.Lookup)), int64(c.HiddenSize))
-	tensors := map[string]ort.Tensor{inputCentres: cellCentres(grid)}
+	units, rows := int64(grid.Units()), int64(min(p.o.Batch, imagedoctor.HeadPart))
+	table := p.set.Tensor(qwenvl.EmbeddingName, p.dtype, int64(c.Vocabulary(p.set.Lookup)), int64(c.HiddenSize))
+	tensors := map[string]ort.Tensor{}
 	var looked [2]onnx.Value
-	for i, n := range []int64{units, kinds} {
+	for i, n := range []int64{units, imagedoctor.Maps} {
 		ids := make([]int64, rows*n)
 		for j := range ids {
 			ids[j] = p.rng.Int64N(256)
@@ -189,11 +191,9 @@ func (p *parts) heads() ([]onnx.Value, map[string]ort.Tensor) {
 		looked[i] = p.g.Gather(table, in, 0)
 		tensors[name] = ort.Int64s([]int64{rows, n}, ids)
 	}
-	side, wide := int64(c.UnitGrid()), looked[0].Dim(2)
-	deep, _ := wide.Fixed()
-	features := p.g.ReshapeLike(looked[0], onnx.Const(p.g, []int64{-1, side, side, deep}, 4), p.batch, h.rows, h.cols, wide)
-	maps := h.maps(p.g, features, looked[1])
-	return []onnx.Value{p.g.ReduceMean(p.g.ReduceMean(maps, 3, false), 2, false)}, tensors
+	out, more := p.w.Heads(p.g, p.set, grid, looked[0], looked[1])
+	maps.Copy(tensors, more)
+	return []onnx.Value{p.g.ReduceMean(p.g.ReduceMean(out, 3, false), 2, false)}, tensors
 }
 
 // mean reduces x (n,m) to (n).

@@ -1,4 +1,4 @@
-package imagedoctor
+package bench
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 
 // load is a batch to measure with.
 type load struct {
-	ready   []*prepared
+	prompts []qwenvl.Prompt
 	answers ort.Tensor // (B,NewTokens) int64
 	steps   int        // that its answers take
 }
@@ -23,17 +23,17 @@ type load struct {
 func (m *measuring) synthetic() (load, error) {
 	var l load
 	var answers []int64
-	side := m.e.config.ImageSide()
+	side := m.w.Config().ImageSide()
 	for range m.o.Batch {
 		image := codec.NewImage(side, side)
 		for i := range image.Pix {
 			image.Pix[i] = uint8(m.rng.Uint32())
 		}
-		p, err := m.e.config.LayOut(m.promptIDs(), image)
+		p, err := m.w.Config().LayOut(m.promptIDs(), image)
 		if err != nil {
 			return l, err
 		}
-		l.ready = append(l.ready, &prepared{Prompt: p, mode: reward.ModeAnswer, prefix: answerPrefix})
+		l.prompts = append(l.prompts, p)
 
 		answer := m.answer()
 		l.steps = max(l.steps, m.steps(answer))
@@ -47,39 +47,35 @@ func (m *measuring) synthetic() (load, error) {
 
 // inputs are the graph's, for answers of at most so many tokens.
 func (m *measuring) inputs(l load, newTokens int) map[string]ort.Tensor {
-	b := m.e.joined(reward.ModeAnswer, l.ready)
-	b.TeacherForced, b.MaxNewTokens = l.answers, newTokens
-	return m.e.inputs(b)
+	return m.w.Inputs(l.prompts, l.answers, newTokens)
 }
 
 // promptIDs is a prompt of random tokens around the image.
 func (m *measuring) promptIDs() []int32 {
 	const plain = 256 // the first ids are single bytes
 	ids := make([]int32, m.o.PromptTokens)
-	from := len(m.e.tokenizer.Encode(promptHead)) + 1
-	to := from + m.e.config.ImageTokens()
+	c := m.w.Config()
+	from, to := m.w.ImageStart(), m.w.ImageStart()+c.ImageTokens()
 	for i := range ids {
 		ids[i] = int32(m.rng.IntN(plain))
 		if i >= from && i < to {
-			ids[i] = m.e.config.ImageTokenID
+			ids[i] = c.ImageTokenID
 		}
 	}
 	return ids
 }
 
-// template is the published form of an answer.
-func (m *measuring) template() string { return answerTemplate(m.e.config, m.e.tokenizer).Text }
-
 // answer is the published form with random scores, NewTokens long: scores have
 // as many more digits as it takes, of two and more, or the answer is cut off.
 func (m *measuring) answer() []int32 {
-	scores := strings.Count(m.template(), number)
+	template := m.w.Template()
+	scores := strings.Count(template.Text, template.Number)
 	digits := make([]int, scores)
 	for i := range digits {
-		digits[i] = len(number) - len("0.")
+		digits[i] = len(template.Number) - len("0.")
 	}
 	for {
-		ids := m.e.tokenizer.Encode(m.scored(digits))
+		ids := m.w.Checkpoint().Tokenizer.Encode(m.scored(digits))
 		missing := m.o.NewTokens - len(ids)
 		if missing <= 0 {
 			return ids[:m.o.NewTokens]
@@ -93,7 +89,8 @@ func (m *measuring) answer() []int32 {
 // scored is the published form with random scores of so many digits.
 func (m *measuring) scored(digits []int) string {
 	var text strings.Builder
-	for i, between := range strings.Split(m.template(), number) {
+	template := m.w.Template()
+	for i, between := range strings.Split(template.Text, template.Number) {
 		if i > 0 {
 			text.WriteString("0.")
 			for range digits[i-1] {
@@ -108,11 +105,11 @@ func (m *measuring) scored(digits []int) string {
 // steps is how many steps of decoding an answer takes behind its first token,
 // which the prompt gives.
 func (m *measuring) steps(answer []int32) int {
-	d := m.e.draft
+	d := m.draft
 	if d == nil {
 		return len(answer) - 1
 	}
-	state := d.After(d.Start(m.e.tokenizer.Encode(answerPrefix)), answer[0])
+	state := d.After(d.Start(m.w.Checkpoint().Tokenizer.Encode(m.w.Template().Prefix)), answer[0])
 	steps, rest := 0, answer[1:]
 	for ; len(rest) > 0; steps++ {
 		gained := min(d.Accepted(state, rest)+1, len(rest))

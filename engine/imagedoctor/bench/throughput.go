@@ -1,4 +1,4 @@
-package imagedoctor
+package bench
 
 import (
 	"context"
@@ -47,7 +47,7 @@ func (m *measuring) throughput(ctx context.Context, sessions []*qwenvl.Session, 
 	took := time.Since(began).Seconds()
 	for i, provider := range m.o.Providers {
 		rate := float64(done[i].Load()) * float64(m.o.Batch) / took
-		out.Devices = append(out.Devices, DeviceMeasurement{Device: provider.String(), Name: deviceName(provider), ImagesPerSec: rate})
+		out.Devices = append(out.Devices, Device{Device: provider.String(), Name: deviceName(provider), ImagesPerSec: rate})
 		out.ImagesPerSec += rate
 	}
 	out.TokensPerSec = out.ImagesPerSec * float64(m.o.NewTokens)
@@ -108,7 +108,7 @@ func (p *pipeline) prepare(encoded []byte) {
 			for left.Add(-1) >= 0 {
 				img, err := image.Decode(encoded, image.Limits{})
 				if err == nil {
-					img, err = p.e.resized(img)
+					img, err = p.w.Resized(img)
 				}
 				if err != nil {
 					p.cancel(err)
@@ -130,15 +130,14 @@ func (p *pipeline) join() {
 	defer close(p.batches)
 	for range p.rounds {
 		next := p.load
-		next.ready = nil
-		for _, sample := range p.load.ready {
+		next.prompts = nil
+		for _, sample := range p.load.prompts {
 			image, ok := <-p.images
 			if !ok {
 				return
 			}
-			fresh := *sample
-			fresh.Images = []*reward.Image{image}
-			next.ready = append(next.ready, &fresh)
+			sample.Images = []*reward.Image{image}
+			next.prompts = append(next.prompts, sample)
 		}
 		select {
 		case p.batches <- next:
@@ -156,8 +155,8 @@ func (p *pipeline) evaluate(s *qwenvl.Session, done *atomic.Int64) {
 			p.cancel(err)
 			return
 		}
-		for row, sample := range b.ready {
-			r := p.e.result(sample, out, row)
+		for row, sample := range b.prompts {
+			r := p.w.Result(sample, out, row)
 			if n := len(r.Trace.GeneratedIDs); n != p.o.NewTokens {
 				p.cancel(fmt.Errorf("an answer of %d tokens, not %d", n, p.o.NewTokens))
 				return

@@ -1,20 +1,27 @@
-package imagedoctor
+package bench
 
 import (
 	"context"
 	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/denseflow/densereward/engine/imagedoctor"
+	"github.com/denseflow/densereward/engine/imagedoctor/released"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
+	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/safetensors"
+	"github.com/denseflow/densereward/engine/tokenizer/qwen"
 )
 
 func TestMeasuringAccountsForEveryStageAndDevice(t *testing.T) {
 	t.Parallel()
-	m, err := Measure(t.Context(), orttest.Open(t), "nano", MeasureOptions{
+	m, err := Measure(t.Context(), orttest.Open(t), "../nano", Options{
 		Batch: 1, Rounds: 1, PromptTokens: 346, NoSpeculative: true, Providers: []ort.Provider{{}, {}},
 	})
 	if err != nil {
@@ -44,9 +51,9 @@ func TestMeasuringAccountsForEveryStageAndDevice(t *testing.T) {
 }
 
 // newNanoMeasuring is a Measure that has not begun.
-func newNanoMeasuring(t *testing.T, o MeasureOptions) *measuring {
+func newNanoMeasuring(t *testing.T, o Options) *measuring {
 	t.Helper()
-	m, err := newMeasuring(nil, "nano", o)
+	m, err := newMeasuring(nil, "../nano", o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,21 +62,22 @@ func newNanoMeasuring(t *testing.T, o MeasureOptions) *measuring {
 
 func TestSyntheticAnswersHaveTheLengthAskedForAndTheFormWhereItFits(t *testing.T) {
 	for _, length := range []int{1, 7, 58, 60, 75, 200} {
-		m := newNanoMeasuring(t, MeasureOptions{NewTokens: length})
-		form := len(m.e.tokenizer.Encode(m.template()))
+		m := newNanoMeasuring(t, Options{NewTokens: length})
+		config := m.w.Config()
+		form := len(m.w.Checkpoint().Tokenizer.Encode(m.w.Template().Text))
 		for range 20 {
 			ids := m.answer()
 			if len(ids) != length {
 				t.Fatalf("%d tokens, not %d", len(ids), length)
 			}
-			if ends := m.e.config.IsEOS(ids[length-1]); ends != (length >= form) {
+			if ends := config.IsEOS(ids[length-1]); ends != (length >= form) {
 				t.Errorf("an answer of %d tokens ends: %v", length, ends)
 			}
 			if length < form {
 				continue
 			}
-			text := m.e.tokenizer.Decode(ids, false)
-			if _, missing := ParseAnswer(answerPrefix + text); missing != (Missing{}) {
+			text := m.w.Checkpoint().Tokenizer.Decode(ids, false)
+			if _, missing := imagedoctor.ParseAnswer(text); missing != (imagedoctor.Missing{}) {
 				t.Errorf("%q lacks %v", text, missing)
 			}
 		}
@@ -77,13 +85,13 @@ func TestSyntheticAnswersHaveTheLengthAskedForAndTheFormWhereItFits(t *testing.T
 }
 
 func TestAnAnswersStepsAreThoseThatDraftTokensLeave(t *testing.T) {
-	m := newNanoMeasuring(t, MeasureOptions{})
+	m := newNanoMeasuring(t, Options{})
 	// For each of four scores a step to its first digit and one for its second,
 	// then a step to the end.
-	if n := m.steps(m.e.tokenizer.Encode(m.template())); n != 9 {
+	if n := m.steps(m.w.Checkpoint().Tokenizer.Encode(m.w.Template().Text)); n != 9 {
 		t.Errorf("%d steps, want 9", n)
 	}
-	m.e.draft = nil
+	m.draft = nil
 	if n := m.steps(make([]int32, 60)); n != 59 {
 		t.Errorf("%d steps one by one, want 59", n)
 	}
@@ -92,7 +100,7 @@ func TestAnAnswersStepsAreThoseThatDraftTokensLeave(t *testing.T) {
 func TestTheRooflineOfTheReleasedShapesIsTheDesigns(t *testing.T) {
 	t.Parallel()
 	dir := releasedHull(t)
-	m, err := newMeasuring(nil, dir, MeasureOptions{Batch: 1, Providers: []ort.Provider{{Kind: ort.CUDA}}})
+	m, err := newMeasuring(nil, dir, Options{Batch: 1, Providers: []ort.Provider{{Kind: ort.CUDA}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,18 +113,18 @@ func TestTheRooflineOfTheReleasedShapesIsTheDesigns(t *testing.T) {
 
 func TestMeasuringRefusesWhatMakesNoSense(t *testing.T) {
 	for name, test := range map[string]struct {
-		options MeasureOptions
+		options Options
 		want    string
 	}{
-		"prompts without room for an image": {MeasureOptions{PromptTokens: 300}, "the least is"},
-		"a negative batch":                  {MeasureOptions{Batch: -1}, "-1 batch"},
-		"two kinds of devices":              {MeasureOptions{Providers: []ort.Provider{{}, {Kind: ort.CUDA}}}, "different graphs"},
+		"prompts without room for an image": {Options{PromptTokens: 300}, "the least is"},
+		"a negative batch":                  {Options{Batch: -1}, "-1 batch"},
+		"two kinds of devices":              {Options{Providers: []ort.Provider{{}, {Kind: ort.CUDA}}}, "different graphs"},
 	} {
-		if _, err := newMeasuring(nil, "nano", test.options); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, err := newMeasuring(nil, "../nano", test.options); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := newMeasuring(nil, t.TempDir(), MeasureOptions{}); err == nil {
+	if _, err := newMeasuring(nil, t.TempDir(), Options{}); err == nil {
 		t.Error("an empty folder was accepted")
 	}
 }
@@ -124,7 +132,39 @@ func TestMeasuringRefusesWhatMakesNoSense(t *testing.T) {
 func TestMeasuringEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Measure(ctx, orttest.Open(t), "nano", MeasureOptions{Batch: 1}); !errors.Is(err, context.Canceled) {
+	if _, err := Measure(ctx, orttest.Open(t), "../nano", Options{Batch: 1}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
+}
+
+// releasedHull is a folder like the released checkpoint, with holes for weights.
+func releasedHull(t *testing.T) string {
+	t.Helper()
+	tokens, err := qwen.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, content := range map[string][]byte{qwenvl.ConfigFile: []byte(released.Config), qwenvl.TokenizerFile: tokens} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := imagedoctor.LoadConfig(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.VocabSize = released.Vocabulary
+	tensors, err := imagedoctor.Inventory(c, imagedoctor.HeadWidths{Width: released.HeadWidth, MLP: released.HeadMLP})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources := make([]safetensors.Source, len(tensors))
+	for i, one := range tensors {
+		sources[i] = safetensors.Source{Name: one.Name, DType: one.DType, Shape: one.Shape}
+	}
+	if err := safetensors.WriteShards(dir, sources, 4<<30); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }

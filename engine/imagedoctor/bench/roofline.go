@@ -1,4 +1,4 @@
-package imagedoctor
+package bench
 
 import (
 	"strings"
@@ -19,8 +19,8 @@ const (
 func (m *measuring) roofline(steps int) float64 {
 	const bytesEach = 2 // of a weight
 	var language, vision, embedding float64
-	for _, name := range m.e.checkpoint.Weights.Names() {
-		t, _ := m.e.checkpoint.Weights.Tensor(name)
+	for _, name := range m.w.Checkpoint().Weights.Names() {
+		t, _ := m.w.Checkpoint().Weights.Tensor(name)
 		count := float64(t.Length) / bytesEach
 		switch {
 		case name == qwenvl.EmbeddingName:
@@ -31,7 +31,7 @@ func (m *measuring) roofline(steps int) float64 {
 			vision += count
 		}
 	}
-	grid := m.e.config.PatchGrid()
+	grid := m.w.Config().PatchGrid()
 	flops := 2*language*float64(m.o.PromptTokens) + 2*vision*float64(grid*grid)
 	step := bytesEach * (language + embedding) / peakBytes
 	return float64(m.o.Batch)*flops/peakFlops + float64(steps)*step

@@ -1,4 +1,4 @@
-package imagedoctor
+package bench
 
 import (
 	"sync"

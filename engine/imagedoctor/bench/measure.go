@@ -1,4 +1,6 @@
-package imagedoctor
+// Package bench measures the ImageDoctor evaluator on synthetic prompts and images:
+// each stage by itself, and batches one behind the other as the server has them.
+package bench
 
 import (
 	"context"
@@ -6,14 +8,15 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl"
 )
 
-// MeasureOptions say what Measure measures. The zero value of each is the default
+// Options say what Measure measures. The zero value of each is the default
 // in brackets.
-type MeasureOptions struct {
+type Options struct {
 	Providers     []ort.Provider // one for each device, all of a kind [the CPU]
 	Batch         int            // images in a batch [32]
 	PromptTokens  int            // tokens of each prompt, the image's included [671]
@@ -35,9 +38,9 @@ type Measurement struct {
 	Speculation  bool `json:"speculation"`
 	Steps        int  `json:"decoding_steps"` // a batch takes behind its prompts
 
-	Devices      []DeviceMeasurement `json:"devices"`
-	ImagesPerSec float64             `json:"images_per_second"` // on all devices together
-	TokensPerSec float64             `json:"new_tokens_per_second"`
+	Devices      []Device `json:"devices"`
+	ImagesPerSec float64  `json:"images_per_second"` // on all devices together
+	TokensPerSec float64  `json:"new_tokens_per_second"`
 
 	LoadSeconds     float64 `json:"load_seconds"`
 	BatchSeconds    float64 `json:"seconds_a_batch"`                    // of one device, with all devices busy
@@ -45,8 +48,8 @@ type Measurement struct {
 	Stages          []Stage `json:"stages"`
 }
 
-// DeviceMeasurement is one device's part of a Measurement.
-type DeviceMeasurement struct {
+// Device is one device's part of a Measurement.
+type Device struct {
 	Device       string  `json:"device"` // as the command line names it
 	Name         string  `json:"name,omitempty"`
 	ImagesPerSec float64 `json:"images_per_second"`
@@ -59,11 +62,12 @@ type DeviceMeasurement struct {
 
 // measuring is one Measure at work.
 type measuring struct {
-	o       MeasureOptions
+	o       Options
 	runtime *ort.Runtime
-	e       *Evaluator // prepares batches and reads results; it has no session
-	form    graphOptions
+	w       *imagedoctor.Workbench
+	dtype   onnx.DType // of the model's activations
 	graph   *onnx.Graph
+	draft   *qwenvl.Draft // nil where a step is one token
 	rng     *rand.Rand
 }
 
@@ -74,7 +78,7 @@ type measuring struct {
 // Answers are teacher-forced to the published form with random scores, so that random
 // weights do the work of trained ones: every step runs in full, only its outcome
 // is replaced.
-func Measure(ctx context.Context, runtime *ort.Runtime, dir string, o MeasureOptions) (Measurement, error) {
+func Measure(ctx context.Context, runtime *ort.Runtime, dir string, o Options) (Measurement, error) {
 	m, err := newMeasuring(runtime, dir, o)
 	if err != nil {
 		return Measurement{}, err
@@ -89,7 +93,7 @@ func Measure(ctx context.Context, runtime *ort.Runtime, dir string, o MeasureOpt
 	}
 	parts, err := m.partStages(ctx)
 	if err != nil {
-		return out, fmt.Errorf("imagedoctor: measuring the parts of the graph: %w", err)
+		return out, fmt.Errorf("bench: measuring the parts of the graph: %w", err)
 	}
 	began := time.Now()
 	sessions, err := m.open()
@@ -101,11 +105,11 @@ func Measure(ctx context.Context, runtime *ort.Runtime, dir string, o MeasureOpt
 	memory := watchMemory(m.o.Providers)
 	defer memory.stop()
 	if out.Stages, err = m.wholeStages(ctx, sessions[0], parts); err != nil {
-		return out, fmt.Errorf("imagedoctor: measuring the graph: %w", err)
+		return out, fmt.Errorf("bench: measuring the graph: %w", err)
 	}
 	out.Stages = append(host, out.Stages...)
 	if err := m.throughput(ctx, sessions, &out); err != nil {
-		return out, fmt.Errorf("imagedoctor: measuring batches: %w", err)
+		return out, fmt.Errorf("bench: measuring batches: %w", err)
 	}
 	for i, peak := range memory.stop() {
 		out.Devices[i].PeakBytes, out.Devices[i].MemoryBytes = peak.held, peak.total
@@ -116,31 +120,29 @@ func Measure(ctx context.Context, runtime *ort.Runtime, dir string, o MeasureOpt
 	return out, nil
 }
 
-func newMeasuring(runtime *ort.Runtime, dir string, o MeasureOptions) (*measuring, error) {
+func newMeasuring(runtime *ort.Runtime, dir string, o Options) (*measuring, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	e, err := open(dir, Options{
+	w, err := imagedoctor.OpenWorkbench(dir, imagedoctor.Options{
 		Provider: o.Providers[0], MaxNewTokens: o.NewTokens, NoSpeculative: o.NoSpeculative, RepetitionPenalty: o.RepetitionPenalty,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("imagedoctor: %w", err)
+		return nil, err
 	}
-	if least := len(e.tokenizer.Encode(promptHead)) + e.config.ImageTokens() + 2; o.PromptTokens < least {
-		return nil, fmt.Errorf("imagedoctor: measuring: prompts of %d tokens, the least is %d", o.PromptTokens, least)
+	if least := w.ImageStart() + w.Config().ImageTokens() + 1; o.PromptTokens < least {
+		return nil, fmt.Errorf("bench: prompts of %d tokens, the least is %d", o.PromptTokens, least)
 	}
-	m := &measuring{
-		o: o, runtime: runtime, e: e, form: e.form(), rng: rand.New(rand.NewPCG(1, 2)),
-	}
-	m.form.TeacherForced = true
-	if m.graph, err = buildGraph(e.config, e.checkpoint.Weights, m.form); err != nil {
+	m := &measuring{o: o, runtime: runtime, w: w, draft: w.Draft(), rng: rand.New(rand.NewPCG(1, 2))}
+	m.dtype, _ = w.DTypes()
+	if m.graph, err = w.Graph(); err != nil {
 		return nil, err
 	}
 	return m, nil
 }
 
 // complete fills in the defaults.
-func (o *MeasureOptions) complete() error {
+func (o *Options) complete() error {
 	for _, d := range []struct {
 		name     string
 		field    *int
@@ -153,7 +155,7 @@ func (o *MeasureOptions) complete() error {
 			*d.field = d.fallback
 		}
 		if *d.field < 0 {
-			return fmt.Errorf("imagedoctor: measuring: %d %s, want at least 1", *d.field, d.name)
+			return fmt.Errorf("bench: %d %s, want at least 1", *d.field, d.name)
 		}
 	}
 	if len(o.Providers) == 0 {
@@ -161,7 +163,7 @@ func (o *MeasureOptions) complete() error {
 	}
 	for _, p := range o.Providers {
 		if p.Kind != o.Providers[0].Kind {
-			return fmt.Errorf("imagedoctor: measuring: %v and %v run different graphs", o.Providers[0], p)
+			return fmt.Errorf("bench: %v and %v run different graphs", o.Providers[0], p)
 		}
 	}
 	return nil
@@ -174,7 +176,7 @@ func (m *measuring) open() ([]*qwenvl.Session, error) {
 	for _, p := range m.o.Providers {
 		s, err := m.session(m.graph, p)
 		if err != nil {
-			return sessions, fmt.Errorf("imagedoctor: loading the graph on %v: %w", p, err)
+			return sessions, fmt.Errorf("bench: loading the graph on %v: %w", p, err)
 		}
 		sessions = append(sessions, s)
 	}
@@ -189,7 +191,7 @@ func closeAll(sessions []*qwenvl.Session) {
 }
 
 func (m *measuring) session(g *onnx.Graph, p ort.Provider) (*qwenvl.Session, error) {
-	return qwenvl.OpenSession(m.runtime, g, m.e.checkpoint.Weights, ort.SessionOptions{Provider: qwenvl.Provider(p, m.form.DType)})
+	return qwenvl.OpenSession(m.runtime, g, m.w.Checkpoint().Weights, ort.SessionOptions{Provider: qwenvl.Provider(p, m.dtype)})
 }
 
 // best is the least time of some runs, in seconds; the first is not counted.
