@@ -8,7 +8,8 @@ Writes the source distribution, the pure wheel, which has the client alone, and 
 each platform a wheel with the program ``densereward`` in it, from which `LocalServer`
 and the command take it. The default platform is this machine's, built with its own C
 compiler; others are built with zig's (the package ziglang), which also makes wheels
-for Linux of glibc 2.17 and later. Where auditwheel is installed it checks what the
+for Linux of glibc 2.17 and later. That for macOS needs Apple's frameworks, and so a
+Mac. Where auditwheel is installed it checks what the
 tag of a wheel for Linux promises. Needs go, setuptools and wheel.
 """
 
@@ -36,7 +37,8 @@ GLIBC = "2.17"
 
 
 class Target(NamedTuple):
-    """A platform in the words of Go, of zig, and of wheels."""
+    """A platform in the words of Go, of zig ("" where zig lacks something), and of
+    wheels."""
 
     goos: str
     goarch: str
@@ -48,7 +50,7 @@ TARGETS: Dict[str, Target] = {
     "linux-x86_64": Target("linux", "amd64", f"x86_64-linux-gnu.{GLIBC}", "manylinux_2_17_x86_64.manylinux2014_x86_64"),
     "linux-aarch64": Target("linux", "arm64", f"aarch64-linux-gnu.{GLIBC}", "manylinux_2_17_aarch64.manylinux2014_aarch64"),
     "windows-x86_64": Target("windows", "amd64", "x86_64-windows-gnu", "win_amd64"),
-    "macos-arm64": Target("darwin", "arm64", "aarch64-macos", "macosx_11_0_arm64"),
+    "macos-arm64": Target("darwin", "arm64", "", "macosx_11_0_arm64"),
 }
 
 
@@ -155,13 +157,18 @@ def main() -> None:
     args = parser.parse_args()
     platforms: List[str] = args.platform or [this_platform()]
     zig = importlib.util.find_spec("ziglang") is not None
-    if args.program is None and not zig and platforms != [this_platform()]:
-        parser.error("other platforms than this machine's need zig: pip install ziglang")
+    for name in platforms if args.program is None else ():
+        if name not in TARGETS:
+            parser.error(f"no wheels are built for {name}, only for {', '.join(TARGETS)}")
+        if name != this_platform() and not TARGETS[name].zig:
+            parser.error(f"{name} is built there alone")
+        if name != this_platform() and not zig:
+            parser.error("other platforms than this machine's need zig: pip install ziglang")
     pure = build_pure(args.out)
     print(pure.name)
     for name in platforms:
         with tempfile.TemporaryDirectory() as folder:
-            program: Optional[pathlib.Path] = args.program or build_program(name, zig, pathlib.Path(folder))
+            program: Optional[pathlib.Path] = args.program or build_program(name, zig and bool(TARGETS[name].zig), pathlib.Path(folder))
             assert program is not None
             wheel = bundle(pure, program, platform_tag(name, program), args.out)
         print(wheel.name)

@@ -118,6 +118,14 @@ def test_the_tag_of_a_program_is_that_of_its_newest_glibc(tmp_path):
         assert wheels.platform_tag("linux-x86_64", tmp_path / "program") == tag
 
 
+def test_a_platform_that_cannot_be_built_here_is_refused(tmp_path):
+    other = "macos-arm64" if sys.platform != "darwin" else "linux-x86_64"
+    command = [sys.executable, str(HOME / "wheels.py"), "--out", str(tmp_path / "dist"), "--platform", other]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and ("is built there alone" in done.stderr or "ziglang" in done.stderr)
+    assert not (tmp_path / "dist").exists()
+
+
 def imports(source):
     """The modules that a file imports, and whether at its top or inside."""
     tree = ast.parse(source.read_text())
