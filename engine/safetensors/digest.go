@@ -45,6 +45,10 @@ const (
 // SHA256SUMS names and that is not there is damaged. Folders and hidden files are
 // left out. The error is of the folder as a whole.
 func Digests(ctx context.Context, dir string) ([]FileDigest, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("safetensors: %w", err)
+	}
 	sums, err := readSums(filepath.Join(dir, sumsFile))
 	if err != nil {
 		return nil, err
@@ -119,8 +123,15 @@ func digestOf(ctx context.Context, dir, name string, sums map[string]string) (Fi
 // metadata, or the name of the blob that the file links to. Large files have a
 // SHA-256, others Git's SHA-1.
 func hubDigest(dir, name, resolved string) (digest, source string) {
-	data, err := modelfile.Read(filepath.Join(dir, filepath.FromSlash(hubMetadata), name+".metadata"), maxMetadataBytes)
-	if err == nil {
+	// The metadata of a pipeline's part lie with the pipeline.
+	for _, at := range []string{
+		filepath.Join(dir, filepath.FromSlash(hubMetadata), name),
+		filepath.Join(filepath.Dir(dir), filepath.FromSlash(hubMetadata), filepath.Base(dir), name),
+	} {
+		data, err := modelfile.Read(at+".metadata", maxMetadataBytes)
+		if err != nil {
+			continue
+		}
 		if lines := strings.Split(string(data), "\n"); len(lines) > 1 && isDigest(strings.TrimSpace(lines[1])) {
 			return strings.TrimSpace(lines[1]), "the hub's metadata"
 		}

@@ -97,6 +97,21 @@ func TestABlobOfTheHubsCacheIsNamedByItsDigest(t *testing.T) {
 	}
 }
 
+func TestAPartOfAPipelineIsNotedWithThePipeline(t *testing.T) {
+	root := t.TempDir()
+	part := filepath.Join(root, "vae")
+	notes := filepath.Join(root, ".cache", "huggingface", "download", "vae")
+	if err := errors.Join(os.Mkdir(part, 0o700), os.MkdirAll(notes, 0o700),
+		os.WriteFile(filepath.Join(part, "model.safetensors"), []byte("weights"), 0o600),
+		os.WriteFile(filepath.Join(notes, "model.safetensors.metadata"), []byte("41b7b4a8\n"+sha256Of("others")+"\n1732600000.5\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	digests, err := Digests(context.Background(), part)
+	if err != nil || len(digests) != 1 || !errors.Is(digests[0].Err, ErrDamaged) {
+		t.Errorf("%+v, %v", digests, err)
+	}
+}
+
 func TestHashingEndsWithTheContext(t *testing.T) {
 	dir := folder(t, map[string]any{"model.safetensors": []Source{bytesSource("one", 1)}})
 	ctx, cancel := context.WithCancel(context.Background())
