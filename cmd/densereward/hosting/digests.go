@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/engine/safetensors"
@@ -14,18 +16,26 @@ import (
 // CheckFiles reads every file of the folders of evaluators and decoders and compares
 // it with what is known of it. Each is logged with its SHA-256.
 func CheckFiles(ctx context.Context, logger *slog.Logger, specs []evaluators.Spec, decoders []Decoder) error {
-	var folders []string
+	var sources []string
 	for _, s := range specs {
-		folders = append(folders, s.Source)
+		sources = append(sources, s.Source)
 	}
 	for _, d := range decoders {
-		folders = append(folders, d.Dir)
+		sources = append(sources, d.Dir, filepath.Join(d.Dir, "vae")) // of a pipeline
 	}
-	var damaged []error
-	for _, folder := range folders {
-		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
-			continue // the demonstration, an address, or nothing: loading says it
+	var folders []string
+	for _, source := range sources {
+		switch info, err := os.Stat(source); {
+		case source == "" || err != nil: // the demonstration, an address, or nothing: loading says it
+		case info.IsDir():
+			folders = append(folders, filepath.Clean(source))
+		default:
+			folders = append(folders, filepath.Dir(source))
 		}
+	}
+	slices.Sort(folders)
+	var damaged []error
+	for _, folder := range slices.Compact(folders) {
 		digests, err := safetensors.Digests(ctx, folder)
 		if err != nil {
 			return err
