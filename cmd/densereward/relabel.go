@@ -29,6 +29,7 @@ type relabelCommand struct {
 
 	ImageColumn  string           `placeholder:"NAME" help:"Column of the images or their paths; in a tar the extension. [the first usual name]"`
 	PromptColumn string           `placeholder:"NAME" help:"Column of the prompts; in a tar an extension or a member of the .json. [the first usual name]"`
+	Metadata     []string         `placeholder:"NAME" help:"Columns that the evaluator may read, such as text for ocr."`
 	ColumnPrefix string           `placeholder:"TEXT" help:"Put before the names of the new columns."`
 	Maps         []string         `placeholder:"NAME" help:"Maps to store, in Parquet and tar: dense (1-H on the grid), heatmaps (all of the evaluator's), or names of heatmaps."`
 	MapType      relabel.MapType  `enum:"float16,uint8" default:"float16" placeholder:"TYPE" help:"How maps are stored: ${enum}. [${default}]"`
@@ -157,7 +158,7 @@ func (c *relabelCommand) config(about *reward.Description, labels relabel.Labels
 	return relabel.Config{
 		Evaluator: about.Name, Fingerprint: about.Fingerprint, Demonstration: about.Demonstration, Mode: string(c.Mode),
 		ChunkSize: c.Batch,
-		Columns:   relabel.Columns{Image: c.ImageColumn, Prompt: c.PromptColumn},
+		Columns:   relabel.Columns{Image: c.ImageColumn, Prompt: c.PromptColumn, Metadata: c.Metadata},
 		Labels:    labels,
 		Options:   map[string]string{"grid": cmp.Or(c.Grid, scoring.DefaultPreset)},
 	}

@@ -1,11 +1,19 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/denseflow/densereward/internal/npy"
+	"github.com/denseflow/densereward/reward/relabel/table"
 )
 
 // imageList writes a JSONL shard of the demo's images, and a broken one.
@@ -116,5 +124,71 @@ func TestRelabelAsksServers(t *testing.T) {
 	code, printed, said := densereward(t, "relabel", in, "--out", out, "--server", s.address, "--batch", "2")
 	if r := lines[relabelRecord](t, printed); code != exitPartial || r[0].Samples != len(demoImages())+1 || r[0].Failed != 1 {
 		t.Errorf("code %d, %s%s", code, printed, said)
+	}
+}
+
+// TestRelabelDecodesLatents labels a tar of latents, one of which has the wrong
+// shape, and compares with what score says of them.
+func TestRelabelDecodesLatents(t *testing.T) {
+	latents := caseLatents(t, "vae-sd3-nano.6x10.latents")
+	dir, out, maps := t.TempDir(), t.TempDir(), t.TempDir()
+	shard, err := os.Create(filepath.Join(dir, "shard.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := tar.NewWriter(shard)
+	add := func(name string, data []byte) {
+		if err := archive.WriteHeader(&tar.Header{Name: name, Size: int64(len(data)), Mode: 0o600}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := archive.Write(data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var files []string
+	for i := range latents.Shape[0] {
+		var file bytes.Buffer
+		if err := npy.Write(&file, npy.Array{Descr: string(latents.Type), Shape: latents.Shape[1:], Data: latents.Part(i, i+1).Data}); err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprint(i, ".npy")
+		add(name, file.Bytes())
+		add(fmt.Sprint(i, ".txt"), []byte("a red cube"))
+		files = append(files, filepath.Join(maps, name))
+		if err := os.WriteFile(files[i], file.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var odd bytes.Buffer
+	if err := npy.WriteFloat32(&odd, make([]float32, 6), 3, 2); err != nil {
+		t.Fatal(err)
+	}
+	add("odd.npy", odd.Bytes())
+	add("odd.txt", []byte("a red cube"))
+	if err := errors.Join(archive.Close(), shard.Close()); err != nil {
+		t.Fatal(err)
+	}
+	flags := []string{"--model", nanoDir, "--threads", "1", "--vae", filepath.Join(vaeDir, "vae-sd3-nano")}
+	code, printed, said := densereward(t, append([]string{"relabel", dir, "--out", out, "--maps", "dense"}, flags...)...)
+	if code != exitPartial || !strings.Contains(printed, `"failed":1,`) {
+		t.Fatalf("exit code %d: %s%s", code, said, printed)
+	}
+	_, scored, said := densereward(t, append(append([]string{"score", "--prompt", "a red cube"}, flags...), files...)...)
+	var rows []*table.Row
+	if err := table.Read(t.Context(), []string{filepath.Join(out, "shard.tar")}, os.Getenv, func(r *table.Row) error { rows = append(rows, r); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range strings.Split(strings.TrimSpace(scored), "\n") {
+		var want struct{ Reward float64 }
+		if err := json.Unmarshal([]byte(line), &want); err != nil {
+			t.Fatalf("%v: %s%s", err, line, said)
+		}
+		// Latents that are decoded alone may differ in the last bit of a pixel.
+		if got, ok := rows[i].Float("reward"); !ok || math.Abs(got-want.Reward) > 1e-6 {
+			t.Errorf("latents %d: reward %v, score says %v", i, rows[i].Fields["reward"], want.Reward)
+		}
+		if m, there, err := rows[i].Map("dense"); err != nil || !there || m.Height != latents.Shape[2] || m.Width != latents.Shape[3] {
+			t.Errorf("latents %d: a map of %dx%d for latents of %v, %v", i, m.Height, m.Width, latents.Shape, err)
+		}
 	}
 }

@@ -9,6 +9,9 @@ import (
 type Record struct {
 	Name   string // in messages: "row 17", a key, a path
 	Prompt string
+	// Metadata is what Columns.Metadata asks for and the record has; see
+	// reward.Sample.
+	Metadata map[string]any
 	// Load reads the bytes of the image or latents; it may be called from any
 	// goroutine.
 	Load func() ([]byte, error)
@@ -23,6 +26,9 @@ type Record struct {
 type Columns struct {
 	Image  string `json:"image"`
 	Prompt string `json:"prompt"`
+	// Metadata names columns that evaluators may read: strings, numbers, truth
+	// values, and in JSON lists and objects of these.
+	Metadata []string `json:"metadata,omitempty"`
 }
 
 // A Format knows one kind of shard.

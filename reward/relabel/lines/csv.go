@@ -83,6 +83,11 @@ func (r *csvReader) Next() (*relabel.Record, error) {
 		}
 		return row[at], true
 	})
+	for _, name := range r.columns.Metadata {
+		if at := slices.Index(r.header, name); at >= 0 {
+			record.Keep(name, row[at])
+		}
+	}
 	record.Row = csvRow(row)
 	return record, nil
 }

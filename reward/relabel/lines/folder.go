@@ -22,7 +22,7 @@ var _ relabel.Format = Folder{}
 
 // Open begins to list the folder called name, "." for the store's own.
 func (Folder) Open(ctx context.Context, s relabel.Store, name string, columns relabel.Columns) (relabel.Reader, error) {
-	if columns != (relabel.Columns{}) {
+	if columns.Image != "" || columns.Prompt != "" || len(columns.Metadata) > 0 {
 		return nil, fmt.Errorf("folder %s has no metadata.jsonl, and so no columns %+v", name, columns)
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -70,6 +70,11 @@ func (r *jsonlReader) Next() (*relabel.Record, error) {
 			}
 			return *text, true
 		})
+		for _, name := range r.columns.Metadata {
+			if value, there := relabel.MetadataValue(fields[name]); there {
+				record.Keep(name, value)
+			}
+		}
 		record.Row = jsonlRow(line)
 		return record, nil
 	}

@@ -37,6 +37,7 @@ func write(t *testing.T, files map[string]string) store.Folder {
 func jsonl(t *testing.T) relabeltest.Source {
 	return relabeltest.Source{
 		Format: lines.JSONL{}, Path: "data/list.jsonl", Records: 5, Failing: []int{2, 3},
+		Columns: relabel.Columns{Metadata: []string{"big", "f", "prompt", "absent"}}, Metadata: map[string]any{"big": 12345678901234567890.0, "f": 1.1, "prompt": "p"},
 		Store: write(t, map[string]string{
 			"data/images/1.png": "one", "data/2.png": "two",
 			"data/list.jsonl": `{"image":"images/1.png","prompt":"p", "big":12345678901234567890, "f":1.10}
@@ -52,6 +53,7 @@ func jsonl(t *testing.T) relabeltest.Source {
 func table(t *testing.T) relabeltest.Source {
 	return relabeltest.Source{
 		Format: lines.CSV{}, Path: "list.csv", Records: 3, Failing: []int{1},
+		Columns: relabel.Columns{Metadata: []string{"id"}}, Metadata: map[string]any{"id": "1"},
 		Store: write(t, map[string]string{"1.png": "one", "list.csv": "id,image,caption\n1,1.png,\"a, \"\"b\"\"\nc\"\n2,,x\n3,1.png,y\n"}),
 	}
 }

@@ -148,6 +148,9 @@ func (e *Evaluator) load(r *relabel.Record, s scorer) (*scoring.Loaded, error) {
 		return nil, err
 	}
 	in := scoring.Input{Prompts: []string{r.Prompt}, Images: []scoring.Image{{Encoded: data}}}
+	if r.Metadata != nil {
+		in.Metadata = []map[string]any{r.Metadata}
+	}
 	if isLatents(data) {
 		if e.o.Latents == nil || e.o.Decoder == nil {
 			return nil, reward.ErrImageUnsupported.With("these are latents, which need a decoder")

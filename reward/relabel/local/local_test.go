@@ -202,3 +202,18 @@ func TestNoLabelIsNaN(t *testing.T) {
 		t.Errorf("%+v, %v", labels, err)
 	}
 }
+
+func TestMetadataReachTheEvaluator(t *testing.T) {
+	fake := &rewardtest.Fake{Fail: func(s reward.Sample) error {
+		if s.Metadata["text"] != "said of "+s.Prompt {
+			return fmt.Errorf("metadata %v", s.Metadata)
+		}
+		return nil
+	}}
+	one, other := record(1, 32, 32), record(2, 64, 32)
+	one.Keep("text", "said of prompt 1")
+	labels, err := mustNew(t, options(fake)).Evaluate(context.Background(), []*relabel.Record{one, other})
+	if err != nil || labels[0].Failed() || !labels[1].Failed() {
+		t.Errorf("%+v, %v", labels, err)
+	}
+}

@@ -20,8 +20,9 @@ import (
 
 // The shards that testdata/make.py writes.
 var sources = map[string]relabeltest.Source{
-	"datasets": {Format: parquet.Format{}, Store: store.Folder("testdata"), Path: "datasets.parquet", Records: 23, Failing: []int{5, 7}},
-	"pyarrow":  {Format: parquet.Format{}, Store: store.Folder("testdata"), Path: "pyarrow.parquet", Records: 23, Failing: []int{5, 7}},
+	"datasets": {Format: parquet.Format{}, Store: store.Folder("testdata"), Path: "datasets.parquet", Records: 23, Failing: []int{5, 7},
+		Columns: relabel.Columns{Metadata: []string{"id", "caption"}}, Metadata: map[string]any{"id": int64(0), "caption": "caption 0 – ü"}},
+	"pyarrow": {Format: parquet.Format{}, Store: store.Folder("testdata"), Path: "pyarrow.parquet", Records: 23, Failing: []int{5, 7}},
 }
 
 func TestFormat(t *testing.T) {
@@ -143,6 +144,7 @@ func TestUnusableShardsAreRefused(t *testing.T) {
 		{"no image column", good, relabel.Columns{Image: "picture"}, relabel.Labels{}, `no image column: none of ["picture"] is among ["id" "image" "caption" "tags" "meta" "votes" "label"]`},
 		{"numbers for images", good, relabel.Columns{Image: "id"}, relabel.Labels{}, "column id does not hold one string or bytes for each row"},
 		{"lists for prompts", good, relabel.Columns{Prompt: "tags"}, relabel.Labels{}, "column tags does not hold one string or bytes for each row"},
+		{"lists for metadata", good, relabel.Columns{Metadata: []string{"tags"}}, relabel.Labels{}, "column tags does not hold one value for each row"},
 		{"a struct without bytes", good, relabel.Columns{Image: "meta"}, relabel.Labels{}, "neither bytes nor a struct with bytes"},
 		{"a column of a score's name", good, relabel.Columns{}, relabel.Labels{Scores: []string{"label"}}, `already has a column "label"`},
 		{"a name that is none", good, relabel.Columns{}, relabel.Labels{Scores: []string{`a"b`}}, "cannot name a column"},

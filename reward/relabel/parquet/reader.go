@@ -63,6 +63,17 @@ func newReader(source relabel.Object, columns relabel.Columns) (*reader, error) 
 		}
 	}
 	r.image, r.prompt = image.Index(), prompt.Index()
+	r.metadata = map[int]string{}
+	for _, name := range columns.Metadata {
+		c, err := find(file, "metadata", name, nil)
+		if err != nil {
+			return nil, err
+		}
+		if !c.Leaf() || c.MaxRepetitionLevel() > 0 {
+			return nil, fmt.Errorf("column %s does not hold one value for each row", name)
+		}
+		r.metadata[c.Index()] = name
+	}
 	return r, nil
 }
 
@@ -87,6 +98,7 @@ type reader struct {
 	source        relabel.Object
 	file          *parquet.File
 	image, prompt int // leaf columns
+	metadata      map[int]string
 	groups        []parquet.RowGroup
 	group         int // the next one
 	rows          parquet.Rows
@@ -125,6 +137,9 @@ func (r *reader) Next() (*relabel.Record, error) {
 		case r.prompt:
 			record.Prompt, hasPrompt = string(v.ByteArray()), !v.IsNull()
 		}
+		if name, wanted := r.metadata[v.Column()]; wanted && !v.IsNull() {
+			record.Keep(name, metadataOf(v))
+		}
 	}
 	switch {
 	case image == nil:
@@ -135,6 +150,23 @@ func (r *reader) Next() (*relabel.Record, error) {
 	record.Load = func() ([]byte, error) { return image, nil }
 	record.Row = &row{values: values, last: r.next == r.filled && r.ended}
 	return record, nil
+}
+
+// metadataOf is a value as evaluators take it.
+func metadataOf(v parquet.Value) any {
+	switch v.Kind() {
+	case parquet.Boolean:
+		return v.Boolean()
+	case parquet.Int32:
+		return int64(v.Int32())
+	case parquet.Int64:
+		return v.Int64()
+	case parquet.Float:
+		return float64(v.Float())
+	case parquet.Double:
+		return v.Double()
+	}
+	return string(v.ByteArray())
 }
 
 // fill reads more rows, of the next group where one has ended.

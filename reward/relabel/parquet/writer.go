@@ -37,7 +37,7 @@ func (r *reader) Writer(w io.Writer, labels relabel.Labels) (relabel.Writer, err
 			options = append(options, parquet.SkipPageBounds(path...), parquet.SkipPageStatistics(path...))
 		}
 	}
-	metadata, err := r.metadata(columns)
+	metadata, err := r.keyValues(columns)
 	if err != nil {
 		return nil, err
 	}
@@ -51,8 +51,8 @@ func (r *reader) Writer(w io.Writer, labels relabel.Labels) (relabel.Writer, err
 	}, nil
 }
 
-// metadata is the source's key-value pairs, brought up to date.
-func (r *reader) metadata(columns *labelColumns) ([][2]string, error) {
+// keyValues are the source's key-value pairs, brought up to date.
+func (r *reader) keyValues(columns *labelColumns) ([][2]string, error) {
 	var pairs [][2]string
 	for _, kv := range r.file.Metadata().KeyValueMetadata {
 		value := kv.Value

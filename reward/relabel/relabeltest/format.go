@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"testing"
 
 	"github.com/denseflow/densereward/reward/relabel"
@@ -20,8 +21,10 @@ type Source struct {
 	Path    string
 	Columns relabel.Columns
 	Records int
-	Failing []int          // records that lack their image or prompt
-	Labels  relabel.Labels // for Run; the zero value is Labels("x_")
+	Failing []int // records that lack their image or prompt
+	// Metadata is what the first record must have of Columns.Metadata.
+	Metadata map[string]any
+	Labels   relabel.Labels // for Run; the zero value is Labels("x_")
 }
 
 // Labels is what Run labels with, and Label the label of the i-th record.
@@ -121,6 +124,9 @@ func testRecords(t *testing.T, s Source) {
 	records, _ := Read(t, s, s.Labels)
 	if len(records) != s.Records {
 		t.Fatalf("%d records, want %d", len(records), s.Records)
+	}
+	if !reflect.DeepEqual(records[0].Metadata, s.Metadata) {
+		t.Errorf("the first record has metadata %v, want %v", records[0].Metadata, s.Metadata)
 	}
 	failing := map[int]bool{}
 	for _, i := range s.Failing {

@@ -37,6 +37,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, chunk []*relabel.Record) ([]re
 	labels := make([]relabel.Label, len(chunk))
 	var at []int // the records that are asked for
 	request := e.request()
+	hasMetadata := false
 	for i, r := range chunk {
 		err := r.Err
 		var data []byte
@@ -50,9 +51,14 @@ func (e *Evaluator) Evaluate(ctx context.Context, chunk []*relabel.Record) ([]re
 		at = append(at, i)
 		request.Prompts = append(request.Prompts, r.Prompt)
 		request.Images = append(request.Images, wire.Image{Encoded: data})
+		request.Metadata = append(request.Metadata, r.Metadata)
+		hasMetadata = hasMetadata || r.Metadata != nil
 	}
 	if len(at) == 0 {
 		return labels, nil
+	}
+	if !hasMetadata {
+		request.Metadata = nil
 	}
 	got, err := e.score(ctx, request)
 	if err != nil {
@@ -93,6 +99,9 @@ func (e *Evaluator) score(ctx context.Context, q *wire.Request) ([]relabel.Label
 		for i := range q.Prompts {
 			one := *q
 			one.Prompts, one.Images = q.Prompts[i:i+1], q.Images[i:i+1]
+			if q.Metadata != nil {
+				one.Metadata = q.Metadata[i : i+1]
+			}
 			label, err := e.score(ctx, &one)
 			if err != nil {
 				return nil, err

@@ -116,3 +116,21 @@ func newServer(t *testing.T, fake *rewardtest.Fake) http.Handler {
 	}
 	return s
 }
+
+func TestMetadataReachTheServer(t *testing.T) {
+	fake := &rewardtest.Fake{Fail: func(s reward.Sample) error {
+		if s.Metadata["text"] != "said of "+s.Prompt {
+			return reward.ErrEvaluatorFailed.With("metadata %v", s.Metadata)
+		}
+		return nil
+	}}
+	for _, width := range []int{64, 128} { // in one request, and in one each
+		one, other, none := record(1, 64, 64), record(2, width, 64), record(3, 64, 64)
+		one.Keep("text", "said of prompt 1")
+		other.Keep("text", "said of prompt 2")
+		labels, err := newEvaluator(t, fake, labelsOf(fake)).Evaluate(context.Background(), []*relabel.Record{one, other, none})
+		if err != nil || labels[0].Failed() || labels[1].Failed() || !labels[2].Failed() {
+			t.Errorf("%+v, %v", labels, err)
+		}
+	}
+}

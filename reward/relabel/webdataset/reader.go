@@ -187,6 +187,7 @@ func (r *reader) record(s *sample) *relabel.Record {
 		record.Err = reward.ErrMissingField.With("the sample has no prompt")
 		return record
 	}
+	r.keepMetadata(record, s)
 	record.Load = func() ([]byte, error) { return image.data, nil }
 	return record
 }
@@ -222,6 +223,25 @@ func (r *reader) prompt(s *sample) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// keepMetadata takes members of the JSON object, and the text of files by their
+// extensions.
+func (r *reader) keepMetadata(record *relabel.Record, s *sample) {
+	if len(r.columns.Metadata) == 0 {
+		return
+	}
+	var object map[string]json.RawMessage
+	if m := s.find(jsonExtension); m != nil && json.Unmarshal(m.data, &object) != nil {
+		object = nil // the writer refuses it
+	}
+	for _, name := range r.columns.Metadata {
+		if value, there := relabel.MetadataValue(object[name]); there {
+			record.Keep(name, value)
+		} else if m := s.find(strings.ToLower(name)); m != nil {
+			record.Keep(name, strings.TrimSpace(string(m.data)))
+		}
+	}
 }
 
 func (r *reader) Position() int64 { return r.stream.Position() }

@@ -24,7 +24,10 @@ func source(path string, failing ...int) relabeltest.Source {
 }
 
 func TestFormat(t *testing.T) {
-	for _, s := range []relabeltest.Source{source("captions.tar", 3, 8), source("captions.tar.gz", 3, 8), source("json.tar.zst")} {
+	named := source("json.tar.zst")
+	named.Columns.Metadata = []string{"seed", "nested", "cls", "absent"}
+	named.Metadata = map[string]any{"seed": int64(0), "nested": map[string]any{"a": []any{int64(1), nil}}, "cls": "0"}
+	for _, s := range []relabeltest.Source{source("captions.tar", 3, 8), source("captions.tar.gz", 3, 8), named} {
 		t.Run(s.Path, func(t *testing.T) { relabeltest.Run(t, s) })
 	}
 }
