@@ -17,7 +17,7 @@ import (
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/engine/imagedoctor/bench"
-	"github.com/denseflow/densereward/engine/imagedoctor/nano"
+	"github.com/denseflow/densereward/engine/imagedoctor/pocket"
 )
 
 // engineBenchFlags measure the engine by itself, without a server.
@@ -59,8 +59,8 @@ func (f *engineBenchFlags) measure(ctx context.Context, t cli.Terminal, batch in
 	}
 	dir := f.Model
 	if dir == "" {
-		t.Say("no --model: the embedded miniature checkpoint is measured, which is thousands of times smaller than the real one")
-		if dir, err = nano.Open(""); err != nil {
+		t.Say("no --model: the embedded pocket checkpoint is measured, which is hundreds of times smaller than the real one")
+		if dir, err = pocket.Checkpoint().Open(""); err != nil {
 			return m, err
 		}
 	}

@@ -29,7 +29,7 @@ const description = `Scores and dense rewards for text-to-image models, from the
 	densereward serve --listen 127.0.0.1:8080 --model DIR
 	densereward score --model DIR --prompt "a red cube" cube.png
 
-Without --model an embedded miniature checkpoint answers, for demonstration only. The real one is GYX97/ImageDoctor on Hugging Face.
+Without --model an embedded pocket ImageDoctor answers, which knows drawn scenes, not photographs. The real one is GYX97/ImageDoctor on Hugging Face.
 
 Long flags may be written with one dash, as in -model DIR.
 

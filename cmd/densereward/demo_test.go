@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/cmd/densereward/demo"
+	"github.com/denseflow/densereward/engine/imagedoctor/pocket"
 )
 
 func TestDemoShowsScoresRewardsAndAdvantages(t *testing.T) {
@@ -18,7 +19,7 @@ func TestDemoShowsScoresRewardsAndAdvantages(t *testing.T) {
 	if code != exitOK {
 		t.Fatalf("exit code %d, said %q", code, said)
 	}
-	if !strings.Contains(said, "not fit for training") {
+	if !strings.Contains(said, pocket.Note) {
 		t.Errorf("said %q", said)
 	}
 	for i, prompt := range demo.Prompts() {

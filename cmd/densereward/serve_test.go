@@ -15,6 +15,7 @@ import (
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/demo"
+	"github.com/denseflow/densereward/engine/imagedoctor/pocket"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/wire"
 )
@@ -158,7 +159,7 @@ func TestServeChecksAndStops(t *testing.T) {
 	}{
 		"a checkpoint that serves": {[]string{"-model", nanoDir}, exitOK, "msg=loaded"},
 		"in JSON":                  {[]string{"-model", nanoDir, "-log-format", "json"}, exitOK, `"msg":"loaded"`},
-		"the demonstration":        {nil, exitOK, "not fit for training"},
+		"the embedded checkpoint":  {nil, exitOK, pocket.Note},
 		"no checkpoint":            {[]string{"-model", t.TempDir()}, exitFailure, "config.json"},
 		"a time that has passed":   {[]string{"-timeout", "-1s"}, exitUsage, "--timeout"},
 		"no time":                  {[]string{"-timeout", "0"}, exitUsage, "--timeout"},

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/denseflow/densereward/engine/image/resize"
 	"github.com/denseflow/densereward/engine/onnx"
@@ -50,6 +52,8 @@ type Options struct {
 	// Demonstration marks weights that are not fit for training, which
 	// Describe passes on.
 	Demonstration bool
+	// Note is what people should know of the weights, which Describe passes on.
+	Note string
 }
 
 // Defaults of Options.
@@ -193,9 +197,9 @@ func (e *Evaluator) Close() error { return e.session.Close() }
 // Describe tells the checkpoint's fingerprint, which covers weights,
 // configuration, tokenizer and the options that change answers.
 func (e *Evaluator) Describe() reward.Description {
-	side, note := e.config.UnitGrid()*heatmapUpscale, ""
+	side, note := e.config.UnitGrid()*heatmapUpscale, e.options.Note
 	if e.options.Resize == ResizeArea {
-		side, note = 0, "images keep their aspect (resize area)"
+		side, note = 0, joinNotes(note, "images keep their aspect (resize area)")
 	}
 	return reward.Description{
 		Name:          "imagedoctor",
@@ -210,6 +214,11 @@ func (e *Evaluator) Describe() reward.Description {
 		Demonstration: e.options.Demonstration,
 		Note:          note,
 	}
+}
+
+// joinNotes puts notes, any of which may be empty, into one line.
+func joinNotes(notes ...string) string {
+	return strings.Join(slices.DeleteFunc(notes, func(n string) bool { return n == "" }), "; ")
 }
 
 // Evaluate scores the samples in batches of one mode and one size of images, of

@@ -140,8 +140,8 @@ func TestDescriptionsTellCheckpointsAndOptionsApart(t *testing.T) {
 		!slices.Equal(plain.Modes, []reward.Mode{reward.ModeAnswer, reward.ModeThink}) {
 		t.Errorf("%+v", plain)
 	}
-	again := describe(nil, Options{NoSpeculative: true, MaxBatch: 3, Threads: 1, Demonstration: true})
-	if again.Fingerprint != plain.Fingerprint || !again.Demonstration {
+	again := describe(nil, Options{NoSpeculative: true, MaxBatch: 3, Threads: 1, Demonstration: true, Note: "drawn scenes"})
+	if again.Fingerprint != plain.Fingerprint || !again.Demonstration || again.Note != "drawn scenes" {
 		t.Errorf("options without effect on answers: %+v, was %+v", again, plain)
 	}
 	small := map[string]string{qwenvl.PreprocessorFile: `{"max_pixels": 20000}`}

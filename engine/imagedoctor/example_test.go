@@ -31,7 +31,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(cache)
-	dir, err := nano.Open(cache)
+	dir, err := nano.Checkpoint().Open(cache)
 	if err != nil {
 		log.Fatal(err)
 	}

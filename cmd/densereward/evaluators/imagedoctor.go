@@ -6,7 +6,7 @@ import (
 	"math"
 
 	"github.com/denseflow/densereward/engine/imagedoctor"
-	"github.com/denseflow/densereward/engine/imagedoctor/nano"
+	"github.com/denseflow/densereward/engine/imagedoctor/pocket"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -26,7 +26,7 @@ type ImageDoctorOptions struct {
 }
 
 func imageDoctor() Kind {
-	return Kind{Name: KindImageDoctor, Source: "checkpoint folder; none is the embedded demonstration", Everywhere: true, Open: openImageDoctor}
+	return Kind{Name: KindImageDoctor, Source: "checkpoint folder; none is the embedded one", Everywhere: true, Open: openImageDoctor}
 }
 
 func openImageDoctor(_ context.Context, s Spec, at Place) (reward.Evaluator, error) {
@@ -38,7 +38,6 @@ func openImageDoctor(_ context.Context, s Spec, at Place) (reward.Evaluator, err
 		Provider: at.Provider, Threads: at.Threads, MaxBatch: at.Batch,
 		Prefix: given.Prefix, MaxNewTokens: given.MaxNewTokens, PromptTokens: given.PromptTokens,
 		Resize: imagedoctor.Resize(given.Resize), Float32: given.Float32, NoSpeculative: given.NoSpeculative,
-		Demonstration: s.Source == "",
 	}
 	if p := given.RepetitionPenalty; p != nil {
 		if !(*p > 0) || math.IsInf(*p, 1) {
@@ -55,9 +54,10 @@ func openImageDoctor(_ context.Context, s Spec, at Place) (reward.Evaluator, err
 	dir := s.Source
 	if dir == "" {
 		var err error
-		if dir, err = nano.Open(""); err != nil {
+		if dir, err = pocket.Checkpoint().Open(""); err != nil {
 			return nil, err
 		}
+		o.Demonstration, o.Note = true, pocket.Note
 	}
 	runtime, err := at.Runtime()
 	if err != nil {

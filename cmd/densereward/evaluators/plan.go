@@ -128,7 +128,7 @@ func UsesCUDA(plan []Assignment) bool {
 	return false
 }
 
-// Demonstrates reports whether an evaluator is the embedded demonstration.
+// Demonstrates reports whether an evaluator is the embedded checkpoint.
 func Demonstrates(plan []Assignment) bool {
 	for _, a := range plan {
 		if a.Kind.Name == KindImageDoctor && a.Spec.Source == "" {

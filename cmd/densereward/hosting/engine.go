@@ -15,6 +15,7 @@ import (
 
 	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
+	"github.com/denseflow/densereward/engine/imagedoctor/pocket"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/provision"
 	"github.com/denseflow/densereward/engine/vae"
@@ -22,7 +23,7 @@ import (
 
 // EngineFlags choose a checkpoint and where it runs.
 type EngineFlags struct {
-	Model         string   `placeholder:"DIR" help:"ImageDoctor's checkpoint folder: config.json, *.safetensors, tokenizer.json; short for --evaluator imagedoctor=imagedoctor:DIR. Without either, the embedded demonstration checkpoint."`
+	Model         string   `placeholder:"DIR" help:"ImageDoctor's checkpoint folder: config.json, *.safetensors, tokenizer.json; short for --evaluator imagedoctor=imagedoctor:DIR. Without either, the embedded pocket ImageDoctor, which knows drawn scenes."`
 	Device        []string `placeholder:"DEVICE" default:"cpu" help:"Where to run: cpu, cuda, cuda:N, or several with commas between them, which share the load. [${default}]"`
 	NoSpeculative bool     `help:"Decode a token a step, without draft tokens from the answer template; the answers are the same."`
 	Onnxruntime   string   `placeholder:"FILE" help:"ONNX Runtime's shared library. [$$${library_env}, else the cache, else a download]"`
@@ -96,7 +97,7 @@ func (f *EvaluatorFlags) Open(ctx context.Context, t cli.Terminal, logger *slog.
 	}
 	evaluators.Log(logger, plan)
 	if evaluators.Demonstrates(plan) {
-		t.Say("no --model: the embedded miniature checkpoint answers, a demonstration that is not fit for training")
+		t.Say("no --model: " + pocket.Note)
 	}
 	load := f.RuntimeOf(ctx, t, UsesCUDA(providers) || evaluators.UsesCUDA(plan))
 	e := &Engine{}

@@ -95,7 +95,7 @@ func (l Like) files() (map[string][]byte, imagedoctor.HeadWidths, error) {
 	case LikeNano:
 		files := map[string][]byte{}
 		for _, name := range []string{qwenvl.ConfigFile, qwenvl.PreprocessorFile, qwenvl.TokenizerFile} {
-			data, err := nano.Read(name)
+			data, err := nano.Checkpoint().Read(name)
 			if err != nil {
 				return nil, imagedoctor.HeadWidths{}, fmt.Errorf("synthetic: %w", err)
 			}
@@ -122,7 +122,7 @@ func releasedFiles() (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("synthetic: %s: %w", qwenvl.ConfigFile, err)
 	}
-	preprocessor, err := nano.Read(qwenvl.PreprocessorFile)
+	preprocessor, err := nano.Checkpoint().Read(qwenvl.PreprocessorFile)
 	if err != nil {
 		return nil, fmt.Errorf("synthetic: %w", err)
 	}
