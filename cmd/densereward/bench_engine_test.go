@@ -92,7 +92,7 @@ Stages are timed by themselves; the host's are of one core and run beside the de
 }
 
 func TestAnyEvaluatorIsMeasured(t *testing.T) {
-	code, out, said := densereward(t, "bench", "--engine", "--evaluator", "signs=ocr", "--batch", "2", "--size", "64", "--rounds", "2", "--in-flight", "2", "--json")
+	code, out, said := densereward(t, "bench", "--engine", "--evaluator", "signs=ocr", "--batch", "2", "--size", "64", "--rounds", "1", "--json")
 	var speed hosting.Speed
 	if code != exitOK || json.Unmarshal([]byte(out), &speed) != nil {
 		t.Fatalf("exit code %d, output %q, said %q", code, out, said)

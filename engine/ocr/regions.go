@@ -98,7 +98,7 @@ func (b bitmap) trace(start int, visited []bool) []point {
 // covers, its corners cut to whole numbers, outline included: OpenCV's mean with a
 // mask of fillPoly.
 func meanWithin(values []float32, width, height int, q quad) float64 {
-	var spans map[int][2]int = make(map[int][2]int)
+	spans := make(map[int][2]int)
 	mark := func(x, y int) {
 		s, ok := spans[y]
 		if !ok {
