@@ -7,16 +7,13 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// unknownRoute stands for every path that the server does not have, so that
-// no client makes up metrics.
-const unknownRoute = "other"
-
-// route is the pattern of the path that a request matched.
+// route is the pattern of the path that a request matched, unknownLabel for every
+// path that the server does not have.
 func route(c echo.Context) string {
 	if p := c.Path(); p != "" {
 		return p
 	}
-	return unknownRoute
+	return unknownLabel
 }
 
 // watch answers errors, and then counts and logs each request.
@@ -26,7 +23,7 @@ func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 		s.cfg.Metrics.inFlight.Inc()
 		defer s.cfg.Metrics.inFlight.Dec()
 		err := next(c)
-		code := "ok"
+		code := codeOK
 		if err != nil {
 			code = asError(err).Code()
 			c.Error(err) // now, so that the status and size are known
@@ -59,7 +56,7 @@ func (s *Server) logAccess(c echo.Context, code string, d time.Duration, receive
 		slog.String("request_id", requestID(c)),
 		slog.String("remote", r.RemoteAddr),
 		slog.String("owner", owner),
-		slog.String("method", r.Method),
+		slog.String("method", knownMethod(r.Method)),
 		slog.String("path", route(c)),
 		slog.Int("status", w.Status),
 		slog.String("code", code),

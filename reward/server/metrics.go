@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strconv"
 	"time"
 
@@ -80,6 +81,32 @@ func histograms(name, help string, buckets []float64, labels ...string) *prometh
 	}, labels)
 }
 
+// unknownLabel stands for whatever a server has no name of its own for. Each label
+// value is a series for as long as the process lives, so that no text of a client or
+// of a server behind it may become one.
+const unknownLabel = "other"
+
+// knownMethod is an HTTP method that some path answers, or unknownLabel.
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost:
+		return method
+	}
+	return unknownLabel
+}
+
+// knownCode is "ok", a code of this version of the protocol, or unknownLabel: errors
+// of remote evaluators keep codes that came later.
+func knownCode(code string) string {
+	if code == codeOK || slices.ContainsFunc(reward.Errors(), func(e *reward.Error) bool { return e.Code() == code }) {
+		return code
+	}
+	return unknownLabel
+}
+
+// codeOK is the code of a request that was answered without an error.
+const codeOK = "ok"
+
 // Handler answers GET /metrics.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
@@ -87,7 +114,7 @@ func (m *Metrics) Handler() http.Handler {
 
 // request notes one request that was answered.
 func (m *Metrics) request(path, method string, status int, code string, d time.Duration, in, out int64) {
-	m.requests.WithLabelValues(path, method, strconv.Itoa(status), code).Inc()
+	m.requests.WithLabelValues(path, knownMethod(method), strconv.Itoa(status), knownCode(code)).Inc()
 	m.durations.WithLabelValues(path).Observe(d.Seconds())
 	m.bodyBytes.WithLabelValues("in").Add(float64(in))
 	m.bodyBytes.WithLabelValues("out").Add(float64(out))
@@ -100,7 +127,7 @@ func (m *Metrics) scored(laps []lap, errs []*reward.Error) {
 	}
 	for _, e := range errs {
 		if e != nil {
-			m.failures.WithLabelValues(e.Code()).Inc()
+			m.failures.WithLabelValues(knownCode(e.Code())).Inc()
 		}
 	}
 }
