@@ -17,7 +17,7 @@ func clipScore() Kind {
 }
 
 func hpsV2() Kind {
-	return clipKind("hpsv2", "checkpoint folder", func(m *clip.Model) *clip.Scorer { return clip.NewHPSv2(m) })
+	return clipKind("hpsv2", "the published .pt file, with CLIP's tokenizer.json or bpe_simple_vocab_16e6.txt.gz beside it; or a checkpoint folder", func(m *clip.Model) *clip.Scorer { return clip.NewHPSv2(m) })
 }
 
 // clipKind is a score on top of a CLIP checkpoint alone.
@@ -40,7 +40,7 @@ func clipKind(name, source string, scorer func(*clip.Model) *clip.Scorer) Kind {
 // aesthetic needs the checkpoint and, as an option, the file of its head.
 func aesthetic() Kind {
 	return Kind{
-		Name: "aesthetic", Source: "checkpoint folder of CLIP; option head: LAION's predictor, a file", Everywhere: true,
+		Name: "aesthetic", Source: "checkpoint folder of CLIP; option head: LAION's predictor, .pth or safetensors", Everywhere: true,
 		Open: func(_ context.Context, s Spec, at Place) (reward.Evaluator, error) {
 			var o struct {
 				Head string `json:"head"`
