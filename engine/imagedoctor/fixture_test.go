@@ -342,7 +342,7 @@ func processed(t testing.TB, e *Evaluator, samples []reward.Sample) []reward.Sam
 		if err := e.Prepare(t.Context(), &s); err != nil {
 			t.Fatal(err)
 		}
-		square := resize.Resize(s.Image, qwenvl.SquareSide, qwenvl.SquareSide)
+		square := resize.Resize(s.Image, SquareSide, SquareSide)
 		s.Prepared.(*prepared).Images = []*reward.Image{resize.ResizeTorch(square, side, side)}
 		all[i] = s
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -34,9 +33,9 @@ func (r Resize) check() error {
 // image to qwen_vl_utils, which does the second step, and leaves nothing to resize to
 // the processor.
 func (e *Evaluator) resized(image *reward.Image) (*reward.Image, error) {
-	width, height := qwenvl.SquareSide, qwenvl.SquareSide
+	width, height := SquareSide, SquareSide
 	if e.options.Resize == ResizeArea {
-		r := math.Sqrt(qwenvl.SquareSide * qwenvl.SquareSide / float64(image.Width*image.Height))
+		r := math.Sqrt(SquareSide * SquareSide / float64(image.Width*image.Height))
 		width, height = max(1, int(float64(image.Width)*r)), max(1, int(float64(image.Height)*r))
 	}
 	h, w, err := e.config.SmartResize(height, width)

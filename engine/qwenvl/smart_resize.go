@@ -35,3 +35,11 @@ func smartResize(height, width, factor, minPixels, maxPixels int) (h, w int, err
 	}
 	return h, w, nil
 }
+
+// SmartResize is the size in which the processor has an image: whole units a side,
+// the aspect nearly kept, within the configuration's limits. It fails for an image
+// one side of which is more than 200 times the other.
+func (c Config) SmartResize(height, width int) (h, w int, err error) {
+	p := c.Preprocessor
+	return smartResize(height, width, p.PatchSize*p.MergeSize, p.MinPixels, p.MaxPixels)
+}

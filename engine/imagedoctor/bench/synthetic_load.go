@@ -6,6 +6,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/image/codec"
 	"github.com/denseflow/densereward/engine/image/png"
+	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/reward"
@@ -121,11 +122,11 @@ func (m *measuring) steps(answer []int32) int {
 	return steps
 }
 
-// noisy is an image of qwenvl.SquareSide that compresses as a photograph does, as PNG.
+// noisy is an image of imagedoctor.SquareSide that compresses as a photograph does, as PNG.
 func (m *measuring) noisy() ([]byte, error) {
-	img := &reward.Image{Width: qwenvl.SquareSide, Height: qwenvl.SquareSide, Pix: make([]uint8, 3*qwenvl.SquareSide*qwenvl.SquareSide)}
+	img := &reward.Image{Width: imagedoctor.SquareSide, Height: imagedoctor.SquareSide, Pix: make([]uint8, 3*imagedoctor.SquareSide*imagedoctor.SquareSide)}
 	for i := range img.Pix {
-		slope := i / 3 % qwenvl.SquareSide / 4
+		slope := i / 3 % imagedoctor.SquareSide / 4
 		img.Pix[i] = uint8(slope + m.rng.IntN(16))
 	}
 	return png.Encode(img)

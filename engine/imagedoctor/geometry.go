@@ -1,6 +1,6 @@
-package qwenvl
+package imagedoctor
 
-// SquareSide is the side in pixels that the reference first squashes every image
+// SquareSide is the side in pixels that the published scorer squashes every image
 // to, whatever its aspect.
 const SquareSide = 512
 
@@ -14,19 +14,11 @@ func (c Config) ImageSide() int {
 	return side
 }
 
-// SmartResize is the size in which the processor has an image: whole units a side,
-// the aspect nearly kept, within the configuration's limits. It fails for an image
-// one side of which is more than 200 times the other.
-func (c Config) SmartResize(height, width int) (h, w int, err error) {
-	p := c.Preprocessor
-	return smartResize(height, width, p.PatchSize*p.MergeSize, p.MinPixels, p.MaxPixels)
-}
-
-// PatchGrid is the number of patches a side of the resized image.
+// PatchGrid is the number of patches a side of the resized square.
 func (c Config) PatchGrid() int { return c.ImageSide() / c.Vision.PatchSize }
 
 // UnitGrid is the number of image tokens a side: merged units of patches.
 func (c Config) UnitGrid() int { return c.PatchGrid() / c.Vision.SpatialMergeSize }
 
-// ImageTokens is the number of tokens that an image becomes.
+// ImageTokens is the number of tokens that a square becomes.
 func (c Config) ImageTokens() int { return c.UnitGrid() * c.UnitGrid() }
