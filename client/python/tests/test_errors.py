@@ -91,11 +91,13 @@ def test_latents_need_a_decoder_that_the_server_has(client):
         client.score(latents=np.zeros((1, 4, 8, 8), np.float32), vae="sd3", prompts=["a"])
 
 
-def test_images_of_different_sizes_need_an_explicit_grid(client):
+def test_images_of_different_sizes_have_maps_of_their_own_unless_a_grid_is_named(client):
     mixed = [random_images(1)[0], random_images(1, height=64)[0]]
-    with pytest.raises(densereward.GridMismatchError):
-        client.score(mixed, ["a", "b"])
+    dense = client.score(mixed, ["a", "b"]).dense
+    assert dense.grid == [(6, 8), (8, 8)] and [m.shape for m in dense.weight] == [m.shape for m in dense.reward] == dense.grid
     assert client.score(mixed, ["a", "b"], grid=(8, 8)).dense.weight.shape == (2, 8, 8)
+    with pytest.raises(densereward.GridMismatchError):
+        client.score(mixed, ["a", "b"], groups=["g", "g"], advantage="denseflow_paper")
 
 
 def test_a_token_is_asked_for_and_given(fake_server, images, tmp_path):

@@ -125,6 +125,12 @@ class TestDenseRewardModel:
         assert tuple(output.extra_info["dense_weight"].shape) == (3, 3, 4)
         np.testing.assert_allclose(output.rewards.numpy(), output.extra_info["scores"]["overall"].numpy(), rtol=1e-6)
 
+    def test_images_of_different_sizes_have_maps_of_their_own(self, make, torch, images):
+        given = [images[0], images[1], images[2, :16, :16]]
+        extra = make()(prompt=PROMPTS, image=self.tensors(torch, given)).extra_info
+        for maps in (extra["dense_weight"], extra["dense_reward"], extra["heatmap"]):
+            assert [tuple(m.shape) for m in maps] == [(6, 8), (6, 8), (2, 2)]
+
     def test_pil_images_are_taken_as_well(self, make, images, pil):
         output = make()(prompt=PROMPTS, image=pil)
         np.testing.assert_allclose(output.rewards.numpy(), rewards(images, PROMPTS), rtol=1e-6)

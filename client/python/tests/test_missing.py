@@ -50,7 +50,7 @@ def test_missing_parts_can_raise(stub):
     assert result.raise_for_errors() is result
     with pytest.raises(densereward.SamplesFailedError, match="sample 1: .*lacks aesthetics, artifact") as caught:
         result.raise_for_errors(missing=True)
-    assert isinstance(caught.value.errors[1], densereward.MissingPartsError)
+    assert isinstance(caught.value.errors[1], densereward.PartMissingError)
 
 
 def test_warnings_of_an_answer_are_logged_once_and_returned(stub, caplog):

@@ -34,7 +34,7 @@ def test_an_image_of_another_range_fails_alone(mistake, kind, client, images):
     given = unit(images)
     given[1] = shift(given[1])
     result = client.score(KINDS[kind](given), PROMPTS)
-    assert result.ok.tolist() == [True, False, True] and isinstance(result.errors[1], densereward.InvalidValueError)
+    assert result.ok.tolist() == [True, False, True] and isinstance(result.errors[1], densereward.PixelRangeError)
     with pytest.raises(densereward.SamplesFailedError, match="image 1: .*of the values lie outside.*" + text + ".*clamp=True"):
         result.raise_for_errors()
     np.testing.assert_allclose(result.rewards[[0, 2]], rewards(images[[0, 2]], ["a", "c"]), rtol=1e-12)
@@ -46,9 +46,9 @@ def test_to_uint8_refuses_them_too(mistake, torch, images):
     given = unit(images)
     given[1] = shift(given[1])
     for batch in (given, torch.from_numpy(given), torch.from_numpy(given).to(torch.bfloat16)):
-        with pytest.raises(densereward.InvalidValueError, match="image 1: .*lie outside"):
+        with pytest.raises(densereward.PixelRangeError, match="image 1: .*lie outside"):
             densereward.to_uint8(batch)
-    with pytest.raises(densereward.InvalidValueError, match=text):
+    with pytest.raises(densereward.PixelRangeError, match=text):
         densereward.to_uint8(given[1])
 
 

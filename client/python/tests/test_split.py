@@ -115,11 +115,13 @@ def test_a_piece_whose_samples_all_failed_leaves_the_maps_of_the_others(client, 
     assert not nothing.ok.any() and np.isnan(nothing.rewards).all()
 
 
-def test_pieces_with_maps_of_different_sizes_are_refused_as_one_request_would_be(shared_server):
-    given = [random_images(1)[0], random_images(1, height=64)[0]]
-    with fast(shared_server.url, batch_size=1) as client:
-        with pytest.raises(densereward.GridMismatchError):
-            client.score(given, ["a", "b"])
+def test_pieces_with_maps_of_different_sizes_come_together_as_in_one_request(shared_server):
+    given = [*random_images(2), random_images(1, height=64)[0]]
+    with fast(shared_server.url, batch_size=2) as pieces, fast(shared_server.url) as whole:
+        apart, together = pieces.score(given, ["a", "b", "c"]).dense, whole.score(given, ["a", "b", "c"]).dense
+    assert apart.grid == together.grid == [(6, 8), (6, 8), (8, 8)]
+    for one, other in zip([*apart.weight, *apart.reward], [*together.weight, *together.reward]):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_first_refusal_ends_the_other_requests(stub):

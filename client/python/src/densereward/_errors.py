@@ -247,11 +247,6 @@ class EvaluatorFailedError(ServerError):
     code, status = "evaluator_failed", 500
 
 
-class MissingPartsError(EvaluatorFailedError):
-    """The evaluator left out scores or heatmaps of this sample, which the caller
-    does not take for zero."""
-
-
 class InternalError(ServerError):
     """A fault of the server; its log has the request id."""
 
@@ -282,6 +277,20 @@ class AnswerTruncatedError(ServerError):
     """A model's answer reached its limit of tokens without an end."""
 
     code, status = "answer_truncated", 500
+
+
+class PartMissingError(ServerError):
+    """The evaluator left out scores or heatmaps of this sample, which the caller
+    does not take for zero."""
+
+    code, status = "part_missing", 500
+
+
+class PixelRangeError(ServerError):
+    """More than 1% of an image's floats lie outside [-0.05, 1.05]: they are in [-1,1]
+    or levels of 0 to 255, and clamped they would be another image."""
+
+    code, status = "pixel_range", 400
 
 
 _BY_CODE: Mapping[str, Type[ServerError]] = MappingProxyType({c.code: c for c in ServerError.__subclasses__()})

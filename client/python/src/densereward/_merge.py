@@ -6,7 +6,7 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ._errors import GridMismatchError, InvalidResponseError, ModelMismatchError
+from ._errors import InvalidResponseError, ModelMismatchError
 from ._response import Dense, Heatmaps, Result
 
 #: What an answer has or lacks as a whole.
@@ -18,9 +18,8 @@ Part = Tuple[Sequence[int], Result[Any]]
 
 def merge(parts: Sequence[Part]) -> Result[Any]:
     """One result of those of several requests, each with the places of its
-    samples. Raises `ModelMismatchError` if servers scored with different checkpoints,
-    `GridMismatchError` if their maps differ in size and `InvalidResponseError` if some lack
-    what others have."""
+    samples. Raises `ModelMismatchError` if servers scored with different checkpoints
+    and `InvalidResponseError` if some lack what others have."""
     if len(parts) == 1:
         return parts[0][1]
     first = parts[0][1]
@@ -49,12 +48,12 @@ def merge(parts: Sequence[Part]) -> Result[Any]:
         warnings=list(dict.fromkeys(w for _, p in parts for w in p.warnings)),
     )
     if first.dense is not None:
-        weight = _join_maps(parts, n, lambda p: p.dense.weight, "dense")
+        weight = _join_maps(parts, n, lambda p: p.dense.weight)
         grid = [m.shape for m in weight] if isinstance(weight, list) else weight.shape[1:]
-        merged.dense = Dense(grid, weight, _join_maps(parts, n, lambda p: p.dense.reward, "dense"))
+        merged.dense = Dense(grid, weight, _join_maps(parts, n, lambda p: p.dense.reward))
     if first.heatmaps is not None:
         merged.heatmaps = Heatmaps(
-            (name, _join_maps(parts, n, lambda p, name=name: p.heatmaps[name], "heatmaps")) for name in first.heatmaps
+            (name, _join_maps(parts, n, lambda p, name=name: p.heatmaps[name])) for name in first.heatmaps
         )
     return merged
 
@@ -73,26 +72,25 @@ def _join_advantages(parts: Sequence[Part], n: int) -> Any:
         return None
     if not isinstance(first, list) and first.ndim == 1:
         return _join_numbers(parts, n, lambda p: p.advantages)
-    return _join_maps(parts, n, lambda p: p.advantages, "advantages")
+    return _join_maps(parts, n, lambda p: p.advantages)
 
 
-def _join_maps(parts: Sequence[Part], n: int, field: Callable[..., Any], name: str) -> Any:
-    """The field's maps, (k,h,w) each, as one array (n,h,w) in the samples' order; a
-    list of (h,w) where an answer was one.
+def _join_maps(parts: Sequence[Part], n: int, field: Callable[..., Any]) -> Any:
+    """The field's maps, (k,h,w) each, as one array (n,h,w) in the samples' order; as
+    a list of (h,w), which is what one request would be answered with, where their
+    sizes differ.
 
     Maps of a request whose samples all failed have whatever size the server
     fell back to, and nothing to say: they become NaN of the others' size.
     """
     fields = [(places, field(p), bool(p.ok.any())) for places, p in parts]
-    if any(isinstance(maps, list) for _, maps, _ in fields):
+    shapes = {one.shape for _, maps, ok in fields if ok for one in maps} or {one.shape for _, maps, _ in fields for one in maps}
+    if len(shapes) > 1 or any(isinstance(maps, list) for _, maps, _ in fields):
         single: List[Any] = [None] * n
         for places, maps, _ in fields:
             for place, one in zip(places, maps):
                 single[place] = one
         return single
-    shapes = {maps.shape[1:] for _, maps, ok in fields if ok} or {fields[0][1].shape[1:]}
-    if len(shapes) > 1:
-        raise GridMismatchError(f"{name}: images of different sizes need an explicit grid, got maps of {sorted(shapes)}")
     joined = np.full((n, *shapes.pop()), np.nan, dtype=fields[0][1].dtype)
     for places, maps, _ in fields:
         if maps.shape[1:] == joined.shape[1:]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _pixel_range as pixel_range
-from ._errors import InvalidValueError, NotFiniteError
+from ._errors import PixelRangeError, NotFiniteError
 from ._tensor import is_torch
 
 A = TypeVar("A")
@@ -26,7 +26,7 @@ def to_uint8(images: A, *, clamp: bool = False) -> A:
     nothing. uint8 comes back as it is.
 
     Raises `NotFiniteError` where a value is NaN or infinite, which has no level,
-    and `InvalidValueError` where more than 1% of an image's values lie outside
+    and `PixelRangeError` where more than 1% of an image's values lie outside
     [-0.05, 1.05], unless ``clamp`` is true.
     """
     levels: A = _torch_levels(images, clamp) if is_torch(images) else _levels(np.asarray(images), clamp)
@@ -46,7 +46,7 @@ def _levels(array: NDArray[Any], clamp: bool) -> Any:
         for i, image in enumerate(values if values.ndim == 4 else values[None]):
             wrong = pixel_range.fault(image)
             if wrong is not None:
-                raise InvalidValueError(f"image {i}: {wrong}")
+                raise PixelRangeError(f"image {i}: {wrong}")
     # The 16-bit product may overflow to infinity, which the clamp takes care of.
     with np.errstate(over="ignore"):
         levels = np.rint(array * array.dtype.type(255))
@@ -70,6 +70,6 @@ def _torch_levels(images: Any, clamp: bool) -> Any:
         for i, image in enumerate(values if len(values.shape) == 4 else [values]):
             wrong = pixel_range.fault(image.cpu().numpy())
             if wrong is not None:
-                raise InvalidValueError(f"image {i}: {wrong}")
+                raise PixelRangeError(f"image {i}: {wrong}")
     # The product is of the given type, as the server's is.
     return (images * 255).float().round().clamp(0, 255).to(torch.uint8)

@@ -10,7 +10,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from ._errors import InvalidResponseError, MissingPartsError, SamplesFailedError, ServerError, server_error
+from ._errors import InvalidResponseError, PartMissingError, SamplesFailedError, ServerError, server_error
 from ._tensor import ELEMENT_BYTES, to_torch
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Result(Generic[A]):
         if missing:
             for i, names in enumerate(self.missing):
                 if names:
-                    failed.setdefault(i, MissingPartsError(f"the answer lacks {', '.join(names)}"))
+                    failed.setdefault(i, PartMissingError(f"the answer lacks {', '.join(names)}"))
         if failed:
             raise SamplesFailedError(failed, len(self))
         return self

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _image_source as image_source
 from . import _pixel_range as pixel_range
-from ._errors import ImageCorruptError, ImageUnsupportedError, InvalidValueError, ServerError
+from ._errors import ImageCorruptError, ImageUnsupportedError, PixelRangeError, ServerError
 from ._tensor import FLOATS, Tensor, host_array, is_array, is_torch, numpy_view, pack
 
 IMAGE_TYPES = ("|u1", *FLOATS)
@@ -85,7 +85,7 @@ class ImageList:
     def _array(self, place: int, image: Any, clamp: bool) -> Image:
         tensor = _image_tensor(image, 3, f"image {place}")
         wrong = None if clamp else _range_fault(tensor)
-        return tensor if wrong is None else self._failed(place, InvalidValueError(f"image {place}: {wrong}"))
+        return tensor if wrong is None else self._failed(place, PixelRangeError(f"image {place}: {wrong}"))
 
     def _file(self, place: int, source: Any, clamp: bool) -> Image:
         try:
@@ -163,7 +163,7 @@ def _image_stack(images: Any, clamp: bool) -> Stack:
     for i in range(0 if clamp or tensor.type not in FLOATS else len(stack)):
         wrong = _range_fault(tensor.row(i))
         if wrong is not None:
-            stack.fail(i, InvalidValueError(f"image {i}: {wrong}"))
+            stack.fail(i, PixelRangeError(f"image {i}: {wrong}"))
     return stack
 
 

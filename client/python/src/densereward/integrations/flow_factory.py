@@ -29,7 +29,7 @@ import torch
 from flow_factory.rewards.abc import GroupwiseRewardModel, PointwiseRewardModel, RewardModelOutput
 
 from .._client import Client
-from .._errors import InvalidValueError, NotFiniteError
+from .._errors import PixelRangeError, NotFiniteError
 from .._pixels import to_uint8
 from .._response import Result
 
@@ -78,16 +78,16 @@ class _Scorer:
     def output(result: Result[Any], device: Any) -> Any:
         """What Flow-Factory takes, on the trainer's device."""
         assert result.dense is not None
-        weight = result.dense.weight.to(device)
+        weight = _moved(result.dense.weight, device)
         extra = {
             "dense_weight": weight,
-            "dense_reward": result.dense.reward.to(device),
-            "heatmap": 1 - weight,
+            "dense_reward": _moved(result.dense.reward, device),
+            "heatmap": [1 - w for w in weight] if isinstance(weight, list) else 1 - weight,
             "scores": {name: values.to(device) for name, values in result.scores.items()},
             "model": result.model,
         }
         if result.advantages is not None:
-            extra["advantages"] = result.advantages.to(device)
+            extra["advantages"] = _moved(result.advantages, device)
         return RewardModelOutput(rewards=result.rewards.to(device=device, dtype=torch.float32), extra_info=extra)
 
 
@@ -158,10 +158,15 @@ class DenseGroupwiseRewardModel(GroupwiseRewardModel):  # type: ignore[misc]
         return self._scorer.output(result, self.device)
 
 
+def _moved(maps: Any, device: Any) -> Any:
+    """Maps on a device: a tensor, or a list of them where their sizes differ."""
+    return [m.to(device) for m in maps] if isinstance(maps, list) else maps.to(device)
+
+
 def _levels(image: Any) -> Any:
     """A tensor of floats as 8-bit levels on its device; PIL images, and floats
     that have no levels, as they are, so that the sample can be named."""
     try:
         return to_uint8(image) if isinstance(image, torch.Tensor) else image
-    except (NotFiniteError, InvalidValueError):
+    except (NotFiniteError, PixelRangeError):
         return image

@@ -27,7 +27,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from .._client import Client
-from .._errors import InvalidValueError, NotFiniteError
+from .._errors import PixelRangeError, NotFiniteError
 from .._pixels import to_uint8
 from .._response import Result
 from .._tensor import is_torch, to_torch
@@ -136,7 +136,7 @@ def _levels(images: Any) -> Any:
         return images
     try:
         return to_uint8(images)
-    except (NotFiniteError, InvalidValueError):
+    except (NotFiniteError, PixelRangeError):
         return images
 
 
