@@ -9,6 +9,7 @@ import (
 	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/config"
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
+	"github.com/denseflow/densereward/cmd/densereward/offline"
 	"github.com/denseflow/densereward/engine/ort/provision"
 )
 
@@ -19,9 +20,6 @@ const (
 	exitUsage   = 2 // the command line is wrong
 	exitPartial = 3 // score, relabel: some images could not be scored, the others were
 )
-
-// errPartial ends a command that did its work for some images only.
-var errPartial = errors.New("some images could not be scored")
 
 const description = `Scores and dense rewards for text-to-image models, from the command line or over HTTP: what ImageDoctor and other evaluators find in an image and its prompt, as scores and as maps of flaws.
 
@@ -37,15 +35,15 @@ Exit codes: 0 done, 1 failed, 2 wrong command line, 3 some images could not be s
 
 // commandLine is the grammar: a field for each subcommand.
 type commandLine struct {
-	Score    scoreCommand    `cmd:"" help:"Score image files; one JSON object a line."`
-	Serve    serveCommand    `cmd:"" help:"Serve rewards over HTTP."`
-	Relabel  relabelCommand  `cmd:"" help:"Score data sets, shard by shard."`
-	Evaluate evaluateCommand `cmd:"" help:"Measure scores: means, models, agreement with people."`
-	Rank     rankCommand     `cmd:"" help:"Pick the best of several images for each prompt."`
-	Bench    benchCommand    `cmd:"" help:"Load a server and say how it bears it; or measure the engine."`
-	Model    modelCommand    `cmd:"" help:"Make checkpoints to measure with."`
-	Demo     demoCommand     `cmd:"" help:"Start a server, send it images, print what it says, stop."`
-	Version  versionCommand  `cmd:"" help:"Say what this program was built from."`
+	Score    scoreCommand     `cmd:"" help:"Score image files; one JSON object a line."`
+	Serve    serveCommand     `cmd:"" help:"Serve rewards over HTTP."`
+	Relabel  offline.Relabel  `cmd:"" help:"Score data sets, shard by shard."`
+	Evaluate offline.Evaluate `cmd:"" help:"Measure scores: means, models, agreement with people."`
+	Rank     offline.Rank     `cmd:"" help:"Pick the best of several images for each prompt."`
+	Bench    benchCommand     `cmd:"" help:"Load a server and say how it bears it; or measure the engine."`
+	Model    modelCommand     `cmd:"" help:"Make checkpoints to measure with."`
+	Demo     demoCommand      `cmd:"" help:"Start a server, send it images, print what it says, stop."`
+	Version  versionCommand   `cmd:"" help:"Say what this program was built from."`
 }
 
 // run is the whole program: it runs the command that args name until it is done
@@ -101,7 +99,7 @@ func exitCode(err error, t cli.Terminal) int {
 	case errors.As(err, &usage):
 		t.Say("%v", err)
 		return exitUsage
-	case errors.Is(err, errPartial):
+	case errors.Is(err, cli.ErrPartial):
 		t.Say("%v", err)
 		return exitPartial
 	case errors.Is(err, context.Canceled):

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/denseflow/densereward/cmd/densereward/offline"
 )
 
 // candidateFolders has the demo's images as candidates for two prompts, and one
@@ -40,7 +42,7 @@ func TestRankPicksTheBestOfEachFolder(t *testing.T) {
 	if code != exitPartial {
 		t.Fatalf("exit code %d: %s", code, said)
 	}
-	rows := lines[candidate](t, out)
+	rows := lines[offline.Candidate](t, out)
 	if len(rows) != len(demoImages())+1 {
 		t.Fatalf("%d candidates", len(rows))
 	}
@@ -101,23 +103,5 @@ func TestRankTakesWhatWasLabelledBefore(t *testing.T) {
 		if code, _, said := densereward(t, "rank", file, c.flag, c.value); code != exitFailure || !strings.Contains(said, c.want) {
 			t.Errorf("%s %s: exit code %d, %s", c.flag, c.value, code, said)
 		}
-	}
-}
-
-func TestFileNamesAreDistinctAndFit(t *testing.T) {
-	long := strings.Repeat("ü", 80)
-	seen := map[string]string{}
-	for _, text := range []string{"plain.png", "a/b.png", "a:b.png", "a\nb.png", "..", ".hidden", long + "1.png", long + "2.png", ""} {
-		name := fileName(text)
-		if strings.ContainsAny(name, `/\:`+"\n") || len(name) > 240 || name == ".." || name == "" && text != "" || strings.HasPrefix(name, ".") {
-			t.Errorf("%q becomes %q", text, name)
-		}
-		if other, taken := seen[name]; taken {
-			t.Errorf("%q and %q both become %q", text, other, name)
-		}
-		seen[name] = text
-	}
-	if fileName("plain.png") != "plain.png" {
-		t.Error("a fit name is changed")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/denseflow/densereward/cmd/densereward/offline"
 	"github.com/denseflow/densereward/internal/npy"
 	"github.com/denseflow/densereward/reward/relabel/table"
 )
@@ -55,7 +56,7 @@ func TestRelabelLabelsAsScoreScores(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, said)
 	}
 	images := len(demoImages())
-	if r := lines[relabelRecord](t, printed); len(r) != 1 || r[0].Samples != images+1 || r[0].Failed != 1 || r[0].Errors["image_corrupt"] != 1 {
+	if r := lines[offline.RelabelSummary](t, printed); len(r) != 1 || r[0].Samples != images+1 || r[0].Failed != 1 || r[0].Errors["image_corrupt"] != 1 {
 		t.Errorf("summary %s", printed)
 	}
 	data, err := os.ReadFile(filepath.Join(out, "list.jsonl"))
@@ -84,7 +85,7 @@ func TestRelabelLabelsAsScoreScores(t *testing.T) {
 		}
 	}
 	code, printed, said = densereward(t, args...)
-	if r := lines[relabelRecord](t, printed); code != exitOK || r[0].Skipped != 1 || r[0].Samples != 0 {
+	if r := lines[offline.RelabelSummary](t, printed); code != exitOK || r[0].Skipped != 1 || r[0].Samples != 0 {
 		t.Errorf("a rerun: code %d, %s%s", code, printed, said)
 	}
 	if code, _, said = densereward(t, append(args, "--column-prefix", "x_")...); code != exitFailure || !strings.Contains(said, "another configuration") {
@@ -122,7 +123,7 @@ func TestRelabelAsksServers(t *testing.T) {
 	in, out := imageList(t), t.TempDir()
 	s := serve(t)
 	code, printed, said := densereward(t, "relabel", in, "--out", out, "--server", s.address, "--batch", "2")
-	if r := lines[relabelRecord](t, printed); code != exitPartial || r[0].Samples != len(demoImages())+1 || r[0].Failed != 1 {
+	if r := lines[offline.RelabelSummary](t, printed); code != exitPartial || r[0].Samples != len(demoImages())+1 || r[0].Failed != 1 {
 		t.Errorf("code %d, %s%s", code, printed, said)
 	}
 }

@@ -187,7 +187,7 @@ func (c *scoreCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
 		return lines.Encode(c.record(name, r))
 	})
 	if err == nil && failures > 0 {
-		err = fmt.Errorf("%w: %d of %d", errPartial, failures, samples)
+		err = fmt.Errorf("%w: %d of %d", cli.ErrPartial, failures, samples)
 	}
 	return err
 }

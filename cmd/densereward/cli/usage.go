@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -17,6 +18,9 @@ type Terminal struct{ Out, Err io.Writer }
 func (t Terminal) Say(format string, args ...any) {
 	fmt.Fprintf(t.Err, "densereward: "+format+"\n", args...) //nolint:errcheck // nobody is left to tell
 }
+
+// ErrPartial ends a command that did its work for some images only.
+var ErrPartial = errors.New("some images could not be scored")
 
 // UsageError is a mistake on the command line that parsing alone cannot see.
 type UsageError struct {

@@ -1,4 +1,4 @@
-package main
+package offline
 
 import (
 	"context"
@@ -17,7 +17,8 @@ import (
 	"github.com/denseflow/densereward/reward/relabel/table"
 )
 
-type evaluateCommand struct {
+// Evaluate is the command that measures scores.
+type Evaluate struct {
 	In []string `arg:"" name:"in" help:"Labelled shards: .jsonl, .csv, .parquet, .tar or folders of them; paths or s3:// addresses."`
 
 	Truth       []string `placeholder:"FILE" help:"Shards with human labels, found by their keys. [the same rows, where --pair, --map or --boxes names their columns]"`
@@ -41,7 +42,7 @@ type evaluateCommand struct {
 }
 
 // Help is the long help.
-func (evaluateCommand) Help() string {
+func (Evaluate) Help() string {
 	return `Measures what relabel, score or anything else wrote: the mean of each score with its confidence interval, by group; with --against two models on the same prompts (paired bootstrap, win rates); with human labels PLCC, SRCC and Kendall of scores, MSE, CC, KLD, SIM, NSS and AUC-Judd of heatmaps, presence of flaws at 0, 0.1 and 0.33, boxes at IoU 0.5, and how often preferences are predicted.
 
 Rows with an error_code are counted and left out. Definitions and sources: go doc github.com/denseflow/densereward/reward/metrics.
@@ -55,7 +56,7 @@ Examples:
 }
 
 // Run reads the rows and prints what was measured.
-func (c *evaluateCommand) Run(ctx context.Context, t cli.Terminal) error {
+func (c *Evaluate) Run(ctx context.Context, t cli.Terminal) error {
 	if err := c.check(); err != nil {
 		return err
 	}
@@ -91,7 +92,7 @@ func (c *evaluateCommand) Run(ctx context.Context, t cli.Terminal) error {
 	return c.write(t, r)
 }
 
-func (c *evaluateCommand) check() error {
+func (c *Evaluate) check() error {
 	if !(c.Level > 0 && c.Level < 1) {
 		return cli.Usage("level", fmt.Errorf("%v lies outside (0,1)", c.Level))
 	}
@@ -115,7 +116,7 @@ func (t truths) of(row *table.Row, key string) *table.Row {
 	return t[text]
 }
 
-func (c *evaluateCommand) readTruth(ctx context.Context) (truths, error) {
+func (c *Evaluate) readTruth(ctx context.Context) (truths, error) {
 	if len(c.Truth) == 0 {
 		return nil, nil
 	}
@@ -156,7 +157,7 @@ func firstScored(ctx context.Context, in []string) (*table.Row, error) {
 }
 
 // options completes what the flags leave out from the columns that are there.
-func (c *evaluateCommand) options(ctx context.Context, first *table.Row, truth truths) (report.Options, error) {
+func (c *Evaluate) options(ctx context.Context, first *table.Row, truth truths) (report.Options, error) {
 	o := report.Options{
 		Scores: c.Score, By: c.By, Key: c.Key, Fixation: c.Fixation, Level: c.Level, Rounds: c.Rounds, Seed: c.Seed,
 	}
@@ -198,7 +199,7 @@ func nonEmpty(text string) []string {
 
 // usualScores are the columns that relabel says it wrote, or those of usual
 // names.
-func (c *evaluateCommand) usualScores(ctx context.Context, first *table.Row) []string {
+func (c *Evaluate) usualScores(ctx context.Context, first *table.Row) []string {
 	names := []string{"reward", "semantic_alignment", "aesthetics", "plausibility", "overall"}
 	if len(c.In) == 1 && !store.IsS3(c.In[0]) {
 		if m, err := relabel.ReadManifest(ctx, store.Folder(c.In[0])); err == nil {
@@ -216,7 +217,7 @@ func (c *evaluateCommand) usualScores(ctx context.Context, first *table.Row) []s
 }
 
 // usualPairs holds against the truth what both have under one name.
-func (c *evaluateCommand) usualPairs(o *report.Options, first, truth *table.Row) error {
+func (c *Evaluate) usualPairs(o *report.Options, first, truth *table.Row) error {
 	if len(c.Pair) == 0 {
 		for _, name := range o.Scores {
 			if _, there := truth.Float(name); there {
@@ -261,7 +262,7 @@ func pairs(flag string, texts []string) ([]report.Pair, error) {
 }
 
 // readOther takes the rows of the other model, of which the scores alone count.
-func (c *evaluateCommand) readOther(ctx context.Context, o report.Options) (*report.Builder, error) {
+func (c *Evaluate) readOther(ctx context.Context, o report.Options) (*report.Builder, error) {
 	if len(c.Against) == 0 {
 		return nil, nil
 	}
@@ -289,7 +290,7 @@ func readPreferences(path string) (pairs [][2]string, err error) {
 	}
 }
 
-func (c *evaluateCommand) write(t cli.Terminal, r *report.Report) error {
+func (c *Evaluate) write(t cli.Terminal, r *report.Report) error {
 	if c.HTML != "" {
 		file, err := os.Create(c.HTML)
 		if err != nil {

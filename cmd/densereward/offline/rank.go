@@ -1,4 +1,4 @@
-package main
+package offline
 
 import (
 	"context"
@@ -22,7 +22,8 @@ import (
 	"github.com/denseflow/densereward/reward/relabel/table"
 )
 
-type rankCommand struct {
+// Rank is the command that picks the best of several images.
+type Rank struct {
 	In []string `arg:"" name:"in" help:"Folders with one folder of candidates for each prompt, which are scored; or labelled shards."`
 
 	By    string `placeholder:"NAME" help:"Of labelled shards: column whose values make groups. [prompt, caption or text]"`
@@ -41,7 +42,7 @@ type rankCommand struct {
 }
 
 // Help is the long help.
-func (rankCommand) Help() string {
+func (Rank) Help() string {
 	return `Picks the best of N. Candidates for one prompt lie in a folder of their own; the prompt is in its prompt.txt, or is the folder's name with spaces for underscores. Rows that were labelled before, by relabel or score, are ranked as they are.
 
 The table has a line for each candidate: group, place, score, name; equal scores share the better place and the next is skipped. Among winners of equal scores the earlier one is taken. A candidate that failed has no place and never wins; a group all of whose candidates failed has no winner. The exit code is 3 where any failed.
@@ -53,8 +54,8 @@ Examples:
 	densereward rank labelled/*.parquet --by prompt --json`
 }
 
-// candidate is one image that is ranked.
-type candidate struct {
+// Candidate is one image that is ranked.
+type Candidate struct {
 	Group string   `json:"group"`
 	Place int      `json:"place"` // 0 where it failed
 	Score *float64 `json:"score"` // null where it failed
@@ -66,7 +67,7 @@ type candidate struct {
 }
 
 // Run ranks the candidates.
-func (c *rankCommand) Run(ctx context.Context, t cli.Terminal) error {
+func (c *Rank) Run(ctx context.Context, t cli.Terminal) error {
 	if err := cli.AtLeast("top", c.Top, 1); err != nil {
 		return err
 	}
@@ -98,14 +99,14 @@ func (c *rankCommand) Run(ctx context.Context, t cli.Terminal) error {
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("%w: %d of %d", errPartial, failed, len(candidates))
+		return fmt.Errorf("%w: %d of %d", cli.ErrPartial, failed, len(candidates))
 	}
 	return nil
 }
 
 // find lists the candidates with their scores.
-func (c *rankCommand) find(ctx context.Context, t cli.Terminal) ([]*candidate, error) {
-	var candidates []*candidate
+func (c *Rank) find(ctx context.Context, t cli.Terminal) ([]*Candidate, error) {
+	var candidates []*Candidate
 	var records []*relabel.Record
 	for _, dir := range c.In {
 		some, listed, err := listCandidates(dir)
@@ -121,7 +122,7 @@ func (c *rankCommand) find(ctx context.Context, t cli.Terminal) ([]*candidate, e
 }
 
 // listCandidates finds the folders of candidates in dir; none in anything else.
-func listCandidates(dir string) (candidates []*candidate, records []*relabel.Record, err error) {
+func listCandidates(dir string) (candidates []*Candidate, records []*relabel.Record, err error) {
 	folders, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, nil, nil //nolint:nilerr // a file, or a remote address
@@ -144,7 +145,7 @@ func listCandidates(dir string) (candidates []*candidate, records []*relabel.Rec
 				continue
 			}
 			image := filepath.Join(path, file.Name())
-			candidates = append(candidates, &candidate{Group: folder.Name(), Name: file.Name(), path: image})
+			candidates = append(candidates, &Candidate{Group: folder.Name(), Name: file.Name(), path: image})
 			records = append(records, &relabel.Record{Name: image, Prompt: prompt, Load: func() ([]byte, error) { return os.ReadFile(image) }})
 		}
 	}
@@ -152,12 +153,12 @@ func listCandidates(dir string) (candidates []*candidate, records []*relabel.Rec
 }
 
 // evaluate scores candidates, a batch at a time.
-func (c *rankCommand) evaluate(ctx context.Context, t cli.Terminal, candidates []*candidate, records []*relabel.Record) (err error) {
+func (c *Rank) evaluate(ctx context.Context, t cli.Terminal, candidates []*Candidate, records []*relabel.Record) (err error) {
 	if err := cli.AtLeast("batch", c.Batch, 1); err != nil {
 		return err
 	}
 	var job relabel.Job
-	choice := relabelCommand{Mode: c.Mode, Server: c.Server, ServerEvaluator: c.ServerEvaluator, Token: c.Token, EvaluatorFlags: c.EvaluatorFlags}
+	choice := Relabel{Mode: c.Mode, Server: c.Server, ServerEvaluator: c.ServerEvaluator, Token: c.Token, EvaluatorFlags: c.EvaluatorFlags}
 	closeEvaluator, err := choice.chooseEvaluator(ctx, t, &job)
 	if err != nil {
 		return err
@@ -191,11 +192,11 @@ func (c *rankCommand) evaluate(ctx context.Context, t cli.Terminal, candidates [
 }
 
 // readLabelled takes candidates from shards that were labelled before.
-func (c *rankCommand) readLabelled(ctx context.Context) ([]*candidate, error) {
-	var all []*candidate
+func (c *Rank) readLabelled(ctx context.Context) ([]*Candidate, error) {
+	var all []*Candidate
 	keep := c.Copy != "" || c.Link != ""
 	err := table.Read(ctx, c.In, os.Getenv, func(row *table.Row) error {
-		one := &candidate{Name: row.Name()}
+		one := &Candidate{Name: row.Name()}
 		if key, ok := row.KeyOf(""); ok {
 			one.Name = key
 		}
@@ -232,7 +233,7 @@ func groupNames(by string) []string {
 }
 
 // print lists the candidates, each group from its best to those that failed.
-func (c *rankCommand) print(t cli.Terminal, candidates []*candidate, groups []string) error {
+func (c *Rank) print(t cli.Terminal, candidates []*Candidate, groups []string) error {
 	order := slices.Clone(candidates)
 	first := map[string]int{}
 	for i, group := range groups {
@@ -240,7 +241,7 @@ func (c *rankCommand) print(t cli.Terminal, candidates []*candidate, groups []st
 			first[group] = i
 		}
 	}
-	slices.SortStableFunc(order, func(a, b *candidate) int {
+	slices.SortStableFunc(order, func(a, b *Candidate) int {
 		if a.Group != b.Group {
 			return first[a.Group] - first[b.Group]
 		}
@@ -272,7 +273,7 @@ func (c *rankCommand) print(t cli.Terminal, candidates []*candidate, groups []st
 }
 
 // place puts a winner where --copy or --link says.
-func (c *rankCommand) place(one *candidate, place int) error {
+func (c *Rank) place(one *Candidate, place int) error {
 	dir := c.Copy + c.Link // one of them
 	if dir == "" {
 		return nil

@@ -1,4 +1,4 @@
-package main
+package offline
 
 import (
 	"cmp"
@@ -23,7 +23,8 @@ import (
 	"github.com/denseflow/densereward/reward/scoring"
 )
 
-type relabelCommand struct {
+// Relabel is the command that labels data sets.
+type Relabel struct {
 	In  []string `arg:"" name:"in" help:"Shards: .parquet, .tar (WebDataset), .jsonl, .csv, these with .gz or .zst, a folder of them or of images; paths or s3:// addresses."`
 	Out string   `required:"" placeholder:"DIR" help:"Where the labelled shards go: a folder or an s3:// address."`
 
@@ -51,7 +52,7 @@ type relabelCommand struct {
 }
 
 // Help is the long help.
-func (relabelCommand) Help() string {
+func (Relabel) Help() string {
 	return `Scores data sets: for each input shard it writes one of the same kind and name to --out, with all of its columns or files and
 
 	reward, one column for each score, missing, text, boxes, error_code, error_message,
@@ -70,7 +71,7 @@ Examples:
 }
 
 // Run labels the shards.
-func (c *relabelCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
+func (c *Relabel) Run(ctx context.Context, t cli.Terminal) (err error) {
 	// Most of the heap is pages of images that soon are garbage: pyarrow's hold up
 	// to 1024 of them.
 	defer debug.SetGCPercent(debug.SetGCPercent(relabelGCPercent))
@@ -94,11 +95,11 @@ func (c *relabelCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
 		t.Say("what was labelled is kept: the same command goes on from there")
 		return err
 	}
-	if err := json.NewEncoder(t.Out).Encode(newRelabelRecord(&summary)); err != nil {
+	if err := json.NewEncoder(t.Out).Encode(newRelabelSummary(&summary)); err != nil {
 		return err
 	}
 	if summary.Failed > 0 || summary.Unreadable > 0 {
-		return fmt.Errorf("%w: %d samples and %d shards failed", errPartial, summary.Failed, summary.Unreadable)
+		return fmt.Errorf("%w: %d samples and %d shards failed", cli.ErrPartial, summary.Failed, summary.Unreadable)
 	}
 	return nil
 }
@@ -107,7 +108,7 @@ func (c *relabelCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
 const relabelGCPercent = 40
 
 // plan is the job without its evaluator.
-func (c *relabelCommand) plan(ctx context.Context) (relabel.Job, error) {
+func (c *Relabel) plan(ctx context.Context) (relabel.Job, error) {
 	job := relabel.Job{RetryFailed: c.RetryFailed, Overwrite: c.Overwrite, Now: time.Now, MaxBytes: 256 << 20, State: c.State}
 	if _, err := files.ParseGrid(c.Grid); err != nil {
 		return job, cli.Usage("grid", err)
@@ -131,7 +132,7 @@ func (c *relabelCommand) plan(ctx context.Context) (relabel.Job, error) {
 }
 
 // openOutput finds the places of the output and the journals.
-func (c *relabelCommand) openOutput(job *relabel.Job) error {
+func (c *Relabel) openOutput(job *relabel.Job) error {
 	if !store.IsS3(c.Out) {
 		job.Output = store.Folder(c.Out)
 		job.State = cmp.Or(c.State, filepath.Join(c.Out, "_densereward", "journals"))
@@ -154,7 +155,7 @@ func (c *relabelCommand) openOutput(job *relabel.Job) error {
 }
 
 // config is the job's, for an evaluator and the labels that it gives.
-func (c *relabelCommand) config(about *reward.Description, labels relabel.Labels) relabel.Config {
+func (c *Relabel) config(about *reward.Description, labels relabel.Labels) relabel.Config {
 	return relabel.Config{
 		Evaluator: about.Name, Fingerprint: about.Fingerprint, Demonstration: about.Demonstration, Mode: string(c.Mode),
 		ChunkSize: c.Batch,

@@ -1,4 +1,4 @@
-package main
+package offline
 
 import (
 	"encoding/json"
@@ -14,8 +14,8 @@ import (
 	"github.com/denseflow/densereward/reward/relabel"
 )
 
-// relabelRecord is what is printed of a run: at its end, and now and then.
-type relabelRecord struct {
+// RelabelSummary is what is printed of a run: at its end, and now and then.
+type RelabelSummary struct {
 	Shards     int            `json:"shards"`
 	Finished   int            `json:"finished"`
 	Skipped    int            `json:"skipped"`
@@ -27,8 +27,8 @@ type relabelRecord struct {
 	RewardMean float64        `json:"reward_mean"`
 }
 
-func newRelabelRecord(s *relabel.Summary) relabelRecord {
-	return relabelRecord{
+func newRelabelSummary(s *relabel.Summary) RelabelSummary {
+	return RelabelSummary{
 		Shards: s.Shards, Finished: s.Finished, Skipped: s.Skipped, Unreadable: s.Unreadable, Samples: s.Samples, Resumed: s.Resumed,
 		Failed: s.Failed, Errors: s.Errors, RewardMean: s.RewardMean(),
 	}

@@ -1,4 +1,4 @@
-package main
+package offline
 
 import (
 	"cmp"
@@ -21,7 +21,7 @@ import (
 )
 
 // chooseEvaluator completes the job with evaluators of this process or servers.
-func (c *relabelCommand) chooseEvaluator(ctx context.Context, t cli.Terminal, job *relabel.Job) (close func() error, err error) {
+func (c *Relabel) chooseEvaluator(ctx context.Context, t cli.Terminal, job *relabel.Job) (close func() error, err error) {
 	if len(c.Server) > 0 {
 		return func() error { return nil }, c.useServers(ctx, job)
 	}
@@ -39,7 +39,7 @@ func (c *relabelCommand) chooseEvaluator(ctx context.Context, t cli.Terminal, jo
 	return e.Close, nil
 }
 
-func (c *relabelCommand) useEngine(e *hosting.Engine, job *relabel.Job) error {
+func (c *Relabel) useEngine(e *hosting.Engine, job *relabel.Job) error {
 	hosted := e.Evaluators.Hosted[0]
 	grid, err := files.ParseGrid(c.Grid)
 	if err != nil {
@@ -65,7 +65,7 @@ func (c *relabelCommand) useEngine(e *hosting.Engine, job *relabel.Job) error {
 	return nil
 }
 
-func (c *relabelCommand) labels(about *reward.Description) relabel.Labels {
+func (c *Relabel) labels(about *reward.Description) relabel.Labels {
 	labels := local.LabelsOf(about, c.Maps)
 	labels.Prefix, labels.MapType = c.ColumnPrefix, c.MapType
 	return labels
@@ -89,7 +89,7 @@ func readLatents(data []byte, channels int) (t *reward.Tensor, err error) {
 	return vae.ReadLatents(file.Name(), channels, files.MaxLatents)
 }
 
-func (c *relabelCommand) useServers(ctx context.Context, job *relabel.Job) error {
+func (c *Relabel) useServers(ctx context.Context, job *relabel.Job) error {
 	if c.VAE != nil {
 		return cli.Usage("vae", errors.New("decodes latents in this process, not on a --server"))
 	}
