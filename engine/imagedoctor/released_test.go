@@ -189,20 +189,3 @@ func publishedTokenizer(t testing.TB) *tokenizer.Tokenizer {
 	}
 	return tok
 }
-
-// releasedHull is a folder like the released checkpoint, with holes for weights.
-func releasedHull(t *testing.T) string {
-	t.Helper()
-	_, list := releasedList(t)
-	tokens, err := qwen.JSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := writeConfig(t, map[string]string{
-		qwenvl.ConfigFile: released.Config, qwenvl.TokenizerFile: string(tokens),
-	})
-	if err := writeHoles(dir, list.Tensors()); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
