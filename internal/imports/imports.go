@@ -42,9 +42,15 @@ func rewardRules() []Rule {
 		{Room: "reward"},
 		{Room: "reward/wire", Rooms: []string{"reward", "reward/wire/bounded"}, Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
 		{Room: "reward/wire/bounded", Rooms: []string{"reward"}, Libs: []string{"github.com/vmihailenco/msgpack/v5"}},
+		{Room: "reward/wire/boundedjson", Rooms: []string{"reward"}, Libs: []string{"github.com/go-json-experiment/json"}},
+		{
+			Room:  "reward/wire/jsonwire", // the protocol as JSON
+			Rooms: []string{"reward", "reward/wire", "reward/wire/boundedjson"},
+			Libs:  []string{"github.com/go-json-experiment/json", "github.com/vmihailenco/msgpack/v5"},
+		},
 		{
 			Room:  "reward/server",
-			Rooms: []string{"reward", "reward/wire", "reward/batch", "reward/scoring", "reward/groups", "reward/compat", "reward/rft", "reward/server/credentials", "reward/server/contentencoding", "engine/image"},
+			Rooms: []string{"reward", "reward/wire", "reward/wire/jsonwire", "reward/batch", "reward/scoring", "reward/groups", "reward/compat", "reward/rft", "reward/server/credentials", "reward/server/contentencoding", "engine/image"},
 			Libs: []string{
 				"github.com/labstack/echo/v4",         // the only room that may
 				"github.com/prometheus/client_golang", // GET /metrics
@@ -62,8 +68,7 @@ func rewardRules() []Rule {
 		{Room: "reward/groups", Rooms: []string{"reward", "reward/scoring"}},
 		{
 			Room:  "reward/compat",
-			Rooms: []string{"reward", "reward/wire", "reward/scoring"},
-			Libs:  []string{"github.com/go-json-experiment/json"},
+			Rooms: []string{"reward", "reward/wire", "reward/wire/boundedjson", "reward/scoring"},
 		},
 		{Room: "reward/rewardtest", Rooms: []string{"reward"}},
 		{Room: "reward/rft", Rooms: []string{"reward", "flowgrpo"}},

@@ -6,6 +6,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/wire"
+	"github.com/denseflow/densereward/reward/wire/boundedjson"
 )
 
 // flowFactory is Flow-Factory's protocol for remote reward models: its client
@@ -68,18 +69,18 @@ func answerCompute(scored []*scoring.Scored) (any, error) {
 // readCompute reads a computeRequest. Its files lie in body, whose base64 they
 // replace.
 func readCompute(body []byte, limits wire.Limits) (*computeRequest, error) {
-	r := newJSONReader(body)
+	r := boundedjson.NewPython(body)
 	q := &computeRequest{}
-	err := r.object(func(key string) error {
-		r.field = key
-		defer func() { r.field = "" }()
-		if r.isNull() {
+	err := r.Fields(func(key string) error {
+		r.Field = key
+		defer func() { r.Field = "" }()
+		if r.SkipNull() {
 			return nil
 		}
-		return r.computeField(q, key, limits)
+		return q.field(r, key, limits)
 	})
 	if err == nil {
-		err = r.end()
+		err = r.End()
 	}
 	if err != nil {
 		return nil, err
@@ -87,13 +88,13 @@ func readCompute(body []byte, limits wire.Limits) (*computeRequest, error) {
 	return q, q.check()
 }
 
-func (r *jsonReader) computeField(q *computeRequest, key string, limits wire.Limits) error {
+func (q *computeRequest) field(r *boundedjson.Reader, key string, limits wire.Limits) error {
 	// samples reads an array of one value a sample.
 	samples := func(value func() error) error {
 		n := 0
-		return r.array(func() error {
+		return r.Elements(func() error {
 			if n++; n > limits.Samples {
-				return r.fail(reward.ErrTooManyImages, "more than %d elements", limits.Samples)
+				return r.Fail(reward.ErrTooManyImages, "more than %d elements", limits.Samples)
 			}
 			return value()
 		})
@@ -101,45 +102,45 @@ func (r *jsonReader) computeField(q *computeRequest, key string, limits wire.Lim
 	switch key {
 	case "prompt", "prompts":
 		if q.prompts != nil {
-			return r.fail(reward.ErrMalformedBody, "prompts come twice")
+			return r.Fail(reward.ErrMalformedBody, "prompts come twice")
 		}
 		q.prompts = []string{}
 		return samples(func() error {
-			s, err := r.string(limits.PromptBytes)
+			s, err := r.Text(limits.PromptBytes)
 			q.prompts = append(q.prompts, s)
 			return err
 		})
 	case "image", "images":
 		if q.images != nil {
-			return r.fail(reward.ErrMalformedBody, "images come twice")
+			return r.Fail(reward.ErrMalformedBody, "images come twice")
 		}
 		q.images = [][]byte{}
 		return samples(func() error {
-			file, err := r.base64()
+			file, err := r.Base64()
 			if err != nil {
-				return r.imageError(err, len(q.images))
+				return imageError(r, err, len(q.images))
 			}
 			q.images = append(q.images, file)
 			return nil
 		})
 	case "video", "videos":
-		if r.dec.PeekKind() != '[' {
-			return r.fail(reward.ErrInvalidValue, "want an array")
+		if r.Peek() != '[' {
+			return r.Fail(reward.ErrInvalidValue, "want an array")
 		}
-		return r.array(func() error {
-			return r.fail(reward.ErrInvalidValue, "videos are not scored")
+		return r.Elements(func() error {
+			return r.Fail(reward.ErrInvalidValue, "videos are not scored")
 		})
 	}
 	q.ignored = append(q.ignored, key)
-	return r.skip()
+	return r.Skip()
 }
 
 // imageError tells what is no base64 from what is no JSON.
-func (r *jsonReader) imageError(err error, element int) error {
+func imageError(r *boundedjson.Reader, err error, element int) error {
 	if e := reward.AsError(err, reward.ErrImageCorrupt); e.Code() != reward.ErrImageCorrupt.Code() {
 		return e
 	}
-	return r.fail(reward.ErrImageCorrupt, "element %d is not base64", element)
+	return r.Fail(reward.ErrImageCorrupt, "element %d is not base64", element)
 }
 
 func (q *computeRequest) check() error {

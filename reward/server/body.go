@@ -86,6 +86,13 @@ func (b *body) release() {
 	}
 }
 
+// become replaces what was read by its translation, before anybody was lent it.
+func (b *body) become(translated []byte) {
+	b.pool.held.Add(int64(len(translated)) - int64(len(b.bytes)))
+	b.pool.put(b.bytes)
+	b.bytes = translated
+}
+
 // open reads the body of r, of at most limit bytes, which its caller holds. A
 // buffer from the pool may be taken on the word of Content-Length, because it
 // costs nothing new; a fresh one grows with what has arrived.

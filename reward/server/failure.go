@@ -5,16 +5,16 @@ import (
 	"math"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/wire"
+	"github.com/denseflow/densereward/reward/wire/jsonwire"
 	"github.com/labstack/echo/v4"
 )
 
 // fail answers a request with its error: msgpack where a score was asked for,
-// JSON elsewhere and where the client prefers it.
+// JSON elsewhere and where the client speaks it.
 func (s *Server) fail(err error, c echo.Context) {
 	e := asError(err)
 	if e.Status() >= http.StatusInternalServerError && !errors.Is(e, reward.ErrNotReady) {
@@ -46,7 +46,7 @@ type failure struct {
 
 func wantsJSON(r *http.Request) bool {
 	ours := r.URL.Path == wire.ScorePath || r.URL.Path == wire.RFTPath
-	return !ours || strings.Contains(r.Header.Get("Accept"), "application/json")
+	return !ours || jsonwire.Wanted(r.Header)
 }
 
 // asError is the protocol's error for err. The text of an error that is not

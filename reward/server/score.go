@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"maps"
-	"mime"
 	"net/http"
 	"slices"
 	"strconv"
@@ -13,15 +12,27 @@ import (
 	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/server/contentencoding"
 	"github.com/denseflow/densereward/reward/wire"
+	"github.com/denseflow/densereward/reward/wire/jsonwire"
 	"github.com/labstack/echo/v4"
 )
 
 // score answers POST /v1/score.
 func (s *Server) score(c echo.Context) error {
-	if kind, _, _ := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); !wire.IsMediaType(kind) {
+	isJSON, known := jsonwire.Sent(c.Request().Header)
+	if !known {
 		return reward.ErrUnsupportedMediaType
 	}
 	return s.withBody(c, func(ctx context.Context, b *body, watch *stopwatch) error {
+		format := jsonwire.MapsAsTensors
+		if isJSON {
+			message, asked, err := jsonwire.Request(b.bytes)
+			if err != nil {
+				b.release()
+				return err
+			}
+			b.become(message)
+			format = asked
+		}
 		answer, err := s.evaluate(ctx, b, watch)
 		if err != nil {
 			return err
@@ -36,7 +47,14 @@ func (s *Server) score(c echo.Context) error {
 		watch.lap("groups")
 		p := answer.response(scored)
 		p.TimingMS = timing(watch, scored.Outcomes)
-		return send(c, p.Encode())
+		if !jsonwire.Wanted(c.Request().Header) {
+			return send(c, p.Encode())
+		}
+		text, err := jsonwire.Response(p, format)
+		if err != nil {
+			return err
+		}
+		return c.JSONBlob(http.StatusOK, text)
 	})
 }
 
