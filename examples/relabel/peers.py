@@ -177,6 +177,9 @@ def main():
             read_parquet(inputs / name, out / name)
         for name in ("plain.tar", "packed.tar.gz"):
             read_tar(inputs / name, out / name)
+        relabel(inputs / "hugging.parquet", folder / "one")
+        whole = datasets.load_dataset(str(folder / "one"), split="train", cache_dir=str(folder / "cache"))
+        assert len(whole) == PER_SHARD and "reward" in whole.features, "a folder cannot be loaded by its name"
         want = files(out)
         print(f"{summary['samples']} samples of 4 shards, read by datasets, pyarrow, webdataset and DuckDB ({time.monotonic() - start:.0f} s)")
         kills = kill_now_and_then(inputs, folder / "killed", want, 10)

@@ -32,10 +32,10 @@
 //	an evaluator or server      ends the run with its error; what was labelled
 //	that is lost, a full disk   is in the journals
 //
-// State lies in OUT/_densereward, which datasets' loaders ignore: config.json,
-// manifest.json (the configuration and the sum of all shards), a marker for each
-// finished shard in shards, and the journals. The journal of a shard with
-// failures is kept for Job.RetryFailed.
+// State lies in OUT/.densereward, which is hidden, so that loaders of data sets
+// pass over it: config.json, manifest.json (the configuration and the sum of all
+// shards), a marker for each finished shard in shards, and the journals. The
+// journal of a shard with failures is kept for Job.RetryFailed.
 //
 // # Many machines
 //

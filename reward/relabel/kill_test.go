@@ -47,7 +47,7 @@ func relabelFolder(dir string) error {
 	out := filepath.Join(dir, "out")
 	_, err = relabel.Run(context.Background(), relabel.Job{
 		Config: relabel.Config{Evaluator: "fake", ChunkSize: 7, Labels: relabel.Labels{Scores: []string{"score"}}},
-		Shards: shards, Output: store.Folder(out), State: filepath.Join(out, "_densereward", "journals"),
+		Shards: shards, Output: store.Folder(out), State: filepath.Join(out, ".densereward", "journals"),
 		Evaluate: digest, Concurrency: 3, Now: time.Now,
 		Progress: func(relabel.Progress) { fmt.Println() },
 	})

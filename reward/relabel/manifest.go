@@ -92,7 +92,7 @@ type Manifest struct {
 
 // Names within the output.
 const (
-	stateDir     = "_densereward/"
+	stateDir     = ".densereward/"
 	configName   = stateDir + "config.json"
 	manifestName = stateDir + "manifest.json"
 	markerDir    = stateDir + "shards/"

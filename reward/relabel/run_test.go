@@ -87,7 +87,7 @@ func (c *counting) evaluate(ctx context.Context, chunk []*relabel.Record) ([]rel
 func newJob(t *testing.T, in store.Folder, out string, c *counting) relabel.Job {
 	return relabel.Job{
 		Config: relabel.Config{Evaluator: "fake", Fingerprint: "1", ChunkSize: 4, Labels: relabel.Labels{Scores: []string{"score"}}},
-		Shards: shards(t, in), Output: store.Folder(out), State: filepath.Join(out, "_densereward", "journal"),
+		Shards: shards(t, in), Output: store.Folder(out), State: filepath.Join(out, ".densereward", "journal"),
 		Evaluate: c.evaluate, Concurrency: 3, MaxBytes: 1 << 20,
 		Now: func() time.Time { return time.Unix(0, 0) },
 	}
@@ -326,7 +326,7 @@ func TestADamagedJournalCostsOnlyWhatIsDamaged(t *testing.T) {
 	if _, err := relabel.Run(context.Background(), job); !errors.Is(err, errInterrupted) {
 		t.Fatal(err)
 	}
-	journal := filepath.Join(out, "_densereward", "journal", "0.jsonl.journal")
+	journal := filepath.Join(out, ".densereward", "journal", "0.jsonl.journal")
 	whole, err := os.ReadFile(journal)
 	if err != nil {
 		t.Fatal(err)
@@ -357,7 +357,7 @@ func TestADamagedJournalCostsOnlyWhatIsDamaged(t *testing.T) {
 			t.Errorf("%s: %d records were evaluated again, want %d", name, len(again.counts), c.evaluated)
 		}
 		equalTrees(t, tree(t, out), want)
-		if err := os.Remove(filepath.Join(out, "_densereward", "shards", "0.jsonl.json")); err != nil {
+		if err := os.Remove(filepath.Join(out, ".densereward", "shards", "0.jsonl.json")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -61,7 +61,7 @@ and with --maps the maps. What can be read by datasets or webdataset is still so
 
 It can be killed at any time: a rerun skips shards that are finished and resumes the others from their journals, and the output has the same bytes as if nothing had happened. A sample that fails has an error_code and costs the others nothing; a shard that cannot be read has no output and is named at the end; the exit code is then 3. A lost device or server, or a full disk, ends the run, and nothing is lost.
 
-Progress is a bar on a terminal and elsewhere a JSON line every half minute; the summary is a JSON object. OUT/_densereward/manifest.json holds the configuration and the counts of each shard.
+Progress is a bar on a terminal and elsewhere a JSON line every half minute; the summary is a JSON object. OUT/.densereward/manifest.json holds the configuration and the counts of each shard.
 
 Examples:
 
@@ -135,7 +135,7 @@ func (c *Relabel) plan(ctx context.Context) (relabel.Job, error) {
 func (c *Relabel) openOutput(job *relabel.Job) error {
 	if !store.IsS3(c.Out) {
 		job.Output = store.Folder(c.Out)
-		job.State = cmp.Or(c.State, filepath.Join(c.Out, "_densereward", "journals"))
+		job.State = cmp.Or(c.State, filepath.Join(c.Out, ".densereward", "journals"))
 		return nil
 	}
 	bucket, err := store.OpenBucket(c.Out, os.Getenv)

@@ -15,7 +15,7 @@ func TestShardsAreFoundByTheirNames(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{
 		"set/train/b.parquet", "set/train/a.tar.zst", "set/c.jsonl.gz", "set/d.csv", "set/e.tgz", "set/readme.md",
-		"set/_densereward/shards/x.parquet", "set/.hidden/y.tar", "images/1.png", "images/1.txt", "list/metadata.jsonl", "list/1.png",
+		"set/.densereward/shards/x.parquet", "set/.hidden/y.tar", "images/1.png", "images/1.txt", "list/metadata.jsonl", "list/1.png",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
