@@ -5,73 +5,32 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/server/budget"
+	"github.com/denseflow/densereward/reward/wire/jsonwire"
 )
 
-// Buffers come in classes, each four times the one before. A body that grows
-// through them leaves at most a third of its size behind as garbage, so one
-// body takes less than twice the limit at its worst.
+// firstPiece is the first buffer of a body of unannounced length. Further ones double
+// it until they are evenPiece, and are a quarter of those before later on, so that
+// little is held that is not filled.
 const (
-	smallestClass = 256 << 10
-	classes       = 5 // 256 KiB to 64 MiB; larger buffers are not kept
-	growth        = 4
+	firstPiece  = 4 << 10
+	evenPiece   = 256 << 10
+	pieceShares = 4
 )
-
-// bodyPool keeps buffers for bodies, and counts the bytes of those in use.
-type bodyPool struct {
-	classes [classes]sync.Pool // of *[]byte with cap smallestClass*growth^i
-	held    atomic.Int64
-	limit   int64 // of held
-}
-
-// class is the smallest class that holds n bytes, classes if none does.
-func class(n int64) int {
-	size := int64(smallestClass)
-	for i := range classes {
-		if n <= size {
-			return i
-		}
-		size *= growth
-	}
-	return classes
-}
-
-// take is a buffer that is in the pool already and holds n bytes, or nil.
-func (p *bodyPool) take(n int64) []byte {
-	i := class(n)
-	if i == classes {
-		return nil
-	}
-	if b, ok := p.classes[i].Get().(*[]byte); ok {
-		return (*b)[:0]
-	}
-	return nil
-}
-
-// put keeps a buffer that nobody reads any more.
-func (p *bodyPool) put(b []byte) {
-	i := class(int64(cap(b)))
-	if i == classes || int64(cap(b)) != int64(smallestClass)<<(2*i) {
-		return
-	}
-	b = b[:0]
-	p.classes[i].Put(&b)
-}
 
 // body is a request's body. It holds its buffer until every holder has released
 // it: the handler, and each job that may read an image in it.
 type body struct {
 	bytes   []byte
-	pool    *bodyPool
+	buffers *budget.Buffers
+	loan    *budget.Loan // of the capacity of all buffers
 	holders atomic.Int32
 }
-
-func (b *body) hold() { b.holders.Add(1) }
 
 // lend holds the buffer for one more reader and returns what gives it back.
 func (b *body) lend() (release func()) {
@@ -81,96 +40,157 @@ func (b *body) lend() (release func()) {
 
 func (b *body) release() {
 	if b.holders.Add(-1) == 0 {
-		b.pool.held.Add(-int64(len(b.bytes)))
-		b.pool.put(b.bytes)
+		b.buffers.Put(b.bytes)
+		b.bytes = nil
+		b.loan.Return()
 	}
 }
 
-// become replaces what was read by its translation, before anybody was lent it.
-func (b *body) become(translated []byte) {
-	b.pool.held.Add(int64(len(translated)) - int64(len(b.bytes)))
-	b.pool.put(b.bytes)
-	b.bytes = translated
+// translate replaces a body of JSON by the message that it stands for, before anybody
+// was lent it. A number or a list of one digit grows to twice its text.
+func (b *body) translate() (jsonwire.MapFormat, error) {
+	if err := b.loan.Grow(2 * int64(len(b.bytes))); err != nil {
+		return "", overfull(err)
+	}
+	message, format, err := jsonwire.Request(b.bytes)
+	if err != nil {
+		return "", err
+	}
+	before := 2*int64(len(b.bytes)) + int64(cap(b.bytes))
+	b.buffers.Put(b.bytes)
+	b.bytes = message
+	b.loan.Shrink(before - int64(cap(message)))
+	return format, nil
 }
 
-// open reads the body of r, of at most limit bytes, which its caller holds. A
-// buffer from the pool may be taken on the word of Content-Length, because it
-// costs nothing new; a fresh one grows with what has arrived.
-func (p *bodyPool) open(r *http.Request, limit int64) (*body, error) {
+// openBody reads the body of r, of at most limit bytes, which its caller holds. A body
+// of announced length is allocated once; any other grows in pieces, which are joined
+// at its end. stop makes a read that waits for the client fail.
+func (s *Server) openBody(r *http.Request, stop func()) (*body, error) {
+	limit := s.cfg.Limits.BodyBytes
 	if r.ContentLength > limit {
 		return nil, reward.ErrBodyTooLarge.With("the body has %d bytes, limit %d", r.ContentLength, limit)
 	}
-	if held := p.held.Load(); held+r.ContentLength > p.limit {
-		return nil, overfull(held)
+	b := &body{buffers: &s.buffers, loan: s.budget.Open()}
+	b.holders.Add(1)
+	b.loan.Watch(stop)
+	var err error
+	if r.ContentLength >= 0 {
+		err = b.readAnnounced(r.Body, r.ContentLength)
+	} else {
+		err = b.readPieces(r.Body, limit)
 	}
-	b := &body{pool: p, bytes: p.take(max(r.ContentLength, 0))}
-	b.hold()
-	if b.bytes == nil {
-		b.bytes = make([]byte, 0, smallestClass)
-	}
-	if err := b.read(r, limit); err != nil {
+	b.loan.Settle()
+	if err != nil {
 		b.release()
 		return nil, err
 	}
 	return b, nil
 }
 
-// read reads the body of r to its end.
-func (b *body) read(r *http.Request, limit int64) error {
-	for {
-		if len(b.bytes) == cap(b.bytes) {
-			if int64(len(b.bytes)) > limit {
-				return reward.ErrBodyTooLarge.With("the body exceeds %d bytes", limit)
-			}
-			b.bytes = b.pool.grow(b.bytes, r.ContentLength, limit)
-		}
-		n, err := r.Body.Read(b.bytes[len(b.bytes):cap(b.bytes)])
-		b.bytes = b.bytes[:len(b.bytes)+n]
-		held := b.pool.held.Add(int64(n))
-		switch {
-		case int64(len(b.bytes)) > limit:
-			return reward.ErrBodyTooLarge.With("the body exceeds %d bytes", limit)
-		case err == io.EOF:
-			return nil
-		case err != nil:
-			return readError(err, len(b.bytes))
-		case held > b.pool.limit:
-			return overfull(held)
-		}
+// take borrows the memory of a buffer for n bytes.
+func (b *body) take(n int64) ([]byte, error) {
+	if err := b.loan.Grow(budget.Capacity(n)); err != nil {
+		return nil, overfull(err)
 	}
+	return b.buffers.Take(n), nil
 }
 
-// retryHeld is when to come back if the bodies of others fill the memory:
+// give returns a buffer and its memory.
+func (b *body) give(buffer []byte) {
+	n := int64(cap(buffer))
+	b.buffers.Put(buffer)
+	b.loan.Shrink(n)
+}
+
+// fill reads into the rest of buffer. ended says that nothing follows.
+func (b *body) fill(buffer []byte, from io.Reader, before int) (filled []byte, ended bool, err error) {
+	for len(buffer) < cap(buffer) {
+		n, err := from.Read(buffer[len(buffer):cap(buffer)])
+		buffer = buffer[:len(buffer)+n]
+		b.loan.Moved(n)
+		if err == io.EOF {
+			return buffer, true, nil
+		}
+		if err != nil {
+			return buffer, false, readError(err, before+len(buffer))
+		}
+	}
+	return buffer, false, nil
+}
+
+// readAnnounced reads a body of n bytes.
+func (b *body) readAnnounced(from io.Reader, n int64) (err error) {
+	if b.bytes, err = b.take(n); err != nil {
+		return err
+	}
+	part, ended, err := b.fill(b.bytes[:0:n], from, 0)
+	b.bytes = b.bytes[:len(part)]
+	if err != nil || ended {
+		return err
+	}
+	// The end is to be seen as well: the server then listens for the client's leaving.
+	var end [1]byte
+	if _, _, err = b.fill(end[:0], from, len(part)); err != nil {
+		return err
+	}
+	return nil
+}
+
+// readPieces reads a body of unannounced length.
+func (b *body) readPieces(from io.Reader, limit int64) error {
+	var pieces [][]byte
+	total, ended := int64(0), false
+	for !ended {
+		size := min(max(firstPiece, min(total, evenPiece), total/pieceShares), limit+1-total)
+		piece, err := b.take(size)
+		if err != nil {
+			return err
+		}
+		if piece, ended, err = b.fill(piece, from, int(total)); err != nil {
+			return err
+		}
+		pieces = append(pieces, piece)
+		if total += int64(len(piece)); total > limit {
+			return reward.ErrBodyTooLarge.With("the body exceeds %d bytes", limit)
+		}
+	}
+	if len(pieces) == 1 {
+		b.bytes = pieces[0]
+		return nil
+	}
+	whole, err := b.take(total)
+	if err != nil {
+		return err
+	}
+	for _, piece := range pieces {
+		whole = append(whole, piece...)
+		b.give(piece)
+	}
+	b.bytes = whole
+	return nil
+}
+
+// retryHeld is when to come back if the bodies and answers of others fill the memory:
 // about as long as an upload takes.
 const retryHeld = 2 * time.Second
 
-func overfull(held int64) error { return &batch.OverloadError{RetryAfter: retryHeld, Bytes: held} }
-
-// grow moves a full buffer to the next class, or to what the announced length
-// or the limit leave to be read. One byte more than those shows the end.
-func (p *bodyPool) grow(full []byte, announced, limit int64) []byte {
-	size := int64(cap(full)) * growth
-	if announced >= 0 && size >= announced && class(size) == classes {
-		size = announced + 1
+// overfull is the protocol's error where the budget has nothing left.
+func overfull(err error) error {
+	var large *budget.TooLargeError
+	if errors.As(err, &large) {
+		return reward.ErrBodyTooLarge.With("the request takes %d bytes, the memory for bodies and answers is %d", large.Bytes, large.Limit)
 	}
-	if size >= limit {
-		size = limit + 1
-	}
-	next := p.take(size)
-	if next == nil {
-		next = make([]byte, 0, size)
-	}
-	next = append(next, full...)
-	p.put(full)
-	return next
+	return &batch.OverloadError{RetryAfter: retryHeld}
 }
 
 func readError(err error, n int) error {
 	var tooLarge *http.MaxBytesError
 	var broken *reward.Error
+	var overload *batch.OverloadError
 	switch {
-	case errors.As(err, &broken):
-		return broken
+	case errors.As(err, &broken), errors.As(err, &overload):
+		return err
 	case errors.As(err, &tooLarge):
 		return reward.ErrBodyTooLarge.Wrap(err)
 	case errors.Is(err, os.ErrDeadlineExceeded):

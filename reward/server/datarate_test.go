@@ -7,10 +7,12 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
@@ -39,6 +41,12 @@ func (t *trickle) Read(p []byte) (int, error) {
 	t.data = t.data[n:]
 	return n, nil
 }
+
+// noMaps is a Fake whose answers are small.
+func noMaps() *rewardtest.Fake { return &rewardtest.Fake{Maps: []reward.MapSpec{}} }
+
+// answerRoom is what an answer to one sample of noMaps takes at most.
+const answerRoom = 4 << 10
 
 // slowRate is two seconds, then 1 KiB a second.
 func slowRate(_ *batch.Config, c *server.Config) {
@@ -155,8 +163,8 @@ func TestAStalledUploadThatNobodyReadsIsCutOff(t *testing.T) {
 func TestTwoStalledUploadsDoNotKeepAThirdClientWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := question(t, 1)
-		s := newStack(t, &rewardtest.Fake{}, func(_ *batch.Config, c *server.Config) {
-			c.BodyMemory = int64(3 * len(body))
+		s := newStack(t, noMaps(), func(_ *batch.Config, c *server.Config) {
+			c.BodyMemory = int64(3*len(body)) + answerRoom
 		})
 		n, stop := s.serve(t, server.DefaultFront())
 		for range 2 {
@@ -188,20 +196,22 @@ func TestTwoStalledUploadsDoNotKeepAThirdClientWaiting(t *testing.T) {
 func TestBodiesBeyondTheMemoryForThemAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := question(t, 1)
-		s := newStack(t, &rewardtest.Fake{}, func(_ *batch.Config, c *server.Config) {
-			c.BodyMemory = int64(len(body)) + 100
+		s := newStack(t, noMaps(), func(_ *batch.Config, c *server.Config) {
+			c.BodyMemory = int64(3*len(body)) + answerRoom
 		})
 		n, stop := s.serve(t, server.DefaultFront())
 		client := n.client(t)
 		ctx, leave := context.WithCancel(t.Context())
-		held := make(chan struct{})
-		go func() {
-			defer close(held)
-			resp, err := client.Do(post(ctx, t, io.MultiReader(bytes.NewReader(body[:200]), &trickle{t.Context(), body[200:], 1, time.Hour})))
-			if err == nil {
-				resp.Body.Close()
-			}
-		}()
+		var held sync.WaitGroup
+		for range 3 {
+			held.Go(func() {
+				r := post(ctx, t, io.MultiReader(bytes.NewReader(body[:200]), &trickle{t.Context(), body[200:], 1, time.Hour}))
+				r.ContentLength = int64(len(body))
+				if resp, err := client.Do(r); err == nil {
+					resp.Body.Close()
+				}
+			})
+		}
 		synctest.Wait()
 		for _, announced := range []bool{true, false} {
 			r := post(t.Context(), t, bytes.NewReader(body))
@@ -218,7 +228,7 @@ func TestBodiesBeyondTheMemoryForThemAreRefused(t *testing.T) {
 			}
 		}
 		leave()
-		<-held
+		held.Wait()
 		synctest.Wait()
 		resp, err := client.Do(post(t.Context(), t, bytes.NewReader(body)))
 		if err != nil {
@@ -226,7 +236,7 @@ func TestBodiesBeyondTheMemoryForThemAreRefused(t *testing.T) {
 		}
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusOK {
-			t.Errorf("status %d after the other client left", resp.StatusCode)
+			t.Errorf("status %d after the other clients left", resp.StatusCode)
 		}
 		if err := stop(); err != nil {
 			t.Error(err)

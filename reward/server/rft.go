@@ -25,7 +25,13 @@ func (s *Server) rewardCompletions(c echo.Context) error {
 		if err != nil {
 			return err
 		}
-		return send(c, p.Encode())
+		m := p.Encode()
+		loan := s.budget.Open()
+		defer loan.Return()
+		if err := loan.Grow(m.Len()); err != nil {
+			return overfull(err)
+		}
+		return send(c, m, loan)
 	})
 }
 

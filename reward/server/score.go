@@ -10,6 +10,7 @@ import (
 	"github.com/denseflow/densereward/engine/image/png"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/scoring"
+	"github.com/denseflow/densereward/reward/server/budget"
 	"github.com/denseflow/densereward/reward/server/contentencoding"
 	"github.com/denseflow/densereward/reward/wire"
 	"github.com/denseflow/densereward/reward/wire/jsonwire"
@@ -25,15 +26,16 @@ func (s *Server) score(c echo.Context) error {
 	return s.withBody(c, func(ctx context.Context, b *body, watch *stopwatch) error {
 		format := jsonwire.MapsAsTensors
 		if isJSON {
-			message, asked, err := jsonwire.Request(b.bytes)
+			asked, err := b.translate()
 			if err != nil {
 				b.release()
 				return err
 			}
-			b.become(message)
 			format = asked
 		}
-		answer, err := s.evaluate(ctx, b, watch)
+		loan := s.budget.Open()
+		defer loan.Return()
+		answer, err := s.evaluate(ctx, b, loan, watch)
 		if err != nil {
 			return err
 		}
@@ -47,13 +49,18 @@ func (s *Server) score(c echo.Context) error {
 		watch.lap("groups")
 		p := answer.response(scored)
 		p.TimingMS = timing(watch, scored.Outcomes)
+		m := p.Encode()
 		if !jsonwire.Wanted(c.Request().Header) {
-			return send(c, p.Encode())
+			return send(c, m, loan)
+		}
+		if err := loan.Grow(jsonBytes(m.Len(), format)); err != nil {
+			return overfull(err)
 		}
 		text, err := jsonwire.Response(p, format)
 		if err != nil {
 			return err
 		}
+		hold(c, loan)
 		return c.JSONBlob(http.StatusOK, text)
 	})
 }
@@ -72,7 +79,11 @@ func (s *Server) withBody(c echo.Context, handle func(ctx context.Context, b *bo
 		return err
 	}
 	defer c.Request().Body.Close()
-	b, err := s.bodies.open(c.Request(), s.cfg.Limits.BodyBytes)
+	stop := func() {}
+	if timed, ok := c.Get(bodyKey).(*timedBody); ok {
+		stop = timed.stop
+	}
+	b, err := s.openBody(c.Request(), stop)
 	if err != nil {
 		return err
 	}
@@ -89,9 +100,10 @@ type answer struct {
 	groups    []string // of the samples, where their places are asked for
 }
 
-// evaluate decodes the request in b, checks it and has its samples evaluated. It
-// lets go of b, so that nothing large is held while a group comes together.
-func (s *Server) evaluate(ctx context.Context, b *body, watch *stopwatch) (*answer, error) {
+// evaluate decodes the request in b, checks it, borrows the memory of its answer and
+// has its samples evaluated. It lets go of b, so that no body is held while a group
+// comes together.
+func (s *Server) evaluate(ctx context.Context, b *body, loan *budget.Loan, watch *stopwatch) (*answer, error) {
 	defer b.release()
 	q, err := wire.DecodeRequest(b.bytes, s.cfg.Limits)
 	if err != nil {
@@ -120,9 +132,18 @@ func (s *Server) evaluate(ctx context.Context, b *body, watch *stopwatch) (*answ
 	if err != nil {
 		return nil, err
 	}
+	expected := loaded.AnswerBytes(loaded.MapBytes())
+	if err := loan.Grow(expected); err != nil {
+		return nil, overfull(err)
+	}
 	watch.lap("decode")
 	if a.evaluated, err = loaded.Evaluate(ctx); err != nil {
 		return nil, err
+	}
+	if more := loaded.AnswerBytes(a.evaluated.MapBytes()) - expected; more > 0 { // of maps of any size
+		if err := loan.Grow(more); err != nil {
+			return nil, overfull(err)
+		}
 	}
 	watch.lap("score")
 	return a, nil
@@ -177,8 +198,25 @@ func (s *Server) evaluated(c echo.Context, watch *stopwatch, all ...*scoring.Eva
 	s.traceStages(c.Request().Context(), watch, errs)
 }
 
-// send writes a message with its length.
-func send(c echo.Context, m *wire.Message) error {
+// jsonBytes is what an answer takes as JSON that has n bytes as msgpack: base64 and
+// its source, or numbers of up to 24 characters and as they are before they are text.
+func jsonBytes(n int64, format jsonwire.MapFormat) int64 {
+	if format == jsonwire.MapsAsArrays {
+		return 12 * n
+	}
+	return 3 * n
+}
+
+// hold says that the loan is of the memory of the answer that follows.
+func hold(c echo.Context, loan *budget.Loan) {
+	if w, ok := c.Get(writerKey).(*timedWriter); ok {
+		w.holds(loan)
+	}
+}
+
+// send writes a message with its length. The loan is of its memory.
+func send(c echo.Context, m *wire.Message, loan *budget.Loan) error {
+	hold(c, loan)
 	h := c.Response().Header()
 	h.Set(echo.HeaderContentType, wire.MediaType)
 	h.Set(echo.HeaderContentLength, strconv.FormatInt(m.Len(), 10))

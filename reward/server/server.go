@@ -15,6 +15,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/groups"
 	"github.com/denseflow/densereward/reward/scoring"
+	"github.com/denseflow/densereward/reward/server/budget"
 	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/wire"
 	"github.com/labstack/echo/v4"
@@ -50,8 +51,9 @@ type Config struct {
 	// 0 means DefaultTimeout. Without one a hanging evaluator would hold its
 	// callers for ever.
 	Timeout time.Duration
-	// BodyMemory bounds the bytes of all bodies that are being read or scored;
-	// beyond it, requests are refused as overload. 0 means DefaultBodyMemory.
+	// BodyMemory bounds the bytes of all bodies that are being read or scored and of
+	// all answers, from before they are computed until they are sent; beyond it,
+	// requests are refused as overload. 0 means DefaultBodyMemory.
 	BodyMemory int64
 	// DataRate bounds slow clients; the zero value means DefaultDataRate.
 	DataRate DataRate
@@ -74,7 +76,7 @@ type Config struct {
 	NewRequestID func() string
 }
 
-// DefaultBodyMemory is the memory for bodies if nobody says otherwise: sixteen
+// DefaultBodyMemory is the memory for bodies and answers if nobody says otherwise: sixteen
 // of the largest.
 const DefaultBodyMemory = 4 << 30
 
@@ -84,7 +86,8 @@ type Server struct {
 	echo     *echo.Echo
 	models   map[string]*scoring.Pipeline
 	decoders map[string]reward.LatentDecoder
-	bodies   bodyPool
+	budget   *budget.Budget // of bodies and answers
+	buffers  budget.Buffers // of bodies
 	groups   *groups.Barrier
 	ignored  sync.Once // what requests hold and the server ignores is told once
 }
@@ -124,7 +127,7 @@ func New(cfg Config) (*Server, error) {
 			Limits: scoring.Limits{ImagePixels: s.cfg.Limits.ImagePixels, MapCells: s.cfg.Limits.MapCells},
 		}
 	}
-	s.bodies.limit = s.cfg.BodyMemory
+	s.budget = budget.New(s.cfg.BodyMemory, s.cfg.DataRate.MinRate)
 	s.groups = groups.New(s.cfg.Groups)
 	s.route()
 	return s, nil
@@ -204,6 +207,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.echo.ServeHTTP(w, r)
 }
+
+// BodyMemoryHeld is how many bytes of bodies and answers are held.
+func (s *Server) BodyMemoryHeld() int64 { return s.budget.Held() }
 
 // pipeline finds the evaluator of a name, "" being the default.
 func (s *Server) pipeline(name string) (*scoring.Pipeline, error) {

@@ -1,0 +1,54 @@
+package scoring
+
+// What an answer holds beside its maps and images, in bytes a sample: scores, errors,
+// names, and text and boxes as models write them.
+const (
+	sampleBytes = 2 << 10
+	textBytes   = 8 << 10
+)
+
+// MapBytes is what the evaluator's maps of the Input take, 0 for those whose size it
+// does not tell.
+func (l *Loaded) MapBytes() int64 {
+	var each int64
+	for _, spec := range l.pipeline.Evaluator.Maps {
+		each += 4 * int64(spec.Height) * int64(spec.Width)
+	}
+	return int64(len(l.in.Prompts)) * each
+}
+
+// MapBytes is what the evaluator's maps take.
+func (e *Evaluated) MapBytes() int64 {
+	var all int64
+	for i := range e.Outcomes {
+		for k := range e.Outcomes[i].Maps {
+			all += 4 * int64(len(e.Outcomes[i].Maps[k].Data))
+		}
+	}
+	return all
+}
+
+// AnswerBytes is the memory that the results of the Input and an answer made of them
+// take, where the evaluator's maps take mapBytes: those are held until the answer is
+// sent, and stacked where they are asked for.
+func (l *Loaded) AnswerBytes(mapBytes int64) int64 {
+	n := int64(len(l.in.Prompts))
+	total := mapBytes + n*sampleBytes
+	if l.o.Parts.Heatmaps {
+		total += mapBytes
+	}
+	grids := int64(2) // weight and reward
+	if l.o.method().Dense() {
+		grids++
+	}
+	total += grids * 4 * int64(l.grids.Cells())
+	if l.o.Parts.Text {
+		total += n * textBytes
+	}
+	if l.o.OnImage != nil { // an image and its file, which is no larger
+		for i := range l.samples {
+			total += 2 * 3 * int64(l.samples[i].height) * int64(l.samples[i].width)
+		}
+	}
+	return total
+}

@@ -1,0 +1,228 @@
+package attack_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
+)
+
+// listener is a network of pipes in memory, which block as a client does that reads
+// nothing.
+type listener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *listener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *listener) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "memory"} }
+
+func (l *listener) dial(context.Context, string, string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	l.conns <- theirs
+	return ours, nil
+}
+
+// serve runs s until the test's end, which is an error unless all is drained.
+func serve(t *testing.T, s *server.Server) (l *listener, stop func()) {
+	l = &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	front := server.DefaultFront()
+	front.Logger = slog.New(slog.DiscardHandler)
+	ended := make(chan error, 1)
+	go func() { ended <- front.Serve(ctx, l, s, &server.Readiness{}, nil) }()
+	return l, func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// start sends the header and the first bytes of a body of announced length.
+func start(t *testing.T, l *listener, announced int, sent []byte) net.Conn {
+	t.Helper()
+	conn, _ := l.dial(t.Context(), "", "")
+	_, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: server\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", wire.ScorePath, wire.MediaType, announced, sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// polite posts body and gives the answer's status.
+func polite(t *testing.T, l *listener, body []byte) int {
+	t.Helper()
+	transport := &http.Transport{DialContext: l.dial}
+	defer transport.CloseIdleConnections()
+	answer, err := (&http.Client{Transport: transport}).Post("http://server"+wire.ScorePath, wire.MediaType, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		t.Error(err)
+	}
+	return answer.StatusCode
+}
+
+func TestStalledBodiesLoseTheirMemoryToOneThatMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 16 << 20
+		s := newServer(t, &rewardtest.Fake{}, func(c *server.Config) { c.BodyMemory = limit })
+		l, stop := serve(t, s)
+		for range 4 { // which hold all of it, and lack their last byte
+			defer start(t, l, limit/4, make([]byte, limit/4-1)).Close()
+		}
+		body := scoreBody(t, "a cat", 1)
+		if status := polite(t, l, body); status != http.StatusTooManyRequests {
+			t.Errorf("status %d while all bodies move, want 429", status)
+		}
+		time.Sleep(1100 * time.Millisecond)
+		began := time.Now()
+		if status := polite(t, l, body); status != http.StatusOK || time.Since(began) > 100*time.Millisecond {
+			t.Errorf("status %d after %v", status, time.Since(began))
+		}
+		stop()
+	})
+}
+
+func TestAnAnswerThatNobodyReadsIsCutOffAndItsMemoryIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, &rewardtest.Fake{Side: 256}, nil)
+		l, stop := serve(t, s)
+		body := scoreBody(t, "a cat", 16, wire.ReturnHeatmaps) // an answer of 8 MiB
+		conn := start(t, l, len(body), body)
+		time.Sleep(13 * time.Second)
+		synctest.Wait()
+		if held := s.BodyMemoryHeld(); held != 0 {
+			t.Errorf("%d bytes are held for an answer that nobody has read for 13 s", held)
+		}
+		if _, err := io.Copy(io.Discard, conn); err != nil {
+			t.Error(err)
+		}
+		stop()
+	})
+}
+
+func TestUnreadAnswersLoseTheirMemoryToOneThatIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		body := scoreBody(t, "a cat", 16, wire.ReturnHeatmaps) // 8 MiB of maps, and as much stacked
+		s := newServer(t, &rewardtest.Fake{Side: 256}, func(c *server.Config) { c.BodyMemory = 36 << 20 })
+		l, stop := serve(t, s)
+		for range 2 {
+			defer start(t, l, len(body), body).Close()
+			synctest.Wait()
+		}
+		if status := polite(t, l, body); status != http.StatusTooManyRequests {
+			t.Errorf("status %d while both answers are young, want 429", status)
+		}
+		time.Sleep(1100 * time.Millisecond)
+		if status := polite(t, l, body); status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+		stop()
+	})
+}
+
+func TestAnswersBeyondTheMemoryAreRefusedBeforeTheyAreComputed(t *testing.T) {
+	fake := &rewardtest.Fake{Side: 512}
+	var heap atomic.Uint64
+	fake.Before = func(context.Context, []reward.Sample) error {
+		t.Error("the samples were evaluated")
+		return nil
+	}
+	s := newServer(t, fake, func(c *server.Config) { c.BodyMemory = 64 << 20 })
+	for range 9 {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, scoreRequest(t, "a cat", 256, wire.ReturnHeatmaps)) // an answer of 512 MiB
+		if w.Code != http.StatusRequestEntityTooLarge {
+			t.Errorf("status %d, want 413", w.Code)
+		}
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		heap.Store(max(heap.Load(), m.HeapSys))
+	}
+	if most := heap.Load(); most > 256<<20 {
+		t.Errorf("the heap grew to %d MiB", most>>20)
+	}
+	if held := s.BodyMemoryHeld(); held != 0 {
+		t.Errorf("%d bytes are still held", held)
+	}
+}
+
+func TestAllBodiesTogetherTakeNoMoreThanTheirMemory(t *testing.T) {
+	const limit = 32 << 20
+	s := newServer(t, &rewardtest.Fake{}, func(c *server.Config) { c.BodyMemory = limit })
+	web := httptest.NewServer(s)
+	defer web.Close()
+	var before, during runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var sending sync.WaitGroup
+	gate := make(chan struct{})
+	for range 24 { // each 8 MiB, of unannounced length, and not ended
+		sending.Go(func() {
+			body := io.MultiReader(io.LimitReader(zeros{}, 8<<20), waiting(gate))
+			answer, err := http.Post(web.URL+wire.ScorePath, wire.MediaType, body)
+			if err == nil {
+				_ = answer.Body.Close()
+			}
+		})
+	}
+	for s.BodyMemoryHeld() < limit/2 {
+		runtime.Gosched()
+	}
+	if held := s.BodyMemoryHeld(); held > limit {
+		t.Errorf("%d bytes are held, limit %d", held, int64(limit))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&during)
+	if grew := int64(during.HeapAlloc) - int64(before.HeapAlloc); grew > 2*limit {
+		t.Errorf("the heap grew by %d MiB while bodies of 192 MiB were sent, limit %d MiB", grew>>20, limit>>20)
+	}
+	close(gate)
+	sending.Wait()
+	web.Close() // waits for the handlers
+	if held := s.BodyMemoryHeld(); held != 0 {
+		t.Errorf("%d bytes are still held", held)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// waiting is a body that ends when it is closed.
+type waiting chan struct{}
+
+func (w waiting) Read([]byte) (int, error) { <-w; return 0, io.EOF }

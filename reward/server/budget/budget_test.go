@@ -1,0 +1,82 @@
+package budget
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestALoanThatLagsIsCalledBackAndOneThatMovesIsNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(100, 10)
+		called := map[string]int{}
+		open := func(name string) *Loan {
+			l := b.Open()
+			if err := l.Grow(50); err != nil {
+				t.Fatal(err)
+			}
+			l.Watch(func() { called[name]++; go l.Return() })
+			return l
+		}
+		open("lags")
+		moves := open("moves")
+		for range 30 {
+			time.Sleep(100 * time.Millisecond)
+			moves.Moved(1)
+		}
+		next := b.Open()
+		if err := next.Grow(50); err != nil {
+			t.Fatal(err)
+		}
+		if called["lags"] != 1 || called["moves"] != 0 {
+			t.Errorf("called back: %v", called)
+		}
+		if err := next.Grow(1); !errors.Is(err, ErrFull) {
+			t.Errorf("error %v, want ErrFull: nobody lags", err)
+		}
+		moves.Return()
+		moves.Return()
+		next.Return()
+		if b.Held() != 0 {
+			t.Errorf("%d bytes are held", b.Held())
+		}
+	})
+}
+
+func TestNobodyIsCalledBackInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(100, 10)
+		l, other := b.Open(), b.Open()
+		if err := errors.Join(l.Grow(20), other.Grow(80)); err != nil {
+			t.Fatal(err)
+		}
+		l.Watch(func() { t.Error("called back for what it cannot give") })
+		time.Sleep(time.Minute)
+		if err := b.Open().Grow(30); !errors.Is(err, ErrFull) {
+			t.Errorf("error %v, want ErrFull", err)
+		}
+		var large *TooLargeError
+		if err := b.Open().Grow(101); !errors.As(err, &large) {
+			t.Errorf("error %v, want a TooLargeError", err)
+		}
+	})
+}
+
+func TestHasteIsNotSavedUp(t *testing.T) {
+	now := time.Unix(1000, 0)
+	if got := Advance(now.Add(-time.Second), now, 1<<30, 1); got != now {
+		t.Errorf("the clock is %v after a fast gigabyte, want now", got)
+	}
+	if got, want := Advance(now.Add(-time.Minute), now, 10, 1), now.Add(-50*time.Second); got != want {
+		t.Errorf("the clock is %v, want %v", got, want)
+	}
+}
+
+func TestABufferIsAtMostAnEighthTooLarge(t *testing.T) {
+	for n := int64(1); n < 1<<30; n += n/7 + 1 {
+		if c := Capacity(n); c < n || c > n+n/8 || Capacity(c) != c {
+			t.Fatalf("capacity %d for %d bytes", c, n)
+		}
+	}
+}
