@@ -86,6 +86,9 @@ func (j *Job) check() error {
 		if strings.HasPrefix(s.Name, stateDir) {
 			return fmt.Errorf("relabel: %s lies in the state of another run", s.Path)
 		}
+		if address := j.Output.Address(s.Name); address == s.Store.Address(s.Path) {
+			return fmt.Errorf("relabel: %s would be replaced by its own output", address)
+		}
 		seen[s.Name] = s.Path
 	}
 	return nil

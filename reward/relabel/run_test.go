@@ -455,6 +455,22 @@ func TestShardsOfOneNameAreRefused(t *testing.T) {
 	}
 }
 
+func TestAnInputIsNotReplacedByItsOutput(t *testing.T) {
+	in := listShards(t, 1, 3)
+	before := tree(t, string(in))
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(string(in), link); err != nil {
+		t.Fatal(err)
+	}
+	for _, out := range []string{string(in), string(in) + "/../" + filepath.Base(string(in)), link} {
+		_, err := relabel.Run(context.Background(), newJob(t, in, out, newCounting()))
+		if err == nil || !strings.Contains(err.Error(), "would be replaced by its own output") {
+			t.Errorf("%s: error %v", out, err)
+		}
+	}
+	equalTrees(t, tree(t, string(in)), before)
+}
+
 func TestACancelledRunSaysSo(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := newCounting()

@@ -16,6 +16,8 @@ type Store interface {
 	Create(ctx context.Context, name string) (Upload, error)
 	// Remove deletes a file; it is no error if there is none.
 	Remove(ctx context.Context, name string) error
+	// Address is where a file is: equal for equal files of any two stores.
+	Address(name string) string
 	// String is the store's address in messages.
 	String() string
 }

@@ -31,6 +31,19 @@ func (f Folder) path(name string) string {
 	return filepath.Join(string(f), name)
 }
 
+// Address is the file's absolute path, links followed as far as it exists.
+func (f Folder) Address(name string) string {
+	path := f.path(name)
+	if whole, err := filepath.Abs(path); err == nil {
+		path = whole
+	}
+	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return path
+	}
+	return filepath.Join(folder, filepath.Base(path))
+}
+
 // String is the folder's path.
 func (f Folder) String() string { return string(f) }
 

@@ -69,6 +69,9 @@ func OpenBucket(address string, env func(string) string) (*Bucket, error) {
 	return &Bucket{client: client, bucket: bucket, prefix: prefix}, nil
 }
 
+// Address is the object's s3:// address.
+func (b *Bucket) Address(name string) string { return b.String() + name }
+
 // String is the address.
 func (b *Bucket) String() string { return "s3://" + b.bucket + "/" + b.prefix }
 
