@@ -4,11 +4,15 @@
 // safetensors shard, and decodes greedily inside that graph, so that neither cache
 // nor logits leave the device.
 //
-// A file holds one part: the vision tower (vision.go, patches.go, layout.go), the
-// language model (language.go), its rotary embedding (rope.go), the key/value caches
-// (kvcache_padded.go, kvcache_paged.go), the decoding loop (generation.go, step.go,
-// argmax.go), draft tokens (speculative.go), the repetition penalty, and the graph
-// with its inputs (graph.go, batch.go), a session for it (session.go).
+// A [Judge] is such a model asked by a judge file (package judge); ImageDoctor's
+// evaluator builds its heads on the same graph.
+//
+// A file holds one part: the vision towers (vision.go, vision_qwen25.go,
+// vision_qwen3.go, patches.go, layout.go), the language model (language.go), its
+// rotary embedding (rope.go), the key/value caches (kvcache_padded.go,
+// kvcache_paged.go), the decoding loop (generation.go, step.go, argmax.go), draft
+// tokens (speculative.go), the repetition penalty, the graph with its inputs
+// (graph.go, batch.go), a session for it (session.go), and judges (judge.go).
 //
 // What the published config.json leaves out has Qwen2.5-VL's value and is checked
 // against the tensors' shapes, but for what no shape tells: the number of vision
@@ -48,7 +52,14 @@
 //     included, and on the answer's [transformers,
 //     RepetitionPenaltyLogitsProcessor]. Where generation_config.json names one it
 //     holds, as generate has it.
-//  8. Speculative decoding: where the form of an answer is known, a step runs the
+//  8. Qwen3-VL: learned positions of the vision tower are interpolated to the
+//     image's grid, corners on corners; every block sees its whole image; the output
+//     of some blocks is added to the image's tokens behind the first layers; queries
+//     and keys are normed head by head; the axes of M-RoPE take turns.
+//  9. The cache of pages has room for 256 new tokens, then for 1,024, then for all:
+//     an answer that outgrows its room goes on with more, and none reserves what it
+//     does not need.
+//  10. Speculative decoding: where the form of an answer is known, a step runs the
 //     newest token and the draft tokens that the form foresees, and accepts those
 //     that the model itself would have written, up to its own token behind the first
 //     wrong one. The tokens are those of steps of one, as far as the argmax is the
@@ -56,7 +67,13 @@
 //
 // # Sources
 //
-//	[transformers] github.com/huggingface/transformers, 4.57
+//	[transformers] github.com/huggingface/transformers, 4.57 and, for Qwen3-VL, 5.24
 //	    src/transformers/models/qwen2_5_vl/modeling_qwen2_5_vl.py
+//	    src/transformers/models/qwen3_vl/modeling_qwen3_vl.py
+//	    src/transformers/vision_utils.py
 //	    src/transformers/generation/logits_process.py
+//
+// testdata holds miniatures of both families and what transformers computes with them;
+// make.py there made it. Tokens are the same and logits differ by less than 1e-4 of
+// their size, in batches of images of mixed sizes as well.
 package qwenvl
