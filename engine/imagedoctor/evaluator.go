@@ -83,6 +83,7 @@ type Evaluator struct {
 	resizer     resize.Resizer
 	fingerprint string
 	draft       *qwenvl.Draft // nil where a step is one token
+	grid        qwenvl.Grid   // of every image; zero where they differ
 }
 
 var (
@@ -132,6 +133,9 @@ func open(dir string, o Options) (*Evaluator, error) {
 	}
 	o.complete(c)
 	e := &Evaluator{config: c, options: o, checkpoint: f, tokenizer: f.Tokenizer}
+	if side := c.UnitGrid(); o.Resize == ResizeSquare {
+		e.grid = qwenvl.Grid{Rows: side, Cols: side}
+	}
 	if !o.NoSpeculative {
 		e.draft = qwenvl.NewDraft(f.Tokenizer, f.Vocabulary(), answerTemplate(c, f.Tokenizer))
 	}
@@ -174,7 +178,7 @@ func (o *Options) complete(c Config) {
 func (e *Evaluator) form() graphOptions {
 	o := graphOptions{
 		Options: qwenvl.Options{
-			DType: onnx.Float32, Penalty: e.options.RepetitionPenalty != 1, Draft: e.draft,
+			DType: onnx.Float32, Penalty: e.options.RepetitionPenalty != 1, Draft: e.draft, Grid: e.grid,
 		},
 		heads: onnx.Float32,
 	}

@@ -45,6 +45,7 @@ type Options struct {
 	TeacherForced bool       // with teacher_forced as an input, which replaces what is predicted (to measure)
 	Paged         bool       // with a cache of pages (CUDA)
 	Patches       bool       // with the processor's patches as input, not pixels
+	Grid          Grid       // of every image; zero is any, and images of a batch may differ
 
 	// Watched are tokens of interest: for each, the hidden state that predicted
 	// it first is kept.
@@ -90,7 +91,7 @@ func NewGraph(g *onnx.Graph, set *initializers.Set, c Config, o Options) *Graph 
 	e := &Graph{
 		ONNX: g, Weights: set, Batch: onnx.Sym("batch"),
 		c: c, o: o,
-		vision:   NewVision(g, set, c, o.DType, o.Patches),
+		vision:   NewVision(g, set, c, o),
 		language: &language{w: set, c: c, dtype: o.DType},
 		tokens:   onnx.Sym("tokens"), longest: onnx.Sym("longest"),
 		in: map[string]onnx.Value{},

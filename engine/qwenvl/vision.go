@@ -23,19 +23,31 @@ type Vision struct {
 	dtype onnx.DType
 	p     PreprocessorConfig
 
+	known  knownRuns
+	shared map[string]runBounds
+
 	in       map[string]onnx.Value
 	patches  onnx.Dim   // P
 	units    onnx.Dim   // U: merged patches, P/merge^2
 	cos, sin onnx.Value // of the rotary embedding
 }
 
+// knownRuns are the numbers of runs of windows and of images in every batch; 0 is any.
+type knownRuns struct{ windows, images int }
+
 // NewVision makes the tower and its inputs, which describe the patches of a
-// batch's images: see Batch. cut tells that patches come as floats, in the
-// processor's normalised form, not as pixels.
-func NewVision(g *onnx.Graph, w *initializers.Set, c Config, dtype onnx.DType, cut bool) *Vision {
-	v := &Vision{w: w, c: c.Vision, p: c.Preprocessor, dtype: dtype, in: map[string]onnx.Value{}, units: onnx.Sym("units")}
+// batch's images: see Batch. Of the options it reads DType, Patches and Grid.
+func NewVision(g *onnx.Graph, w *initializers.Set, c Config, o Options) *Vision {
+	v := &Vision{
+		w: w, c: c.Vision, p: c.Preprocessor, dtype: o.DType, in: map[string]onnx.Value{}, units: onnx.Sym("units"),
+		shared: map[string]runBounds{},
+	}
+	if o.Grid.Units() > 0 {
+		l := newLayout([]Grid{o.Grid}, c.Vision.WindowSize/c.UnitPixels())
+		v.known = knownRuns{len(l.runs), len(l.images)}
+	}
 	v.patches = v.units.Times(onnx.N(int64(v.c.unitPatches())))
-	if cut {
+	if o.Patches {
 		v.in[InputPatches] = g.Input(InputPatches, onnx.Float32, onnx.Shape{v.patches, onnx.N(int64(v.c.patchValues()))})
 	} else {
 		v.in[InputPixels] = g.Input(InputPixels, onnx.Uint8, onnx.Shape{v.patches, onnx.N(int64(v.c.patchPixels()))})
@@ -150,37 +162,72 @@ func (v *Vision) queries(g *onnx.Graph, h onnx.Value, prefix string) (qkv [3]onn
 // images.
 func (v *Vision) attend(g *onnx.Graph, qkv [3]onnx.Value, full bool) onnx.Value {
 	if !v.c.windowed() {
-		return v.attendRuns(g, qkv, v.in[InputImageRuns])
+		return v.attendRuns(g, qkv, InputImageRuns, v.known.images)
 	}
 	if !full {
-		return v.attendRuns(g, qkv, v.in[InputWindowRuns])
+		return v.attendRuns(g, qkv, InputWindowRuns, v.known.windows)
 	}
 	for i, x := range qkv {
 		qkv[i] = g.Gather(x, v.in[InputImageOrder], 0)
 	}
-	return g.Gather(v.attendRuns(g, qkv, v.in[InputImageRuns]), v.in[InputWindowOrder], 0)
+	return g.Gather(v.attendRuns(g, qkv, InputImageRuns, v.known.images), v.in[InputWindowOrder], 0)
 }
 
-// attendRuns is attention within pieces of the sequence of patches: runs (n,3)
-// lists where pieces of one size begin and end, and that size. Pieces of a run
-// are the rows of one batch, so nothing is padded and nothing masked.
-func (v *Vision) attendRuns(g *onnx.Graph, qkv [3]onnx.Value, runs onnx.Value) onnx.Value {
-	width, done := qkv[0].Dim(1), g.NewSym("attended")
+// attendRuns is attention within pieces of the sequence of patches: the input runs
+// (n,3) lists where pieces of one size begin and end, and that size. Where n is known,
+// a GPU need not wait to be told each run's bounds; 0 is any number.
+func (v *Vision) attendRuns(g *onnx.Graph, qkv [3]onnx.Value, runs string, n int) onnx.Value {
+	width := qkv[0].Dim(1)
 	size, _ := width.Fixed()
-	none := g.Cast(onnx.Full(g, float32(0), onnx.Const(g, []int64{0, size}, 2), onnx.N(0), width), v.dtype)
-	limit := g.Squeeze(g.SizeOf(runs, 0), 0)
-	out := g.Loop(limit, onnx.Scalar(g, true), []onnx.Value{none}, []onnx.Shape{{done, width}}, onnx.Dim{},
-		func(b *onnx.Graph, turn onnx.Value, carried []onnx.Value) (again onnx.Value, next, collected []onnx.Value) {
-			run := b.Gather(runs, turn, 0)
-			begin, end, piece := b.Slice(run, 0, 0, 1), b.Slice(run, 0, 1, 2), b.Slice(run, 0, 2, 3)
-			part, pieces, places := b.NewSym("run"), b.NewSym("pieces"), b.NewSym("piece")
-			sizes := b.Concat(0, onnx.Dim{}, onnx.Const(b, []int64{-1}, 1), piece, onnx.Const(b, []int64{size}, 1))
-			rows := func(x onnx.Value) onnx.Value {
-				return b.ReshapeLike(b.SliceTo(x, 0, begin, end, part), sizes, pieces, places, width)
-			}
-			attended := b.MultiHeadAttention(rows(qkv[0]), rows(qkv[1]), rows(qkv[2]), int64(v.c.NumHeads), 0)
-			flat := b.ReshapeLike(attended, onnx.Const(b, []int64{-1, size}, 2), part, width)
-			return onnx.Scalar(b, true), []onnx.Value{b.Concat(0, done, carried[0], flat)}, nil
-		})[0]
+	var out onnx.Value
+	if n > 0 {
+		parts := make([]onnx.Value, n)
+		for i := range parts {
+			parts[i] = v.attendRun(g, qkv, v.bounds(g, runs, i))
+		}
+		out = g.Concat(0, g.NewSym("attended"), parts...)
+	} else {
+		done := g.NewSym("attended")
+		none := g.Cast(onnx.Full(g, float32(0), onnx.Const(g, []int64{0, size}, 2), onnx.N(0), width), v.dtype)
+		limit := g.Squeeze(g.SizeOf(v.in[runs], 0), 0)
+		out = g.Loop(limit, onnx.Scalar(g, true), []onnx.Value{none}, []onnx.Shape{{done, width}}, onnx.Dim{},
+			func(b *onnx.Graph, turn onnx.Value, carried []onnx.Value) (again onnx.Value, next, collected []onnx.Value) {
+				part := v.attendRun(b, qkv, boundsOf(b, b.Gather(v.in[runs], turn, 0)))
+				return onnx.Scalar(b, true), []onnx.Value{b.Concat(0, done, carried[0], part)}, nil
+			})[0]
+	}
 	return g.ReshapeLike(out, onnx.Const(g, []int64{-1, size}, 2), v.patches, width)
+}
+
+// runBounds are a run's beginning, end and the size of its pieces, int64 vectors of one
+// element.
+type runBounds struct{ begin, end, piece onnx.Value }
+
+func boundsOf(g *onnx.Graph, run onnx.Value) runBounds {
+	return runBounds{g.Slice(run, 0, 0, 1), g.Slice(run, 0, 1, 2), g.Slice(run, 0, 2, 3)}
+}
+
+// bounds are those of run i, which all blocks share.
+func (v *Vision) bounds(g *onnx.Graph, runs string, i int) runBounds {
+	key := fmt.Sprint(runs, i)
+	if b, ok := v.shared[key]; ok {
+		return b
+	}
+	b := boundsOf(g, g.Gather(v.in[runs], onnx.Scalar(g, int64(i)), 0))
+	v.shared[key] = b
+	return b
+}
+
+// attendRun is attention within the pieces of one run, (end-begin,hidden): they are
+// the rows of one batch, so nothing is padded and nothing masked.
+func (v *Vision) attendRun(g *onnx.Graph, qkv [3]onnx.Value, run runBounds) onnx.Value {
+	width := qkv[0].Dim(1)
+	size, _ := width.Fixed()
+	part, pieces, places := g.NewSym("run"), g.NewSym("pieces"), g.NewSym("piece")
+	sizes := g.Concat(0, onnx.Dim{}, onnx.Const(g, []int64{-1}, 1), run.piece, onnx.Const(g, []int64{size}, 1))
+	rows := func(x onnx.Value) onnx.Value {
+		return g.ReshapeLike(g.SliceTo(x, 0, run.begin, run.end, part), sizes, pieces, places, width)
+	}
+	attended := g.MultiHeadAttention(rows(qkv[0]), rows(qkv[1]), rows(qkv[2]), int64(v.c.NumHeads), 0)
+	return g.ReshapeLike(attended, onnx.Const(g, []int64{-1, size}, 2), part, width)
 }

@@ -27,7 +27,7 @@ func nanoConfig(t *testing.T) Config {
 func runVision(t *testing.T, c Config, images []*reward.Image, part func(g *onnx.Graph, v *Vision) []onnx.Value) []ort.Tensor {
 	t.Helper()
 	g := onnx.New("vision")
-	v := NewVision(g, initializers.New(g, &initializers.Inventory{}, "test"), c, onnx.Float32, false)
+	v := NewVision(g, initializers.New(g, &initializers.Inventory{}, "test"), c, Options{DType: onnx.Float32})
 	for i, out := range part(g, v) {
 		g.Output([]string{"first", "second"}[i], out)
 	}

@@ -159,15 +159,21 @@ func (p *parts) copies() ([]onnx.Value, map[string]ort.Tensor) {
 	return []onnx.Value{corners[0], blank}, tensors
 }
 
+// visionOptions are those of the evaluator's vision tower.
+func (p *parts) visionOptions() qwenvl.Options {
+	side := p.c.UnitGrid()
+	return qwenvl.Options{DType: p.dtype, Grid: qwenvl.Grid{Rows: side, Cols: side}}
+}
+
 // patches copies images and normalises their patches.
 func (p *parts) patches() ([]onnx.Value, map[string]ort.Tensor) {
-	v := qwenvl.NewVision(p.g, p.set, p.c.Config, p.dtype, false)
+	v := qwenvl.NewVision(p.g, p.set, p.c.Config, p.visionOptions())
 	return []onnx.Value{p.mean(v.Normalised(p.g))}, p.images()
 }
 
 // vision does the same and runs the vision tower.
 func (p *parts) vision() ([]onnx.Value, map[string]ort.Tensor) {
-	v := qwenvl.NewVision(p.g, p.set, p.c.Config, p.dtype, false)
+	v := qwenvl.NewVision(p.g, p.set, p.c.Config, p.visionOptions())
 	features, _ := v.Features(p.g)
 	return []onnx.Value{p.mean(features)}, p.images()
 }
