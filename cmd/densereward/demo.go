@@ -25,7 +25,7 @@ type demoCommand struct {
 
 // Help is the long help.
 func (demoCommand) Help() string {
-	return `Starts a server on a free port of this machine and asks it through the Go client, as a trainer would: two prompts with four images each, and then one prompt with four images that are sent as latents, for the server to decode. Prints the scores, rewards and group-relative advantages that come back, writes an overlay for each image, and stops.
+	return `Starts a server on a free port of this machine and asks it through the Go client, as a trainer would: three prompts with four images each, of which one is right, and then one prompt with four images that are sent as latents, for the server to decode. Prints the scores, rewards and group-relative advantages that come back, writes an overlay for each image and a grid of them all, and stops.
 
 The first run downloads ONNX Runtime, some 20 MB, and keeps it in the user's cache folder.`
 }
@@ -69,7 +69,7 @@ func (c *demoCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(t.Out, "overlays in %s\n", c.Out)
+	_, err = fmt.Fprintf(t.Out, "overlays in %s, all images in images.png there\n", c.Out)
 	return err
 }
 

@@ -119,7 +119,7 @@ func TestTheOverlayIsAnImageOfThreePanels(t *testing.T) {
 		t.Errorf("%v for an image of 512x512", b)
 	}
 	// The first panel is the image itself: red in the middle of the circle.
-	if r, g, blue, _ := img.At(b.Dx()/6, b.Dy()/2).RGBA(); r>>8 != 214 || g>>8 != 48 || blue>>8 != 49 {
+	if r, g, blue, _ := img.At(b.Dx()/6, b.Dy()/2).RGBA(); r>>8 != 219 || g>>8 != 33 || blue>>8 != 33 {
 		t.Errorf("colour %d %d %d in the middle of the image", r>>8, g>>8, blue>>8)
 	}
 }

@@ -45,10 +45,10 @@ func lines[T any](t testing.TB, out string) []T {
 	return all
 }
 
-// demoImages are the paths of the demo's images.
+// demoImages are the paths of the images of the demo's first prompt.
 func demoImages() []string {
 	var paths []string
-	for _, name := range demo.Names() {
+	for _, name := range demo.Names(demo.Prompts()[0]) {
 		paths = append(paths, filepath.Join("demo", name+".png"))
 	}
 	return paths

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/denseflow/densereward/cmd/densereward/overlay"
@@ -27,32 +28,59 @@ var files embed.FS
 // Rollout is what the demo asks after a rollout, as a trainer would. Samples
 // of a prompt stand together.
 type Rollout struct {
+	Name    string   // of the file with its grid
 	Form    string   // how the images travel
 	Names   []string // of the samples
 	Request *wire.Request
 }
 
+// group is a prompt and the names of its images, whose files are NAME.png. The
+// first is right.
+type group struct {
+	prompt string
+	names  []string
+}
+
+// groups show flaws, wrong captions and wrong relations.
+func groups() []group {
+	return []group{
+		{"a red circle", []string{"circle", "circle-warped", "circle-bleeding", "circle-noise"}},
+		{"a green triangle", []string{"triangle", "triangle-colour", "triangle-shape", "triangle-extra"}},
+		{"a yellow star to the left of a blue square", []string{"star", "star-swapped", "star-below", "star-colours"}},
+	}
+}
+
 // Prompts are the prompts of the images, in their order.
 func Prompts() []string {
-	return []string{"a red circle on a plain background", "a green square on a plain background"}
+	var all []string
+	for _, g := range groups() {
+		all = append(all, g.prompt)
+	}
+	return all
 }
 
-// Names are the names of the images, whose files are NAME.png.
-func Names() []string {
-	return []string{"circle", "circle-flawed", "square", "square-flawed"}
+// Names are the names of a prompt's images, whose files are NAME.png; the first
+// image is right.
+func Names(prompt string) []string {
+	for _, g := range groups() {
+		if g.prompt == prompt {
+			return g.names
+		}
+	}
+	return nil
 }
 
-// Images is each prompt with all four images, as PNG files.
+// Images is each prompt with its four images, as PNG files.
 func Images() (*Rollout, error) {
-	r := &Rollout{Form: "PNG files", Request: request(wire.ReturnDense, wire.ReturnHeatmaps)}
-	for _, prompt := range Prompts() {
-		for _, name := range Names() {
+	r := &Rollout{Name: "images", Form: "PNG files", Request: request(wire.ReturnDense, wire.ReturnHeatmaps)}
+	for _, g := range groups() {
+		for _, name := range g.names {
 			file, err := files.ReadFile(name + ".png")
 			if err != nil {
 				return nil, err
 			}
 			r.Names = append(r.Names, name)
-			r.Request.Prompts = append(r.Request.Prompts, prompt)
+			r.Request.Prompts = append(r.Request.Prompts, g.prompt)
 			r.Request.Images = append(r.Request.Images, wire.Image{Encoded: file})
 		}
 	}
@@ -88,7 +116,7 @@ func WriteDecoder(dir string) error {
 // lengths and directions.
 func Latents() *Rollout {
 	shape := []int{samples, channels, side, side}
-	r := &Rollout{Form: fmt.Sprintf("latents %v to a decoder with random weights", shape), Request: request(wire.ReturnDense, wire.ReturnHeatmaps, wire.ReturnImages)}
+	r := &Rollout{Name: "latents", Form: fmt.Sprintf("latents %v to a decoder with random weights", shape), Request: request(wire.ReturnDense, wire.ReturnHeatmaps, wire.ReturnImages)}
 	random := rand.New(rand.NewPCG(seed, 1))
 	var values []float32
 	for i := range samples {
@@ -148,16 +176,22 @@ func (r *Rollout) Print(w io.Writer, response *wire.Response) error {
 	return table.Flush()
 }
 
-// WriteOverlays writes an image for each sample to dir.
+// WriteOverlays writes an image for each sample to dir, and one of them all,
+// Name.png.
 func (r *Rollout) WriteOverlays(dir string, response *wire.Response) error {
 	maps, err := mapsBySample(response)
 	if err != nil {
 		return err
 	}
-	prompt := 0
+	advantages, err := response.Advantages.Float64s()
+	if err != nil {
+		return err
+	}
+	var rows []overlay.Row
 	for i, name := range r.Names {
-		if i == 0 || r.Request.Prompts[i] != r.Request.Prompts[i-1] {
-			prompt++
+		prompt := r.Request.Prompts[i]
+		if i == 0 || prompt != r.Request.Prompts[i-1] {
+			rows = append(rows, overlay.Row{Title: prompt})
 		}
 		image, err := image.Decode(r.file(response, i), image.Limits{})
 		if err != nil {
@@ -167,12 +201,30 @@ func (r *Rollout) WriteOverlays(dir string, response *wire.Response) error {
 		if err != nil {
 			return err
 		}
-		path := filepath.Join(dir, fmt.Sprintf("prompt%d-%s.overlay.png", prompt, name))
+		path := filepath.Join(dir, fmt.Sprintf("prompt%d-%s.overlay.png", len(rows), name))
 		if err := os.WriteFile(path, panels, 0o644); err != nil {
 			return err
 		}
+		row := &rows[len(rows)-1]
+		label := fmt.Sprintf("reward %.2f, advantage %+.2f", response.Rewards[i], advantages[i])
+		row.Cells = append(row.Cells, overlay.Cell{Image: image, Map: greatest(maps[i]), Label: label})
 	}
-	return nil
+	grid, err := overlay.Grid(rows)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, r.Name+".png"), grid, 0o644)
+}
+
+// greatest is the greatest value at each place of maps of one size.
+func greatest(maps []overlay.Map) reward.Map {
+	all := reward.Map{Height: maps[0].Height, Width: maps[0].Width, Data: slices.Clone(maps[0].Data)}
+	for _, m := range maps[1:] {
+		for i := range min(len(all.Data), len(m.Data)) {
+			all.Data[i] = max(all.Data[i], m.Data[i])
+		}
+	}
+	return all
 }
 
 // file is the image of sample i, as it was sent or as the server decoded it.

@@ -38,3 +38,27 @@ func TestAnOverlayFitsAScreen(t *testing.T) {
 		})
 	}
 }
+
+func TestAGridHoldsRowsOfDifferentLengthsAndImagesOfAnyShape(t *testing.T) {
+	cell := func(width, height int) Cell {
+		image := &reward.Image{Width: width, Height: height, Pix: make([]uint8, 3*width*height)}
+		return Cell{image, reward.Map{Height: 2, Width: 2, Data: []float32{0, 0.25, 0.5, 1}}, "a label"}
+	}
+	file, err := Grid([]Row{
+		{"one image", []Cell{cell(512, 512)}},
+		{"two images", []Cell{cell(3000, 10), cell(1, 7)}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := png.Decode(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w, h := image.Bounds().Dx(), image.Bounds().Dy(); w < 4*gridSide || h < 2*gridSide {
+		t.Errorf("a grid of %dx%d pixels", w, h)
+	}
+	if r, _, _, _ := image.At(gridGap, 2*gridTitle).RGBA(); r != 0 {
+		t.Errorf("the first image's first pixel is %d, not black", r)
+	}
+}

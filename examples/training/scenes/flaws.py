@@ -57,11 +57,11 @@ def draw_flaws(rng, scene, first=None):
         kind = kind if flaws or first is None else first
         target = rng.randrange(len(scene.objects))
         if all(kind != f.kind and target != f.target for f in flaws):
-            flaws.append(_draw_flaw(rng, kind, target, scene))
+            flaws.append(draw_flaw(rng, kind, target, scene))
     return flaws
 
 
-def _draw_flaw(rng, kind, target, scene):
+def draw_flaw(rng, kind, target, scene):
     o = scene.objects[target]
     severity = rng.uniform(0.4, 1.0)
     f = Flaw(kind, severity, target, o.x, o.y, o.radius, angle=rng.uniform(0, 2 * math.pi))
