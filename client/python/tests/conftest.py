@@ -74,15 +74,15 @@ def program(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def nano_server(program):
-    """The real program on the miniature checkpoint that is built into it, without an
-    answer prefix, as the reference's cases were made."""
-    with densereward.LocalServer("--prefix", "", program=program) as server:
+    """The real program on the miniature checkpoint, without an answer prefix, as the
+    reference's cases were made."""
+    with densereward.LocalServer("--model", ROOT / "engine/imagedoctor/nano", "--prefix", "", program=program) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def demo_server(program):
-    """The real program as it comes, on the miniature checkpoint."""
+    """The real program as it comes, on the checkpoint that is built into it."""
     with densereward.LocalServer(program=program) as server:
         yield server
 

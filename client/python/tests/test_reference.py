@@ -1,8 +1,8 @@
 """The reward function for flow_grpo against what the public ImageDoctor code
-computes, on the miniature checkpoint that is built into the server.
+computes, on the miniature checkpoint.
 
-The cases (engine/imagedoctor/testdata/cases) were made without a forced beginning
-of the answer. The engine is exact in tokens and so in scores; its heatmaps are held
+The cases (engine/imagedoctor/testdata/cases) were made without an answer
+prefix. The engine is exact in tokens and so in scores; its heatmaps are held
 to 1e-3 on average and 2e-2 at most, which is the reference's own noise between
 batch sizes and machines.
 """
