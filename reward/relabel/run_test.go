@@ -174,7 +174,7 @@ func TestAnInterruptedRunGivesTheBytesOfAnUndisturbedOne(t *testing.T) {
 	mustRun(t, newJob(t, in, undisturbed, c))
 	want := tree(t, undisturbed)
 	random := rand.New(rand.NewPCG(1, 2))
-	for round := range 30 {
+	for round := range 10 {
 		out, c := t.TempDir(), newCounting()
 		c.fail = fail
 		for runs := 1; ; runs++ {
