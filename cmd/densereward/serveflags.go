@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/compat"
 	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/wire"
@@ -45,6 +46,8 @@ type limitFlags struct {
 	BodyMemory  cli.ByteSize  `default:"4GiB" placeholder:"SIZE" help:"Memory of all bodies together. [${default}]"`
 	Timeout     time.Duration `default:"10m" placeholder:"TIME" help:"Time of a request that names none. [${default}]"`
 	Connections int           `default:"1024" placeholder:"N" help:"Most connections at a time. [${default}]"`
+
+	UniRLSampleErrors bool `name:"unirl-sample-errors" help:"Answer UniRL's requests with errors of single samples, which its client turns into 0.0, instead of failing the request."`
 }
 
 func (f *limitFlags) check() error {
@@ -57,7 +60,7 @@ func (f *limitFlags) check() error {
 func (f *limitFlags) limits() server.Config {
 	limits := wire.DefaultLimits()
 	limits.BodyBytes, limits.Samples, limits.ImagePixels = int64(f.MaxBody), f.MaxImages, f.MaxPixels
-	return server.Config{Limits: limits, BodyMemory: int64(f.BodyMemory), Timeout: f.Timeout}
+	return server.Config{Limits: limits, BodyMemory: int64(f.BodyMemory), Timeout: f.Timeout, Compat: compat.Config{SampleErrors: f.UniRLSampleErrors}}
 }
 
 // accessFlags say who may come in.

@@ -1,6 +1,8 @@
 package compat
 
 import (
+	"slices"
+
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/wire"
@@ -34,7 +36,14 @@ type Call struct {
 	Options   scoring.Options
 }
 
+// Config is what the operator of a server decides about foreign protocols.
+type Config struct {
+	// SampleErrors answers UniRL's requests with the errors of single samples, of
+	// which its client makes 0.0 and goes on, instead of failing the request.
+	SampleErrors bool
+}
+
 // Endpoints lists those of every protocol.
-func Endpoints() []Endpoint {
-	return flowFactory()
+func Endpoints(cfg Config) []Endpoint {
+	return slices.Concat(health(), flowFactory(), unirl(cfg.SampleErrors))
 }

@@ -16,13 +16,7 @@ import (
 // with base64 images to /compute. It is answered with the rewards of the default
 // evaluator, mode and weights.
 func flowFactory() []Endpoint {
-	return []Endpoint{
-		{
-			Method: http.MethodGet, Path: "/health", Probe: true,
-			Describe: func([]reward.Description) any { return map[string]string{"status": "ok"} },
-		},
-		{Method: http.MethodPost, Path: "/compute", Decode: decodeCompute},
-	}
+	return []Endpoint{{Method: http.MethodPost, Path: "/compute", Decode: decodeCompute}}
 }
 
 // computeRequest is what Flow-Factory's remote reward models post to /compute.

@@ -14,7 +14,7 @@ import (
 
 // routeForeign adds the paths of other people's protocols.
 func (s *Server) routeForeign() {
-	for _, e := range compat.Endpoints() {
+	for _, e := range compat.Endpoints(s.cfg.Compat) {
 		if e.Describe != nil {
 			s.get(e.Path, func(c echo.Context) error {
 				return c.JSON(http.StatusOK, e.Describe(s.descriptions()))
@@ -83,5 +83,5 @@ func (s *Server) descriptions() []reward.Description {
 
 // probe reports whether a path of another protocol is answered without a token.
 func probe(path string) bool {
-	return slices.ContainsFunc(compat.Endpoints(), func(e compat.Endpoint) bool { return e.Probe && e.Path == path })
+	return slices.ContainsFunc(compat.Endpoints(compat.Config{}), func(e compat.Endpoint) bool { return e.Probe && e.Path == path })
 }

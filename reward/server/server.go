@@ -13,6 +13,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/compat"
 	"github.com/denseflow/densereward/reward/groups"
 	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/server/budget"
@@ -57,6 +58,8 @@ type Config struct {
 	BodyMemory int64
 	// DataRate bounds slow clients; the zero value means DefaultDataRate.
 	DataRate DataRate
+	// Compat is how other people's protocols are answered.
+	Compat compat.Config
 	// Tokens let clients in; nil lets in everybody.
 	Tokens *credentials.Tokens
 	// Ready reports why the server should not get requests yet, nil when it
