@@ -181,3 +181,25 @@ func (c Config) VisionInputs(images []*reward.Image, patches []float32) map[stri
 	inputs[InputPixels] = ort.Uint8s([]int64{int64(len(l.window) * v.unitPatches()), int64(v.patchPixels())}, pixels)
 	return inputs
 }
+
+// Part is the samples From to To-1 of some.
+type Part struct{ From, To int }
+
+// Parts cuts samples whose prompts have the given lengths into batches, in order: of
+// at most rows samples and, padded to the longest, at most tokens tokens. A sample of
+// more is a batch by itself.
+func Parts(lengths []int, rows, tokens int) []Part {
+	var parts []Part
+	from, longest := 0, 0
+	for i, n := range lengths {
+		if i > from && (i-from == rows || max(longest, n)*(i-from+1) > tokens) {
+			parts = append(parts, Part{from, i})
+			from, longest = i, 0
+		}
+		longest = max(longest, n)
+	}
+	if len(lengths) > from {
+		parts = append(parts, Part{from, len(lengths)})
+	}
+	return parts
+}
