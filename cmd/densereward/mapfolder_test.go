@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/denseflow/densereward/cmd/densereward/demo"
@@ -124,8 +123,8 @@ func TestTheOverlayIsAnImageOfThreePanels(t *testing.T) {
 	}
 }
 
-func TestAGridThatDoesNotFitIsTheImagesOwnError(t *testing.T) {
-	small := filepath.Join(t.TempDir(), "small.png")
+func TestAnImageBelowACellHasAMapOfOne(t *testing.T) {
+	small, out := filepath.Join(t.TempDir(), "small.png"), t.TempDir()
 	var file bytes.Buffer
 	if err := png.Encode(&file, tiny()); err != nil {
 		t.Fatal(err)
@@ -133,9 +132,13 @@ func TestAGridThatDoesNotFitIsTheImagesOwnError(t *testing.T) {
 	if err := os.WriteFile(small, file.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, out, _ := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", "x", "-grid", "flux", "-out", t.TempDir(), small, demoImages()[0])
-	if code != exitPartial || !strings.Contains(out, `"error":"grid: dense: grid preset`) {
-		t.Errorf("exit code %d, output %s", code, out)
+	code, _, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", "x", "-grid", "flux", "-out", out, small)
+	if code != exitOK {
+		t.Fatalf("exit code %d, said %q", code, said)
+	}
+	header, err := os.ReadFile(filepath.Join(out, "small.dense.npy"))
+	if err != nil || !bytes.Contains(header, []byte("'shape': (1, 1)")) {
+		t.Errorf("the dense map: %v, %.100q", err, header)
 	}
 }
 
