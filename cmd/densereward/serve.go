@@ -157,6 +157,9 @@ func (c *serveCommand) deployment(ctx context.Context, logger *slog.Logger) (*de
 	d := &deployment{config: c.limits(), front: server.DefaultFront()}
 	d.config.Logger, d.front.Logger = logger, logger
 	d.front.DrainDelay, d.front.DrainLimit = c.DrainDelay, c.DrainLimit
+	if err := c.planMemory(d); err != nil {
+		return nil, err
+	}
 	if c.AccessLog {
 		d.config.AccessLog = logger
 	}

@@ -5,13 +5,18 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/compat"
+	"github.com/denseflow/densereward/reward/groups"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/budget"
 	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/wire"
 )
@@ -43,7 +48,8 @@ type limitFlags struct {
 	MaxBody     cli.ByteSize  `default:"256MiB" placeholder:"SIZE" help:"Largest body of a request. [${default}]"`
 	MaxImages   int           `default:"256" placeholder:"N" help:"Most images of a request. [${default}]"`
 	MaxPixels   int           `default:"67108864" placeholder:"N" help:"Most pixels of an image, width times height. [${default}]"`
-	BodyMemory  cli.ByteSize  `default:"4GiB" placeholder:"SIZE" help:"Memory of all bodies together. [${default}]"`
+	BodyMemory  cli.ByteSize  `default:"4GiB" placeholder:"SIZE" help:"Memory of all bodies and answers together. [${default}]"`
+	Memory      cli.ByteSize  `default:"0" placeholder:"SIZE" help:"Memory of the server without its models; bodies, queue, cache and groups are cut in proportion to fit. 0: what they come to."`
 	Timeout     time.Duration `default:"10m" placeholder:"TIME" help:"Time of a request that names none. [${default}]"`
 	Connections int           `default:"1024" placeholder:"N" help:"Most connections at a time. [${default}]"`
 
@@ -53,7 +59,7 @@ type limitFlags struct {
 func (f *limitFlags) check() error {
 	return cmp.Or(
 		cli.AtLeast("max-body", f.MaxBody, 1), cli.AtLeast("max-images", f.MaxImages, 1), cli.AtLeast("max-pixels", f.MaxPixels, 1),
-		cli.AtLeast("body-memory", f.BodyMemory, 1), cli.AtLeast("timeout", f.Timeout, time.Millisecond), cli.AtLeast("connections", f.Connections, 1),
+		cli.AtLeast("body-memory", f.BodyMemory, 1), cli.AtLeast("memory", f.Memory, 0), cli.AtLeast("timeout", f.Timeout, time.Millisecond), cli.AtLeast("connections", f.Connections, 1),
 	)
 }
 
@@ -61,6 +67,31 @@ func (f *limitFlags) limits() server.Config {
 	limits := wire.DefaultLimits()
 	limits.BodyBytes, limits.Samples, limits.ImagePixels = int64(f.MaxBody), f.MaxImages, f.MaxPixels
 	return server.Config{Limits: limits, BodyMemory: int64(f.BodyMemory), Timeout: f.Timeout, Compat: compat.Config{SampleErrors: f.UniRLSampleErrors}}
+}
+
+// planMemory settles what the server may hold, tells it, and has the garbage collector
+// keep to it unless GOMEMLIMIT says otherwise.
+func (c *serveCommand) planMemory(d *deployment) error {
+	plan := budget.Plan{
+		Bodies: int64(c.BodyMemory), Queue: int64(c.QueueBytes), Cache: int64(c.Cache), Groups: groups.DefaultConfig().Bytes,
+		Connections: c.Connections, Decoders: runtime.GOMAXPROCS(0), ImagePixels: c.MaxPixels,
+	}
+	if c.Memory > 0 {
+		var err error
+		if plan, err = plan.Within(int64(c.Memory)); err != nil {
+			return cli.Usage("memory", err)
+		}
+	}
+	c.QueueBytes, c.Cache = cli.ByteSize(plan.Queue), cli.ByteSize(plan.Cache)
+	d.config.BodyMemory = plan.Bodies
+	d.config.Groups = groups.DefaultConfig()
+	d.config.Groups.Bytes = plan.Groups
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(plan.Total())
+	}
+	d.config.Logger.Info("memory", "limit_bytes", plan.Total(), "bodies_and_answers", plan.Bodies, "queue", plan.Queue,
+		"cache", plan.Cache, "groups", plan.Groups, "models", "not counted")
+	return nil
 }
 
 // accessFlags say who may come in.

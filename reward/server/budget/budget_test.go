@@ -80,3 +80,17 @@ func TestABufferIsAtMostAnEighthTooLarge(t *testing.T) {
 		}
 	}
 }
+
+func TestAPlanIsCutInProportion(t *testing.T) {
+	p := Plan{Bodies: 4 << 30, Queue: 4 << 30, Cache: 256 << 20, Groups: 1 << 30, Connections: 1024, Decoders: 2, ImagePixels: 64 << 20}
+	if got, err := p.Within(p.Total()); err != nil || got != p {
+		t.Errorf("%+v, %v: want it as it is", got, err)
+	}
+	got, err := p.Within(3 << 30)
+	if err != nil || got.Total() > 3<<30 || got.Total() < 3<<30-8 || got.Bodies != got.Queue || got.Bodies/got.Groups != 4 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := p.Within(p.fixed()); err == nil {
+		t.Error("a total without room for any body was taken")
+	}
+}
