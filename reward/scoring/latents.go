@@ -1,11 +1,14 @@
 package scoring
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"sync/atomic"
 
+	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -31,9 +34,9 @@ func (p *Pipeline) newLatents(in *Latents, grid reward.GridSpec) (*latents, erro
 	if l.layout, err = in.Decoder.Layout(in.Tensor.Shape, l.tokenHeight, l.tokenWidth); err != nil {
 		return nil, err
 	}
-	height, width, limit := l.layout.ImageHeight, l.layout.ImageWidth, p.Limits.ImagePixels
-	if limit > 0 && int64(height)*int64(width) > int64(limit) {
-		return nil, reward.ErrImageTooLarge.With("latents: images of %dx%d exceed %d pixels", width, height, limit)
+	limits := image.Limits{MaxPixels: cmp.Or(p.Limits.ImagePixels, math.MaxInt)}
+	if err := limits.Check(l.layout.ImageWidth, l.layout.ImageHeight); err != nil {
+		return nil, reward.ErrImageTooLarge.With("latents: decoded images: %v", err)
 	}
 	samples, together := in.Tensor.Shape[0], max(1, l.layout.Together)
 	l.chunks = make([]chunk, (samples+together-1)/together)
