@@ -2,6 +2,7 @@ package compat
 
 import (
 	"slices"
+	"time"
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/scoring"
@@ -41,9 +42,14 @@ type Config struct {
 	// SampleErrors answers UniRL's requests with the errors of single samples, of
 	// which its client makes 0.0 and goes on, instead of failing the request.
 	SampleErrors bool
+	// Now is the clock that answers are dated with; nil means time.Now.
+	Now func() time.Time
 }
 
 // Endpoints lists those of every protocol.
 func Endpoints(cfg Config) []Endpoint {
-	return slices.Concat(health(), flowFactory(), unirl(cfg.SampleErrors))
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return slices.Concat(health(), flowFactory(), unirl(cfg.SampleErrors), openAI(cfg.Now))
 }

@@ -11,9 +11,18 @@ import (
 // The JSON of GET /v1/models. Numbers that are infinite are null.
 type (
 	modelList struct {
+		Object     string          `json:"object"` // as OpenAI's clients list models
+		Data       []modelInfo     `json:"data"`
 		Protocol   int             `json:"protocol"`
 		Evaluators []evaluatorInfo `json:"evaluators"`
 		Decoders   []decoderInfo   `json:"decoders"`
+	}
+
+	modelInfo struct {
+		ID      string `json:"id"`
+		Object  string `json:"object"`
+		Created int64  `json:"created"`
+		OwnedBy string `json:"owned_by"`
 	}
 
 	evaluatorInfo struct {
@@ -58,8 +67,9 @@ type (
 
 // listModels lists what requests may name, the default evaluator first.
 func (s *Server) listModels(c echo.Context) error {
-	list := modelList{Protocol: 1, Decoders: []decoderInfo{}}
+	list := modelList{Object: "list", Protocol: 1, Decoders: []decoderInfo{}}
 	for i := range s.cfg.Models {
+		list.Data = append(list.Data, modelInfo{ID: s.cfg.Models[i].Description.Name, Object: "model", OwnedBy: "densereward"})
 		list.Evaluators = append(list.Evaluators, describeEvaluator(&s.cfg.Models[i].Description))
 	}
 	for _, d := range s.cfg.Decoders {

@@ -167,6 +167,9 @@ func withDefaults(cfg Config) Config {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Compat.Now == nil {
+		cfg.Compat.Now = cfg.Now
+	}
 	if cfg.NewRequestID == nil {
 		cfg.NewRequestID = randomID
 	}
