@@ -31,11 +31,12 @@ func TestPointersAreToldFromFiles(t *testing.T) {
 func TestFilesAreReadWholeOrNotAtAll(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "config.json")
-	for data, want := range map[string]string{
-		"12345678":  "",
-		"123456789": "exceeds the limit of 8 bytes",
-		"version https://git-lfs.github.com/spec/v1\n": "exceeds",
+	for _, c := range []struct{ data, want string }{
+		{"12345678", ""},
+		{"123456789", "exceeds the limit of 8 bytes"},
+		{"version https://git-lfs.github.com/spec/v1\n", "exceeds"},
 	} {
+		data, want := c.data, c.want
 		if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -5,11 +5,14 @@ ImageDoctor's miniature, which is not copied.
 
     pip install torch torchvision transformers==5.* safetensors pillow numpy
     python3 make.py
+    python3 make.py --check    # compares what it would write, within rounding, and writes nothing
 """
 
 import hashlib
 import json
 import pathlib
+import sys
+import tempfile
 
 import numpy as np
 import torch
@@ -86,11 +89,11 @@ def picture(width, height):
     return Image.fromarray(((x * x + 3 * y * (c + 1) + x * y // 7 + 40 * c) % 256).astype(np.uint8))
 
 
-def write(name, made, seed):
+def write(out, name, made, seed):
     model, processor, system = made
     model = model.float().eval()
     randomise(model, seed)
-    folder = HERE / name
+    folder = out / name
     folder.mkdir(exist_ok=True)
     images = Qwen2VLImageProcessor(**processor)
     images.save_pretrained(folder)
@@ -131,6 +134,24 @@ def write(name, made, seed):
     model.to(torch.bfloat16).save_pretrained(folder)
 
 
+def check(made):
+    """Compares a folder just made with the one that lies here."""
+    here = HERE / made.name
+    assert json.loads((made / "cases.json").read_text()) == json.loads((here / "cases.json").read_text()), f"{made.name}: other cases"
+    want, got = np.load(here / "logits.npz")["logits"], np.load(made / "logits.npz")["logits"]
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5, err_msg=made.name)
+    assert (made / "model.safetensors").read_bytes() == (here / "model.safetensors").read_bytes(), f"{made.name}: other weights"
+
+
+def main():
+    checking = sys.argv[1:] == ["--check"]
+    with tempfile.TemporaryDirectory() as scratch:
+        out = pathlib.Path(scratch) if checking else HERE
+        for name, make, seed in [("qwen25vl-nano", qwen25, 25), ("qwen3vl-nano", qwen3, 3)]:
+            write(out, name, make(), seed)
+            if checking:
+                check(out / name)
+
+
 if __name__ == "__main__":
-    write("qwen25vl-nano", qwen25(), 25)
-    write("qwen3vl-nano", qwen3(), 3)
+    main()
