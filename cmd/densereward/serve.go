@@ -179,6 +179,14 @@ func (c *serveCommand) openListeners(ctx context.Context, d *deployment) error {
 	}
 	d.listener = listener
 	d.closers = append(d.closers, listener.Close)
+	if server.IsLoopback(listener.Addr()) {
+		d.config.Hosts = append([]string{"localhost"}, c.Host...)
+	} else if c.Tokens == nil && c.ClientCA == "" {
+		if !c.NoTokens {
+			return cli.Usage("public", errors.New("everybody who can reach the address would be let in: give --tokens or --client-ca, or --no-tokens if that is meant"))
+		}
+		d.config.Logger.Warn("everybody who can reach the address is let in", "address", listener.Addr().String())
+	}
 	if c.DebugListen == "" {
 		return nil
 	}

@@ -96,15 +96,20 @@ func (c *serveCommand) planMemory(d *deployment) error {
 
 // accessFlags say who may come in.
 type accessFlags struct {
-	Tokens   string `placeholder:"FILE" help:"Bearer tokens, one a line, a name before it if you like. Without it everybody is let in."`
-	TLSCert  string `name:"tls-cert" and:"tls" placeholder:"FILE" help:"Certificate chain, PEM."`
-	TLSKey   string `name:"tls-key" and:"tls" placeholder:"FILE" help:"Private key, PEM."`
-	ClientCA string `name:"client-ca" placeholder:"FILE" help:"Authorities, PEM; clients must then show a certificate of theirs."`
+	Tokens   *string  `placeholder:"FILE" help:"Bearer tokens, one a line, a name before it if you like. Without it everybody who can reach the address is let in."`
+	NoTokens bool     `name:"no-tokens" help:"Let in everybody who can reach a --public address, without tokens or certificates of clients."`
+	Host     []string `placeholder:"NAME" help:"Name under which a loopback address is reached as well, such as that of a proxy before it. Requests for other hosts are refused, so that no web page can make a browser send them."`
+	TLSCert  string   `name:"tls-cert" and:"tls" placeholder:"FILE" help:"Certificate chain, PEM."`
+	TLSKey   string   `name:"tls-key" and:"tls" placeholder:"FILE" help:"Private key, PEM."`
+	ClientCA string   `name:"client-ca" placeholder:"FILE" help:"Authorities, PEM; clients must then show a certificate of theirs."`
 }
 
 func (f *accessFlags) openAccess(d *deployment) error {
-	if f.Tokens != "" {
-		tokens, err := credentials.OpenTokens(f.Tokens)
+	if f.Tokens != nil {
+		if *f.Tokens == "" {
+			return cli.Usage("tokens", errors.New("the name of the file is empty"))
+		}
+		tokens, err := credentials.OpenTokens(*f.Tokens)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/wire"
+	"github.com/denseflow/densereward/reward/wire/boundedjson"
 )
 
 // Endpoint is one path of a foreign protocol: either Describe or Decode is set.
@@ -28,6 +29,18 @@ type Request struct {
 	Ignored []string // what the body holds and means nothing here
 	// Answer gives the JSON for what became of the calls, in their order.
 	Answer func([]*scoring.Scored) (any, error)
+}
+
+// maxIgnored bounds the keys of a request that mean nothing here: more are no mistake.
+const maxIgnored = 32
+
+// ignore passes over the value of a key that means nothing here.
+func ignore(r *boundedjson.Reader, ignored *[]string, key string) error {
+	if len(*ignored) == maxIgnored {
+		return r.Fail(reward.ErrInvalidValue, "more than %d keys that are not of this protocol", maxIgnored)
+	}
+	*ignored = append(*ignored, key)
+	return r.Skip()
 }
 
 // Call asks one evaluator for scores; "" is the server's first.

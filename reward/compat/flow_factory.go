@@ -125,8 +125,7 @@ func (q *computeRequest) field(r *boundedjson.Reader, key string, limits wire.Li
 			return r.Fail(reward.ErrInvalidValue, "videos are not scored")
 		})
 	}
-	q.ignored = append(q.ignored, key)
-	return r.Skip()
+	return ignore(r, &q.ignored, key)
 }
 
 // imageError tells what is no base64 from what is no JSON.

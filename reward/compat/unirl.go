@@ -67,8 +67,7 @@ func decodeUniRL(body []byte, limits wire.Limits, sampleErrors bool) (*Request, 
 	given := false
 	err := r.Fields(func(key string) error {
 		if key != "requests" {
-			q.Ignored = append(q.Ignored, key)
-			return r.Skip()
+			return ignore(r, &q.Ignored, key)
 		}
 		given = true
 		return r.Elements(func() error {

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/denseflow/densereward/reward"
 	"github.com/labstack/echo/v4"
 )
 
@@ -23,6 +24,9 @@ func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 		s.cfg.Metrics.inFlight.Inc()
 		defer s.cfg.Metrics.inFlight.Dec()
 		err := next(c)
+		if w, ok := c.Get(writerKey).(*timedWriter); ok && w.failed != nil {
+			err = reward.ErrCanceled.Wrap(w.failed)
+		}
 		code := codeOK
 		if err != nil {
 			code = asError(err).Code()

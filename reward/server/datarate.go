@@ -156,6 +156,8 @@ type timedWriter struct {
 	body  *timedBody   // of the request; nil if it has none
 	loan  *budget.Loan // of the answer; nil for small ones
 	clock time.Time    // up to when the client has kept the rate; zero before the first write
+
+	failed error // of a write: the client left, or took its answer too slowly
 }
 
 // begin allows a first write.
@@ -194,6 +196,9 @@ func (w *timedWriter) Write(p []byte) (written int, err error) {
 		}
 		written += n
 		p = p[n:]
+	}
+	if err != nil {
+		w.failed = err
 	}
 	return written, err
 }

@@ -39,7 +39,8 @@ func (s *Server) foreign(e compat.Endpoint) echo.HandlerFunc {
 			}
 			if len(q.Ignored) > 0 {
 				s.ignored.Do(func() {
-					s.cfg.Logger.Warn("parts of requests are ignored", "path", e.Path, "request_id", requestID(c), "keys", q.Ignored)
+					s.cfg.Logger.Warn("parts of requests are ignored", "path", e.Path, "request_id", requestID(c),
+						"number", len(q.Ignored), "keys", q.Ignored[:min(len(q.Ignored), toldKeys)])
 				})
 			}
 			watch.lap("decode")
@@ -61,6 +62,9 @@ func (s *Server) foreign(e compat.Endpoint) echo.HandlerFunc {
 		})
 	}
 }
+
+// toldKeys is how many ignored keys the log names.
+const toldKeys = 8
 
 // call scores what a foreign request asks of one evaluator.
 func (s *Server) call(ctx context.Context, call compat.Call, b *body) (*scoring.Scored, error) {

@@ -3,6 +3,10 @@ package server
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/wire"
@@ -45,6 +49,32 @@ func randomID() string {
 	var b [12]byte
 	_, _ = rand.Read(b[:]) // crypto/rand never fails
 	return hex.EncodeToString(b[:])
+}
+
+// checkHost refuses requests for a host that is neither this machine nor named.
+func (s *Server) checkHost(next echo.HandlerFunc) echo.HandlerFunc {
+	if s.cfg.Hosts == nil {
+		return next
+	}
+	return func(c echo.Context) error {
+		if host := c.Request().Host; !isHost(host, s.cfg.Hosts) {
+			return reward.ErrInvalidValue.With("host: %.80q is neither this machine nor a name given with --host", host)
+		}
+		return next(c)
+	}
+}
+
+// isHost reports whether a Host header names a loopback address or one of names. No
+// browser leaves it out.
+func isHost(host string, names []string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+	if address, err := netip.ParseAddr(host); err == nil && address.Unmap().IsLoopback() {
+		return true
+	}
+	return host == "" || slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, host) })
 }
 
 // contain turns a panic of a handler into an internal error of its request.

@@ -149,6 +149,12 @@ func Listen(ctx context.Context, address string, public bool, connections int) (
 	return LimitConnections(l, connections), nil
 }
 
+// IsLoopback reports whether only this machine can reach an address.
+func IsLoopback(address net.Addr) bool {
+	tcp, ok := address.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
 // loopback fails if any address that the name stands for is not a loopback one.
 func loopback(ctx context.Context, address string) error {
 	host, _, err := net.SplitHostPort(address)

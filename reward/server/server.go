@@ -62,6 +62,11 @@ type Config struct {
 	Compat compat.Config
 	// Tokens let clients in; nil lets in everybody.
 	Tokens *credentials.Tokens
+	// Hosts are the names for which requests are answered, beside loopback addresses;
+	// nil answers for every name. A server of this machine alone needs them: a web
+	// page can give its own name the address 127.0.0.1 and have a browser send
+	// requests there (DNS rebinding).
+	Hosts []string
 	// Ready reports why the server should not get requests yet, nil when it
 	// should. A nil Ready is always ready.
 	Ready func() error
@@ -186,7 +191,7 @@ const (
 func (s *Server) route() {
 	s.echo = echo.New()
 	s.echo.HTTPErrorHandler = s.fail
-	s.echo.Use(s.identify(), s.watch, s.trace, s.contain(), s.secure(), s.limitDataRate, s.authorize)
+	s.echo.Use(s.identify(), s.watch, s.trace, s.contain(), s.secure(), s.checkHost, s.limitDataRate, s.authorize)
 	s.echo.POST(wire.ScorePath, s.score)
 	s.echo.POST(wire.RFTPath, s.rewardCompletions)
 	s.get(wire.ModelsPath, s.listModels)

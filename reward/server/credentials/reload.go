@@ -50,6 +50,13 @@ func KeepFresh(ctx context.Context, interval time.Duration, now <-chan os.Signal
 
 // readFile reads a file of at most limit bytes.
 func readFile(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file: to open it might wait for ever, and it is read again later", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

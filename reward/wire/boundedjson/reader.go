@@ -23,6 +23,8 @@ const (
 	MaxDepth  = 32
 	maxNumber = 64 // bytes; longer than any number that means something
 	maxKey    = 256
+	// maxSkippedKeys bounds the keys of one object that is passed over.
+	maxSkippedKeys = 16 << 10
 )
 
 // Reader walks a JSON text in memory. It writes over the text. Every error is an
@@ -249,11 +251,16 @@ func (r *Reader) Skip() error {
 		if err != nil {
 			return r.malformed(err)
 		}
-		switch now := r.dec.StackDepth(); {
+		now := r.dec.StackDepth()
+		kind, length := r.dec.StackIndex(now)
+		switch {
 		case now > MaxDepth:
 			return r.Fail(reward.ErrMalformedBody, "nested more than %d deep", MaxDepth)
 		case t.Kind() == '0' && len(t.String()) > maxNumber:
 			return r.Fail(reward.ErrMalformedBody, "a number of more than %d digits", maxNumber)
+		case now > depth && kind == '{' && length > 2*maxSkippedKeys:
+			// The decoder remembers each, to tell when one comes twice.
+			return r.Fail(reward.ErrInvalidValue, "an object of more than %d keys", maxSkippedKeys)
 		case now == depth:
 			return nil
 		}
