@@ -3,6 +3,7 @@ package groups
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,11 +22,18 @@ type Config struct {
 	Groups int
 	// Bytes is what the maps of all their members may take.
 	Bytes int64
+	// OwnerGroups and OwnerBytes are what of it one owner may have. They do not bind
+	// the owner "", which all are where nobody has a token.
+	OwnerGroups int
+	OwnerBytes  int64
 }
 
 // DefaultConfig suits rollouts of a few minutes.
 func DefaultConfig() Config {
-	return Config{Timeout: 5 * time.Minute, Linger: 30 * time.Second, Groups: 4096, Bytes: 1 << 30}
+	return Config{
+		Timeout: 5 * time.Minute, Linger: 30 * time.Second,
+		Groups: 4096, Bytes: 1 << 30, OwnerGroups: 2048, OwnerBytes: 512 << 20,
+	}
 }
 
 // Barrier brings together the members of groups that span requests. It is safe
@@ -37,26 +45,46 @@ type Barrier struct {
 	groups   map[groupKey]*group
 	complete []groupKey // those remembered after their end, oldest first
 	bytes    int64      // of all groups
+	owners   map[string]use
 }
 
-var _ scoring.Barrier = (*Barrier)(nil)
+// use is what an owner has of a Barrier.
+type use struct {
+	groups int
+	bytes  int64
+}
+
+// ownedBarrier is a Barrier as one owner sees it.
+type ownedBarrier struct {
+	*Barrier
+	owner string
+}
+
+var _ scoring.Barrier = ownedBarrier{}
+
+// For is the barrier of an owner, whose groups no other owner meets.
+func (b *Barrier) For(owner string) scoring.Barrier { return ownedBarrier{b, owner} }
 
 // groupKey names a group of a step; group is empty where the members of a
 // whole step come together.
-type groupKey struct{ evaluator, step, group string }
+type groupKey struct{ owner, evaluator, step, group string }
 
 // New makes a barrier at which nobody waits.
 func New(cfg Config) *Barrier {
-	return &Barrier{cfg: cfg, groups: map[groupKey]*group{}}
+	return &Barrier{cfg: cfg, groups: map[groupKey]*group{}, owners: map[string]use{}}
 }
 
 // Gather waits until the groups of the members are complete and returns the
 // members' shares. It fails with an *reward.Error: group_incomplete after the
 // timeout or ctx's deadline, group_conflict where requests disagree,
 // too_many_groups at the limits. What fails leaves nothing behind.
-func (b *Barrier) Gather(ctx context.Context, groups *reward.Groups, rule scoring.Rule, members []scoring.Member) ([]scoring.Share, error) {
-	participants := newParticipants(groups, rule, members)
-	if err := b.joinAll(participants); err != nil {
+func (b ownedBarrier) Gather(ctx context.Context, groups *reward.Groups, rule scoring.Rule, members []scoring.Member) ([]scoring.Share, error) {
+	participants := newParticipants(b.owner, groups, rule, members)
+	full, err := b.joinAll(participants)
+	for key, t := range full {
+		b.conclude(key, t)
+	}
+	if err != nil {
 		return nil, err
 	}
 	defer b.leaveAll(participants)
@@ -89,19 +117,43 @@ func (b *Barrier) interrupted(ctx context.Context, p *participant) error {
 	return p.group.incomplete()
 }
 
-// joinAll gives every participant its places, or none.
-func (b *Barrier) joinAll(participants map[groupKey]*participant) error {
+// joinAll gives every participant its places, or none. It returns the groups that are
+// full now, which the caller has to conclude, with an error as well.
+func (b *Barrier) joinAll(participants map[groupKey]*participant) (full map[groupKey]*group, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	full = map[groupKey]*group{}
 	for key, p := range participants {
 		if err := b.join(key, p); err != nil {
 			for key, p := range participants {
 				b.leave(key, p)
 			}
-			return err
+			return full, err
+		}
+		if t := p.group; !t.full && t.isFull() {
+			t.full = true
+			t.timer.Stop()
+			full[key] = t
 		}
 	}
-	return nil
+	return full, nil
+}
+
+// conclude computes the shares of a full group, outside the lock: other groups do not
+// wait for it.
+func (b *Barrier) conclude(key groupKey, t *group) {
+	b.mu.Lock()
+	order, members := t.ordered()
+	b.mu.Unlock()
+	var shares []scoring.Share
+	err := error(reward.ErrInternal) // stays if the mathematics panics
+	defer func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		t.conclude(order, shares, err)
+		b.remember(key, t)
+	}()
+	shares, err = t.rule.Shares(members)
 }
 
 func (b *Barrier) leaveAll(participants map[groupKey]*participant) {
@@ -112,39 +164,57 @@ func (b *Barrier) leaveAll(participants map[groupKey]*participant) {
 	}
 }
 
-// join gives a participant its places. The last one to come completes the group.
+// join gives a participant its places.
 func (b *Barrier) join(key groupKey, p *participant) error {
 	t := b.groups[key]
 	if t == nil {
-		if err := b.room(); err != nil {
+		if err := b.room(key.owner); err != nil {
 			return err
 		}
 		t = newGroup(p)
 		t.timer = time.AfterFunc(b.cfg.Timeout, func() { b.expire(key, t) })
 		b.groups[key] = t
+		b.count(key.owner, 1, 0)
 	}
 	before := t.bytes
 	err := t.place(p)
-	b.bytes += t.bytes - before
+	b.count(key.owner, 0, t.bytes-before)
 	if err != nil {
 		return err
 	}
 	for b.bytes > b.cfg.Bytes {
-		if !b.forgetOldest() {
+		if !b.forgetOldest(nil) {
 			return reward.ErrTooManyGroups.With("groups: waiting members exceed %d bytes", b.cfg.Bytes)
 		}
 	}
-	if !t.ended && t.full() {
-		t.conclude()
-		b.remember(key, t)
+	for limit := b.cfg.OwnerBytes; key.owner != "" && limit > 0 && b.owners[key.owner].bytes > limit; {
+		if !b.forgetOldest(&key.owner) {
+			return reward.ErrTooManyGroups.With("groups: waiting members of one token exceed %d bytes", limit)
+		}
 	}
 	return nil
 }
 
-// room makes sure that one more group can be opened.
-func (b *Barrier) room() error {
+// count notes what an owner has more, or less.
+func (b *Barrier) count(owner string, groups int, bytes int64) {
+	u := b.owners[owner]
+	u.groups += groups
+	u.bytes += bytes
+	b.bytes += bytes
+	if b.owners[owner] = u; u == (use{}) {
+		delete(b.owners, owner)
+	}
+}
+
+// room makes sure that one more group of an owner can be opened.
+func (b *Barrier) room(owner string) error {
+	for limit := b.cfg.OwnerGroups; owner != "" && limit > 0 && b.owners[owner].groups >= limit; {
+		if !b.forgetOldest(&owner) {
+			return reward.ErrTooManyGroups.With("groups: %d groups of one token wait for members, limit %d", b.owners[owner].groups, limit)
+		}
+	}
 	for len(b.groups) >= b.cfg.Groups {
-		if !b.forgetOldest() {
+		if !b.forgetOldest(nil) {
 			return reward.ErrTooManyGroups.With("groups: %d groups wait for members, limit %d", len(b.groups), b.cfg.Groups)
 		}
 	}
@@ -166,18 +236,18 @@ func (b *Barrier) remember(key groupKey, t *group) {
 	})
 }
 
-// forgetOldest forgets the group that was completed first, and reports
-// whether there was one.
-func (b *Barrier) forgetOldest() bool {
-	for len(b.complete) > 0 {
-		key := b.complete[0]
-		b.complete = b.complete[1:]
-		if t := b.groups[key]; t != nil && t.ended {
-			b.forget(key, t)
-			return true
-		}
+// forgetOldest forgets the group that was completed first, of an owner if one is
+// given, and reports whether there was one.
+func (b *Barrier) forgetOldest(owner *string) bool {
+	b.complete = slices.DeleteFunc(b.complete, func(key groupKey) bool { return b.groups[key] == nil || !b.groups[key].ended })
+	i := slices.IndexFunc(b.complete, func(key groupKey) bool { return owner == nil || key.owner == *owner })
+	if i < 0 {
+		return false
 	}
-	return false
+	key := b.complete[i]
+	b.complete = slices.Delete(b.complete, i, i+1)
+	b.forget(key, b.groups[key])
+	return true
 }
 
 // forget drops a group. Participants that still hold it can read their shares.
@@ -187,14 +257,14 @@ func (b *Barrier) forget(key groupKey, t *group) {
 	}
 	t.timer.Stop()
 	delete(b.groups, key)
-	b.bytes -= t.bytes
+	b.count(key.owner, -1, -t.bytes)
 }
 
 // expire fails a group that waited too long.
 func (b *Barrier) expire(key groupKey, t *group) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if t.ended || b.groups[key] != t {
+	if t.full || t.ended || b.groups[key] != t {
 		return
 	}
 	t.fail(t.incomplete())
@@ -208,13 +278,13 @@ func (b *Barrier) leave(key groupKey, p *participant) {
 		return
 	}
 	t := p.group
-	if t.ended {
+	if t.full || t.ended {
 		return
 	}
 	before := t.bytes
 	t.unplace(p)
 	if b.groups[key] == t {
-		b.bytes += t.bytes - before
+		b.count(key.owner, 0, t.bytes-before)
 		if len(t.members) == 0 {
 			b.forget(key, t)
 		}

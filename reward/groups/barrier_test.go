@@ -38,7 +38,7 @@ type answer struct {
 func later(ctx context.Context, b *Barrier, groups reward.Groups, u scoring.Rule, members []scoring.Member) <-chan answer {
 	given := make(chan answer, 1)
 	go func() {
-		shares, err := b.Gather(ctx, &groups, u, members)
+		shares, err := b.For("").Gather(ctx, &groups, u, members)
 		given <- answer{shares, err}
 	}()
 	synctest.Wait()
@@ -368,7 +368,7 @@ func TestManyRanksShareManyGroups(t *testing.T) {
 					members = append(members, scoring.Member{Group: fmt.Sprint(p), Reward: float64((rank*7 + p) % ranks)})
 					places = append(places, rank)
 				}
-				shares, err := b.Gather(t.Context(), &reward.Groups{Step: "1", Size: ranks, Members: places}, flow, members)
+				shares, err := b.For("").Gather(t.Context(), &reward.Groups{Step: "1", Size: ranks, Members: places}, flow, members)
 				if err != nil {
 					t.Error(err)
 					return

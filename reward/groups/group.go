@@ -24,6 +24,7 @@ type group struct {
 	bytes   int64
 	timer   stopper
 
+	full   bool // all members came: its shares are being computed, or it has ended
 	ended  bool
 	done   chan struct{}
 	err    error
@@ -126,12 +127,11 @@ func (t *group) unplace(p *participant) {
 	}
 }
 
-func (t *group) full() bool { return len(t.members) == t.size*t.count }
+func (t *group) isFull() bool { return len(t.members) == t.size*t.count }
 
-// conclude computes the shares of a full group. Members are taken in the
-// order of their groups' names and their numbers, so that sums do not depend
-// on who came first.
-func (t *group) conclude() {
+// ordered gives the members in the order of their groups' names and their numbers, so
+// that sums do not depend on who came first.
+func (t *group) ordered() ([]place, []scoring.Member) {
 	order := make([]place, 0, len(t.members))
 	for s := range t.members {
 		order = append(order, s)
@@ -146,7 +146,11 @@ func (t *group) conclude() {
 	for i, s := range order {
 		members[i] = t.members[s].Member
 	}
-	shares, err := t.rule.Shares(members)
+	return order, members
+}
+
+// conclude ends a full group with the shares of its members in order, or an error.
+func (t *group) conclude(order []place, shares []scoring.Share, err error) {
 	if err != nil {
 		t.fail(err)
 		return

@@ -28,10 +28,10 @@ type participant struct {
 }
 
 // newParticipants deals the members of a request out to their groups.
-func newParticipants(groups *reward.Groups, rule scoring.Rule, members []scoring.Member) map[groupKey]*participant {
+func newParticipants(owner string, groups *reward.Groups, rule scoring.Rule, members []scoring.Member) map[groupKey]*participant {
 	participants := map[groupKey]*participant{}
 	for i := range members {
-		key := groupKey{rule.Evaluator, groups.Step, members[i].Group}
+		key := groupKey{owner, rule.Evaluator, groups.Step, members[i].Group}
 		if rule.AllGroups() {
 			key.group = ""
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/labstack/echo/v4"
 )
 
@@ -31,6 +32,12 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 		c.Set(ownerKey, name)
 		return next(c)
 	}
+}
+
+// barrier is where the groups of the request's owner come together.
+func (s *Server) barrier(c echo.Context) scoring.Barrier {
+	owner, _ := c.Get(ownerKey).(string)
+	return s.groups.For(owner)
 }
 
 // bearer is the token of a request, "" if it has none.

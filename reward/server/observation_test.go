@@ -200,7 +200,7 @@ func TestTheDebugHandlerShowsProfilesAndMetrics(t *testing.T) {
 	for path, want := range map[string]string{
 		"/debug/pprof/": "goroutine", "/metrics": "densereward_build_info", "/debug/pprof/goroutine?debug=1": "goroutine profile",
 	} {
-		if w := get(t, h, path); w.Code != 200 || !strings.Contains(w.Body.String(), want) {
+		if w := get(t, h, "http://localhost"+path); w.Code != 200 || !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s: status %d without %q", path, w.Code, want)
 		}
 	}

@@ -42,7 +42,7 @@ func (s *Server) score(c echo.Context) error {
 		defer s.evaluated(c, watch, answer.evaluated)
 		mapped := answer.evaluated.MakeMaps()
 		watch.lap("maps")
-		scored, err := mapped.MakeAdvantages(ctx, s.groups)
+		scored, err := mapped.MakeAdvantages(ctx, s.barrier(c))
 		if err != nil {
 			return err
 		}
