@@ -14,6 +14,7 @@ import (
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/compat"
+	"github.com/denseflow/densereward/reward/compat/openapi"
 	"github.com/denseflow/densereward/reward/groups"
 	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/server/budget"
@@ -198,6 +199,7 @@ func (s *Server) route() {
 	s.get(healthPath, s.healthz)
 	s.get(readyPath, s.readyz)
 	s.routeForeign()
+	s.get(openapi.Path, func(c echo.Context) error { return c.JSONBlob(http.StatusOK, openapi.Document) })
 	s.get(metricsPath, echo.WrapHandler(s.cfg.Metrics.Handler()))
 }
 

@@ -12,7 +12,6 @@ import io
 import json
 import sys
 
-import httpx
 import openai
 from PIL import Image
 
@@ -45,7 +44,7 @@ def user(prompt, *urls):
 
 
 client = openai.OpenAI(
-    base_url=sys.argv[1] + "/v1", api_key="none", max_retries=0, http_client=httpx.Client(event_hooks={"response": [keep]})
+    base_url=sys.argv[1] + "/v1", api_key="none", max_retries=0, http_client=openai.DefaultHttpxClient(event_hooks={"response": [keep]})
 )
 
 
