@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -203,6 +204,43 @@ func TestAMemberThatComesAgainMustBringAllThatCounts(t *testing.T) {
 				}
 				cancel()
 				<-first
+				checkEmpty(t, b)
+			})
+		})
+	}
+}
+
+// What the statistics were made of is compared after they were made, too.
+func TestAMemberThatComesAgainAfterItsGroupIsCompleteIsCompared(t *testing.T) {
+	cells := dense.Grid{Height: 1, Width: 2}
+	box := dense.Box{Coords: [4]float64{0, 0, 1000, 1000}, Importance: 1}
+	bring := func(weight float32, importance float64) []scoring.Member {
+		one := scoring.Member{Group: "g", Reward: 1, Weight: []float32{weight, 1}, Boxes: []dense.Box{box}}
+		one.Boxes[0].Importance = importance
+		return []scoring.Member{one}
+	}
+	for method, other := range map[reward.AdvantageMethod][]scoring.Member{
+		reward.AdvantageDenseFlowPaper: bring(0.75, 1),
+		reward.AdvantageBoxFlow:        bring(0.5, 2),
+	} {
+		t.Run(string(method), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := New(DefaultConfig())
+				rule := scoring.Rule{Method: method, Grid: cells, Floor: 0.1}
+				at := func(member int) reward.Groups {
+					return reward.Groups{Step: "1", Size: 2, Members: []int{member}}
+				}
+				first := later(t.Context(), b, at(0), rule, bring(0.5, 1))
+				if a := <-later(t.Context(), b, at(1), rule, bring(0.25, 3)); a.err != nil {
+					t.Fatal(a.err)
+				}
+				want, again := <-first, <-later(t.Context(), b, at(0), rule, bring(0.5, 1))
+				if again.err != nil || len(again.shares) != 1 || !slices.Equal(again.shares[0].Maps, want.shares[0].Maps) {
+					t.Errorf("the same: got %+v, want %+v", again, want)
+				}
+				if a := <-later(t.Context(), b, at(0), rule, other); !errors.Is(a.err, reward.ErrGroupConflict) {
+					t.Errorf("another: got %v", a.err)
+				}
 				checkEmpty(t, b)
 			})
 		})

@@ -158,7 +158,6 @@ func (t *group) conclude(order []place, shares []scoring.Share, err error) {
 	t.shares = make(map[place]scoring.Share, len(order))
 	for i, s := range order {
 		t.shares[s] = shares[i]
-		t.members[s].Weight, t.members[s].Boxes = nil, nil // used up
 	}
 	t.ended = true
 	close(t.done)
