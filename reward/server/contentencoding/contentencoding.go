@@ -20,19 +20,14 @@ const Accepted = "gzip, deflate, zstd"
 // maxWindow bounds what a zstd body may ask a decoder to remember.
 const maxWindow = 8 << 20
 
-// ErrUnsupported is returned for a body in an encoding that is not read.
-var ErrUnsupported = reward.ErrUnsupportedMediaType.With("content-encoding: want one of %s, or none", Accepted)
-
 // Decode has the body of r read as its Content-Encoding says. What is read is
-// counted as it comes out: the limits on bodies hold for what they decode to.
+// counted as it comes out: the limits on bodies hold for what they decode to. An
+// encoding that is not read is a reward.ErrUnsupportedMediaType that names it.
 func Decode(r *http.Request) error {
-	encodings := strings.Split(strings.Join(r.Header.Values("Content-Encoding"), ","), ",")
-	if len(encodings) > 1 {
-		return ErrUnsupported
-	}
+	encoding := strings.Join(r.Header.Values("Content-Encoding"), ", ")
 	body := r.Body
 	var open func() (io.Reader, func(), error)
-	switch strings.ToLower(strings.TrimSpace(encodings[0])) {
+	switch strings.ToLower(strings.TrimSpace(encoding)) {
 	case "", "identity":
 		return nil
 	case "gzip", "x-gzip":
@@ -54,7 +49,7 @@ func Decode(r *http.Request) error {
 			return z, z.Close, nil
 		}
 	default:
-		return ErrUnsupported
+		return reward.ErrUnsupportedMediaType.With("content-encoding: %.80q is not read, want one of %s, or none", encoding, Accepted)
 	}
 	r.Body, r.ContentLength = &decodedBody{encoded: body, open: open}, -1
 	return nil
