@@ -85,8 +85,8 @@ type portion struct {
 	err     error
 }
 
-// Run scores the files, Together samples at a time, reading the next ones
-// meanwhile, and emits the results in their order.
+// Run scores the files, the first sample alone and then Together samples at a
+// time, reading the next ones meanwhile, and emits the results in their order.
 func (j *Job) Run(ctx context.Context, emit func(name string, r reward.Result) error) error {
 	parts := j.parts()
 	return j.score(ctx, parts, newMapFolder(j.Out, parts, j.Evaluator, j.Say), emit)
@@ -101,15 +101,20 @@ func (j *Job) score(ctx context.Context, parts []part, maps mapFolder, emit func
 	portions := make(chan chan portion, 1)
 	go func() {
 		defer close(portions)
-		for rest := parts; len(rest) > 0; {
-			n := portionLen(rest, j.Together)
-			answer := make(chan portion, 1)
+		// The first portion is one sample, alone, so that there soon is something to see.
+		for rest, samples := parts, 1; len(rest) > 0; samples = j.Together {
+			n := portionLen(rest, samples)
+			parts, answer := rest[:n], make(chan portion, 1)
 			select {
 			case portions <- answer:
 			case <-ctx.Done():
 				return
 			}
-			go func(parts []part) { answer <- j.scorePortion(ctx, pipeline, maps, parts) }(rest[:n])
+			var scoring sync.WaitGroup
+			scoring.Go(func() { answer <- j.scorePortion(ctx, pipeline, maps, parts) })
+			if samples == 1 {
+				scoring.Wait()
+			}
 			rest = rest[n:]
 		}
 	}()
