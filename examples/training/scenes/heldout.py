@@ -6,7 +6,6 @@ writes a set as Parquet with the images. Needs pyarrow and Pillow.
 """
 
 import io
-import json
 import random
 import sys
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from .scene import Scene, draw_scene
 from .truth import Truth, boxes, judge
 
 SIDE = 512
+SCORES = ("semantic_alignment", "aesthetics", "plausibility", "overall")
 # name: how many, the pairs of colour and shape that are drawn, whether the images are spoiled
 SETS = {
     "heldout": (1000, "seen", False),
@@ -90,22 +90,27 @@ def _png(array):
     return out.getvalue()
 
 
+def _npy(array):
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
 def rows(name, count=None):
-    """A set as dictionaries with PNG images and maps."""
+    """A set as dictionaries: an image as PNG, its prompt, and what is true under true_ and the evaluator's names."""
     renderer = Renderer(SIDE)
     for i, s in enumerate(samples(name, count)):
         images, heat = render_samples(renderer, [s])
         image = (images[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
         maps = (heat[0].numpy() * 255).round().astype(np.uint8)
-        alignment, aesthetics, plausibility, overall = s.truth.scores
         yield {
-            "id": f"{name}-{i:04d}", "image": _png(image), "prompt": s.caption.text, "alignment": alignment,
-            "aesthetics": aesthetics, "plausibility": plausibility, "overall": overall,
-            "misalignment_map": _png(maps[0]), "artifact_map": _png(maps[1]),
-            "boxes": json.dumps([{"box_2d": b, "label": label, "importance": importance}
-                                 for b, label, importance, _ in boxes(s.scene, s.truth)]),
+            "id": f"{name}-{i:04d}", "image": _png(image), "prompt": s.caption.text,
+            **{f"true_{k}": v for k, v in zip(SCORES, s.truth.scores)},
+            "true_misalignment": _npy(maps[0]), "true_artifact": _npy(maps[1]),
+            "true_boxes": [{"box_2d": b, "label": label, "importance": importance}
+                           for b, label, importance, _ in boxes(s.scene, s.truth)],
             "mistake": kind_of_mistake(s) or "several",
-            "flaws": ", ".join(f.kind for f in s.scene.flaws) or (s.scene.corruption.kind if s.scene.corruption else ""),
+            "flaws": ", ".join(f.kind for f in s.scene.flaws) or (s.scene.corruption.kind if s.scene.corruption else "none"),
         }
 
 
@@ -113,7 +118,7 @@ def write_parquet(path, name, count=None):
     import pyarrow as pa
     import pyarrow.parquet as pq
     table = list(rows(name, count))
-    pq.write_table(pa.Table.from_pylist(table), path, row_group_size=100)
+    pq.write_table(pa.Table.from_pylist(table), path, row_group_size=100, compression="zstd")
 
 
 if __name__ == "__main__":

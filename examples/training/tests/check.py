@@ -1,0 +1,90 @@
+"""Checks a checkpoint that training wrote, the Parquet of held-out scenes, and the pocket checkpoint.
+
+    python tests/check.py CHECKPOINT PARQUET
+"""
+
+import io
+import json
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+POCKET = HERE.parents[2] / "engine" / "imagedoctor" / "pocket"
+
+import checkpoint
+import model
+from generate import generate
+from samples import BRANCH_LENGTH, Text, batch, layout
+from scenes.heldout import SCORES, samples, write_parquet
+
+
+def check_packing(net, text):
+    """Captions packed behind one image have the states that they have one by one."""
+    branches = 3
+    made = batch(text, random.Random(1), {"answer": (1, branches)})["answer.ids"][0]
+    image = torch.randn(1, model.IMAGE_TOKENS, text.config["hidden_size"], generator=torch.Generator().manual_seed(1))
+    prefix = torch.tensor(text.prefix["answer"])
+
+    def states(rows):
+        plan = layout(text, "answer", len(rows))
+        ids = torch.cat([prefix, torch.from_numpy(made[rows]).flatten()])[None]
+        hidden = net.hidden(net.embed(ids, image, plan.start), net.model.rope(plan.positions()), plan.mask(), plan.pack)
+        return hidden[0, plan.prefix:].view(len(rows), plan.branch, -1)
+
+    with torch.no_grad():
+        together, alone = states(list(range(branches))), torch.cat([states([k]) for k in range(branches)])
+    assert torch.allclose(together, alone, atol=1e-4), (together - alone).abs().max()
+
+
+def check_round_trip(folder):
+    """What was written is what is read, to bfloat16."""
+    net = checkpoint.load(folder)
+    for name, t in net.state_dict().items():
+        assert torch.isfinite(t).all(), name
+        assert torch.equal(t, t.to(torch.bfloat16).float()), name
+
+
+def check_parquet(path):
+    count = 3
+    write_parquet(path, "heldout", count)
+    rows, scenes = pq.read_table(path).to_pylist(), samples("heldout", count)
+    assert len(rows) == count
+    for row, s in zip(rows, scenes):
+        assert row["prompt"] == s.caption.text and tuple(row[f"true_{k}"] for k in SCORES) == s.truth.scores
+        assert Image.open(io.BytesIO(row["image"])).size == (512, 512)
+        for name in ("true_misalignment", "true_artifact"):
+            heat = np.load(io.BytesIO(row[name]))
+            assert heat.shape == (288, 288) and heat.dtype == np.uint8
+        assert all(len(b["box_2d"]) == 4 for b in row["true_boxes"])
+
+
+def check_pocket(count):
+    """The pocket checkpoint says what it said when its regression data was written."""
+    net, text = checkpoint.load(POCKET).eval(), Text(POCKET)
+    for case in json.loads((POCKET / "testdata" / "cases.json").read_text(encoding="utf-8"))[:count]:
+        small = Image.open(POCKET / "testdata" / case["image"]).resize((model.IMAGE_SIDE,) * 2, Image.BICUBIC)
+        with torch.no_grad():
+            image = net.visual(model.patchify(torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 255))
+        for a in case["answers"]:
+            ids, _, _ = generate(net, text, a["mode"], image, [a["prompt"]], BRANCH_LENGTH[a["mode"]])
+            assert ids[0] == a["generated_ids"], (a["prompt"], text.decode(ids[0]))
+
+
+def main():
+    folder, parquet = sys.argv[1:]
+    check_round_trip(folder)
+    check_packing(checkpoint.load(folder).eval(), Text(folder))
+    check_parquet(parquet)
+    check_pocket(2)
+    print("tests/check.py: a written checkpoint, packing, Parquet and the pocket checkpoint are as they should be")
+
+
+if __name__ == "__main__":
+    main()
