@@ -5,7 +5,9 @@ import (
 	"strings"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/scoring"
+	"github.com/denseflow/densereward/reward/server/places"
 	"github.com/labstack/echo/v4"
 )
 
@@ -21,7 +23,17 @@ func open(path string) bool {
 // authorize lets only owners of a token in.
 func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if s.cfg.Tokens == nil || open(c.Request().URL.Path) {
+		place := places.Of(c.Request().Context())
+		if place.Spare() {
+			c.Response().Header().Set(echo.HeaderConnection, "close")
+		}
+		if open(c.Request().URL.Path) {
+			return next(c)
+		}
+		if s.cfg.Tokens == nil {
+			if place.Spare() {
+				return &batch.OverloadError{RetryAfter: retryHeld}
+			}
 			return next(c)
 		}
 		name, ok := s.cfg.Tokens.Owner(bearer(c.Request()))
@@ -29,6 +41,7 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Bearer realm="densereward"`)
 			return reward.ErrUnauthorized
 		}
+		place.Trust()
 		c.Set(ownerKey, name)
 		return next(c)
 	}

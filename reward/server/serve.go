@@ -7,11 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/server/credentials"
+	"github.com/denseflow/densereward/reward/server/places"
 )
 
 // Front is how a handler faces its clients. Start from DefaultFront.
@@ -85,7 +85,8 @@ func (f Front) Serve(ctx context.Context, l net.Listener, h http.Handler, readin
 // its size decides: DataRate sees to that. Requests have contexts below ctx.
 func (f Front) server(ctx context.Context, h http.Handler) *http.Server {
 	srv := &http.Server{
-		Handler:           h,
+		Handler:           places.Handler(h),
+		ConnContext:       places.Context,
 		ReadHeaderTimeout: f.HeaderTimeout,
 		IdleTimeout:       f.IdleTimeout,
 		MaxHeaderBytes:    f.MaxHeaderBytes,
@@ -130,8 +131,12 @@ const answerGrace = time.Second
 // said that it may be.
 var ErrNotLoopback = errors.New("server: not a loopback address")
 
-// Listen opens a TCP listener that takes at most connections at a time; more
-// wait until one is closed. Unless public is set, the address must be a
+// spareConnections are taken although all places are, for health checks and clients
+// with a token.
+const spareConnections = 16
+
+// Listen opens a TCP listener that takes at most connections at a time, and a few
+// more for health checks and clients with a token; see package places. Unless public is set, the address must be a
 // loopback one, so that nobody serves a network by accident.
 func Listen(ctx context.Context, address string, public bool, connections int) (net.Listener, error) {
 	if connections < 1 {
@@ -146,7 +151,7 @@ func Listen(ctx context.Context, address string, public bool, connections int) (
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	return LimitConnections(l, connections), nil
+	return places.Limit(l, connections, spareConnections), nil
 }
 
 // IsLoopback reports whether only this machine can reach an address.
@@ -174,50 +179,4 @@ func loopback(ctx context.Context, address string) error {
 		}
 	}
 	return nil
-}
-
-// limitedListener accepts while it has places.
-type limitedListener struct {
-	net.Listener
-	places chan struct{} // one element a connection
-	closed chan struct{}
-	once   sync.Once
-}
-
-// LimitConnections makes Accept wait while n connections of l are open.
-func LimitConnections(l net.Listener, n int) net.Listener {
-	return &limitedListener{Listener: l, places: make(chan struct{}, n), closed: make(chan struct{})}
-}
-
-// Accept waits for a place, then for a connection.
-func (l *limitedListener) Accept() (net.Conn, error) {
-	select {
-	case l.places <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.places
-		return nil, err
-	}
-	return &placedConn{Conn: c, leave: sync.OnceFunc(func() { <-l.places })}, nil
-}
-
-// Close stops Accept, also one that waits for a place.
-func (l *limitedListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-// placedConn gives its place back when it is closed.
-type placedConn struct {
-	net.Conn
-	leave func()
-}
-
-func (c *placedConn) Close() error {
-	err := c.Conn.Close()
-	c.leave()
-	return err
 }

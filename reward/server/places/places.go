@@ -1,0 +1,206 @@
+// Package places bounds the connections of a server. Where all places are taken, those
+// on which no request is being answered are closed for new ones, and a few more are
+// taken for requests that need no place: health checks, and clients with a token.
+package places
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Patience is how long a connection may be without a request before it can be closed
+// for another: as long as a header and the end of an answer take.
+const Patience = time.Second
+
+// Listener accepts while it has places.
+type Listener struct {
+	net.Listener
+	places, spare int
+
+	mu     sync.Mutex
+	open   map[*Place]struct{}
+	spares int           // of open
+	freed  chan struct{} // closed, and made anew, when a place is free
+	closed chan struct{}
+	once   sync.Once
+}
+
+// Limit has at most places connections of l open, and spare ones beyond them.
+func Limit(l net.Listener, places, spare int) *Listener {
+	return &Listener{
+		Listener: l, places: places, spare: spare,
+		open: map[*Place]struct{}{}, freed: make(chan struct{}), closed: make(chan struct{}),
+	}
+}
+
+// Place is that of one connection.
+type Place struct {
+	net.Conn
+	listener *Listener
+	spare    bool
+	leave    sync.Once
+
+	answering bool      // guarded by the listener, as is
+	since     time.Time // when it was opened or its last answer ended
+	trusted   bool      // its client has shown a token
+}
+
+// Accept waits for a place, then for a connection.
+func (l *Listener) Accept() (net.Conn, error) {
+	p := &Place{listener: l}
+	for {
+		freed, again, ok := l.enter(p)
+		if ok {
+			break
+		}
+		timer := time.NewTimer(again)
+		select {
+		case <-freed:
+		case <-timer.C:
+		case <-l.closed:
+			return nil, net.ErrClosed
+		}
+		timer.Stop()
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		p.giveUp()
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p.Conn, p.since = c, time.Now()
+	return p, nil
+}
+
+// enter takes a place for p, closing a connection for it if need be. Otherwise it says
+// what to wait for and for how long.
+func (l *Listener) enter(p *Place) (freed <-chan struct{}, again time.Duration, ok bool) {
+	l.mu.Lock()
+	if len(l.open)-l.spares < l.places {
+		l.open[p] = struct{}{}
+		l.mu.Unlock()
+		return nil, 0, true
+	}
+	now := time.Now()
+	useless := l.useless()
+	switch {
+	case useless != nil && now.Sub(useless.since) >= Patience:
+		l.mu.Unlock()
+		_ = useless.Close()
+		return l.enter(p)
+	case l.spares < l.spare:
+		p.spare = true
+		l.spares++
+		l.open[p] = struct{}{}
+		l.mu.Unlock()
+		return nil, 0, true
+	}
+	defer l.mu.Unlock()
+	again = time.Hour
+	if useless != nil {
+		again = Patience - now.Sub(useless.since)
+	}
+	return l.freed, again, false
+}
+
+// useless is the connection that has been without a request longest, first of those
+// without a token; nil if all are answered.
+func (l *Listener) useless() *Place {
+	var found *Place
+	for p := range l.open {
+		if p.answering || p.Conn == nil {
+			continue
+		}
+		if found == nil || found.trusted && !p.trusted || found.trusted == p.trusted && p.since.Before(found.since) {
+			found = p
+		}
+	}
+	return found
+}
+
+// Close stops Accept, also one that waits for a place.
+func (l *Listener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// giveUp makes the place free, once.
+func (p *Place) giveUp() {
+	p.leave.Do(func() {
+		l := p.listener
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.open, p)
+		if p.spare {
+			l.spares--
+		}
+		close(l.freed)
+		l.freed = make(chan struct{})
+	})
+}
+
+// Close closes the connection and makes its place free.
+func (p *Place) Close() error {
+	err := p.Conn.Close()
+	p.giveUp()
+	return err
+}
+
+// Spare reports whether the connection was taken although all places were. nil is one
+// whose connections are not counted.
+func (p *Place) Spare() bool { return p != nil && p.spare }
+
+// Trust notes that the client has shown a token.
+func (p *Place) Trust() {
+	if p == nil {
+		return
+	}
+	p.listener.mu.Lock()
+	defer p.listener.mu.Unlock()
+	p.trusted = true
+}
+
+func (p *Place) answer(now bool) {
+	p.listener.mu.Lock()
+	defer p.listener.mu.Unlock()
+	p.answering = now
+	p.since = time.Now()
+	if !now { // one that waits for a place may have it soon
+		close(p.listener.freed)
+		p.listener.freed = make(chan struct{})
+	}
+}
+
+type key struct{}
+
+// Context is for the ConnContext of an http.Server of a Listener.
+func Context(ctx context.Context, c net.Conn) context.Context {
+	if over, ok := c.(interface{ NetConn() net.Conn }); ok { // TLS
+		c = over.NetConn()
+	}
+	if p, ok := c.(*Place); ok {
+		return context.WithValue(ctx, key{}, p)
+	}
+	return ctx
+}
+
+// Of is the place of a request's connection, nil where connections are not counted.
+func Of(ctx context.Context) *Place {
+	p, _ := ctx.Value(key{}).(*Place)
+	return p
+}
+
+// Handler notes which connections are being answered.
+func Handler(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := Of(r.Context()); p != nil {
+			p.answer(true)
+			defer p.answer(false)
+		}
+		h.ServeHTTP(w, r)
+	})
+}
