@@ -19,6 +19,7 @@ import (
 	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/server/budget"
 	"github.com/denseflow/densereward/reward/server/credentials"
+	"github.com/denseflow/densereward/reward/server/jobs"
 	"github.com/denseflow/densereward/reward/wire"
 	"github.com/labstack/echo/v4"
 	"go.opentelemetry.io/otel/trace"
@@ -49,6 +50,9 @@ type Config struct {
 	// Groups bounds the groups that span requests; the zero value means
 	// groups.DefaultConfig.
 	Groups groups.Config
+	// Jobs bounds the requests whose answers are fetched later; the zero value
+	// means jobs.DefaultConfig.
+	Jobs jobs.Config
 	// Timeout is how long a request may take that brings no X-Request-Timeout;
 	// 0 means DefaultTimeout. Without one a hanging evaluator would hold its
 	// callers for ever.
@@ -98,6 +102,7 @@ type Server struct {
 	budget   *budget.Budget // of bodies and answers
 	buffers  budget.Buffers // of bodies
 	groups   *groups.Barrier
+	jobs     *jobs.Store
 	ignored  sync.Once // what requests hold and the server ignores is told once
 }
 
@@ -138,6 +143,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.budget = budget.New(s.cfg.BodyMemory, s.cfg.DataRate.MinRate)
 	s.groups = groups.New(s.cfg.Groups)
+	s.jobs = jobs.New(s.cfg.Jobs, s.cfg.Now)
 	s.route()
 	return s, nil
 }
@@ -151,6 +157,9 @@ func withDefaults(cfg Config) Config {
 	}
 	if cfg.Groups == (groups.Config{}) {
 		cfg.Groups = groups.DefaultConfig()
+	}
+	if cfg.Jobs == (jobs.Config{}) {
+		cfg.Jobs = jobs.DefaultConfig()
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
@@ -187,6 +196,7 @@ const (
 	healthPath  = "/healthz"
 	readyPath   = "/readyz"
 	metricsPath = "/metrics"
+	jobsPath    = "/v1/jobs"
 )
 
 func (s *Server) route() {
@@ -195,6 +205,8 @@ func (s *Server) route() {
 	s.echo.Use(s.identify(), s.watch, s.trace, s.contain(), s.secure(), s.checkHost, s.limitDataRate, s.authorize)
 	s.echo.POST(wire.ScorePath, s.score)
 	s.echo.POST(wire.RFTPath, s.rewardCompletions)
+	s.echo.POST(jobsPath, s.startJob)
+	s.echo.GET(jobsPath+"/:id", s.fetchJob)
 	s.get(wire.ModelsPath, s.listModels)
 	s.get(healthPath, s.healthz)
 	s.get(readyPath, s.readyz)

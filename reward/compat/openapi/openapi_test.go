@@ -172,7 +172,7 @@ func TestTheDocumentsPathsAreTheServers(t *testing.T) {
 		for method := range methods {
 			answer := httptest.NewRecorder()
 			s.ServeHTTP(answer, httptest.NewRequest(strings.ToUpper(method), path, http.NoBody))
-			if answer.Code == http.StatusNotFound || answer.Code == http.StatusMethodNotAllowed {
+			if (answer.Code == http.StatusNotFound && !strings.Contains(path, "{")) || answer.Code == http.StatusMethodNotAllowed {
 				t.Errorf("%s %s: status %d", method, path, answer.Code)
 			}
 			if path == openapi.Path && answer.Body.String() != string(openapi.Document) {

@@ -181,6 +181,10 @@ func (t *translator) number(s string, at place) error {
 		t.int(int64(f))
 		return nil
 	}
+	if short := float32(f); float64(short) == f {
+		t.out = binary.BigEndian.AppendUint32(append(t.out, msgpcode.Float), math.Float32bits(short))
+		return nil
+	}
 	t.out = binary.BigEndian.AppendUint64(append(t.out, msgpcode.Double), math.Float64bits(f))
 	return nil
 }
@@ -231,13 +235,16 @@ func (t *translator) bin(data []byte) {
 	t.out = append(t.out, data...)
 }
 
-// int is short where it can be: lists of small numbers are common.
+// int is short where it can be: no text grows to more than twice its size.
 func (t *translator) int(n int64) {
-	if n >= 0 && n <= math.MaxInt8 {
+	switch {
+	case n >= 0 && n <= math.MaxInt8:
 		t.out = append(t.out, byte(n))
-		return
+	case n == int64(int32(n)):
+		t.out = binary.BigEndian.AppendUint32(append(t.out, msgpcode.Int32), uint32(n))
+	default:
+		t.out = binary.BigEndian.AppendUint64(append(t.out, msgpcode.Int64), uint64(n))
 	}
-	t.out = binary.BigEndian.AppendUint64(append(t.out, msgpcode.Int64), uint64(n))
 }
 
 // dtype is the element type of a name: the protocol's own, or numpy's and torch's.

@@ -154,6 +154,9 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		message, _, err := jsonwire.Request(bytes.Clone(body))
+		if len(message) > 2*len(body)+64 {
+			t.Fatalf("%q of %d bytes became %d", body, len(body), len(message))
+		}
 		if err == nil {
 			_, err = wire.DecodeRequest(message, wire.DefaultLimits())
 			if errors.Is(err, reward.ErrMalformedBody) {

@@ -1,0 +1,62 @@
+package jobs_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/denseflow/densereward/reward/server/jobs"
+)
+
+func TestAnAnswerIsFetchedUntilItExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := jobs.New(jobs.Config{Jobs: 2, AnswerBytes: 8, Keep: time.Minute}, time.Now)
+		release := make(chan struct{})
+		id := s.Start("me", func() jobs.Answer { <-release; return jobs.Answer{Status: 200, Body: []byte("four")} })
+		soon, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if got, known := s.Wait(soon, "me", id); got != nil || !known {
+			t.Fatalf("a job that runs has the answer %v, known %v", got, known)
+		}
+		close(release)
+		for range 2 { // a lost answer is fetched again
+			if got, known := s.Wait(t.Context(), "me", id); !known || string(got.Body) != "four" {
+				t.Fatalf("got %v, %v", got, known)
+			}
+		}
+		if _, known := s.Wait(t.Context(), "somebody else", id); known {
+			t.Error("somebody else may fetch the answer")
+		}
+		time.Sleep(time.Minute)
+		if _, known := s.Wait(t.Context(), "me", id); known {
+			t.Error("the answer did not expire")
+		}
+		if _, known := s.Wait(t.Context(), "me", "another"); known {
+			t.Error("a job that nobody started is known")
+		}
+	})
+}
+
+func TestAFullStoreTakesNoJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := jobs.New(jobs.Config{Jobs: 2, AnswerBytes: 8, Keep: time.Minute}, time.Now)
+		answer := func(n int) func() jobs.Answer {
+			return func() jobs.Answer { return jobs.Answer{Body: make([]byte, n)} }
+		}
+		s.Start("me", answer(0))
+		s.Start("me", answer(0))
+		if id := s.Start("me", answer(0)); id != "" {
+			t.Error("a third job was taken")
+		}
+		synctest.Wait()
+		time.Sleep(time.Minute)
+		id := s.Start("me", answer(8))
+		if _, known := s.Wait(t.Context(), "me", id); !known {
+			t.Fatal("no job was taken after the others expired")
+		}
+		if id := s.Start("me", answer(0)); id != "" {
+			t.Error("a job was taken beyond the memory of answers")
+		}
+	})
+}

@@ -1,0 +1,104 @@
+package jobs_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/wire"
+)
+
+func ask(t *testing.T, method, address, kind string, body []byte) (*http.Response, []byte) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, address, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", kind)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer, text
+}
+
+func TestAJobsAnswerIsThatOfItsRequest(t *testing.T) {
+	release := make(chan struct{})
+	fake := &rewardtest.Fake{Before: func(ctx context.Context, samples []reward.Sample) error {
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}
+	scheduler, err := batch.New(batch.DefaultConfig(), fake)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := server.New(server.Config{Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewServer(s)
+	defer web.Close()
+	q := &wire.Request{Prompts: []string{"a cat"}, Images: []wire.Image{{Encoded: rewardtest.PNG(rewardtest.Image(1, 32, 32))}}}
+	m, err := q.Encode(wire.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, text := ask(t, http.MethodPost, web.URL+"/v1/jobs", wire.MediaType, m.Bytes())
+	var job struct{ ID, Status string }
+	if err := json.Unmarshal(text, &job); err != nil || started.StatusCode != http.StatusAccepted || job.Status != "running" {
+		t.Fatalf("status %d: %s", started.StatusCode, text)
+	}
+	at := web.URL + started.Header.Get("Location")
+	if h, text := ask(t, http.MethodGet, at+"?wait=0", "", nil); h.StatusCode != http.StatusAccepted {
+		t.Errorf("while it runs: status %d: %s", h.StatusCode, text)
+	}
+	close(release)
+	for range 2 { // the first answer may get lost
+		h, body := ask(t, http.MethodGet, at+"?wait=60", "", nil)
+		p, err := wire.DecodeResponse(body)
+		if err != nil || h.StatusCode != http.StatusOK || h.Header.Get("Content-Type") != wire.MediaType {
+			t.Fatalf("status %d, %v", h.StatusCode, err)
+		}
+		if p.Errors[0] != nil || len(p.Rewards) != 1 || p.Dense == nil {
+			t.Errorf("got %+v", p)
+		}
+	}
+	for _, tt := range []struct {
+		name, method, path, kind, body string
+		status                         int
+	}{
+		{"a job that nobody started", http.MethodGet, "/v1/jobs/0123", "", "", http.StatusNotFound},
+		{"a wait that is no number", http.MethodGet, "/v1/jobs/0123?wait=soon", "", "", http.StatusBadRequest},
+		{"a wait without end", http.MethodGet, "/v1/jobs/0123?wait=1e9", "", "", http.StatusBadRequest},
+		{"a wait of NaN", http.MethodGet, "/v1/jobs/0123?wait=NaN", "", "", http.StatusBadRequest},
+	} {
+		if h, text := ask(t, tt.method, web.URL+tt.path, tt.kind, []byte(tt.body)); h.StatusCode != tt.status {
+			t.Errorf("%s: status %d: %s", tt.name, h.StatusCode, text)
+		}
+	}
+	h, _ := ask(t, http.MethodPost, web.URL+"/v1/jobs", "application/json", []byte(`{"prompts": 3}`))
+	if h, text := ask(t, http.MethodGet, web.URL+h.Header.Get("Location"), "", nil); h.StatusCode != http.StatusBadRequest {
+		t.Errorf("a job that cannot be: status %d: %s", h.StatusCode, text)
+	}
+	if h, text := ask(t, http.MethodPost, web.URL+"/v1/jobs", "text/plain", nil); h.StatusCode != http.StatusUnsupportedMediaType {
+		t.Errorf("a job of text: status %d: %s", h.StatusCode, text)
+	}
+}
