@@ -99,10 +99,13 @@ func TestStalledBodiesLoseTheirMemoryToOneThatMoves(t *testing.T) {
 		const limit = 16 << 20
 		s := newServer(t, &rewardtest.Fake{}, func(c *server.Config) { c.BodyMemory = limit })
 		l, stop := serve(t, s)
-		for range 4 { // which hold all of it, and lack their last byte
-			defer start(t, l, limit/4, make([]byte, limit/4-1)).Close()
+		for range 7 { // which hold all that is not for small ones, and lack their last byte
+			defer start(t, l, limit/8, make([]byte, limit/8-1)).Close()
 		}
-		body := scoreBody(t, "a cat", 1)
+		if status := polite(t, l, scoreBody(t, "a cat", 1)); status != http.StatusOK {
+			t.Errorf("status %d for a small request, want 200", status)
+		}
+		body := scoreBody(t, "a cat", 16, wire.ReturnHeatmaps)
 		if status := polite(t, l, body); status != http.StatusTooManyRequests {
 			t.Errorf("status %d while all bodies move, want 429", status)
 		}
@@ -136,7 +139,7 @@ func TestAnAnswerThatNobodyReadsIsCutOffAndItsMemoryIsBack(t *testing.T) {
 func TestUnreadAnswersLoseTheirMemoryToOneThatIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := scoreBody(t, "a cat", 16, wire.ReturnHeatmaps) // 8 MiB of maps, and as much stacked
-		s := newServer(t, &rewardtest.Fake{Side: 256}, func(c *server.Config) { c.BodyMemory = 36 << 20 })
+		s := newServer(t, &rewardtest.Fake{Side: 256}, func(c *server.Config) { c.BodyMemory = 40 << 20 })
 		l, stop := serve(t, s)
 		for range 2 {
 			defer start(t, l, len(body), body).Close()

@@ -31,6 +31,14 @@ const (
 	settling = time.Second
 )
 
+// The last eighth of a budget is for small loans, so that those who borrow much do not
+// shut out those who ask for little.
+const (
+	smallShare = 1024     // a loan is small up to this part of the budget,
+	smallest   = 64 << 10 // or this many bytes
+	apart      = 8
+)
+
 // Budget is bytes that are lent out. It is safe for concurrent use.
 type Budget struct {
 	limit   int64
@@ -77,19 +85,23 @@ func (b *Budget) Open() *Loan { return &Loan{budget: b} }
 // Grow borrows n bytes more. It fails with ErrFull, or a *TooLargeError.
 func (l *Loan) Grow(n int64) error {
 	b := l.budget
-	if l.bytes+n > b.limit {
-		return &TooLargeError{l.bytes + n, b.limit}
+	limit := b.limit
+	if l.bytes+n > max(limit/smallShare, smallest) {
+		limit -= limit / apart
+	}
+	if l.bytes+n > limit {
+		return &TooLargeError{l.bytes + n, limit}
 	}
 	var late <-chan time.Time
 	for {
 		b.mu.Lock()
-		if b.held+n <= b.limit {
+		if b.held+n <= limit {
 			b.held += n
 			l.bytes += n
 			b.mu.Unlock()
 			return nil
 		}
-		enough := b.callBack(l, n)
+		enough := b.callBack(l, n, limit)
 		returned := b.returned
 		b.mu.Unlock()
 		if !enough {
@@ -109,8 +121,8 @@ func (l *Loan) Grow(n int64) error {
 // callBack calls back those that lag most until n bytes are there once they have
 // returned theirs, beside those that were called back before; none if that is not
 // enough. It is called under the lock, so that nobody is called back after Settle.
-func (b *Budget) callBack(but *Loan, n int64) (enough bool) {
-	missing := b.held - b.leaving + n - b.limit
+func (b *Budget) callBack(but *Loan, n, limit int64) (enough bool) {
+	missing := b.held - b.leaving + n - limit
 	if missing <= 0 {
 		return true
 	}
