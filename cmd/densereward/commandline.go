@@ -19,6 +19,8 @@ const (
 	exitFailure = 1 // the command could not do its work
 	exitUsage   = 2 // the command line is wrong
 	exitPartial = 3 // score, relabel: some images could not be scored, the others were
+
+	exitInterrupted = 130 // as shells say of a program that Ctrl-C ended
 )
 
 const description = `Scores and dense rewards for text-to-image models, from the command line or over HTTP: what ImageDoctor and other evaluators find in an image and its prompt, as scores and as maps of flaws.
@@ -29,12 +31,14 @@ const description = `Scores and dense rewards for text-to-image models, from the
 
 Without --model an embedded pocket ImageDoctor answers, which knows drawn scenes, not photographs. The real one is GYX97/ImageDoctor on Hugging Face.
 
-Long flags may be written with one dash, as in -model DIR.
+Long flags may be written with one dash, as in -model DIR, or as environment variables: DENSEREWARD_TLS_CERT is --tls-cert. The command line goes before the environment, the environment before serve's --config.
 
-Exit codes: 0 done, 1 failed, 2 wrong command line, 3 some images could not be scored.`
+Exit codes: 0 done, 1 failed, 2 wrong command line, 3 some images could not be scored, 130 interrupted.`
 
 // commandLine is the grammar: a field for each subcommand.
 type commandLine struct {
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
+
 	Score    scoreCommand     `cmd:"" help:"Score image files; one JSON object a line."`
 	Serve    serveCommand     `cmd:"" help:"Serve rewards over HTTP."`
 	Relabel  offline.Relabel  `cmd:"" help:"Score data sets, shard by shard."`
@@ -60,6 +64,8 @@ func run(ctx context.Context, args []string, t cli.Terminal) int {
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(t),
 		kong.Configuration(config.Read),
+		kong.PostBuild(cli.Environment),
+		kong.ValueFormatter(cli.HelpOf),
 		vars(),
 	)
 	if err != nil {
@@ -69,6 +75,9 @@ func run(ctx context.Context, args []string, t cli.Terminal) int {
 	parsed, err := parser.Parse(cli.DoubleDashes(parser.Model.Node, args))
 	if ended {
 		return exitOK
+	}
+	if err == nil {
+		err = cli.Once(parsed)
 	}
 	if err == nil {
 		err = parsed.Run()
@@ -82,7 +91,7 @@ func vars() kong.Vars {
 	for _, k := range evaluators.Kinds() {
 		kinds = append(kinds, k.Name)
 	}
-	return kong.Vars{"library_env": provision.EnvLibrary, "evaluator_kinds": strings.Join(kinds, ", ")}
+	return kong.Vars{"version": "densereward " + buildVersion(), "library_env": provision.EnvLibrary, "evaluator_kinds": strings.Join(kinds, ", ")}
 }
 
 // exitCode says what went wrong and which code stands for it.
@@ -104,7 +113,7 @@ func exitCode(err error, t cli.Terminal) int {
 		return exitPartial
 	case errors.Is(err, context.Canceled):
 		t.Say("interrupted")
-		return exitFailure
+		return exitInterrupted
 	}
 	t.Say("%v", err)
 	return exitFailure

@@ -11,6 +11,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/alecthomas/kong"
+	"github.com/denseflow/densereward/cmd/densereward/cli"
 )
 
 // MaxBytes bounds a configuration file.
@@ -154,9 +155,10 @@ func (c *file) Validate(app *kong.Application) error {
 // fileFlag is the flag that names a file.
 const fileFlag = "config"
 
-// Resolve gives the file's value of a flag that the command line does not have.
+// Resolve gives the file's value of a flag that neither the command line nor the
+// environment has.
 func (c *file) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	if text, ok := c.values[flag.Name]; ok {
+	if text, ok := c.values[flag.Name]; ok && !cli.InEnvironment(flag) {
 		return text, nil
 	}
 	return nil, nil
