@@ -69,13 +69,18 @@ def save(folder, net, base):
     for name in FILES:
         if Path(base).resolve() != folder.resolve():
             shutil.copyfile(Path(base) / name, folder / name)
-    shards = {1: {}, 2: {}}
-    for name, t in net.state_dict().items():
-        shards[1 if name.startswith(("model.", "visual.")) else 2][name] = t
+    write_tensors(folder, net.state_dict())
+
+
+def write_tensors(folder, tensors):
+    """Writes two shards, the heads' tensors in the second, and their index."""
+    folder, shards = Path(folder), {1: {}, 2: {}}
+    for name, t in tensors.items():
+        shards[1 if name.startswith(("model.", "visual.", "lm_head.")) else 2][name] = t
     where, total = {}, 0
-    for number, tensors in shards.items():
+    for number, part in shards.items():
         file = f"model-{number:05d}-of-00002.safetensors"
-        total += write_shard(folder / file, tensors)
-        where.update(dict.fromkeys(tensors, file))
+        total += write_shard(folder / file, part)
+        where.update(dict.fromkeys(part, file))
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))

@@ -20,6 +20,7 @@ POCKET = HERE.parents[2] / "engine" / "imagedoctor" / "pocket"
 
 import checkpoint
 import model
+from attach import EMBEDDING, TOKENS, attach
 from generate import generate
 from samples import BRANCH_LENGTH, Text, batch, layout
 from scenes.heldout import SCORES, samples, write_parquet
@@ -49,6 +50,30 @@ def check_round_trip(folder):
     for name, t in net.state_dict().items():
         assert torch.isfinite(t).all(), name
         assert torch.equal(t, t.to(torch.bfloat16).float()), name
+
+
+def check_attach(folder):
+    """A plain Qwen2.5-VL, here the pocket's, becomes an ImageDoctor whose trunk is unchanged."""
+    plain, doctor = Path(folder) / "plain", Path(folder) / "doctor"
+    plain.mkdir()
+    config = {k: v for k, v in json.loads((POCKET / "config.json").read_text()).items()
+              if k not in ("misalignment_token_id", "artifact_token_id", "heatmap_weight")}
+    (plain / "config.json").write_text(json.dumps(config))
+    tokens = json.loads((POCKET / "tokenizer.json").read_text(encoding="utf-8"))
+    tokens["added_tokens"] = [t for t in tokens["added_tokens"] if t["content"] not in TOKENS]
+    (plain / "tokenizer.json").write_text(json.dumps(tokens), encoding="utf-8")
+    (plain / "preprocessor_config.json").write_bytes((POCKET / "preprocessor_config.json").read_bytes())
+    trunk = {k: v for k, v in checkpoint.read_tensors(POCKET).items() if k.startswith(("model.", "visual."))}
+    rows = max(t["id"] for t in tokens["added_tokens"]) + 1
+    trunk[EMBEDDING] = trunk[EMBEDDING][:rows]  # no room for the new tokens
+    checkpoint.write_tensors(plain, trunk)
+    attach(plain, doctor, width=64, hidden=256)
+    made, text = checkpoint.load(doctor), Text(doctor)
+    assert {text.misalignment, text.artifact} == {rows, rows + 1} and text.config["vocab_size"] == rows + 2
+    assert text.tokenizer.encode("".join(TOKENS)).ids == [rows, rows + 1]
+    for name, t in made.state_dict().items():
+        if name in trunk:
+            assert torch.equal(t[:len(trunk[name])], trunk[name]), name
 
 
 def check_parquet(path):
@@ -81,9 +106,10 @@ def main():
     folder, parquet = sys.argv[1:]
     check_round_trip(folder)
     check_packing(checkpoint.load(folder).eval(), Text(folder))
+    check_attach(Path(parquet).parent)
     check_parquet(parquet)
     check_pocket(2)
-    print("tests/check.py: a written checkpoint, packing, Parquet and the pocket checkpoint are as they should be")
+    print("tests/check.py: a written checkpoint, packing, attached heads, Parquet and the pocket checkpoint are as they should be")
 
 
 if __name__ == "__main__":
