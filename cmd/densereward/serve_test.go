@@ -166,7 +166,7 @@ func TestServeChecksAndStops(t *testing.T) {
 		"no images":                {[]string{"-max-images", "0"}, exitUsage, "--max-images"},
 		"no pixels":                {[]string{"-max-pixels", "0"}, exitUsage, "--max-pixels"},
 		"no bodies":                {[]string{"-max-body", "0"}, exitUsage, "--max-body"},
-		"a memory of 2 GiB":        {[]string{"-model", nanoDir, "-memory", "2GiB", "-max-pixels", "4194304"}, exitOK, "msg=memory limit_bytes=2147483"},
+		"a memory of 3 GiB":        {[]string{"-model", nanoDir, "-memory", "3GiB", "-max-pixels", "4194304"}, exitOK, "msg=memory limit_bytes=322122547"},
 		"no memory to speak of":    {[]string{"-memory", "1MiB"}, exitUsage, "--memory"},
 		"no memory for bodies":     {[]string{"-body-memory", "0"}, exitUsage, "--body-memory"},
 		"no connections":           {[]string{"-connections", "0"}, exitUsage, "--connections"},

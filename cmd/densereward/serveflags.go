@@ -18,6 +18,7 @@ import (
 	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/server/budget"
 	"github.com/denseflow/densereward/reward/server/credentials"
+	"github.com/denseflow/densereward/reward/server/jobs"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -74,7 +75,7 @@ func (f *limitFlags) limits() server.Config {
 func (c *serveCommand) planMemory(d *deployment) error {
 	plan := budget.Plan{
 		Bodies: int64(c.BodyMemory), Queue: int64(c.QueueBytes), Cache: int64(c.Cache), Groups: groups.DefaultConfig().Bytes,
-		Connections: c.Connections, Decoders: runtime.GOMAXPROCS(0), ImagePixels: c.MaxPixels,
+		Jobs: jobs.DefaultConfig().AnswerBytes, Connections: c.Connections, Decoders: runtime.GOMAXPROCS(0), ImagePixels: c.MaxPixels,
 	}
 	if c.Memory > 0 {
 		var err error
