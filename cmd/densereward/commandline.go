@@ -62,7 +62,6 @@ func run(ctx context.Context, args []string, t cli.Terminal) int {
 		kong.Writers(t.Out, t.Err),
 		kong.Exit(func(int) { ended = true }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(t),
 		kong.Configuration(config.Read),
 		kong.PostBuild(cli.Environment),
 		kong.ValueFormatter(cli.HelpOf),
@@ -80,7 +79,10 @@ func run(ctx context.Context, args []string, t cli.Terminal) int {
 		err = cli.Once(parsed)
 	}
 	if err == nil {
-		err = parsed.Run()
+		if c.Serve.LogFormat == logJSON {
+			t.Err = cli.NewJSONLog(t.Err)
+		}
+		err = parsed.Run(t)
 	}
 	return exitCode(err, t)
 }

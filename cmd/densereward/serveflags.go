@@ -143,19 +143,21 @@ type operationFlags struct {
 	TraceRatio  float64       `default:"1" placeholder:"X" help:"Share of requests traced whose caller has not decided. [${default}]"`
 	AccessLog   bool          `default:"true" negatable:"" help:"Log a line for each request."`
 	LogLevel    slog.Level    `default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. [${default}]"`
-	LogFormat   string        `enum:"text,json" default:"text" placeholder:"FORMAT" help:"text or json. [${default}]"`
+	LogFormat   string        `enum:"text,json" default:"text" placeholder:"FORMAT" help:"text or json, where each line is an object and durations are in seconds. [${default}]"`
 }
 
 func (f *operationFlags) check() error {
 	return cmp.Or(cli.AtLeast("drain-delay", f.DrainDelay, 0), cli.AtLeast("drain-limit", f.DrainLimit, 0))
 }
 
+// logJSON is the value of --log-format that makes every line of serve's log JSON.
+const logJSON = "json"
+
 func (f *operationFlags) logger(t cli.Terminal) *slog.Logger {
-	options := &slog.HandlerOptions{Level: f.LogLevel}
-	if f.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(t.Err, options))
+	if f.LogFormat == logJSON {
+		return slog.New(slog.NewJSONHandler(t.Err, cli.JSONLogOptions(f.LogLevel)))
 	}
-	return slog.New(slog.NewTextHandler(t.Err, options))
+	return slog.New(slog.NewTextHandler(t.Err, &slog.HandlerOptions{Level: f.LogLevel}))
 }
 
 func (f *operationFlags) openTracing(ctx context.Context, d *deployment) error {

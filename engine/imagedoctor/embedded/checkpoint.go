@@ -28,7 +28,7 @@ func (c Checkpoint) Open(cacheDir string) (dir string, err error) {
 	if cacheDir == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
-			return "", fmt.Errorf("%s: no cache folder to lay out the checkpoint in: %w", c.Name, err)
+			return "", fmt.Errorf("%s: no cache folder to lay out the checkpoint in, XDG_CACHE_HOME can name one: %w", c.Name, err)
 		}
 		cacheDir = filepath.Join(user, "densereward")
 	}
@@ -41,7 +41,7 @@ func (c Checkpoint) Open(cacheDir string) (dir string, err error) {
 		return dir, nil
 	}
 	if err := c.install(dir); err != nil && !c.intact(dir) {
-		return "", fmt.Errorf("%s: laying out the checkpoint: %w", c.Name, err)
+		return "", fmt.Errorf("%s: laying out the checkpoint in the cache failed, XDG_CACHE_HOME can name another folder: %w", c.Name, err)
 	}
 	return dir, nil
 }
