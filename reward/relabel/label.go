@@ -68,7 +68,7 @@ var ErrDoNotFit = errors.New("the labels do not fit")
 func (l *Labels) CheckCollision(source []string) error {
 	for _, name := range l.Columns() {
 		if slices.Contains(source, name) {
-			return fmt.Errorf("%w: the source already has a column %q; give the new ones a prefix", ErrDoNotFit, name)
+			return fmt.Errorf("%w: the source already has a column %q; give the new ones a prefix, --column-prefix", ErrDoNotFit, name)
 		}
 	}
 	return nil

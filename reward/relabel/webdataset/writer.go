@@ -49,7 +49,7 @@ func (w *writer) Write(record *relabel.Record, label *relabel.Label) error {
 			object, at = m.data, i
 		}
 		if m.key != "" && slices.Contains(extensions, m.extension) {
-			return fmt.Errorf("%w: the source already has %s; give the new ones a prefix", relabel.ErrDoNotFit, m.header.Name)
+			return fmt.Errorf("%w: the source already has %s; give the new ones a prefix, --column-prefix", relabel.ErrDoNotFit, m.header.Name)
 		}
 	}
 	labelled, err := w.labels.Merge(object, label)
