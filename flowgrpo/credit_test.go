@@ -188,7 +188,7 @@ func TestMasksAllocateTheAdvantage(t *testing.T) {
 	for want, bad := range map[string][]float64{
 		"mask of sample 1 is -1 at location 0":  {1, 1, -1, 1},
 		"mask of sample 0 is NaN at location 1": {1, math.NaN(), 1, 1},
-		"mask of sample 1 is 0 everywhere":      {1, 1, 0, 0},
+		"mask of sample 1 sums up to 0":         {1, 1, 0, 0},
 	} {
 		if err := MaskAdvantages(make([]float64, 4), advantages, bad, true); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)

@@ -14,8 +14,8 @@ import "fmt"
 //
 // [MapAdvantages] with T*L locations then normalises every step over its group by
 // itself, which is equation 10; its Epsilon is the only departure, which the
-// paper lacks. It fails, naming the sample, for a reward that is NaN or infinite, and
-// panics on wrong lengths.
+// paper lacks. It fails, naming the sample, for a reward that is NaN or infinite or
+// a gain that its type cannot hold, and panics on wrong lengths.
 func StepGains[T Float](dst, rewards []T, steps, locations int) error {
 	if steps < 1 || locations < 1 || len(rewards)%((steps+1)*locations) != 0 {
 		panic(fmt.Sprintf("flowgrpo: %d rewards do not divide into %d steps and a last one of %d locations", len(rewards), steps, locations))
@@ -34,6 +34,9 @@ func StepGains[T Float](dst, rewards []T, steps, locations int) error {
 		before, gains := rewards[sample*width:(sample+1)*width], dst[sample*steps*locations:(sample+1)*steps*locations]
 		for i := range gains {
 			gains[i] = T(float64(before[i+locations]) - float64(before[i]))
+			if !finite(float64(gains[i])) {
+				return fmt.Errorf("flowgrpo: gain of sample %d is %v in step %d", sample, gains[i], i/locations)
+			}
 		}
 	}
 	return nil

@@ -13,8 +13,8 @@ import "fmt"
 // code is not public, and the choice of normalisation is the caller's here.
 //
 // The mask (N,L) is at least 0. It fails, naming the sample, for a value that is
-// negative, NaN or infinite, an advantage that is not finite, and, normalized, for a
-// mask that is 0 everywhere. dst may be mask. It panics on wrong lengths.
+// negative, NaN or infinite, an advantage that is not finite, before or after, and,
+// normalized, for a mask that is 0 everywhere. dst may be mask. It panics on wrong lengths.
 func MaskAdvantages[T Float](dst []T, advantages []float64, mask []T, normalized bool) error {
 	n := len(advantages)
 	if n == 0 || len(mask) == 0 || len(mask)%n != 0 || len(dst) != len(mask) {
@@ -34,13 +34,16 @@ func MaskAdvantages[T Float](dst []T, advantages []float64, mask []T, normalized
 		}
 		factor := a
 		if normalized {
-			if sum == 0 {
-				return fmt.Errorf("flowgrpo: mask of sample %d is 0 everywhere", i)
+			if sum == 0 || !finite(sum) {
+				return fmt.Errorf("flowgrpo: mask of sample %d sums up to %v", i, sum)
 			}
 			factor *= float64(locations) / sum
 		}
 		for l := i * locations; l < (i+1)*locations; l++ {
 			dst[l] = T(factor * float64(mask[l]))
+			if !finite(float64(dst[l])) {
+				return fmt.Errorf("flowgrpo: advantage of sample %d is %v at location %d", i, dst[l], l-i*locations)
+			}
 		}
 	}
 	return nil
