@@ -93,7 +93,7 @@ func TestAdvantageLaws(t *testing.T) {
 			for range 20 {
 				n, locations := 1+rng.IntN(20), 1+rng.IntN(6)
 				groups := GroupBy(randomGroups(rng, n))
-				rewards := normals(rng, n*locations)
+				rewards := numtest.Normals(rng, n*locations)
 				base := make([]float64, len(rewards))
 				if err := MapAdvantages(base, rewards, locations, groups, norm); err != nil {
 					t.Fatal(err)
@@ -136,7 +136,7 @@ func TestAdvantageLaws(t *testing.T) {
 func TestAdvantagesPermuteWithTheirSamples(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 2))
 	const n, locations = 12, 3
-	names, rewards := randomGroups(rng, n), normals(rng, n*locations)
+	names, rewards := randomGroups(rng, n), numtest.Normals(rng, n*locations)
 	want, got := make([]float64, n*locations), make([]float64, n*locations)
 	if err := MapAdvantages(want, rewards, locations, GroupBy(names), FlowNormalization(false)); err != nil {
 		t.Fatal(err)
@@ -226,10 +226,3 @@ func TestAdvantagesRefuseBadRewards(t *testing.T) {
 }
 
 // normals draws n standard normal numbers.
-func normals(rng *rand.Rand, n int) []float64 {
-	values := make([]float64, n)
-	for i := range values {
-		values[i] = rng.NormFloat64()
-	}
-	return values
-}

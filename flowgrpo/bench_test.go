@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/denseflow/densereward/internal/numtest"
 )
 
 // The figures that PERFORMANCE.md records: a batch of 16 latents of 16x64x64.
@@ -24,15 +26,15 @@ func benchBatch(loss Loss, shape Shape) *Batch[float32] {
 	}
 	switch loss.Ratio {
 	case ImageRatio:
-		batch.Advantages = normals(rng, shape.Batch)
+		batch.Advantages = numtest.Normals(rng, shape.Batch)
 	case DetachedRatio:
-		batch.Advantages = normals(rng, shape.Batch)
+		batch.Advantages = numtest.Normals(rng, shape.Batch)
 		batch.Weight = make([]float32, shape.MapLen())
 		for l := range batch.Weight {
 			batch.Weight[l] = rng.Float32()
 		}
 	case DirectRatio:
-		batch.AdvantageMap = convert[float32](normals(rng, shape.MapLen()))
+		batch.AdvantageMap = convert[float32](numtest.Normals(rng, shape.MapLen()))
 	}
 	return batch
 }
@@ -145,7 +147,7 @@ func BenchmarkLogProb(b *testing.B) {
 
 func BenchmarkMapAdvantages(b *testing.B) {
 	const n, locations = 16, 4096
-	rewards := convert[float32](normals(rand.New(rand.NewPCG(21, 2)), n*locations))
+	rewards := convert[float32](numtest.Normals(rand.New(rand.NewPCG(21, 2)), n*locations))
 	dst, groups := make([]float32, n*locations), Groups{{0, 1, 2, 3, 4, 5, 6, 7}, {8, 9, 10, 11, 12, 13, 14, 15}}
 	measure(b, func() {
 		if err := MapAdvantages(dst, rewards, locations, groups, BoxNormalization()); err != nil {

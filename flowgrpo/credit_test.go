@@ -33,7 +33,7 @@ func TestGDPOLaws(t *testing.T) {
 	rng := rand.New(rand.NewPCG(21, 1))
 	const n, locations = 12, 5
 	groups := GroupBy([]int{0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2})
-	scalar, maps, weights := normals(rng, n), normals(rng, n*locations), []float64{1, 0.5}
+	scalar, maps, weights := numtest.Normals(rng, n), numtest.Normals(rng, n*locations), []float64{1, 0.5}
 	norm := GDPONormalization()
 	advantages := func(rewards [][]float64, locations int, groups Groups) []float64 {
 		t.Helper()
@@ -109,7 +109,7 @@ func TestStepGainsEqualDenseGRPOsEquations(t *testing.T) {
 func TestStepGainsAddUpToTheRolloutsGain(t *testing.T) {
 	rng := rand.New(rand.NewPCG(22, 1))
 	const n, steps, locations = 3, 4, 6
-	rewards, gains := normals(rng, n*(steps+1)*locations), make([]float64, n*steps*locations)
+	rewards, gains := numtest.Normals(rng, n*(steps+1)*locations), make([]float64, n*steps*locations)
 	if err := StepGains(gains, rewards, steps, locations); err != nil {
 		t.Fatal(err)
 	}

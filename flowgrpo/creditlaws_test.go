@@ -46,7 +46,7 @@ func splitRows(rows []float64, n int) (advantages, mask []float64) {
 // Samples in another order have their credit in that order.
 func TestCreditPermutesWithItsSamples(t *testing.T) {
 	const n, width = 4, 8
-	rows := normals(rand.New(rand.NewPCG(31, 1)), n*width)
+	rows := numtest.Normals(rand.New(rand.NewPCG(31, 1)), n*width)
 	for name, credit := range credits() {
 		want, err := credit(rows, n)
 		if err != nil {
@@ -68,7 +68,7 @@ func TestCreditPermutesWithItsSamples(t *testing.T) {
 // normalized with the advantage alone.
 func TestCreditScales(t *testing.T) {
 	const n, c = 3, 4
-	rows := normals(rand.New(rand.NewPCG(32, 1)), n*8)
+	rows := numtest.Normals(rand.New(rand.NewPCG(32, 1)), n*8)
 	scaled := make([]float64, len(rows))
 	for i, v := range rows {
 		scaled[i] = c * v
@@ -95,7 +95,7 @@ func TestNoFiniteInputGivesNaNAsCredit(t *testing.T) {
 	for name, credit := range credits() {
 		failed := 0
 		for range 300 {
-			rows := normals(rng, 2*8)
+			rows := numtest.Normals(rng, 2*8)
 			for i := range rows {
 				rows[i] = max(-math.MaxFloat64, min(math.MaxFloat64, rows[i]*math.Pow(10, float64(rng.IntN(617)-308))))
 			}

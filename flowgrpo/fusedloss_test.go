@@ -19,7 +19,7 @@ func randomBatch(rng *rand.Rand, shape Shape, loss Loss, method Method) *Batch[f
 	for i := range b.Steps {
 		b.Steps[i] = schedule.Step(rng.IntN(schedule.Steps()), method, 0.7)
 	}
-	b.Sample, b.ModelOutput = normals(rng, shape.Len()), normals(rng, shape.Len())
+	b.Sample, b.ModelOutput = numtest.Normals(rng, shape.Len()), numtest.Normals(rng, shape.Len())
 	b.PrevSample = make([]float64, shape.Len())
 	noise := make([]NormSource, shape.Batch)
 	for i := range noise {
@@ -27,16 +27,16 @@ func randomBatch(rng *rand.Rand, shape Shape, loss Loss, method Method) *Batch[f
 	}
 	SampleStep(b.PrevSample, shape, b.Steps, b.ModelOutput, b.Sample, noise)
 	if loss.KLBeta != 0 {
-		b.RefModelOutput = normals(rng, shape.Len())
+		b.RefModelOutput = numtest.Normals(rng, shape.Len())
 	}
 	b.OldLogProbMap = naiveLogProbMap(b)
 	for l := range b.OldLogProbMap {
 		b.OldLogProbMap[l] += 0.3 * rng.NormFloat64()
 	}
 	if loss.Ratio != ImageRatio && rng.IntN(2) == 0 {
-		b.AdvantageMap = normals(rng, shape.MapLen())
+		b.AdvantageMap = numtest.Normals(rng, shape.MapLen())
 	} else {
-		b.Advantages = normals(rng, shape.Batch)
+		b.Advantages = numtest.Normals(rng, shape.Batch)
 	}
 	if loss.Ratio != ImageRatio && rng.IntN(2) == 0 {
 		b.Weight = make([]float64, shape.MapLen())
@@ -266,8 +266,8 @@ func TestEvaluateRefusesWhatIsNotFinite(t *testing.T) {
 func fullBatch(shape Shape) *Batch[float64] {
 	rng := rand.New(rand.NewPCG(13, 1))
 	batch := randomBatch(rng, shape, Loss{Ratio: DirectRatio, KLBeta: 1}, SDE)
-	batch.Advantages, batch.AdvantageMap = nil, normals(rng, shape.MapLen())
-	batch.Weight = normals(rng, shape.MapLen())
+	batch.Advantages, batch.AdvantageMap = nil, numtest.Normals(rng, shape.MapLen())
+	batch.Weight = numtest.Normals(rng, shape.MapLen())
 	return batch
 }
 

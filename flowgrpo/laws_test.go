@@ -56,7 +56,7 @@ func TestAllRatiosAgreeAtTheFirstInnerStep(t *testing.T) {
 	for _, shape := range lawShapes() {
 		batch := randomBatch(rand.New(rand.NewPCG(42, 1)), shape, BoxFlowGRPO(0.1, 0), SDE)
 		batch.Advantages, batch.Weight = nil, nil
-		batch.AdvantageMap = normals(rand.New(rand.NewPCG(42, 2)), shape.MapLen())
+		batch.AdvantageMap = numtest.Normals(rand.New(rand.NewPCG(42, 2)), shape.MapLen())
 		batch.OldLogProbMap = naiveLogProbMap(batch) // the policy has not moved yet
 		direct, directResults := evaluate(t, Loss{Ratio: DirectRatio, ClipRange: 1e-4}, batch)
 		detached, detachedResults := evaluate(t, Loss{Ratio: DetachedRatio, ClipRange: 1e-4}, batch)
@@ -188,14 +188,10 @@ func TestNoFiniteInputGivesNaN(t *testing.T) {
 	eachLoss(t, func(t *testing.T, rng *rand.Rand, loss Loss, method Method) {
 		for range 30 {
 			batch := randomBatch(rng, Latents(2, 2, 3, 3), loss, method)
-			for _, field := range []*[]float64{
+			numtest.Wild(wild,
 				&batch.Sample, &batch.PrevSample, &batch.ModelOutput, &batch.RefModelOutput, &batch.OldLogProb, &batch.OldLogProbMap,
 				&batch.Advantages, &batch.AdvantageMap, &batch.Weight,
-			} {
-				if wild.IntN(3) == 0 {
-					*field = times(math.Pow(10, float64(wild.IntN(601)-300)), *field)
-				}
-			}
+			)
 			results := allResults[float64](batch.Shape)
 			d, err := NewFusedLoss[float64](loss, 1).Evaluate(batch, results)
 			if err != nil {

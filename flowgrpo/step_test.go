@@ -146,7 +146,7 @@ func TestStepsAreFiniteAtEveryLimit(t *testing.T) {
 func TestSampledNoiseHasTheStepsDeviation(t *testing.T) {
 	const n = 20000
 	shape := Latents(1, 1, 1, n)
-	output, sample := normals(rand.New(rand.NewPCG(5, 1)), n), normals(rand.New(rand.NewPCG(5, 2)), n)
+	output, sample := numtest.Normals(rand.New(rand.NewPCG(5, 1)), n), numtest.Normals(rand.New(rand.NewPCG(5, 2)), n)
 	for _, method := range []Method{SDE, CPS} {
 		steps := []Step{caseSchedule().Step(4, method, 0.7)}
 		mean, prev := make([]float64, n), make([]float64, n)

@@ -107,17 +107,9 @@ func TestDiffusionDPOEqualsThePublicCode(t *testing.T) {
 	}
 }
 
-func normals(rng *rand.Rand, n int) []float64 {
-	out := make([]float64, n)
-	for i := range out {
-		out[i] = rng.NormFloat64()
-	}
-	return out
-}
-
 func randomBatch(rng *rand.Rand, shape flowgrpo.Shape, dense bool) *Batch[float64] {
-	b := &Batch[float64]{Shape: shape, Clean: normals(rng, shape.Len()), Noise: normals(rng, shape.Len()), OldModelOutput: normals(rng, shape.Len())}
-	b.ModelOutput, b.RefModelOutput = normals(rng, shape.Len()), normals(rng, shape.Len())
+	b := &Batch[float64]{Shape: shape, Clean: numtest.Normals(rng, shape.Len()), Noise: numtest.Normals(rng, shape.Len()), OldModelOutput: numtest.Normals(rng, shape.Len())}
+	b.ModelOutput, b.RefModelOutput = numtest.Normals(rng, shape.Len()), numtest.Normals(rng, shape.Len())
 	for i, old := range b.OldModelOutput {
 		b.ModelOutput[i] = old + 0.1*b.ModelOutput[i]
 		b.RefModelOutput[i] = old + 0.1*b.RefModelOutput[i]
@@ -127,12 +119,12 @@ func randomBatch(rng *rand.Rand, shape flowgrpo.Shape, dense bool) *Batch[float6
 		b.StepWeights = append(b.StepWeights, 0.5+rng.Float64())
 	}
 	if dense {
-		b.AdvantageMap, b.Weight = normals(rng, shape.MapLen()), make([]float64, shape.MapLen())
+		b.AdvantageMap, b.Weight = numtest.Normals(rng, shape.MapLen()), make([]float64, shape.MapLen())
 		for l := range b.Weight {
 			b.Weight[l] = rng.Float64()
 		}
 	} else {
-		b.Advantages = normals(rng, shape.Batch)
+		b.Advantages = numtest.Normals(rng, shape.Batch)
 	}
 	return b
 }
@@ -177,103 +169,6 @@ const dpoBeta = 5
 func dpoOfHalves(b *Batch[float64], grad []float64) (Diagnostics, error) {
 	chosen, rejected := pairs(b)
 	return EvaluateDPO(DiffusionDPO{Beta: dpoBeta}, chosen, rejected, grad[:len(grad)/2], grad[len(grad)/2:])
-}
-
-func naiveDPO(b *Batch[float64]) float64 {
-	weighted := func(image int, output []float64) (e float64) {
-		for l := range b.Shape.Locations {
-			for c := range b.Shape.Channels {
-				i := b.Shape.Index(image, c, l)
-				w := 1.0
-				if b.Weight != nil {
-					w = b.Weight[image*b.Shape.Locations+l]
-				}
-				e += w * math.Pow(output[i]-(b.Noise[i]-b.Clean[i]), 2) / float64(b.Shape.Channels*b.Shape.Locations)
-			}
-		}
-		return e
-	}
-	var loss float64
-	half := b.Shape.Batch / 2
-	for i := range half {
-		win := weighted(i, b.ModelOutput) - weighted(i, b.RefModelOutput)
-		lose := weighted(half+i, b.ModelOutput) - weighted(half+i, b.RefModelOutput)
-		loss -= math.Log(1/(1+math.Exp(0.5*dpoBeta*(win-lose)))) / float64(half)
-	}
-	return loss
-}
-
-func naiveNFT(n DiffusionNFT, b, frozen *Batch[float64]) float64 {
-	noised := make([]float64, b.Shape.Len())
-	Noised(noised, b.Shape, b.Sigma, b.Clean, b.Noise)
-	size := float64(b.Shape.Channels * b.Shape.Locations)
-	predicted := func(image, i int, v, old float64) (plus, minus float64) {
-		t := b.Sigma[image]
-		return noised[i] - t*(n.Beta*v+(1-n.Beta)*old), noised[i] - t*((1+n.Beta)*old-n.Beta*v)
-	}
-	var loss float64
-	for image := range b.Shape.Batch {
-		var plusScale, minusScale float64
-		b.each(image, func(_, i int) {
-			plus, minus := predicted(image, i, frozen.ModelOutput[i], b.OldModelOutput[i])
-			plusScale += math.Abs(plus-b.Clean[i]) / size
-			minusScale += math.Abs(minus-b.Clean[i]) / size
-		})
-		b.each(image, func(l, i int) {
-			plus, minus := predicted(image, i, b.ModelOutput[i], b.OldModelOutput[i])
-			a := b.At(b.Shape, image, l, n.AdvantageClip)
-			r := math.Min(math.Max(a/n.AdvantageClip/2+0.5, 0), 1)
-			pull := (plus - b.Clean[i]) * (plus - b.Clean[i]) / plusScale
-			push := (minus - b.Clean[i]) * (minus - b.Clean[i]) / minusScale
-			loss += n.AdvantageClip * (r*pull + (1-r)*push) / n.Beta / float64(b.Shape.Len())
-		})
-	}
-	return loss + n.KLBeta*naiveKL(b)
-}
-
-func naiveKL(b *Batch[float64]) (kl float64) {
-	for i, v := range b.ModelOutput {
-		kl += (v - b.RefModelOutput[i]) * (v - b.RefModelOutput[i]) / float64(len(b.ModelOutput))
-	}
-	return kl
-}
-
-func naiveAWM(a AWM, b, frozen *Batch[float64]) float64 {
-	logs := func(image int, output []float64) (all []float64, mean float64) {
-		t := b.Sigma[image]
-		weigh := func(e float64) float64 {
-			return map[Weighting]float64{
-				Uniform: -e, Linear: -t * e, Quadratic: -t * t * e, Huber: -t * (math.Sqrt(e+1e-10) - 1e-5),
-				GeneralHuber: -t * (math.Pow(e+1e-10, a.HuberPower) - math.Pow(1e-10, a.HuberPower)) / a.HuberPower,
-			}[a.Weighting]
-		}
-		errors, total := make([]float64, b.Shape.Locations), 0.0
-		b.each(image, func(l, i int) {
-			e := math.Pow(output[i]-(b.Noise[i]-b.Clean[i]), 2) / float64(b.Shape.Channels)
-			errors[l] += e
-			total += e / float64(b.Shape.Locations)
-		})
-		for _, e := range errors {
-			all = append(all, weigh(e))
-		}
-		return all, weigh(total)
-	}
-	var loss float64
-	for image := range b.Shape.Batch {
-		logProb, mean := logs(image, b.ModelOutput)
-		sg, sgMean := logs(image, frozen.ModelOutput)
-		old, oldMean := logs(image, b.OldModelOutput)
-		for l := range logProb {
-			ratio := map[flowgrpo.Ratio]float64{
-				flowgrpo.ImageRatio:    math.Exp(mean - oldMean),
-				flowgrpo.DetachedRatio: math.Exp(sgMean-oldMean) * math.Exp(logProb[l]) / math.Exp(sg[l]),
-				flowgrpo.DirectRatio:   math.Exp(logProb[l] - old[l]),
-			}[a.Ratio]
-			w := b.At(b.Shape, image, l, a.AdvantageClip)
-			loss += math.Max(-w*ratio, -w*math.Max(1-a.ClipRange, math.Min(1+a.ClipRange, ratio))) / float64(b.Shape.MapLen())
-		}
-	}
-	return loss + a.KLBeta*naiveKL(b)
 }
 
 func shapes() []flowgrpo.Shape {
@@ -453,17 +348,9 @@ func TestNoFiniteInputGivesNaN(t *testing.T) {
 	each(t, func(t *testing.T, m method, b *Batch[float64]) {
 		for range 30 {
 			wild := *b
-			for _, field := range []*[]float64{
+			numtest.Wild(rng,
 				&wild.Clean, &wild.Noise, &wild.ModelOutput, &wild.OldModelOutput, &wild.RefModelOutput, &wild.Advantages, &wild.AdvantageMap, &wild.Weight,
-			} {
-				scaled, factor := make([]float64, len(*field)), math.Pow(10, float64(rng.IntN(601)-300))
-				for i, v := range *field {
-					scaled[i] = v * factor
-				}
-				if rng.IntN(3) == 0 {
-					*field = scaled
-				}
-			}
+			)
 			grad := make([]float64, b.Shape.Len())
 			d, err := m.fused(&wild, grad)
 			if err != nil {

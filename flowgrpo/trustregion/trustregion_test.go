@@ -75,29 +75,21 @@ func randomBatch(rng *rand.Rand, shape flowgrpo.Shape, ratio flowgrpo.Ratio) *Ba
 	for i := range b.Steps {
 		b.Steps[i], noise[i] = schedule.Step(rng.IntN(9), flowgrpo.SDE, 0.7), rng
 	}
-	b.Sample, b.OldModelOutput = normals(rng, shape.Len()), normals(rng, shape.Len())
+	b.Sample, b.OldModelOutput = numtest.Normals(rng, shape.Len()), numtest.Normals(rng, shape.Len())
 	b.PrevSample = make([]float64, shape.Len())
 	flowgrpo.SampleStep(b.PrevSample, shape, b.Steps, b.OldModelOutput, b.Sample, noise)
-	b.ModelOutput, b.RefModelOutput = normals(rng, shape.Len()), normals(rng, shape.Len())
+	b.ModelOutput, b.RefModelOutput = numtest.Normals(rng, shape.Len()), numtest.Normals(rng, shape.Len())
 	for i, old := range b.OldModelOutput {
 		b.ModelOutput[i] = old + 0.1*b.ModelOutput[i]
 		b.RefModelOutput[i] = old + 0.1*b.RefModelOutput[i]
 	}
 	if ratio == flowgrpo.ImageRatio {
-		b.Advantages = normals(rng, shape.Batch)
+		b.Advantages = numtest.Normals(rng, shape.Batch)
 	} else {
-		b.AdvantageMap, b.Weight = normals(rng, shape.MapLen()), normals(rng, shape.MapLen())
+		b.AdvantageMap, b.Weight = numtest.Normals(rng, shape.MapLen()), numtest.Normals(rng, shape.MapLen())
 	}
 	b.StepWeights = []float64{0.5, 1.5, 1}[:shape.Batch]
 	return b
-}
-
-func normals(rng *rand.Rand, n int) []float64 {
-	out := make([]float64, n)
-	for i := range out {
-		out[i] = rng.NormFloat64()
-	}
-	return out
 }
 
 func shapes() []flowgrpo.Shape {
@@ -372,17 +364,9 @@ func TestNoFiniteInputGivesNaN(t *testing.T) {
 	each(t, func(t *testing.T, loss Loss, b *Batch[float64]) {
 		for range 30 {
 			wild := *b
-			for _, field := range []*[]float64{
+			numtest.Wild(rng,
 				&wild.Sample, &wild.PrevSample, &wild.ModelOutput, &wild.OldModelOutput, &wild.RefModelOutput, &wild.Advantages, &wild.AdvantageMap, &wild.Weight,
-			} {
-				scaled, factor := make([]float64, len(*field)), math.Pow(10, float64(rng.IntN(601)-300))
-				for i, v := range *field {
-					scaled[i] = v * factor
-				}
-				if rng.IntN(3) == 0 {
-					*field = scaled
-				}
-			}
+			)
 			grad := make([]float64, b.Shape.Len())
 			d, err := Evaluate(loss, &wild, grad)
 			if err != nil {
