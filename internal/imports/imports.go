@@ -174,6 +174,7 @@ func edgeRules() []Rule {
 		{Room: "internal/floats"},
 		{Room: "internal/memorylimit"},
 		{Room: "internal/modelfile"},
+		{Room: "internal/memnet"},
 		{Room: "internal/loadgen", Rooms: []string{"reward", "reward/wire"}}, // speaks the protocol
 	}
 }

@@ -65,17 +65,7 @@ func answerCompute(scored []*scoring.Scored) (any, error) {
 func readCompute(body []byte, limits wire.Limits) (*computeRequest, error) {
 	r := boundedjson.NewPython(body)
 	q := &computeRequest{}
-	err := r.Fields(func(key string) error {
-		r.Field = key
-		defer func() { r.Field = "" }()
-		if r.SkipNull() {
-			return nil
-		}
-		return q.field(r, key, limits)
-	})
-	if err == nil {
-		err = r.End()
-	}
+	err := r.Document(func(key string) error { return q.field(r, key, limits) })
 	if err != nil {
 		return nil, err
 	}

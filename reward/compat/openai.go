@@ -41,17 +41,7 @@ type chat struct {
 func decodeChat(body []byte, limits wire.Limits, now func() time.Time) (*Request, error) {
 	r := boundedjson.NewPython(body)
 	q := &chat{}
-	err := r.Fields(func(key string) error {
-		r.Field = key
-		defer func() { r.Field = "" }()
-		if r.SkipNull() {
-			return nil
-		}
-		return q.field(r, key, limits)
-	})
-	if err == nil {
-		err = r.End()
-	}
+	err := r.Document(func(key string) error { return q.field(r, key, limits) })
 	if err == nil {
 		err = q.check()
 	}

@@ -117,7 +117,7 @@ func TestAClientThatDoesNotTakeItsAnswerIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStack(t, &rewardtest.Fake{}, slowRate)
 		n, stop := s.serve(t, server.DefaultFront())
-		conn, err := n.dial(t.Context())
+		conn, err := n.DialContext(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func TestAStalledUploadThatNobodyReadsIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStack(t, &rewardtest.Fake{}, slowRate)
 		n, stop := s.serve(t, server.DefaultFront())
-		conn, err := n.dial(t.Context())
+		conn, err := n.DialContext(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,7 +168,7 @@ func TestTwoStalledUploadsDoNotKeepAThirdClientWaiting(t *testing.T) {
 		})
 		n, stop := s.serve(t, server.DefaultFront())
 		for range 2 {
-			conn, err := n.dial(t.Context())
+			conn, err := n.DialContext(t.Context(), "", "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -249,7 +249,7 @@ func TestAHeaderThatDoesNotEndIsCutOff(t *testing.T) {
 		s := newStack(t, &rewardtest.Fake{}, nil)
 		n, stop := s.serve(t, server.DefaultFront())
 		for _, sent := range []string{"", "GET /healthz HTTP/1.1\r\nHost: s"} {
-			conn, err := n.dial(t.Context())
+			conn, err := n.DialContext(t.Context(), "", "")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -191,7 +191,7 @@ func TestAConnectionThatEndsInItsBodyIsAMalformedOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStack(t, &rewardtest.Fake{}, nil)
 		n, stop := s.serve(t, server.DefaultFront())
-		conn, err := n.dial(t.Context())
+		conn, err := n.DialContext(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}

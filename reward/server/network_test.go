@@ -5,12 +5,12 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/denseflow/densereward/internal/memnet"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
@@ -18,51 +18,15 @@ import (
 	"github.com/denseflow/densereward/reward/wire"
 )
 
-// network is a listener whose connections are pipes in memory, so that clients
-// and servers can run in a synctest bubble.
-type network struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
+// network is how clients in a bubble reach a server.
+type network struct{ *memnet.Listener }
 
-func newNetwork() *network {
-	return &network{conns: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-func (n *network) Accept() (net.Conn, error) {
-	select {
-	case c := <-n.conns:
-		return c, nil
-	case <-n.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (n *network) Close() error {
-	n.once.Do(func() { close(n.closed) })
-	return nil
-}
-
-func (n *network) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "memory"} }
-
-// dial connects to the listener.
-func (n *network) dial(ctx context.Context) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	select {
-	case n.conns <- theirs:
-		return ours, nil
-	case <-n.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
+func newNetwork() *network { return &network{memnet.New()} }
 
 // client sends over the network; its connections are closed with the test.
 func (n *network) client(t *testing.T) *http.Client {
 	transport := &http.Transport{
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return n.dial(ctx) },
+		DialContext:        n.DialContext,
 		DisableCompression: true,
 	}
 	t.Cleanup(transport.CloseIdleConnections)

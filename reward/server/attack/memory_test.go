@@ -15,45 +15,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/denseflow/densereward/internal/memnet"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
-// listener is a network of pipes in memory, which block as a client does that reads
-// nothing.
-type listener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *listener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *listener) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "memory"} }
-
-func (l *listener) dial(context.Context, string, string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	l.conns <- theirs
-	return ours, nil
-}
-
 // serve runs s until the test's end, which is an error unless all is drained.
-func serve(t *testing.T, s *server.Server) (l *listener, stop func()) {
-	l = &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
+func serve(t *testing.T, s *server.Server) (l *memnet.Listener, stop func()) {
+	l = memnet.New()
 	ctx, cancel := context.WithCancel(context.Background())
 	front := server.DefaultFront()
 	front.Logger = slog.New(slog.DiscardHandler)
@@ -68,9 +39,9 @@ func serve(t *testing.T, s *server.Server) (l *listener, stop func()) {
 }
 
 // start sends the header and the first bytes of a body of announced length.
-func start(t *testing.T, l *listener, announced int, sent []byte) net.Conn {
+func start(t *testing.T, l *memnet.Listener, announced int, sent []byte) net.Conn {
 	t.Helper()
-	conn, _ := l.dial(t.Context(), "", "")
+	conn, _ := l.DialContext(t.Context(), "", "")
 	_, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: server\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", wire.ScorePath, wire.MediaType, announced, sent)
 	if err != nil {
 		t.Fatal(err)
@@ -79,9 +50,9 @@ func start(t *testing.T, l *listener, announced int, sent []byte) net.Conn {
 }
 
 // polite posts body and gives the answer's status.
-func polite(t *testing.T, l *listener, body []byte) int {
+func polite(t *testing.T, l *memnet.Listener, body []byte) int {
 	t.Helper()
-	transport := &http.Transport{DialContext: l.dial}
+	transport := &http.Transport{DialContext: l.DialContext}
 	defer transport.CloseIdleConnections()
 	answer, err := (&http.Client{Transport: transport}).Post("http://server"+wire.ScorePath, wire.MediaType, bytes.NewReader(body))
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/denseflow/densereward/internal/memnet"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/server/credentials"
@@ -24,9 +24,9 @@ const token = "0123456789abcdef"
 
 // getStatus asks for a path on a connection of its own and gives the answer's status,
 // 0 where there is none within a minute.
-func getStatus(t *testing.T, l *listener, path string, header ...string) int {
+func getStatus(t *testing.T, l *memnet.Listener, path string, header ...string) int {
 	t.Helper()
-	transport := &http.Transport{DialContext: l.dial}
+	transport := &http.Transport{DialContext: l.DialContext}
 	defer transport.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -70,14 +70,14 @@ func TestHealthAndTokensHavePlacesWhereOthersTookAll(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServer(t, &rewardtest.Fake{}, func(c *server.Config) { c.Tokens = keep.tokens })
-				l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
+				l := memnet.New()
 				front := server.DefaultFront()
 				front.Logger = slog.New(slog.DiscardHandler)
 				ctx, cancel := context.WithCancel(context.Background())
 				ended := make(chan error, 1)
 				go func() { ended <- front.Serve(ctx, places.Limit(l, 8, 2), s, &server.Readiness{}, nil) }()
 				for range 8 {
-					conn, _ := l.dial(t.Context(), "", "")
+					conn, _ := l.DialContext(t.Context(), "", "")
 					defer conn.Close()
 					if _, err := fmt.Fprint(conn, keep.hold); err != nil {
 						t.Fatal(err)

@@ -1,51 +1,13 @@
 package places
 
 import (
-	"context"
 	"errors"
-	"net"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/denseflow/densereward/internal/memnet"
 )
-
-// network is a listener of connections in memory.
-type network struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newNetwork() *network {
-	return &network{conns: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-func (n *network) Accept() (net.Conn, error) {
-	select {
-	case c := <-n.conns:
-		return c, nil
-	case <-n.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (n *network) Close() error {
-	n.once.Do(func() { close(n.closed) })
-	return nil
-}
-
-func (n *network) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "memory"} }
-
-// dial connects, as soon as the listener accepts.
-func (n *network) dial(ctx context.Context) {
-	_, theirs := net.Pipe()
-	select {
-	case n.conns <- theirs:
-	case <-n.closed:
-	case <-ctx.Done():
-	}
-}
 
 // accept accepts until l is closed.
 func accept(l *Listener) <-chan *Place {
@@ -65,11 +27,11 @@ func accept(l *Listener) <-chan *Place {
 
 func TestConnectionsThatAreAnsweredKeepTheirPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
+		n := memnet.New()
 		l := Limit(n, 2, 1)
 		accepted := accept(l)
 		for range 5 {
-			go n.dial(t.Context())
+			go n.DialContext(t.Context(), "", "")
 		}
 		synctest.Wait()
 		if len(accepted) != 3 {
@@ -106,11 +68,11 @@ func TestConnectionsThatAreAnsweredKeepTheirPlaces(t *testing.T) {
 
 func TestConnectionsWithoutARequestAreClosedForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
+		n := memnet.New()
 		l := Limit(n, 3, 0)
 		accepted := accept(l)
 		for range 3 {
-			n.dial(t.Context())
+			n.DialContext(t.Context(), "", "")
 		}
 		busy, trusted, idle := <-accepted, <-accepted, <-accepted
 		busy.answer(true)
@@ -119,7 +81,7 @@ func TestConnectionsWithoutARequestAreClosedForOthers(t *testing.T) {
 		trusted.answer(false)
 		began := time.Now()
 		for _, want := range []*Place{idle, trusted} {
-			go n.dial(t.Context())
+			go n.DialContext(t.Context(), "", "")
 			p := <-accepted
 			p.answer(true)
 			if _, err := want.Read(make([]byte, 1)); err == nil {

@@ -243,6 +243,23 @@ func (r *Reader) Fields(value func(key string) error) error {
 	return r.token('}')
 }
 
+// Document reads a text that is one object and nothing else. It calls value for each
+// key that is not null, with Field set to the key.
+func (r *Reader) Document(value func(key string) error) error {
+	err := r.Fields(func(key string) error {
+		r.Field = key
+		defer func() { r.Field = "" }()
+		if r.SkipNull() {
+			return nil
+		}
+		return value(key)
+	})
+	if err != nil {
+		return err
+	}
+	return r.End()
+}
+
 // Skip passes over one value.
 func (r *Reader) Skip() error {
 	depth := r.dec.StackDepth()
