@@ -45,12 +45,12 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	picture, err := image.Decode(file, image.Limits{})
+	img, err := image.Decode(file, image.Limits{})
 	if err != nil {
 		log.Fatal(err)
 	}
 	results, err := evaluator.Evaluate(ctx, []reward.Sample{
-		{Image: picture, Prompt: "a green circle on a plain background"},
+		{Image: img, Prompt: "a green circle on a plain background"},
 		{Prompt: "a sample without an image"},
 	})
 	if err != nil {

@@ -165,7 +165,7 @@ func imageMistakes() []mistake {
 			s.Conv(s.in(f32, batch, n(2), count, count), s.in(f32, n(4), n(2), n(3), n(3)), none, 0)
 		},
 			[]string{"Conv", "only the run can tell"}},
-		{"a kernel larger than the picture", func(s *sketch) {
+		{"a kernel larger than the image", func(s *sketch) {
 			s.Conv(s.in(f32, batch, n(2), n(2), n(8)), s.in(f32, n(4), n(2), n(3), n(3)), none, 0)
 		},
 			[]string{"Conv", "(batch,2,2,8)", "(4,2,3,3)"}},

@@ -221,11 +221,11 @@ def write_sheet(path, found, columns=4):
     from PIL import Image
     cells = []
     for i, image in enumerate(found.images[0]):
-        picture = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((144, 144))
+        shown = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((144, 144))
         maps = [(m * 255).byte().numpy() for m in (*found.maps["answer"][i], *found.truth[i])]
         small = [np.asarray(Image.fromarray(m).resize((72, 72))) for m in maps]
         grid = np.concatenate([np.concatenate((small[0], small[2]), 1), np.concatenate((small[1], small[3]), 1)])
-        cells.append(np.concatenate((np.asarray(picture), np.repeat(grid[:, :, None], 3, 2)), 1))
+        cells.append(np.concatenate((np.asarray(shown), np.repeat(grid[:, :, None], 3, 2)), 1))
     sheet = [np.concatenate(cells[r:r + columns], 1) for r in range(0, len(cells) - columns + 1, columns)]
     if sheet:
         Image.fromarray(np.concatenate(sheet)).save(path)

@@ -128,11 +128,11 @@ func (j *Judge) question(s *reward.Sample) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	picture := chatPart{Type: "image_url", ImageURL: &imageURL{"data:image/png;base64," + base64.StdEncoding.EncodeToString(file)}}
+	img := chatPart{Type: "image_url", ImageURL: &imageURL{"data:image/png;base64," + base64.StdEncoding.EncodeToString(file)}}
 	text := chatPart{Type: "text", Text: j.file.Ask(s.Prompt)}
-	content := []chatPart{picture, text}
+	content := []chatPart{img, text}
 	if j.file.ImageLast {
-		content = []chatPart{text, picture}
+		content = []chatPart{text, img}
 	}
 	q := chatRequest{Model: j.model, MaxTokens: j.file.MaxNewTokens}
 	if j.file.System != "" {

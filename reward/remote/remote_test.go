@@ -101,13 +101,13 @@ func TestAJudgeIsAskedAsItsFileSays(t *testing.T) {
 		if q.Model != "a-model" || q.MaxTokens != 512 || q.Temperature != 0 || len(q.Messages) != 1 || len(q.Messages[0].Content) != 2 {
 			t.Errorf("asked %+v", q)
 		}
-		picture, text := q.Messages[0].Content[0], q.Messages[0].Content[1]
+		img, text := q.Messages[0].Content[0], q.Messages[0].Content[1]
 		if !strings.HasSuffix(text.Text, "Text Caption: [a cat]") {
 			t.Errorf("the text is %q", text.Text)
 		}
-		data, ok := strings.CutPrefix(picture.ImageURL.URL, "data:image/png;base64,")
+		data, ok := strings.CutPrefix(img.ImageURL.URL, "data:image/png;base64,")
 		if !ok {
-			t.Errorf("the image is %.40q", picture.ImageURL.URL)
+			t.Errorf("the image is %.40q", img.ImageURL.URL)
 		}
 		var png []byte
 		if err := json.Unmarshal([]byte(`"`+data+`"`), &png); err != nil {

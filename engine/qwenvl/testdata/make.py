@@ -83,7 +83,7 @@ def randomise(model, seed):
             p.copy_(value.to(torch.bfloat16).to(p.dtype))
 
 
-def picture(width, height):
+def pattern(width, height):
     """A pattern that Go makes as well."""
     y, x, c = np.mgrid[0:height, 0:width, 0:3]
     return Image.fromarray(((x * x + 3 * y * (c + 1) + x * y // 7 + 40 * c) % 256).astype(np.uint8))
@@ -101,7 +101,7 @@ def write(out, name, made, seed):
     encode = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]
     cases, logits = [], []
     for (width, height), prompt in zip(SHAPES, PROMPTS):
-        batch = images(images=[picture(width, height)], return_tensors="pt")
+        batch = images(images=[pattern(width, height)], return_tensors="pt")
         thw = batch["image_grid_thw"]
         tokens = int(thw.prod()) // 4
         head = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
