@@ -76,7 +76,8 @@ func digest(path string) (string, error) {
 }
 
 // store unpacks a's files from the archive at path into folder. A file appears
-// under its name only when it is whole and its digest is the pinned one.
+// under its name only when it is whole and its digest is the pinned one. The
+// archive is read no further than the last of them.
 func (c cache) store(folder string, a archive, path string) error {
 	if a.sha256 != "" {
 		got, err := digest(path)
@@ -98,13 +99,19 @@ func (c cache) store(folder string, a archive, path string) error {
 	err := unpack(path, func(member string, r io.Reader) error {
 		for _, f := range a.files {
 			if missing[f.member] && (member == f.member || strings.HasSuffix(member, "/"+f.member)) {
+				if err := storeFile(dir, f, r); err != nil {
+					return err
+				}
 				delete(missing, f.member)
-				return storeFile(dir, f, r)
+				break
 			}
+		}
+		if len(missing) == 0 {
+			return errNoMore
 		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errNoMore) {
 		return err
 	}
 	for member := range missing {
@@ -112,6 +119,9 @@ func (c cache) store(folder string, a archive, path string) error {
 	}
 	return nil
 }
+
+// errNoMore ends the reading of an archive whose remaining members nobody wants.
+var errNoMore = errors.New("nothing more is wanted")
 
 // storeFile writes a library beside its place, checks it and moves it there.
 func storeFile(dir string, f file, r io.Reader) error {
