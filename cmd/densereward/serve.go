@@ -35,7 +35,7 @@ type serveCommand struct {
 
 // Help is the long help.
 func (serveCommand) Help() string {
-	return `Answers POST /v1/score (msgpack, protocol version 1; see reward/PROTOCOL.md), GET /v1/models, /healthz, /readyz and /metrics, and Flow-Factory's GET /health and POST /compute. Only this machine can reach it unless --public allows more.
+	return `Answers POST /v1/score (msgpack, protocol version 1; see reward/PROTOCOL.md), GET /v1/models, /healthz, /readyz and /metrics, with a page for people at /, and Flow-Factory's GET /health and POST /compute. Only this machine can reach it unless --public allows more.
 
 Several evaluators can be hosted at once, each with a queue, cache and metrics of its own; requests name one, and the first is the default. In a configuration file each has a table:
 

@@ -54,6 +54,8 @@ type limitFlags struct {
 	Timeout     time.Duration `default:"10m" placeholder:"TIME" help:"Time of a request that names none. [${default}]"`
 	Connections int           `default:"1024" placeholder:"N" help:"Most connections at a time. [${default}]"`
 
+	NoPage bool `name:"no-page" help:"Do not answer GET / with a page for people."`
+
 	UniRLSampleErrors bool `name:"unirl-sample-errors" help:"Answer UniRL's requests with errors of single samples, which its client turns into 0.0, instead of failing the request."`
 }
 
@@ -67,7 +69,7 @@ func (f *limitFlags) check() error {
 func (f *limitFlags) limits() server.Config {
 	limits := wire.DefaultLimits()
 	limits.BodyBytes, limits.Samples, limits.ImagePixels = int64(f.MaxBody), f.MaxImages, f.MaxPixels
-	return server.Config{Limits: limits, BodyMemory: int64(f.BodyMemory), Timeout: f.Timeout, Compat: compat.Config{SampleErrors: f.UniRLSampleErrors}}
+	return server.Config{Limits: limits, BodyMemory: int64(f.BodyMemory), Timeout: f.Timeout, Page: !f.NoPage, Compat: compat.Config{SampleErrors: f.UniRLSampleErrors}}
 }
 
 // planMemory settles what the server may hold, tells it, and has the garbage collector

@@ -50,7 +50,7 @@ func rewardRules() []Rule {
 		},
 		{
 			Room:  "reward/server",
-			Rooms: []string{"reward", "reward/wire", "reward/wire/jsonwire", "reward/batch", "reward/scoring", "reward/groups", "reward/compat", "reward/rft", "reward/server/budget", "reward/server/places", "reward/server/credentials", "reward/server/contentencoding", "reward/server/jobs", "engine/image"},
+			Rooms: []string{"reward", "reward/wire", "reward/wire/jsonwire", "reward/batch", "reward/scoring", "reward/groups", "reward/compat", "reward/rft", "reward/server/budget", "reward/server/places", "reward/server/credentials", "reward/server/contentencoding", "reward/server/jobs", "reward/server/page", "engine/image"},
 			Libs: []string{
 				"github.com/labstack/echo/v4",         // the only room that may
 				"github.com/prometheus/client_golang", // GET /metrics
@@ -62,6 +62,8 @@ func rewardRules() []Rule {
 		{Room: "reward/server/contentencoding", Rooms: []string{"reward"}, Libs: []string{"github.com/klauspost/compress"}},
 		{Room: "reward/server/credentials"},
 		{Room: "reward/server/jobs"},
+		{Room: "reward/server/page", Rooms: []string{"reward/drawing"}},
+		{Room: "reward/drawing"},
 		{
 			Room:  "reward/batch",
 			Rooms: []string{"reward", "internal/memorylimit"},

@@ -14,8 +14,8 @@ import (
 // ownerKey is where authorize leaves the owner's name for the access log.
 const ownerKey = "densereward.owner"
 
-// open reports whether a path is answered without a token: probes ask whether
-// the server is up, and learn no more.
+// open reports whether a path is answered without a token and a place: probes ask
+// whether the server is up, and learn no more.
 func open(path string) bool {
 	return path == healthPath || path == readyPath || probe(path)
 }
@@ -30,7 +30,7 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 		if open(c.Request().URL.Path) {
 			return next(c)
 		}
-		if s.cfg.Tokens == nil {
+		if s.cfg.Tokens == nil || s.page.Has(c.Request().URL.Path) {
 			if place.Spare() {
 				return &batch.OverloadError{RetryAfter: retryHeld}
 			}

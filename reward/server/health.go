@@ -57,3 +57,12 @@ func (r *Readiness) Err() error {
 		return nil
 	}
 }
+
+// pageFile sends a file of the page.
+func (s *Server) pageFile(c echo.Context) error {
+	if !s.page.Has(c.Request().URL.Path) {
+		return reward.ErrNotFound
+	}
+	s.page.ServeHTTP(c.Response(), c.Request())
+	return nil
+}

@@ -20,6 +20,7 @@ import (
 	"github.com/denseflow/densereward/reward/server/budget"
 	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/server/jobs"
+	"github.com/denseflow/densereward/reward/server/page"
 	"github.com/denseflow/densereward/reward/wire"
 	"github.com/labstack/echo/v4"
 	"go.opentelemetry.io/otel/trace"
@@ -72,6 +73,8 @@ type Config struct {
 	// page can give its own name the address 127.0.0.1 and have a browser send
 	// requests there (DNS rebinding).
 	Hosts []string
+	// Page answers GET / with a page for people; see package page.
+	Page bool
 	// Ready reports why the server should not get requests yet, nil when it
 	// should. A nil Ready is always ready.
 	Ready func() error
@@ -103,7 +106,8 @@ type Server struct {
 	buffers  budget.Buffers // of bodies
 	groups   *groups.Barrier
 	jobs     *jobs.Store
-	ignored  sync.Once // what requests hold and the server ignores is told once
+	page     *page.Page // nil without
+	ignored  sync.Once  // what requests hold and the server ignores is told once
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -144,6 +148,12 @@ func New(cfg Config) (*Server, error) {
 	s.budget = budget.New(s.cfg.BodyMemory, s.cfg.DataRate.MinRate)
 	s.groups = groups.New(s.cfg.Groups)
 	s.jobs = jobs.New(s.cfg.Jobs, s.cfg.Now)
+	if s.cfg.Page {
+		var err error
+		if s.page, err = page.New(s.cfg.Tokens != nil); err != nil {
+			return nil, fmt.Errorf("server: %w", err)
+		}
+	}
 	s.route()
 	return s, nil
 }
@@ -212,6 +222,10 @@ func (s *Server) route() {
 	s.get(readyPath, s.readyz)
 	s.routeForeign()
 	s.get(openapi.Path, func(c echo.Context) error { return c.JSONBlob(http.StatusOK, openapi.Document) })
+	if s.page != nil {
+		s.get(page.Root, echo.WrapHandler(s.page))
+		s.get(page.Folder+"*", s.pageFile)
+	}
 	s.get(metricsPath, echo.WrapHandler(s.cfg.Metrics.Handler()))
 }
 
