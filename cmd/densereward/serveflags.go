@@ -19,6 +19,7 @@ import (
 	"github.com/denseflow/densereward/reward/server/budget"
 	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/server/jobs"
+	"github.com/denseflow/densereward/reward/server/recent"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -54,7 +55,8 @@ type limitFlags struct {
 	Timeout     time.Duration `default:"10m" placeholder:"TIME" help:"Time of a request that names none. [${default}]"`
 	Connections int           `default:"1024" placeholder:"N" help:"Most connections at a time. [${default}]"`
 
-	NoPage bool `name:"no-page" help:"Do not answer GET / with a page for people."`
+	KeepRecent int  `default:"0" placeholder:"N" help:"Keep thumbnails, prompts, scores and maps of the N samples scored last, up to 64 KiB each, for the owner of their token to look at on the page. [${default}]"`
+	NoPage     bool `name:"no-page" help:"Do not answer GET / with a page for people."`
 
 	UniRLSampleErrors bool `name:"unirl-sample-errors" help:"Answer UniRL's requests with errors of single samples, which its client turns into 0.0, instead of failing the request."`
 }
@@ -62,14 +64,14 @@ type limitFlags struct {
 func (f *limitFlags) check() error {
 	return cmp.Or(
 		cli.AtLeast("max-body", f.MaxBody, 1), cli.AtLeast("max-images", f.MaxImages, 1), cli.AtLeast("max-pixels", f.MaxPixels, 1),
-		cli.AtLeast("body-memory", f.BodyMemory, 1), cli.AtLeast("memory", f.Memory, 0), cli.AtLeast("timeout", f.Timeout, time.Millisecond), cli.AtLeast("connections", f.Connections, 1),
+		cli.AtLeast("body-memory", f.BodyMemory, 1), cli.AtLeast("memory", f.Memory, 0), cli.AtLeast("timeout", f.Timeout, time.Millisecond), cli.AtLeast("connections", f.Connections, 1), cli.AtLeast("keep-recent", f.KeepRecent, 0),
 	)
 }
 
 func (f *limitFlags) limits() server.Config {
 	limits := wire.DefaultLimits()
 	limits.BodyBytes, limits.Samples, limits.ImagePixels = int64(f.MaxBody), f.MaxImages, f.MaxPixels
-	return server.Config{Limits: limits, BodyMemory: int64(f.BodyMemory), Timeout: f.Timeout, Page: !f.NoPage, Compat: compat.Config{SampleErrors: f.UniRLSampleErrors}}
+	return server.Config{Limits: limits, BodyMemory: int64(f.BodyMemory), Timeout: f.Timeout, Page: !f.NoPage, KeepRecent: f.KeepRecent, Compat: compat.Config{SampleErrors: f.UniRLSampleErrors}}
 }
 
 // planMemory settles what the server may hold, tells it, and has the garbage collector
@@ -77,7 +79,7 @@ func (f *limitFlags) limits() server.Config {
 func (c *serveCommand) planMemory(d *deployment) error {
 	plan := budget.Plan{
 		Bodies: int64(c.BodyMemory), Queue: int64(c.QueueBytes), Cache: int64(c.Cache), Groups: groups.DefaultConfig().Bytes,
-		Jobs: jobs.DefaultConfig().AnswerBytes, Connections: c.Connections, Decoders: runtime.GOMAXPROCS(0), ImagePixels: c.MaxPixels,
+		Jobs: jobs.DefaultConfig().AnswerBytes, Recent: int64(c.KeepRecent) * recent.EntryBytes, Connections: c.Connections, Decoders: runtime.GOMAXPROCS(0), ImagePixels: c.MaxPixels,
 	}
 	if c.Memory > 0 {
 		var err error

@@ -50,7 +50,7 @@ func rewardRules() []Rule {
 		},
 		{
 			Room:  "reward/server",
-			Rooms: []string{"reward", "reward/wire", "reward/wire/jsonwire", "reward/batch", "reward/scoring", "reward/groups", "reward/compat", "reward/rft", "reward/server/budget", "reward/server/places", "reward/server/credentials", "reward/server/contentencoding", "reward/server/jobs", "reward/server/page", "engine/image"},
+			Rooms: []string{"reward", "reward/wire", "reward/wire/jsonwire", "reward/batch", "reward/scoring", "reward/groups", "reward/compat", "reward/rft", "reward/server/budget", "reward/server/places", "reward/server/credentials", "reward/server/contentencoding", "reward/server/jobs", "reward/server/page", "reward/server/recent", "reward/server/watch", "engine/image"},
 			Libs: []string{
 				"github.com/labstack/echo/v4",         // the only room that may
 				"github.com/prometheus/client_golang", // GET /metrics
@@ -64,6 +64,8 @@ func rewardRules() []Rule {
 		{Room: "reward/server/jobs"},
 		{Room: "reward/server/page", Rooms: []string{"reward/drawing"}},
 		{Room: "reward/drawing"},
+		{Room: "reward/server/recent", Rooms: []string{"reward", "reward/scoring", "dense", "engine/image"}},
+		{Room: "reward/server/watch", Rooms: []string{"reward/batch", "reward/groups", "reward/server/recent"}},
 		{
 			Room:  "reward/batch",
 			Rooms: []string{"reward", "internal/memorylimit"},

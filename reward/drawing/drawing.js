@@ -65,6 +65,7 @@ export function scaleOf(...maps) {
     }
   }
   if (low > high) [low, high] = [0, 1];
+  if (low === high && low > 0) low = 0; // one colour, that of its height
   if (low >= 0) return { colours: "cividis", low, high };
   const most = Math.max(-low, high);
   return { colours: "vik", low: -most, high: most };

@@ -35,6 +35,7 @@ func (l *Loaded) Evaluate(ctx context.Context) (*Evaluated, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.showCached(outcomes)
 	about := &l.pipeline.Evaluator
 	e := &Evaluated{
 		Evaluator: *about, Outcomes: outcomes, Errors: slices.Clone(l.errs), Rewards: make([]float64, len(outcomes)), Grids: l.grids,

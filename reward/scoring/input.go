@@ -59,6 +59,9 @@ type Options struct {
 	// callee's to keep and to read. It is not called for a file whose result
 	// the cache has. Its error fails the sample.
 	OnImage func(i int, image *reward.Image) error
+	// OnPreview, if not nil, sees the images too, those of files whose results the
+	// cache has among them. It must neither keep nor change them.
+	OnPreview func(i int, image *reward.Image)
 
 	// Patient waits for room in the queue, as long as the context allows,
 	// instead of failing with a *batch.OverloadError.

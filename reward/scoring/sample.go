@@ -3,6 +3,7 @@ package scoring
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
@@ -15,6 +16,7 @@ type sample struct {
 	image         *reward.Image // nil until decoded
 	height, width int           // 0 where a file's header cannot be read, which is an error
 	latents       int64         // bytes of those that it comes from
+	seen          atomic.Bool   // by OnPreview
 }
 
 // bytes is what the sample holds in memory at most, encoded and decoded.
@@ -167,7 +169,7 @@ func (l *Loaded) job(i int) batch.Job {
 		}
 	case s.image == nil:
 		l.loadLater(i, &j)
-	case l.o.OnImage != nil:
+	case l.o.OnImage != nil || l.o.OnPreview != nil:
 		j.Load = func(context.Context) (*reward.Image, error) { return s.image, l.show(i, s.image) }
 	}
 	return j
@@ -197,8 +199,33 @@ func (l *Loaded) loadLater(i int, j *batch.Job) {
 
 // show hands an image to whoever wants to see it.
 func (l *Loaded) show(i int, decoded *reward.Image) error {
+	if l.o.OnPreview != nil {
+		l.samples[i].seen.Store(true)
+		l.o.OnPreview(i, decoded)
+	}
 	if l.o.OnImage == nil {
 		return nil
 	}
 	return l.o.OnImage(i, decoded)
+}
+
+// showCached decodes the files that nobody needed to decode, for OnPreview.
+func (l *Loaded) showCached(outcomes []batch.Outcome) {
+	if l.o.OnPreview == nil || l.latents != nil {
+		return
+	}
+	for i := range l.samples {
+		s := &l.samples[i]
+		if !outcomes[i].Cached || l.errs[i] != nil || s.seen.Load() {
+			continue
+		}
+		if s.image != nil {
+			l.o.OnPreview(i, s.image)
+			continue
+		}
+		if decoded, err := l.pipeline.decode(s, l.o.Clamp); err == nil {
+			l.o.OnPreview(i, decoded)
+			l.pipeline.Files.Recycle(decoded)
+		}
+	}
 }

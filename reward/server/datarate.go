@@ -203,5 +203,9 @@ func (w *timedWriter) Write(p []byte) (written int, err error) {
 	return written, err
 }
 
+// rest says that the client has taken all that there was: time until the next write is
+// not its own.
+func (w *timedWriter) rest() { w.clock = time.Time{} }
+
 // Unwrap is for http.ResponseController.
 func (w *timedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

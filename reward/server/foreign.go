@@ -48,7 +48,7 @@ func (s *Server) foreign(e compat.Endpoint) echo.HandlerFunc {
 			defer func() { s.evaluated(c, watch, all...) }()
 			scored := make([]*scoring.Scored, len(q.Calls))
 			for i, call := range q.Calls {
-				if scored[i], err = s.call(ctx, call, b, s.barrier(c)); err != nil {
+				if scored[i], err = s.call(ctx, c, call, b); err != nil {
 					return err
 				}
 				all = append(all, scored[i].Evaluated)
@@ -67,13 +67,20 @@ func (s *Server) foreign(e compat.Endpoint) echo.HandlerFunc {
 const toldKeys = 8
 
 // call scores what a foreign request asks of one evaluator.
-func (s *Server) call(ctx context.Context, call compat.Call, b *body, barrier scoring.Barrier) (*scoring.Scored, error) {
+func (s *Server) call(ctx context.Context, c echo.Context, call compat.Call, b *body) (*scoring.Scored, error) {
 	pipeline, err := s.pipeline(call.Evaluator)
 	if err != nil {
 		return nil, err
 	}
 	call.Input.Hold = b.lend
-	return pipeline.Score(ctx, call.Input, call.Options, barrier)
+	recorder := s.record(c)
+	call.Options.OnPreview = recorder.Preview()
+	scored, err := pipeline.Score(ctx, call.Input, call.Options, s.barrier(c))
+	if err != nil {
+		return nil, err
+	}
+	recorder.Record(scored.Evaluated, call.Input.Prompts)
+	return scored, nil
 }
 
 // descriptions are those of all evaluators, the default first.

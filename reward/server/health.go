@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/server/watch"
 	"github.com/labstack/echo/v4"
 )
 
@@ -56,6 +58,25 @@ func (r *Readiness) Err() error {
 	default:
 		return nil
 	}
+}
+
+// watchServer answers GET /v1/watch with what the server does, for as long as the client
+// stays.
+func (s *Server) watchServer(c echo.Context) error {
+	owner, _ := c.Get(ownerKey).(string)
+	leave, ok := s.streams.Enter(owner)
+	if !ok {
+		return &batch.OverloadError{RetryAfter: retryHeld}
+	}
+	defer leave()
+	c.Response().Header().Set(echo.HeaderContentType, watch.MediaType)
+	c.Response().WriteHeader(http.StatusOK)
+	return s.streams.Write(c.Request().Context(), c.Response(), owner, func() error {
+		if w, ok := c.Get(writerKey).(*timedWriter); ok {
+			w.rest()
+		}
+		return http.NewResponseController(c.Response()).Flush()
+	})
 }
 
 // pageFile sends a file of the page.

@@ -10,6 +10,8 @@ import (
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/scoring"
+	"github.com/denseflow/densereward/reward/server/watch"
+	"github.com/denseflow/densereward/reward/wire"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -19,6 +21,7 @@ import (
 // densereward_. They are safe for concurrent use.
 type Metrics struct {
 	registry *prometheus.Registry
+	activity *watch.Activity // the same for people
 
 	requests  *prometheus.CounterVec   // path, method, status, code
 	durations *prometheus.HistogramVec // path
@@ -45,6 +48,7 @@ func latencyBuckets() []float64 { return prometheus.ExponentialBuckets(0.0005, 2
 func NewMetrics(version string) *Metrics {
 	m := &Metrics{
 		registry:  prometheus.NewRegistry(),
+		activity:  watch.NewActivity(),
 		requests:  counters("http_requests_total", "Requests by what became of them; code is \"ok\" or the error's.", "path", "method", "status", "code"),
 		durations: histograms("http_request_duration_seconds", "From a request's header to the end of its answer.", latencyBuckets(), "path"),
 		stages:    histograms("request_stage_seconds", "Where the time of a scored request went.", latencyBuckets(), "stage"),
@@ -118,6 +122,12 @@ func (m *Metrics) request(path, method string, status int, code string, d time.D
 	m.durations.WithLabelValues(path).Observe(d.Seconds())
 	m.bodyBytes.WithLabelValues("in").Add(float64(in))
 	m.bodyBytes.WithLabelValues("out").Add(float64(out))
+	switch {
+	case code != codeOK:
+		m.activity.Request(knownCode(code), d)
+	case path == wire.ScorePath || method == http.MethodPost && path != jobsPath:
+		m.activity.Request("", d)
+	}
 }
 
 // scored notes the stages of a scored request and the errors of its samples.
@@ -145,8 +155,9 @@ func (m *Metrics) found(e *scoring.Evaluated) {
 // Observer is for the batch.Config of the Scheduler of a model.
 func (m *Metrics) Observer(model string) batch.Observer {
 	o := &modelMetrics{
-		sizes:   m.batchSizes.WithLabelValues(model),
-		seconds: m.batchSeconds.WithLabelValues(model),
+		activity: m.activity.Model(model),
+		sizes:    m.batchSizes.WithLabelValues(model),
+		seconds:  m.batchSeconds.WithLabelValues(model),
 	}
 	for s := range o.stages {
 		o.stages[s] = m.sampleStages.WithLabelValues(model, batch.Stage(s).String())
@@ -159,6 +170,7 @@ func (m *Metrics) Observer(model string) batch.Observer {
 
 // modelMetrics are the metrics of one model, looked up once.
 type modelMetrics struct {
+	activity       *watch.Model
 	sizes, seconds prometheus.Observer
 	stages         [batch.NumStages]prometheus.Observer
 	events         [batch.NumEvents]prometheus.Counter
@@ -171,9 +183,13 @@ func (o *modelMetrics) Stage(s batch.Stage, d time.Duration) { o.stages[s].Obser
 func (o *modelMetrics) Batch(samples int, d time.Duration) {
 	o.sizes.Observe(float64(samples))
 	o.seconds.Observe(d.Seconds())
+	o.activity.Batch(samples, d)
 }
 
-func (o *modelMetrics) Count(e batch.Event, n int) { o.events[e].Add(float64(n)) }
+func (o *modelMetrics) Count(e batch.Event, n int) {
+	o.events[e].Add(float64(n))
+	o.activity.Count(e, n)
+}
 
 // queueGauges asks a Scheduler for its state at each scrape, all of one moment.
 type queueGauges struct {
@@ -191,6 +207,7 @@ var _ prometheus.Collector = (*queueGauges)(nil)
 // Watch adds the gauges of a model's Scheduler, whose Stats is stats. It panics
 // if the model is watched already.
 func (m *Metrics) Watch(model string, stats func() batch.Stats) {
+	m.activity.Model(model).Queue(stats)
 	q := &queueGauges{stats: stats}
 	add := func(name, help string, labels prometheus.Labels, value func(*batch.Stats) float64) {
 		all := prometheus.Labels{"model": model}

@@ -17,6 +17,7 @@ import (
 	"github.com/denseflow/densereward/reward/server/budget"
 	"github.com/denseflow/densereward/reward/server/contentencoding"
 	"github.com/denseflow/densereward/reward/server/jobs"
+	"github.com/denseflow/densereward/reward/server/recent"
 	"github.com/denseflow/densereward/reward/wire"
 	"github.com/denseflow/densereward/reward/wire/jsonwire"
 	"github.com/labstack/echo/v4"
@@ -40,7 +41,7 @@ func (s *Server) score(c echo.Context) error {
 		}
 		loan := s.budget.Open()
 		defer loan.Return()
-		answer, err := s.evaluate(ctx, b, loan, watch)
+		answer, err := s.evaluate(ctx, b, loan, watch, s.record(c))
 		if err != nil {
 			return err
 		}
@@ -187,7 +188,7 @@ type answer struct {
 // evaluate decodes the request in b, checks it, borrows the memory of its answer and
 // has its samples evaluated. It lets go of b, so that no body is held while a group
 // comes together.
-func (s *Server) evaluate(ctx context.Context, b *body, loan *budget.Loan, watch *stopwatch) (*answer, error) {
+func (s *Server) evaluate(ctx context.Context, b *body, loan *budget.Loan, watch *stopwatch, recorder *recent.Recorder) (*answer, error) {
 	defer b.release()
 	q, err := wire.DecodeRequest(b.bytes, s.cfg.Limits)
 	if err != nil {
@@ -200,6 +201,7 @@ func (s *Server) evaluate(ctx context.Context, b *body, loan *budget.Loan, watch
 	parts := wire.Request{Return: q.Return}
 	a := &answer{wants: parts.Wants}
 	o := options(q)
+	o.OnPreview = recorder.Preview()
 	if q.Rank {
 		for i := range q.Prompts {
 			a.groups = append(a.groups, q.GroupName(i))
@@ -224,6 +226,7 @@ func (s *Server) evaluate(ctx context.Context, b *body, loan *budget.Loan, watch
 	if a.evaluated, err = loaded.Evaluate(ctx); err != nil {
 		return nil, err
 	}
+	recorder.Record(a.evaluated, q.Prompts)
 	if more := loaded.AnswerBytes(a.evaluated.MapBytes()) - expected; more > 0 { // of maps of any size
 		if err := loan.Grow(more); err != nil {
 			return nil, overfull(err)
@@ -231,6 +234,12 @@ func (s *Server) evaluate(ctx context.Context, b *body, loan *budget.Loan, watch
 	}
 	watch.lap("score")
 	return a, nil
+}
+
+// record begins to record the samples of a request, where recent ones are kept.
+func (s *Server) record(c echo.Context) *recent.Recorder {
+	owner, _ := c.Get(ownerKey).(string)
+	return s.recent.Record(owner)
 }
 
 // input finds what a request names and gives its samples, which lie in b.

@@ -21,6 +21,8 @@ import (
 	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/server/jobs"
 	"github.com/denseflow/densereward/reward/server/page"
+	"github.com/denseflow/densereward/reward/server/recent"
+	"github.com/denseflow/densereward/reward/server/watch"
 	"github.com/denseflow/densereward/reward/wire"
 	"github.com/labstack/echo/v4"
 	"go.opentelemetry.io/otel/trace"
@@ -75,6 +77,9 @@ type Config struct {
 	Hosts []string
 	// Page answers GET / with a page for people; see package page.
 	Page bool
+	// KeepRecent is how many of the samples scored last people may look at, each by the
+	// owner of its token; see package recent.
+	KeepRecent int
 	// Ready reports why the server should not get requests yet, nil when it
 	// should. A nil Ready is always ready.
 	Ready func() error
@@ -107,7 +112,9 @@ type Server struct {
 	groups   *groups.Barrier
 	jobs     *jobs.Store
 	page     *page.Page // nil without
-	ignored  sync.Once  // what requests hold and the server ignores is told once
+	recent   *recent.Store
+	streams  *watch.Streams
+	ignored  sync.Once // what requests hold and the server ignores is told once
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -148,6 +155,11 @@ func New(cfg Config) (*Server, error) {
 	s.budget = budget.New(s.cfg.BodyMemory, s.cfg.DataRate.MinRate)
 	s.groups = groups.New(s.cfg.Groups)
 	s.jobs = jobs.New(s.cfg.Jobs, s.cfg.Now)
+	s.recent = recent.New(s.cfg.KeepRecent, s.cfg.Now)
+	s.streams = watch.New(watch.Config{
+		Activity: s.cfg.Metrics.activity, Recent: s.recent, Waiting: s.groups.Waiting, Held: s.budget.Held, Now: s.cfg.Now,
+		Ending: func() bool { return errors.Is(s.cfg.Ready(), errDraining) },
+	})
 	if s.cfg.Page {
 		var err error
 		if s.page, err = page.New(s.cfg.Tokens != nil); err != nil {
@@ -226,6 +238,7 @@ func (s *Server) route() {
 		s.get(page.Root, echo.WrapHandler(s.page))
 		s.get(page.Folder+"*", s.pageFile)
 	}
+	s.echo.GET(watch.Path, s.watchServer)
 	s.get(metricsPath, echo.WrapHandler(s.cfg.Metrics.Handler()))
 }
 

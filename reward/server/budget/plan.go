@@ -20,6 +20,7 @@ type Plan struct {
 	Cache  int64
 	Groups int64 // that span requests
 	Jobs   int64 // answers of finished ones, not cut with the rest
+	Recent int64 // samples that people may look at, not cut either
 
 	Connections int // most at a time
 	Decoders    int // images decoded at a time
@@ -28,7 +29,7 @@ type Plan struct {
 
 // fixed is what does not shrink with the rest.
 func (p Plan) fixed() int64 {
-	return base + p.Jobs + int64(p.Connections)*perConnection + int64(p.Decoders)*int64(p.ImagePixels)*perPixel
+	return base + p.Jobs + p.Recent + int64(p.Connections)*perConnection + int64(p.Decoders)*int64(p.ImagePixels)*perPixel
 }
 
 // Total is the most that the plan comes to.

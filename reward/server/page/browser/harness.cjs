@@ -91,6 +91,13 @@ async function score(page, view, files, prompt, settings = {}) {
   await page.waitForSelector(`#${view} .card`, { timeout: 60000 });
 }
 
+/** Has a server score images without a browser. */
+async function feed(server, { prompt, names = [], files = names.map((name) => readFileSync(image(name))), signal, ...more }) {
+  const body = { prompts: files.map(() => prompt), images: files.map((file) => file.toString("base64")), return: [], ...more };
+  const answer = await fetch(server.address + "v1/score", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
+  assert.equal(answer.status, 200, await answer.text());
+}
+
 const image = (name) => path.join(demo, name + ".png");
 
-module.exports = { serve, open, close, closeBrowser, accessible, screenshot, score, image };
+module.exports = { serve, open, close, closeBrowser, accessible, screenshot, score, feed, image };

@@ -48,13 +48,13 @@ test("an image that is dropped gets scores, and an overlay where its map is high
 test("opacity, kind of map and evaluator are switched", async () => {
   const page = await open(server);
   await score(page, "try", [image("star-below"), image("star")], "a yellow star above a blue square", { mode: "think" });
-  const strength = () => page.evaluate(() => getComputedStyle(document.querySelector(".layers canvas")).opacity);
-  await page.locator(".slider input").fill("0.3");
+  const strength = () => page.evaluate(() => getComputedStyle(document.querySelector("#try .layers canvas")).opacity);
+  await page.locator("#try .slider input").fill("0.3");
   assert.equal(await strength(), "0.3");
-  await page.locator(".segmented").getByText("none").click();
+  await page.locator("#try .segmented").getByText("none").click();
   assert.equal(await strength(), "0");
-  await page.locator(".slider input").fill("0.9");
-  await page.locator(".segmented").getByText("misalignment").click();
+  await page.locator("#try .slider input").fill("0.9");
+  await page.locator("#try .segmented").getByText("misalignment").click();
   assert.equal(await strength(), "0.9");
   assert.deepEqual((await page.locator(".rank").allTextContents()).sort(), ["#1", "#2"]);
   assert.ok((await page.locator(".boxes rect").count()) > 0, "no boxes are drawn");
@@ -139,7 +139,7 @@ for (const [look, context] of [
     await screenshot(page, `try-${look}`, { fullPage: look !== "light" });
     await page.click("nav >> text=Compare");
     await score(page, "compare", ["circle", "circle-bleeding", "star-below"].map(image), "a red circle");
-    assert.match(await page.locator(".summary").textContent(), /Rank correlation of the rewards over 3 images: /);
+    assert.match(await page.locator("#compare .summary").textContent(), /Rank correlation of the rewards over 3 images: /);
     await accessible(page);
     await screenshot(page, `compare-${look}`, { fullPage: look !== "light" });
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the page is wider than its window");
