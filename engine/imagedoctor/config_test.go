@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/engine/imagedoctor/released"
-	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 )
 
 func TestTheHeatmapTokensAreTheConfigurations(t *testing.T) {
@@ -17,7 +17,7 @@ func TestTheHeatmapTokensAreTheConfigurations(t *testing.T) {
 		"the published":    {released.Config, 151665, 151666},
 		"where it is mute": {edit(t, map[string]any{"vocab_size": nil, "misalignment_token_id": nil, "artifact_token_id": nil}), 151665, 151666},
 	} {
-		c, err := LoadConfig(writeConfig(t, map[string]string{qwenvl.ConfigFile: test.file}))
+		c, err := LoadConfig(writeConfig(t, map[string]string{checkpoint.ConfigFile: test.file}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +29,7 @@ func TestTheHeatmapTokensAreTheConfigurations(t *testing.T) {
 
 func TestAHeatmapTokenBeyondTheVocabularyIsNamed(t *testing.T) {
 	for key, value := range map[string]int{"misalignment_token_id": 1536, "artifact_token_id": -1} {
-		_, err := LoadConfig(writeConfig(t, map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{key: value})}))
+		_, err := LoadConfig(writeConfig(t, map[string]string{checkpoint.ConfigFile: edit(t, map[string]any{key: value})}))
 		if err == nil || !strings.Contains(err.Error(), "config.json: "+key) {
 			t.Errorf("%s: %v", key, err)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/engine/tokenizer"
 	"github.com/denseflow/densereward/reward"
 )
@@ -77,13 +78,13 @@ func DefaultMaxNewTokens(m reward.Mode) int {
 type Evaluator struct {
 	config      Config
 	options     Options
-	checkpoint  *qwenvl.Checkpoint
+	checkpoint  *checkpoint.Folder
 	tokenizer   *tokenizer.Tokenizer
 	session     *qwenvl.Session
 	resizer     resize.Resizer
 	fingerprint string
-	draft       *qwenvl.Draft // nil where a step is one token
-	grid        qwenvl.Grid   // of every image; zero where they differ
+	draft       *qwenvl.Draft   // nil where a step is one token
+	grid        checkpoint.Grid // of every image; zero where they differ
 }
 
 var (
@@ -120,7 +121,7 @@ func open(dir string, o Options) (*Evaluator, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	f, err := qwenvl.OpenCheckpoint(dir)
+	f, err := checkpoint.Open(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +135,7 @@ func open(dir string, o Options) (*Evaluator, error) {
 	o.complete(c)
 	e := &Evaluator{config: c, options: o, checkpoint: f, tokenizer: f.Tokenizer}
 	if side := c.UnitGrid(); o.Resize == ResizeSquare {
-		e.grid = qwenvl.Grid{Rows: side, Cols: side}
+		e.grid = checkpoint.Grid{Rows: side, Cols: side}
 	}
 	if !o.NoSpeculative {
 		e.draft = qwenvl.NewDraft(f.Tokenizer, f.Vocabulary(), answerTemplate(c, f.Tokenizer))
@@ -266,7 +267,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, samples []reward.Sample) ([]re
 // batchKind is what the samples of a batch have in common.
 type batchKind struct {
 	mode reward.Mode
-	grid qwenvl.Grid
+	grid checkpoint.Grid
 }
 
 // evaluate runs the samples with the numbers part as one batch.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
-	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 )
@@ -21,7 +21,7 @@ import (
 // the checkpoint's.
 func loadSmall(t *testing.T, files map[string]string, o Options) *Evaluator {
 	t.Helper()
-	all := map[string]string{qwenvl.PreprocessorFile: `{"max_pixels": 20000}`}
+	all := map[string]string{checkpoint.PreprocessorFile: `{"max_pixels": 20000}`}
 	for name, content := range files {
 		all[name] = content
 	}
@@ -42,7 +42,7 @@ func TestTheGenerationConfigurationsPenaltyHoldsUnlessAnOptionDoes(t *testing.T)
 	t.Parallel()
 	_, samples := refSamples(t)
 	samples = samples[:3]
-	file := map[string]string{qwenvl.GenerationFile: `{"repetition_penalty": 1.3}`}
+	file := map[string]string{checkpoint.GenerationFile: `{"repetition_penalty": 1.3}`}
 	plain := generate(t, nanoEvaluator(t, form{small: true, prefixed: true}), reward.ModeAnswer, samples, 60)
 	penalised := generate(t, nanoEvaluator(t, form{small: true, prefixed: true, penalty: 1.3}), reward.ModeAnswer, samples, 60)
 	if slices.Equal(plain[0].Trace.GeneratedIDs, penalised[0].Trace.GeneratedIDs) {
@@ -64,7 +64,7 @@ func TestAnyOfTheEndTokensEndsAnAnswer(t *testing.T) {
 	samples = samples[:2]
 	whole := evaluate(t, nanoEvaluator(t, form{small: true}), samples)
 	const newline, colon = 198, 25
-	e := loadSmall(t, map[string]string{qwenvl.GenerationFile: `{"eos_token_id": [1458, 198, 25]}`}, Options{Prefix: new(string)})
+	e := loadSmall(t, map[string]string{checkpoint.GenerationFile: `{"eos_token_id": [1458, 198, 25]}`}, Options{Prefix: new(string)})
 	for i, r := range evaluate(t, e, samples) {
 		want := whole[i].Trace.GeneratedIDs
 		end := slices.IndexFunc(want, func(id int32) bool { return id == newline || id == colon })
@@ -144,14 +144,14 @@ func TestDescriptionsTellCheckpointsAndOptionsApart(t *testing.T) {
 	if again.Fingerprint != plain.Fingerprint || !again.Demonstration || again.Note != "drawn scenes" {
 		t.Errorf("options without effect on answers: %+v, was %+v", again, plain)
 	}
-	small := map[string]string{qwenvl.PreprocessorFile: `{"max_pixels": 20000}`}
+	small := map[string]string{checkpoint.PreprocessorFile: `{"max_pixels": 20000}`}
 	seen := map[string]string{plain.Fingerprint: "the plain one"}
 	for name, d := range map[string]reward.Description{
 		"another image size": describe(small, Options{}),
 		"a penalty":          describe(nil, Options{RepetitionPenalty: 1.05}),
 		"a limit":            describe(nil, Options{MaxNewTokens: 9}),
 		"another start":      describe(nil, Options{Prefix: new(string)}),
-		"a generation file":  describe(map[string]string{qwenvl.GenerationFile: `{"eos_token_id": 7}`}, Options{}),
+		"a generation file":  describe(map[string]string{checkpoint.GenerationFile: `{"eos_token_id": 7}`}, Options{}),
 	} {
 		if other, taken := seen[d.Fingerprint]; taken {
 			t.Errorf("%s has the fingerprint of %s", name, other)

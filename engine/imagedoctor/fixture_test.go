@@ -14,6 +14,7 @@ import (
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/internal/npy"
 	"github.com/denseflow/densereward/reward"
@@ -136,7 +137,7 @@ func (f form) folder(t testing.TB) string {
 		return "nano"
 	}
 	// The largest square below 20000 pixels that 28 divides has a side of 140.
-	return linked(t, map[string]string{qwenvl.PreprocessorFile: `{"max_pixels": 20000}`})
+	return linked(t, map[string]string{checkpoint.PreprocessorFile: `{"max_pixels": 20000}`})
 }
 
 // formed is an evaluator of a test's own on a provider, with the form of its graph

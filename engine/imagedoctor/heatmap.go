@@ -7,7 +7,7 @@ import (
 	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
-	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 )
 
 // heatmap writes the heatmap heads into a graph: SAM's mask decoder with a
@@ -195,7 +195,7 @@ func (h *heatmap) scale(prefix string, channels int) onnx.Value {
 
 // cellCentres are the column and row of the centre of each cell of a grid, (cells,2),
 // in [-1,1] across the image.
-func cellCentres(g qwenvl.Grid) ort.Tensor {
+func cellCentres(g checkpoint.Grid) ort.Tensor {
 	var centres []float32
 	for y := range g.Rows {
 		for x := range g.Cols {

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/engine/ort/orttest"
-	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/reward"
 )
@@ -103,16 +103,16 @@ func TestBadTensorsAreNamedAtLoad(t *testing.T) {
 		}, nil, []string{patch + " is missing", "and ", " more tensors"}},
 		"the one that tells the heads' width": {without(maskTokensName), nil, []string{maskTokensName + " is missing"}},
 		"a width that heads do not divide":    {as(maskTokensName, safetensors.BF16, 1, 50), nil, []string{maskTokensName, "50"}},
-		"an embedding of another size": {as(qwenvl.EmbeddingName, safetensors.BF16, 1500, 96), nil,
-			[]string{qwenvl.EmbeddingName + " has shape [1500 96], the configuration demands [1536 96]"}},
-		"an embedding smaller than the tokenizer": {as(qwenvl.EmbeddingName, safetensors.BF16, 1000, 96),
-			map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"vocab_size": nil})}, []string{"the tokenizer has 1480 tokens", "embedding 1000"}},
+		"an embedding of another size": {as(checkpoint.EmbeddingName, safetensors.BF16, 1500, 96), nil,
+			[]string{checkpoint.EmbeddingName + " has shape [1500 96], the configuration demands [1536 96]"}},
+		"an embedding smaller than the tokenizer": {as(checkpoint.EmbeddingName, safetensors.BF16, 1000, 96),
+			map[string]string{checkpoint.ConfigFile: edit(t, map[string]any{"vocab_size": nil})}, []string{"the tokenizer has 1480 tokens", "embedding 1000"}},
 		"a head of its own that is not there": {without(),
-			map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"tie_word_embeddings": false})}, []string{"lm_head.weight is missing"}},
+			map[string]string{checkpoint.ConfigFile: edit(t, map[string]any{"tie_word_embeddings": false})}, []string{"lm_head.weight is missing"}},
 		"layers beyond the configuration's": {without(),
-			map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"num_hidden_layers": 3})}, []string{"model.layers.3.input_layernorm.weight", "does not have"}},
+			map[string]string{checkpoint.ConfigFile: edit(t, map[string]any{"num_hidden_layers": 3})}, []string{"model.layers.3.input_layernorm.weight", "does not have"}},
 		"vision blocks beyond the configuration's": {without(),
-			map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"vision_config.depth": 2, "vision_config.fullatt_block_indexes": []int{1}})},
+			map[string]string{checkpoint.ConfigFile: edit(t, map[string]any{"vision_config.depth": 2, "vision_config.fullatt_block_indexes": []int{1}})},
 			[]string{"visual.blocks.2.norm1.weight", "does not have"}},
 	} {
 		t.Run(name, func(t *testing.T) { wantLoadError(t, rewritten(t, test.change, test.files), Options{}, test.want...) })
@@ -127,11 +127,11 @@ func TestFilesThatDoNotFitAreNamedAtLoad(t *testing.T) {
 		o     Options
 		want  string
 	}{
-		"no configuration":             {map[string]string{qwenvl.ConfigFile: ""}, Options{}, "config.json"},
-		"no tokenizer":                 {map[string]string{qwenvl.TokenizerFile: ""}, Options{}, "tokenizer.json"},
-		"a broken tokenizer":           {map[string]string{qwenvl.TokenizerFile: "{"}, Options{}, "tokenizer.json"},
+		"no configuration":             {map[string]string{checkpoint.ConfigFile: ""}, Options{}, "config.json"},
+		"no tokenizer":                 {map[string]string{checkpoint.TokenizerFile: ""}, Options{}, "tokenizer.json"},
+		"a broken tokenizer":           {map[string]string{checkpoint.TokenizerFile: "{"}, Options{}, "tokenizer.json"},
 		"a shard that is not there":    {map[string]string{"model-00002-of-00002.safetensors": ""}, Options{}, "model-00002-of-00002.safetensors"},
-		"the token of another id":      {map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"misalignment_token_id": 1400})}, Options{}, "misalignment_token_id is 1400"},
+		"the token of another id":      {map[string]string{checkpoint.ConfigFile: edit(t, map[string]any{"misalignment_token_id": 1400})}, Options{}, "misalignment_token_id is 1400"},
 		"a penalty below nought":       {nil, Options{RepetitionPenalty: -1}, "repetition penalty -1"},
 		"a penalty that is no number":  {nil, Options{RepetitionPenalty: math.NaN()}, "repetition penalty NaN"},
 		"an infinite penalty":          {nil, Options{RepetitionPenalty: math.Inf(1)}, "repetition penalty +Inf"},
@@ -236,11 +236,11 @@ func TestWeightsMayBeStoredAsFloat32UnderOtherNames(t *testing.T) {
 // the embedding upside down changes everything.
 func TestAHeadOfItsOwnIsUsed(t *testing.T) {
 	t.Parallel()
-	untied := map[string]string{qwenvl.ConfigFile: edit(t, map[string]any{"tie_word_embeddings": false})}
+	untied := map[string]string{checkpoint.ConfigFile: edit(t, map[string]any{"tie_word_embeddings": false})}
 	head := func(turn bool) func([]safetensors.Source) []safetensors.Source {
 		return func(all []safetensors.Source) []safetensors.Source {
-			at := slices.IndexFunc(all, func(s safetensors.Source) bool { return s.Name == qwenvl.EmbeddingName })
-			data, err := openCheckpoint(t, "nano").Read(qwenvl.EmbeddingName)
+			at := slices.IndexFunc(all, func(s safetensors.Source) bool { return s.Name == checkpoint.EmbeddingName })
+			data, err := openCheckpoint(t, "nano").Read(checkpoint.EmbeddingName)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -276,7 +276,7 @@ func TestTheRopeOfTransformers5IsThatOfTransformers4(t *testing.T) {
 	var answers [2]reward.Result
 	_, samples := refSamples(t)
 	for i, config := range []string{older, newer} {
-		e := loadSmall(t, map[string]string{qwenvl.ConfigFile: config}, Options{Prefix: new(string)})
+		e := loadSmall(t, map[string]string{checkpoint.ConfigFile: config}, Options{Prefix: new(string)})
 		answers[i] = generate(t, e, reward.ModeAnswer, samples[:1], 20)[0]
 	}
 	sameResult(t, "rope_parameters", answers[1], answers[0])
@@ -289,8 +289,8 @@ func TestTheRopeOfTransformers5IsThatOfTransformers4(t *testing.T) {
 // What transformers 5 says of images in processor_config.json.
 func TestTheProcessorOfTransformers5IsThatOfTransformers4(t *testing.T) {
 	e, err := Load(orttest.Open(t), linked(t, map[string]string{
-		qwenvl.PreprocessorFile: "",
-		qwenvl.ProcessorFile:    `{"image_processor": {"size": {"shortest_edge": 3136, "longest_edge": 20000}}, "processor_class": "Qwen2_5_VLProcessor"}`,
+		checkpoint.PreprocessorFile: "",
+		checkpoint.ProcessorFile:    `{"image_processor": {"size": {"shortest_edge": 3136, "longest_edge": 20000}}, "processor_class": "Qwen2_5_VLProcessor"}`,
 	}), Options{Prefix: new(string)})
 	if err != nil {
 		t.Fatal(err)
@@ -304,7 +304,7 @@ func TestTheProcessorOfTransformers5IsThatOfTransformers4(t *testing.T) {
 // The two tokens of the heatmaps under names of their own: config.json's ids decide.
 func TestHeatmapTokensMayBeSpeltOtherwise(t *testing.T) {
 	spelt := strings.NewReplacer(misalignmentToken, "<|mis|>", artifactToken, "<|art|>").Replace(readText(t, "nano/tokenizer.json"))
-	e := loadSmall(t, map[string]string{qwenvl.TokenizerFile: spelt}, Options{Prefix: new(string)})
+	e := loadSmall(t, map[string]string{checkpoint.TokenizerFile: spelt}, Options{Prefix: new(string)})
 	_, samples := refSamples(t)
 	got := generate(t, e, reward.ModeAnswer, samples[:1], 200)[0]
 	want := generate(t, nanoEvaluator(t, form{small: true}), reward.ModeAnswer, samples[:1], 200)[0]

@@ -44,7 +44,7 @@ func (e *Evaluator) Prepare(ctx context.Context, s *reward.Sample) error {
 		return err
 	}
 	ids := EncodePrompt(e.config, e.tokenizer, p.mode, caption, e.config.Grid(image).Units(), &p.prefix)
-	if p.Prompt, err = e.config.LayOut(ids, image); err != nil {
+	if p.Prompt, err = qwenvl.LayOut(e.config.Config, ids, image); err != nil {
 		return fmt.Errorf("imagedoctor: %w", err)
 	}
 	s.Prepared = p
@@ -108,7 +108,7 @@ func (e *Evaluator) inputs(b qwenvl.Batch) map[string]ort.Tensor {
 // result reads row r of the graph's outputs.
 func (e *Evaluator) result(p *prepared, out map[string]ort.Tensor, r int) reward.Result {
 	tokens, heatmaps := out[outputTokens], out[outputHeatmaps]
-	ids := e.config.AnswerIDs(tokens, r)
+	ids := qwenvl.AnswerIDs(&e.config.Config, tokens, r)
 	// The parser sees what the model generated, as the reference's does.
 	generated := e.tokenizer.Decode(ids, false)
 	height, width := int(heatmaps.Shape[2]), int(heatmaps.Shape[3])

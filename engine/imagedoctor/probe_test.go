@@ -37,7 +37,7 @@ func TestTheGraphComputesWhatTheReferenceDoesFromItsPatches(t *testing.T) {
 	t.Parallel()
 	p := newProbe(t, true)
 	want, arrays := readCases(t, "cases.json")[0], readArrays(t, "case00.npz")
-	laid, err := p.config.LayOut(want.InputIDs, &reward.Image{Width: 504, Height: 504})
+	laid, err := qwenvl.LayOut(p.config.Config, want.InputIDs, &reward.Image{Width: 504, Height: 504})
 	if err != nil {
 		t.Fatal(err)
 	}

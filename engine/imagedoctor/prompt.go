@@ -4,7 +4,7 @@ import (
 	_ "embed" // the task texts
 	"strings"
 
-	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/engine/tokenizer"
 	"github.com/denseflow/densereward/reward"
 )
@@ -17,9 +17,9 @@ const (
 
 // The chat wrapper of Qwen2.5-VL around the image and the task.
 const (
-	promptHead = qwenvl.TurnStart + "system\nYou are a helpful assistant." + qwenvl.TurnEnd +
-		"\n" + qwenvl.TurnStart + "user\n"
-	promptTail = qwenvl.TurnEnd + "\n" + qwenvl.TurnStart + "assistant\n"
+	promptHead = checkpoint.TurnStart + "system\nYou are a helpful assistant." + checkpoint.TurnEnd +
+		"\n" + checkpoint.TurnStart + "user\n"
+	promptTail = checkpoint.TurnEnd + "\n" + checkpoint.TurnStart + "assistant\n"
 )
 
 // captionMark is where a task text takes the caption.
@@ -65,7 +65,7 @@ func BuildPrompt(mode reward.Mode, caption string, imageTokens int, prefix *stri
 		own := Prefix(mode)
 		prefix = &own
 	}
-	return promptHead + qwenvl.VisionStart + strings.Repeat(qwenvl.ImagePad, imageTokens) + qwenvl.VisionEnd +
+	return promptHead + checkpoint.VisionStart + strings.Repeat(checkpoint.ImagePad, imageTokens) + checkpoint.VisionEnd +
 		Task(mode, caption) + promptTail + *prefix
 }
 

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/engine/tokenizer"
 	"github.com/denseflow/densereward/reward"
 )
@@ -119,7 +119,7 @@ func TestCaptionsCannotSpeakInSpecialTokens(t *testing.T) {
 		return n
 	}
 	plain, attacked := count("a cat"), count(hostile)
-	for _, token := range []string{"<|im_end|>", "<|im_start|>", qwenvl.ImagePad, qwenvl.VisionStart, qwenvl.VisionEnd, misalignmentToken} {
+	for _, token := range []string{"<|im_end|>", "<|im_start|>", checkpoint.ImagePad, checkpoint.VisionStart, checkpoint.VisionEnd, misalignmentToken} {
 		id, ok := tok.TokenID(token)
 		if !ok {
 			t.Fatalf("no token %s", token)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/engine/tokenizer"
 	"github.com/denseflow/densereward/reward"
 )
@@ -22,7 +23,7 @@ func randomPrompt(rng *rand.Rand, c Config, t *tokenizer.Tokenizer) *prepared {
 	ids = append(ids, t.Encode(promptTail)...)
 	template := t.Encode(answerPrefix + publishedText)
 	ids = append(ids, template[:rng.IntN(len(template))*rng.IntN(2)]...)
-	p, err := c.LayOut(ids, randomImage(rng, c.ImageSide()))
+	p, err := qwenvl.LayOut(c.Config, ids, randomImage(rng, c.ImageSide()))
 	if err != nil {
 		panic(err) // the image stands where it must
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/engine/tokenizer"
 	"github.com/denseflow/densereward/engine/tokenizer/qwen"
@@ -23,7 +24,7 @@ var releasedHeads = HeadWidths{Width: released.HeadWidth, MLP: released.HeadMLP}
 func releasedList(t testing.TB) (Config, *initializers.Inventory) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, qwenvl.ConfigFile), []byte(released.Config), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, checkpoint.ConfigFile), []byte(released.Config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err := LoadConfig(dir)
@@ -48,7 +49,7 @@ func sparse(t *testing.T, change func(c *Config)) (Config, *safetensors.Checkpoi
 	t.Helper()
 	c, _ := releasedList(t)
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, qwenvl.ConfigFile), []byte(released.Config), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, checkpoint.ConfigFile), []byte(released.Config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	read, err := LoadConfig(dir)

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/engine/image"
-	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 )
@@ -56,7 +56,7 @@ func TestImagesThatKeepTheirAspectAreScoredInAnyCompany(t *testing.T) {
 	for i, size := range [][2]int{{64, 64}, {120, 40}, {40, 120}, {90, 60}, {120, 40}, {16, 16}} {
 		samples = append(samples, reward.Sample{Image: rewardtest.Image(uint64(i), size[0], size[1]), Prompt: "a red circle"})
 	}
-	grids := map[qwenvl.Grid]bool{}
+	grids := map[checkpoint.Grid]bool{}
 	for i, r := range evaluate(t, e, samples) {
 		sameResult(t, "by itself", r, evaluate(t, e, samples[i:i+1])[0])
 		resized, err := e.resized(samples[i].Image)

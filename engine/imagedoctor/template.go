@@ -2,6 +2,7 @@ package imagedoctor
 
 import (
 	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/engine/tokenizer"
 )
 
@@ -17,7 +18,7 @@ func answerText(misalignment, artifact string) string {
 		"\nAesthetic score: " + number +
 		"\nPlausibility score: " + number +
 		"\nArtifact Locations: " + artifact +
-		"\nOverall Impression score: " + number + "</answer>" + qwenvl.TurnEnd
+		"\nOverall Impression score: " + number + "</answer>" + checkpoint.TurnEnd
 }
 
 // answerTemplate is what answers are drafted from.

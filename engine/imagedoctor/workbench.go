@@ -7,6 +7,7 @@ import (
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -34,7 +35,7 @@ func OpenWorkbench(dir string, o Options) (*Workbench, error) {
 func (w *Workbench) Config() Config { return w.e.config }
 
 // Checkpoint is the checkpoint, with its weights and tokenizer.
-func (w *Workbench) Checkpoint() *qwenvl.Checkpoint { return w.e.checkpoint }
+func (w *Workbench) Checkpoint() *checkpoint.Folder { return w.e.checkpoint }
 
 // Draft is what answers are drafted from; nil where a step is one token.
 func (w *Workbench) Draft() *qwenvl.Draft { return w.e.draft }
@@ -64,7 +65,7 @@ func (w *Workbench) Graph() (*onnx.Graph, error) {
 // Heads writes the heatmap heads alone into g: of features (B,units,width) of images
 // with the given grid and states (B,Maps,width), the maps (B,Maps,height,width). It
 // returns the inputs that it adds.
-func (w *Workbench) Heads(g *onnx.Graph, set *initializers.Set, grid qwenvl.Grid, features, states onnx.Value) (maps onnx.Value, inputs map[string]ort.Tensor) {
+func (w *Workbench) Heads(g *onnx.Graph, set *initializers.Set, grid checkpoint.Grid, features, states onnx.Value) (maps onnx.Value, inputs map[string]ort.Tensor) {
 	_, dtype := w.DTypes()
 	h := newHeatmap(g, set, w.e.config.HiddenSize, dtype)
 	width := features.Dim(2)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -15,18 +16,9 @@ type Prompt struct {
 	starts []int           // of each image's first token among the IDs
 }
 
-// Grid is the size of a resized image in merged units.
-func (c Config) Grid(image *reward.Image) Grid {
-	unit := c.UnitPixels()
-	return Grid{Rows: image.Height / unit, Cols: image.Width / unit}
-}
-
-// UnitPixels is the side of a merged unit in pixels.
-func (c Config) UnitPixels() int { return c.Vision.PatchSize * c.Vision.SpatialMergeSize }
-
 // LayOut finds the image tokens, which must stand together for each image and be
 // as many as it has units.
-func (c Config) LayOut(ids []int32, images ...*reward.Image) (Prompt, error) {
+func LayOut(c checkpoint.Config, ids []int32, images ...*reward.Image) (Prompt, error) {
 	p := Prompt{IDs: ids, Images: images}
 	at := 0
 	for i, image := range images {
@@ -53,7 +45,7 @@ func (c Config) LayOut(ids []int32, images ...*reward.Image) (Prompt, error) {
 // on along all of them; an image keeps its time and counts rows and columns; text
 // goes on behind the largest [transformers, get_rope_index]. The token with index i
 // behind the prompt is at i+delta.
-func (c Config) positions(p Prompt) (axes [3][]int64, delta int64) {
+func positions(c checkpoint.Config, p Prompt) (axes [3][]int64, delta int64) {
 	next := int64(0)
 	text := func(n int) {
 		for range n {
@@ -93,13 +85,13 @@ type Batch struct {
 }
 
 // Inputs are the tensors by the names of the graph's inputs.
-func (b Batch) Inputs(c Config) map[string]ort.Tensor {
+func (b Batch) Inputs(c checkpoint.Config) map[string]ort.Tensor {
 	inputs := b.tokens(c)
 	var images []*reward.Image
 	for _, p := range b.Prompts {
 		images = append(images, p.Images...)
 	}
-	for name, t := range c.VisionInputs(images, b.Patches) {
+	for name, t := range VisionInputs(c, images, b.Patches) {
 		inputs[name] = t
 	}
 	inputs[InputDraftState] = ort.Int64s([]int64{}, []int64{b.DraftState})
@@ -110,14 +102,14 @@ func (b Batch) Inputs(c Config) map[string]ort.Tensor {
 }
 
 // tokens packs the prompts behind each other and says where each token belongs.
-func (b Batch) tokens(c Config) map[string]ort.Tensor {
+func (b Batch) tokens(c checkpoint.Config) map[string]ort.Tensor {
 	rows, longest, total := int64(len(b.Prompts)), 0, 0
 	for _, p := range b.Prompts {
 		longest = max(longest, len(p.IDs))
 		total += len(p.IDs)
 	}
 	var ids, rowOf, slots, lengths, pad, pack, deltas []int64
-	var positions [3][]int64
+	var axesOf [3][]int64
 	for r, p := range b.Prompts {
 		first := int64(len(ids))
 		for i, id := range p.IDs {
@@ -131,9 +123,9 @@ func (b Batch) tokens(c Config) map[string]ort.Tensor {
 		last := int64(len(ids) - 1) // padding repeats the last token; nothing reads what comes of it
 		pad = append(pad, slices.Repeat([]int64{last}, longest-len(p.IDs))...)
 		lengths = append(lengths, int64(len(p.IDs)))
-		axes, delta := c.positions(p)
+		axes, delta := positions(c, p)
 		for axis := range axes {
-			positions[axis] = append(positions[axis], axes[axis]...)
+			axesOf[axis] = append(axesOf[axis], axes[axis]...)
 		}
 		deltas = append(deltas, delta)
 	}
@@ -145,7 +137,7 @@ func (b Batch) tokens(c Config) map[string]ort.Tensor {
 		InputLongest:   ort.Int64s([]int64{}, []int64{int64(longest)}),
 		InputPad:       ort.Int64s([]int64{rows, int64(longest)}, pad),
 		InputPack:      ort.Int64s([]int64{int64(total)}, pack),
-		InputPositions: ort.Int64s([]int64{3, int64(total)}, slices.Concat(positions[0], positions[1], positions[2])),
+		InputPositions: ort.Int64s([]int64{3, int64(total)}, slices.Concat(axesOf[0], axesOf[1], axesOf[2])),
 		InputDeltas:    ort.Int64s([]int64{rows}, deltas),
 	}
 }
@@ -153,8 +145,8 @@ func (b Batch) tokens(c Config) map[string]ort.Tensor {
 // VisionInputs are the vision tower's inputs for images that have been resized.
 // patches, where given, are the processor's (P,values), image after image, in place
 // of the pixels.
-func (c Config) VisionInputs(images []*reward.Image, patches []float32) map[string]ort.Tensor {
-	grids := make([]Grid, len(images))
+func VisionInputs(c checkpoint.Config, images []*reward.Image, patches []float32) map[string]ort.Tensor {
+	grids := make([]checkpoint.Grid, len(images))
 	for i, image := range images {
 		grids[i] = c.Grid(image)
 	}
@@ -165,20 +157,20 @@ func (c Config) VisionInputs(images []*reward.Image, patches []float32) map[stri
 		inputs[InputCorners], inputs[InputCornerWeights] = l.corners(v.SpatialMergeSize, v.PositionsSide)
 	}
 	if patches != nil {
-		size, number := v.patchValues()*v.unitPatches(), l.raster()
+		size, number := v.PatchValues()*v.UnitPatches(), l.raster()
 		ordered := make([]float32, 0, len(patches))
 		for _, u := range l.window {
 			ordered = append(ordered, patches[number(u)*size:(number(u)+1)*size]...)
 		}
-		inputs[InputPatches] = ort.Float32s([]int64{int64(len(l.window) * v.unitPatches()), int64(v.patchValues())}, ordered)
+		inputs[InputPatches] = ort.Float32s([]int64{int64(len(l.window) * v.UnitPatches()), int64(v.PatchValues())}, ordered)
 		return inputs
 	}
-	size := v.patchPixels() * v.unitPatches()
+	size := v.PatchPixels() * v.UnitPatches()
 	pixels := make([]uint8, len(l.window)*size)
 	for at, u := range l.window {
-		v.cutUnit(pixels[at*size:(at+1)*size], images[u.image], u.row, u.col)
+		v.CutUnit(pixels[at*size:(at+1)*size], images[u.image], u.row, u.col)
 	}
-	inputs[InputPixels] = ort.Uint8s([]int64{int64(len(l.window) * v.unitPatches()), int64(v.patchPixels())}, pixels)
+	inputs[InputPixels] = ort.Uint8s([]int64{int64(len(l.window) * v.UnitPatches()), int64(v.PatchPixels())}, pixels)
 	return inputs
 }
 
@@ -202,4 +194,17 @@ func Parts(lengths []int, rows, tokens int) []Part {
 		parts = append(parts, Part{from, len(lengths)})
 	}
 	return parts
+}
+
+// AnswerIDs is row r of generated tokens (B,N), up to and with its end token.
+func AnswerIDs(c *checkpoint.Config, generated ort.Tensor, r int) []int32 {
+	length := int(generated.Shape[1])
+	var ids []int32
+	for _, id := range generated.Int64s()[r*length : (r+1)*length] {
+		ids = append(ids, int32(id))
+		if c.IsEOS(int32(id)) {
+			break
+		}
+	}
+	return ids
 }

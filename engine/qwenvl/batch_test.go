@@ -7,15 +7,16 @@ import (
 
 	"github.com/denseflow/densereward/engine/image/codec"
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/reward"
 )
 
 // smallConfig is that of a image of 2x2 image tokens, whose id is 7.
-func smallConfig() Config {
-	return Config{
+func smallConfig() checkpoint.Config {
+	return checkpoint.Config{
 		ImageTokenID: 7,
-		Vision:       VisionConfig{PatchSize: 14, SpatialMergeSize: 2, TemporalPatchSize: 2, InChannels: 3},
-		Preprocessor: PreprocessorConfig{MinPixels: 1, MaxPixels: 4 * 28 * 28, PatchSize: 14, MergeSize: 2},
+		Vision:       checkpoint.VisionConfig{PatchSize: 14, SpatialMergeSize: 2, TemporalPatchSize: 2, InChannels: 3},
+		Preprocessor: checkpoint.PreprocessorConfig{MinPixels: 1, MaxPixels: 4 * 28 * 28, PatchSize: 14, MergeSize: 2},
 	}
 }
 
@@ -37,7 +38,7 @@ func TestAPromptHasItsImageInOnePlace(t *testing.T) {
 		"nothing":                       {nil, "image tokens for 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := c.LayOut(test.ids, square)
+			p, err := LayOut(c, test.ids, square)
 			if test.want == "" {
 				if err != nil || !slices.Equal(p.starts, []int{slices.Index(test.ids, 7)}) || !slices.Equal(p.IDs, test.ids) {
 					t.Errorf("starts %v, error %v", p.starts, err)
@@ -55,7 +56,7 @@ func TestABatchPacksItsPromptsBehindEachOther(t *testing.T) {
 	c := smallConfig()
 	var b Batch
 	for _, ids := range [][]int32{{10, 11, 7, 7, 12}, {20, 7, 7}, {30, 31, 7, 7}} {
-		p, err := c.LayOut(ids, &reward.Image{Width: 56, Height: 28})
+		p, err := LayOut(c, ids, &reward.Image{Width: 56, Height: 28})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +100,7 @@ func TestABatchPacksItsPromptsBehindEachOther(t *testing.T) {
 
 func TestABatchHasItsInputsByName(t *testing.T) {
 	c := smallConfig()
-	p, err := c.LayOut([]int32{1, 7, 7}, codec.NewImage(56, 28))
+	p, err := LayOut(c, []int32{1, 7, 7}, codec.NewImage(56, 28))
 	if err != nil {
 		t.Fatal(err)
 	}

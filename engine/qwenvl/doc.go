@@ -1,18 +1,16 @@
 // Package qwenvl is the Qwen-VL family of vision-language models on ONNX Runtime:
-// what every judge of that family shares. It reads a checkpoint folder as it was
-// published, builds one ONNX graph of it, in which every weight is a place in a
-// safetensors shard, and decodes greedily inside that graph, so that neither cache
-// nor logits leave the device.
-//
-// A [Judge] is such a model asked by a judge file (package judge); ImageDoctor's
-// evaluator builds its heads on the same graph.
+// what every judge of that family shares. It builds one ONNX graph of a checkpoint
+// (package checkpoint), in which every weight is a place in a safetensors shard, and
+// decodes greedily inside that graph, so that neither cache nor logits leave the
+// device. Package evaluator asks such a model by a judge file; ImageDoctor's evaluator
+// builds its heads on the same graph.
 //
 // A file holds one part: the vision towers (vision.go, vision_qwen25.go,
 // vision_qwen3.go, patches.go, layout.go), the language model (language.go), its
 // rotary embedding (rope.go), the key/value caches (kvcache_padded.go,
 // kvcache_paged.go), the decoding loop (generation.go, step.go, argmax.go), draft
 // tokens (speculative.go), the repetition penalty, the graph with its inputs
-// (graph.go, batch.go), a session for it (session.go), and judges (judge.go).
+// (graph.go, batch.go), and a session for it (session.go).
 //
 // What the published config.json leaves out has Qwen2.5-VL's value and is checked
 // against the tensors' shapes, but for what no shape tells: the number of vision

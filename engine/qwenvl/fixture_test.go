@@ -3,7 +3,6 @@ package qwenvl
 import (
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/denseflow/densereward/engine/onnx"
@@ -42,18 +41,6 @@ func readText(t testing.TB, path string) string {
 		t.Fatal(err)
 	}
 	return string(data)
-}
-
-// writeConfig makes a checkpoint folder of configuration files.
-func writeConfig(t *testing.T, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
 }
 
 func loadTokenizer(t testing.TB) *tokenizer.Tokenizer {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 )
 
 // Names of the graph's inputs. B is the number of prompts, T the number of tokens of
@@ -40,12 +41,12 @@ const (
 
 // Options choose between the forms of the model's graph.
 type Options struct {
-	DType         onnx.DType // of the vision tower and the language model
-	Penalty       bool       // with repetition_penalty as an input
-	TeacherForced bool       // with teacher_forced as an input, which replaces what is predicted (to measure)
-	Paged         bool       // with a cache of pages (CUDA)
-	Patches       bool       // with the processor's patches as input, not pixels
-	Grid          Grid       // of every image; zero is any, and images of a batch may differ
+	DType         onnx.DType      // of the vision tower and the language model
+	Penalty       bool            // with repetition_penalty as an input
+	TeacherForced bool            // with teacher_forced as an input, which replaces what is predicted (to measure)
+	Paged         bool            // with a cache of pages (CUDA)
+	Patches       bool            // with the processor's patches as input, not pixels
+	Grid          checkpoint.Grid // of every image; zero is any, and images of a batch may differ
 
 	// Watched are tokens of interest: for each, the hidden state that predicted
 	// it first is kept.
@@ -72,7 +73,7 @@ type Graph struct {
 	// The very first token of an answer does not count.
 	States, Found onnx.Value
 
-	c        Config
+	c        checkpoint.Config
 	o        Options
 	vision   *Vision
 	language *language
@@ -87,7 +88,7 @@ type Graph struct {
 
 // NewGraph writes the model for the tensors of set, which belongs to g, into g.
 // What is wrong with tensors is in set.Err afterwards.
-func NewGraph(g *onnx.Graph, set *initializers.Set, c Config, o Options) *Graph {
+func NewGraph(g *onnx.Graph, set *initializers.Set, c checkpoint.Config, o Options) *Graph {
 	e := &Graph{
 		ONNX: g, Weights: set, Batch: onnx.Sym("batch"),
 		c: c, o: o,

@@ -5,6 +5,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 )
 
 // language writes the language model into a graph. Tokens of all rows stand
@@ -12,7 +13,7 @@ import (
 // attention knows which token belongs to which row.
 type language struct {
 	w     *initializers.Set
-	c     Config
+	c     checkpoint.Config
 	dtype onnx.DType
 }
 
@@ -55,11 +56,8 @@ type cache interface {
 // vocabulary is the number of rows of the embedding.
 func (l *language) vocabulary() int { return l.c.Vocabulary(l.w.Lookup) }
 
-// EmbeddingName is the tensor of the token embedding.
-const EmbeddingName = "model.embed_tokens.weight"
-
 func (l *language) embedding() onnx.Value {
-	return l.w.Tensor(EmbeddingName, l.dtype, int64(l.vocabulary()), int64(l.c.HiddenSize))
+	return l.w.Tensor(checkpoint.EmbeddingName, l.dtype, int64(l.vocabulary()), int64(l.c.HiddenSize))
 }
 
 // head is the logits (B,vocabulary) of hidden states (B,hidden), as float32.

@@ -5,13 +5,8 @@ import (
 	"slices"
 
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 )
-
-// Grid is the size of an image in merged units.
-type Grid struct{ Rows, Cols int }
-
-// Units is the number of image tokens of the grid.
-func (g Grid) Units() int { return g.Rows * g.Cols }
 
 // unit is one merged unit of a batch's images.
 type unit struct{ image, row, col int }
@@ -19,7 +14,7 @@ type unit struct{ image, row, col int }
 // layout is the order in which a batch's merged units go through the vision
 // tower. A piece is what attends to itself: a window, or a whole image.
 type layout struct {
-	grids  []Grid
+	grids  []checkpoint.Grid
 	window []unit // in window order
 	runs   []run  // of windows, in that order
 	images []run  // of images, in an order of their own
@@ -31,36 +26,36 @@ type run struct{ begin, end, size int }
 
 // newLayout lays images out in windows of window units a side; 0 is one window an
 // image.
-func newLayout(grids []Grid, window int) layout {
+func newLayout(grids []checkpoint.Grid, window int) layout {
 	l := layout{grids: grids}
-	var windows, images [][]unit
+	var parts, images [][]unit
 	for i, g := range grids {
 		side := window
 		if side == 0 {
 			side = max(g.Rows, g.Cols)
 		}
-		windows = append(windows, g.windows(i, side)...)
-		images = append(images, g.block(i, 0, 0, max(g.Rows, g.Cols)))
+		parts = append(parts, windows(g, i, side)...)
+		images = append(images, block(g, i, 0, 0, max(g.Rows, g.Cols)))
 	}
-	l.window, l.runs = joined(windows)
+	l.window, l.runs = joined(parts)
 	l.whole, l.images = joined(images)
 	return l
 }
 
 // windows cuts the grid of an image into squares of side units; those at its right
 // and lower edges may be smaller.
-func (g Grid) windows(image, side int) [][]unit {
+func windows(g checkpoint.Grid, image, side int) [][]unit {
 	var all [][]unit
 	for top := 0; top < g.Rows; top += side {
 		for left := 0; left < g.Cols; left += side {
-			all = append(all, g.block(image, top, left, side))
+			all = append(all, block(g, image, top, left, side))
 		}
 	}
 	return all
 }
 
 // block is the units of a square of the grid, as far as it lies within.
-func (g Grid) block(image, top, left, side int) []unit {
+func block(g checkpoint.Grid, image, top, left, side int) []unit {
 	var units []unit
 	for y := top; y < min(top+side, g.Rows); y++ {
 		for x := left; x < min(left+side, g.Cols); x++ {

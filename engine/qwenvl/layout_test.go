@@ -3,12 +3,14 @@ package qwenvl
 import (
 	"slices"
 	"testing"
+
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 )
 
 func TestWindowsHoldEveryUnitOnce(t *testing.T) {
-	square := func(side int) []Grid { return []Grid{{side, side}} }
+	square := func(side int) []checkpoint.Grid { return []checkpoint.Grid{{Rows: side, Cols: side}} }
 	for name, test := range map[string]struct {
-		grids  []Grid
+		grids  []checkpoint.Grid
 		window int
 		want   []run
 	}{
@@ -16,9 +18,9 @@ func TestWindowsHoldEveryUnitOnce(t *testing.T) {
 		"windows that fit":           {square(8), 4, []run{{0, 64, 16}}},
 		"one small window":           {square(3), 4, []run{{0, 9, 9}}},
 		"a grid of one":              {square(1), 4, []run{{0, 1, 1}}},
-		"a wide image":               {[]Grid{{2, 7}}, 4, []run{{0, 8, 8}, {8, 14, 6}}},
-		"images of different shapes": {[]Grid{{2, 7}, {5, 4}, {1, 8}}, 4, []run{{0, 16, 16}, {16, 24, 8}, {24, 30, 6}, {30, 42, 4}}},
-		"no windows":                 {[]Grid{{2, 7}, {5, 4}}, 0, []run{{0, 20, 20}, {20, 34, 14}}},
+		"a wide image":               {[]checkpoint.Grid{{Rows: 2, Cols: 7}}, 4, []run{{0, 8, 8}, {8, 14, 6}}},
+		"images of different shapes": {[]checkpoint.Grid{{Rows: 2, Cols: 7}, {Rows: 5, Cols: 4}, {Rows: 1, Cols: 8}}, 4, []run{{0, 16, 16}, {16, 24, 8}, {24, 30, 6}, {30, 42, 4}}},
+		"no windows":                 {[]checkpoint.Grid{{Rows: 2, Cols: 7}, {Rows: 5, Cols: 4}}, 0, []run{{0, 20, 20}, {20, 34, 14}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLayout(test.grids, test.window)
@@ -37,7 +39,7 @@ func TestWindowsHoldEveryUnitOnce(t *testing.T) {
 	}
 }
 
-func everyUnitOnce(t *testing.T, order []unit, grids []Grid) {
+func everyUnitOnce(t *testing.T, order []unit, grids []checkpoint.Grid) {
 	t.Helper()
 	seen := map[unit]bool{}
 	for _, u := range order {
@@ -86,7 +88,7 @@ func samePiece(t *testing.T, order []unit, runs []run, place func(unit) [3]int) 
 
 // Patches stand in the order that the tensors say, in both directions.
 func TestOrdersOfPatchesAreInverse(t *testing.T) {
-	grids := []Grid{{2, 7}, {5, 4}, {2, 7}, {1, 1}}
+	grids := []checkpoint.Grid{{Rows: 2, Cols: 7}, {Rows: 5, Cols: 4}, {Rows: 2, Cols: 7}, {Rows: 1, Cols: 1}}
 	l := newLayout(grids, 4)
 	inputs := l.tensors(2)
 	images, windows := inputs[InputImageOrder].Int64s(), inputs[InputWindowOrder].Int64s()

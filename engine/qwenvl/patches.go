@@ -1,22 +1,6 @@
 package qwenvl
 
-import (
-	"github.com/denseflow/densereward/engine/onnx"
-	"github.com/denseflow/densereward/reward"
-)
-
-// unitPatches is the number of patches that merge into one unit.
-func (v VisionConfig) unitPatches() int { return v.SpatialMergeSize * v.SpatialMergeSize }
-
-// patchPixels is the number of bytes of a patch: its pixels' channels.
-func (v VisionConfig) patchPixels() int { return v.InChannels * v.PatchSize * v.PatchSize }
-
-// patchValues is the number of values of a patch as the tower reads it: its pixels
-// in every frame.
-func (v VisionConfig) patchValues() int { return v.TemporalPatchSize * v.patchPixels() }
-
-// windowed tells whether some blocks attend within windows.
-func (v VisionConfig) windowed() bool { return v.WindowSize > 0 }
+import "github.com/denseflow/densereward/engine/onnx"
 
 // Normalised makes of patches of pixels (P,size*size*3) uint8, row, column, channel,
 // the processor's (P,values) float32: channel, frame, row, column. A still image is
@@ -40,23 +24,7 @@ func (v *Vision) Normalised(g *onnx.Graph) (out onnx.Value) {
 			frames[i] = x
 		}
 		x = g.Concat(2, onnx.Dim{}, frames...)
-		out = g.Reshape(x, v.patches, onnx.N(int64(v.c.patchValues())))
+		out = g.Reshape(x, v.patches, onnx.N(int64(v.c.PatchValues())))
 	})
 	return out
-}
-
-// cutUnit writes the pixels of the patches of one merged unit of image, row by
-// row, to dst.
-func (v VisionConfig) cutUnit(dst []uint8, image *reward.Image, row, col int) {
-	line := v.PatchSize * v.InChannels
-	for py := range v.SpatialMergeSize {
-		for px := range v.SpatialMergeSize {
-			top, left := (row*v.SpatialMergeSize+py)*v.PatchSize, (col*v.SpatialMergeSize+px)*v.PatchSize
-			for y := range v.PatchSize {
-				from := ((top+y)*image.Width + left) * v.InChannels
-				copy(dst[:line], image.Pix[from:from+line])
-				dst = dst[line:]
-			}
-		}
-	}
 }

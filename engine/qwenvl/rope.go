@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 )
 
 // rope is the cosines and sines (N,size/2) by which the queries and keys of N
@@ -25,7 +26,7 @@ func (l *language) inverseFrequencies() []float32 {
 // mropeAxes is the axis by whose position each pair of a head's values turns:
 // temporal, row or column, in sections, or taking turns until the rows' and columns'
 // sections are used up.
-func (c Config) mropeAxes() []int64 {
+func mropeAxes(c checkpoint.Config) []int64 {
 	var axes []int64
 	for axis, n := range c.MRopeSection {
 		for range n {
@@ -47,7 +48,7 @@ func (c Config) mropeAxes() []int64 {
 // promptRope is M-RoPE for tokens whose positions (3,T) are temporal, row and
 // column.
 func (l *language) promptRope(g *onnx.Graph, positions onnx.Value) rope {
-	axes := l.c.mropeAxes()
+	axes := mropeAxes(l.c)
 	at := g.Cast(g.Transpose(positions, 1, 0), onnx.Float32)
 	return l.turned(g, g.Gather(at, onnx.Const(g, axes, int64(len(axes))), 1))
 }

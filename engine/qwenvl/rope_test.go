@@ -7,12 +7,13 @@ import (
 
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/internal/numtest"
 	"github.com/denseflow/densereward/reward"
 )
 
 // ropeTable runs the graph's rotation of tokens by their positions (3,T).
-func ropeTable(t *testing.T, c Config, positions [3][]int64) (cos, sin []float32) {
+func ropeTable(t *testing.T, c checkpoint.Config, positions [3][]int64) (cos, sin []float32) {
 	t.Helper()
 	g := onnx.New("rope")
 	in := g.Input("positions", onnx.Int64, onnx.Shape{onnx.N(3), onnx.Sym("tokens")})
@@ -29,7 +30,7 @@ func ropeTable(t *testing.T, c Config, positions [3][]int64) (cos, sin []float32
 }
 
 // turned checks that a row of the table turns by a position on three axes.
-func turned(t *testing.T, what string, c Config, cos, sin []float32, row int, position [3]int) {
+func turned(t *testing.T, what string, c checkpoint.Config, cos, sin []float32, row int, position [3]int) {
 	t.Helper()
 	half := c.HeadDim / 2
 	at := 0
@@ -51,12 +52,12 @@ func TestPositionsAreTheReferences(t *testing.T) {
 	for _, want := range readCases(t) {
 		first := want.PositionImageFirst[0]
 		last := first + units*units - 1
-		p, err := c.LayOut(want.InputIDs, &reward.Image{Width: 504, Height: 504})
+		p, err := LayOut(c, want.InputIDs, &reward.Image{Width: 504, Height: 504})
 		if err != nil {
 			t.Fatal(err)
 		}
-		positions, delta := c.positions(p)
-		cos, sin := ropeTable(t, c, positions)
+		axes, delta := positions(c, p)
+		cos, sin := ropeTable(t, c, axes)
 		if len(cos) != len(want.InputIDs)*c.HeadDim/2 {
 			t.Fatalf("%d cosines for %d tokens", len(cos), len(want.InputIDs))
 		}
@@ -80,11 +81,11 @@ func TestPositionsAreTheReferences(t *testing.T) {
 func TestPositionsOfSeveralImages(t *testing.T) {
 	c := smallConfig()
 	wide, tall := &reward.Image{Width: 84, Height: 28}, &reward.Image{Width: 28, Height: 56}
-	p, err := c.LayOut([]int32{1, 7, 7, 7, 2, 7, 7, 3, 4}, wide, tall)
+	p, err := LayOut(c, []int32{1, 7, 7, 7, 2, 7, 7, 3, 4}, wide, tall)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, delta := c.positions(p)
+	got, delta := positions(c, p)
 	want := [3][]int64{{0, 1, 1, 1, 4, 5, 5, 7, 8}, {0, 1, 1, 1, 4, 5, 6, 7, 8}, {0, 1, 2, 3, 4, 5, 5, 7, 8}}
 	for axis := range want {
 		if !slices.Equal(got[axis], want[axis]) {

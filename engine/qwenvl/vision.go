@@ -7,6 +7,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 )
 
 // visionRopeTheta is the base of the vision towers' rotary embedding.
@@ -19,9 +20,9 @@ const visionRopeTheta = 10000
 // their whole image.
 type Vision struct {
 	w     *initializers.Set
-	c     VisionConfig
+	c     checkpoint.VisionConfig
 	dtype onnx.DType
-	p     PreprocessorConfig
+	p     checkpoint.PreprocessorConfig
 
 	known  knownRuns
 	shared map[string]runBounds
@@ -37,20 +38,20 @@ type knownRuns struct{ windows, images int }
 
 // NewVision makes the tower and its inputs, which describe the patches of a
 // batch's images: see Batch. Of the options it reads DType, Patches and Grid.
-func NewVision(g *onnx.Graph, w *initializers.Set, c Config, o Options) *Vision {
+func NewVision(g *onnx.Graph, w *initializers.Set, c checkpoint.Config, o Options) *Vision {
 	v := &Vision{
 		w: w, c: c.Vision, p: c.Preprocessor, dtype: o.DType, in: map[string]onnx.Value{}, units: onnx.Sym("units"),
 		shared: map[string]runBounds{},
 	}
 	if o.Grid.Units() > 0 {
-		l := newLayout([]Grid{o.Grid}, c.Vision.WindowSize/c.UnitPixels())
+		l := newLayout([]checkpoint.Grid{o.Grid}, c.Vision.WindowSize/c.UnitPixels())
 		v.known = knownRuns{len(l.runs), len(l.images)}
 	}
-	v.patches = v.units.Times(onnx.N(int64(v.c.unitPatches())))
+	v.patches = v.units.Times(onnx.N(int64(v.c.UnitPatches())))
 	if o.Patches {
-		v.in[InputPatches] = g.Input(InputPatches, onnx.Float32, onnx.Shape{v.patches, onnx.N(int64(v.c.patchValues()))})
+		v.in[InputPatches] = g.Input(InputPatches, onnx.Float32, onnx.Shape{v.patches, onnx.N(int64(v.c.PatchValues()))})
 	} else {
-		v.in[InputPixels] = g.Input(InputPixels, onnx.Uint8, onnx.Shape{v.patches, onnx.N(int64(v.c.patchPixels()))})
+		v.in[InputPixels] = g.Input(InputPixels, onnx.Uint8, onnx.Shape{v.patches, onnx.N(int64(v.c.PatchPixels()))})
 	}
 	v.input(g, InputPatchPositions, v.patches, onnx.N(2))
 	v.input(g, InputUnitOrder, v.units)
@@ -59,7 +60,7 @@ func NewVision(g *onnx.Graph, w *initializers.Set, c Config, o Options) *Vision 
 		v.input(g, InputCorners, v.patches, onnx.N(4))
 		v.in[InputCornerWeights] = g.Input(InputCornerWeights, onnx.Float32, onnx.Shape{v.patches, onnx.N(4)})
 	}
-	if v.c.windowed() {
+	if v.c.Windowed() {
 		v.input(g, InputWindowRuns, onnx.Sym("window_runs"), onnx.N(3))
 		v.input(g, InputImageOrder, v.patches)
 		v.input(g, InputWindowOrder, v.patches)
@@ -161,7 +162,7 @@ func (v *Vision) queries(g *onnx.Graph, h onnx.Value, prefix string) (qkv [3]onn
 // attend is attention of qkv, (P,hidden) each, within windows, or, if full, within
 // images.
 func (v *Vision) attend(g *onnx.Graph, qkv [3]onnx.Value, full bool) onnx.Value {
-	if !v.c.windowed() {
+	if !v.c.Windowed() {
 		return v.attendRuns(g, qkv, InputImageRuns, v.known.images)
 	}
 	if !full {

@@ -18,7 +18,7 @@ func (v *Vision) features25(g *onnx.Graph, patches onnx.Value) onnx.Value {
 	c := v.c
 	weight := v.w.Tensor("visual.patch_embed.proj.weight", v.dtype, int64(c.HiddenSize), int64(c.InChannels),
 		int64(c.TemporalPatchSize), int64(c.PatchSize), int64(c.PatchSize))
-	weight = g.Reshape(weight, onnx.N(int64(c.HiddenSize)), onnx.N(int64(c.patchValues())))
+	weight = g.Reshape(weight, onnx.N(int64(c.HiddenSize)), onnx.N(int64(c.PatchValues())))
 	x := g.Linear(g.Cast(patches, v.dtype), weight, onnx.Value{})
 	var branch onnx.Value
 	for i := range c.Depth {
@@ -83,7 +83,7 @@ func (v *Vision) mlp(g *onnx.Graph, h onnx.Value, prefix string) onnx.Value {
 // and puts the units back into raster order.
 func (v *Vision) merge(g *onnx.Graph, x, branch onnx.Value) onnx.Value {
 	c := v.c
-	joined := c.HiddenSize * c.unitPatches()
+	joined := c.HiddenSize * c.UnitPatches()
 	norm := v.w.Tensor("visual.merger.ln_q.weight", v.dtype, int64(c.HiddenSize))
 	x, _ = g.SkipRMSNorm(x, branch, norm, v.downBias(c.Depth-1), visionRMSNormEps)
 	x = g.Reshape(x, v.units, onnx.N(int64(joined)))

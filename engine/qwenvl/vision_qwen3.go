@@ -18,7 +18,7 @@ func (v *Vision) features3(g *onnx.Graph, patches onnx.Value) (out onnx.Value, d
 	c := v.c
 	weight := v.w.Tensor("visual.patch_embed.proj.weight", v.dtype, int64(c.HiddenSize), int64(c.InChannels),
 		int64(c.TemporalPatchSize), int64(c.PatchSize), int64(c.PatchSize))
-	weight = g.Reshape(weight, onnx.N(int64(c.HiddenSize)), onnx.N(int64(c.patchValues())))
+	weight = g.Reshape(weight, onnx.N(int64(c.HiddenSize)), onnx.N(int64(c.PatchValues())))
 	bias := v.w.Tensor("visual.patch_embed.proj.bias", v.dtype, int64(c.HiddenSize))
 	x := g.Add(g.Linear(g.Cast(patches, v.dtype), weight, bias), v.learnedPositions(g))
 
@@ -51,7 +51,7 @@ func (v *Vision) block3(g *onnx.Graph, i int, x onnx.Value) onnx.Value {
 // merge3 joins each unit's patches, projects them and puts the units back into raster
 // order. The norm is of patches, or, if joined, of whole units.
 func (v *Vision) merge3(g *onnx.Graph, x onnx.Value, prefix string, joined bool) onnx.Value {
-	width := v.c.HiddenSize * v.c.unitPatches()
+	width := v.c.HiddenSize * v.c.UnitPatches()
 	if !joined {
 		x = v.layerNorm(g, x, prefix+".norm", v.c.HiddenSize)
 	}

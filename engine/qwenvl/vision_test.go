@@ -9,14 +9,15 @@ import (
 	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/internal/numtest"
 	"github.com/denseflow/densereward/reward"
 )
 
 // nanoConfig is that of the miniature checkpoint.
-func nanoConfig(t *testing.T) Config {
+func nanoConfig(t *testing.T) checkpoint.Config {
 	t.Helper()
-	c, err := LoadConfig(nanoDir)
+	c, err := checkpoint.LoadConfig(nanoDir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,14 +25,14 @@ func nanoConfig(t *testing.T) Config {
 }
 
 // runVision runs what part writes with the tower's inputs for images.
-func runVision(t *testing.T, c Config, images []*reward.Image, part func(g *onnx.Graph, v *Vision) []onnx.Value) []ort.Tensor {
+func runVision(t *testing.T, c checkpoint.Config, images []*reward.Image, part func(g *onnx.Graph, v *Vision) []onnx.Value) []ort.Tensor {
 	t.Helper()
 	g := onnx.New("vision")
 	v := NewVision(g, initializers.New(g, &initializers.Inventory{}, "test"), c, Options{DType: onnx.Float32})
 	for i, out := range part(g, v) {
 		g.Output([]string{"first", "second"}[i], out)
 	}
-	inputs := c.VisionInputs(images, nil)
+	inputs := VisionInputs(c, images, nil)
 	var tensors []ort.Tensor
 	for _, name := range g.InputNames() {
 		tensors = append(tensors, inputs[name])
@@ -47,7 +48,7 @@ func TestVisionHeadsTurnWithRowAndColumn(t *testing.T) {
 	const size = 20 // of a head: five frequencies for the row, five for the column
 	c := nanoConfig(t)
 	images := []*reward.Image{codec.NewImage(504, 504), codec.NewImage(84, 140)}
-	order := newLayout([]Grid{c.Grid(images[0]), c.Grid(images[1])}, 4).window
+	order := newLayout([]checkpoint.Grid{c.Grid(images[0]), c.Grid(images[1])}, 4).window
 	for name, heads := range map[string]int{"one head": 1, "two heads side by side": 2} {
 		t.Run(name, func(t *testing.T) {
 			width := heads * size
@@ -95,7 +96,7 @@ func TestPatchesAreCutAsTheProcessorDoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var images []*reward.Image
 			var whole []float32 // the processor's patches, image after image
-			var grids []Grid
+			var grids []checkpoint.Grid
 			for _, size := range sizes {
 				image := codec.NewImage(size[0], size[1])
 				for i := range image.Pix {

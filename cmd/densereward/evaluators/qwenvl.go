@@ -7,7 +7,7 @@ import (
 	"math"
 	"strings"
 
-	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/evaluator"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/judge"
 )
@@ -15,7 +15,7 @@ import (
 // qwenVL is a Qwen2.5-VL or Qwen3-VL that is asked by a judge file.
 func qwenVL() Kind {
 	return Kind{
-		Name:       qwenvl.Kind,
+		Name:       evaluator.Kind,
 		Source:     "checkpoint folder of Qwen2.5-VL or Qwen3-VL; option judge: a file, or one of " + strings.Join(judge.Names(), ", "),
 		Everywhere: true, Open: openQwenVL,
 	}
@@ -42,7 +42,7 @@ func openQwenVL(_ context.Context, s Spec, at Place) (reward.Evaluator, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := qwenvl.JudgeOptions{
+	options := evaluator.Options{
 		Provider: at.Provider, Threads: at.Threads, MaxBatch: at.Batch, Float32: o.Float32,
 		PromptTokens: o.PromptTokens, MaxPixels: o.MaxPixels,
 	}
@@ -56,5 +56,5 @@ func openQwenVL(_ context.Context, s Spec, at Place) (reward.Evaluator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return qwenvl.LoadJudge(runtime, s.Source, file, options)
+	return evaluator.Load(runtime, s.Source, file, options)
 }

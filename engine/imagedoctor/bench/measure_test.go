@@ -14,7 +14,7 @@ import (
 	"github.com/denseflow/densereward/engine/imagedoctor/released"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
-	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/engine/tokenizer/qwen"
 )
@@ -145,7 +145,7 @@ func releasedHull(t *testing.T) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for name, content := range map[string][]byte{qwenvl.ConfigFile: []byte(released.Config), qwenvl.TokenizerFile: tokens} {
+	for name, content := range map[string][]byte{checkpoint.ConfigFile: []byte(released.Config), checkpoint.TokenizerFile: tokens} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}

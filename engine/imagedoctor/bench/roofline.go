@@ -3,7 +3,7 @@ package bench
 import (
 	"strings"
 
-	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 )
 
 // The peaks that the roofline is computed with: what an H100 was measured to do.
@@ -23,7 +23,7 @@ func (m *measuring) roofline(steps int) float64 {
 		t, _ := m.w.Checkpoint().Weights.Tensor(name)
 		count := float64(t.Length) / bytesEach
 		switch {
-		case name == qwenvl.EmbeddingName:
+		case name == checkpoint.EmbeddingName:
 			embedding = count
 		case strings.HasPrefix(name, "model."):
 			language += count

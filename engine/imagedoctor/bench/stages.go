@@ -13,6 +13,7 @@ import (
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -138,7 +139,7 @@ func (p *parts) images() map[string]ort.Tensor {
 			images[i].Pix[j] = uint8(p.rng.Uint32())
 		}
 	}
-	return p.c.VisionInputs(images, nil)
+	return qwenvl.VisionInputs(p.c.Config, images, nil)
 }
 
 // arrival copies images to the device and looks at one value of each patch.
@@ -162,7 +163,7 @@ func (p *parts) copies() ([]onnx.Value, map[string]ort.Tensor) {
 // visionOptions are those of the evaluator's vision tower.
 func (p *parts) visionOptions() qwenvl.Options {
 	side := p.c.UnitGrid()
-	return qwenvl.Options{DType: p.dtype, Grid: qwenvl.Grid{Rows: side, Cols: side}}
+	return qwenvl.Options{DType: p.dtype, Grid: checkpoint.Grid{Rows: side, Cols: side}}
 }
 
 // patches copies images and normalises their patches.
@@ -182,9 +183,9 @@ func (p *parts) vision() ([]onnx.Value, map[string]ort.Tensor) {
 // Rows of the embedding stand for features, so that nothing large is copied.
 func (p *parts) heads() ([]onnx.Value, map[string]ort.Tensor) {
 	c := p.c
-	grid := qwenvl.Grid{Rows: c.UnitGrid(), Cols: c.UnitGrid()}
+	grid := checkpoint.Grid{Rows: c.UnitGrid(), Cols: c.UnitGrid()}
 	units, rows := int64(grid.Units()), int64(min(p.o.Batch, imagedoctor.HeadPart))
-	table := p.set.Tensor(qwenvl.EmbeddingName, p.dtype, int64(c.Vocabulary(p.set.Lookup)), int64(c.HiddenSize))
+	table := p.set.Tensor(checkpoint.EmbeddingName, p.dtype, int64(c.Vocabulary(p.set.Lookup)), int64(c.HiddenSize))
 	tensors := map[string]ort.Tensor{}
 	var looked [2]onnx.Value
 	for i, n := range []int64{units, imagedoctor.Maps} {

@@ -30,7 +30,7 @@ func (m *measuring) synthetic() (load, error) {
 		for i := range image.Pix {
 			image.Pix[i] = uint8(m.rng.Uint32())
 		}
-		p, err := m.w.Config().LayOut(m.promptIDs(), image)
+		p, err := qwenvl.LayOut(m.w.Config().Config, m.promptIDs(), image)
 		if err != nil {
 			return l, err
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/imagedoctor/nano"
 	"github.com/denseflow/densereward/engine/imagedoctor/released"
-	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/engine/tokenizer/qwen"
 )
@@ -94,7 +94,7 @@ func (l Like) files() (map[string][]byte, imagedoctor.HeadWidths, error) {
 	switch l {
 	case LikeNano:
 		files := map[string][]byte{}
-		for _, name := range []string{qwenvl.ConfigFile, qwenvl.PreprocessorFile, qwenvl.TokenizerFile} {
+		for _, name := range []string{checkpoint.ConfigFile, checkpoint.PreprocessorFile, checkpoint.TokenizerFile} {
 			data, err := nano.Checkpoint().Read(name)
 			if err != nil {
 				return nil, imagedoctor.HeadWidths{}, fmt.Errorf("synthetic: %w", err)
@@ -115,14 +115,14 @@ func (l Like) files() (map[string][]byte, imagedoctor.HeadWidths, error) {
 func releasedFiles() (map[string][]byte, error) {
 	var config map[string]any
 	if err := json.Unmarshal([]byte(released.Config), &config); err != nil {
-		return nil, fmt.Errorf("synthetic: %s: %w", qwenvl.ConfigFile, err)
+		return nil, fmt.Errorf("synthetic: %s: %w", checkpoint.ConfigFile, err)
 	}
 	config["vocab_size"] = released.Vocabulary
 	model, err := json.MarshalIndent(config, "", " ")
 	if err != nil {
-		return nil, fmt.Errorf("synthetic: %s: %w", qwenvl.ConfigFile, err)
+		return nil, fmt.Errorf("synthetic: %s: %w", checkpoint.ConfigFile, err)
 	}
-	preprocessor, err := nano.Checkpoint().Read(qwenvl.PreprocessorFile)
+	preprocessor, err := nano.Checkpoint().Read(checkpoint.PreprocessorFile)
 	if err != nil {
 		return nil, fmt.Errorf("synthetic: %w", err)
 	}
@@ -130,7 +130,7 @@ func releasedFiles() (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("synthetic: %w", err)
 	}
-	return map[string][]byte{qwenvl.ConfigFile: append(model, '\n'), qwenvl.PreprocessorFile: preprocessor, qwenvl.TokenizerFile: tokens}, nil
+	return map[string][]byte{checkpoint.ConfigFile: append(model, '\n'), checkpoint.PreprocessorFile: preprocessor, checkpoint.TokenizerFile: tokens}, nil
 }
 
 // makeEmpty makes the folder dir, which must be empty if it is there.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/ort/orttest"
-	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
@@ -57,7 +57,7 @@ func TestACheckpointHasTheTensorsOfTheOneItIsLike(t *testing.T) {
 			t.Errorf("%s is %v%v, want %v%v", name, a.DType, a.Shape, b.DType, b.Shape)
 		}
 	}
-	for _, name := range []string{qwenvl.ConfigFile, qwenvl.PreprocessorFile, qwenvl.TokenizerFile} {
+	for _, name := range []string{checkpoint.ConfigFile, checkpoint.PreprocessorFile, checkpoint.TokenizerFile} {
 		if readText(t, filepath.Join(dir, name)) != readText(t, filepath.Join(nanoDir, name)) {
 			t.Errorf("%s differs", name)
 		}
@@ -78,7 +78,7 @@ func TestACheckpointLoadsAndScores(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, qwenvl.GenerationFile), generation, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, checkpoint.GenerationFile), generation, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	e, err := imagedoctor.Load(orttest.Open(t), dir, imagedoctor.Options{})
@@ -138,14 +138,14 @@ func TestReleasedShapesAreThePublishedOnes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkpoint, err := qwenvl.OpenCheckpoint(dir) // which also holds the tokenizer against the configuration
+	folder, err := checkpoint.Open(dir) // which also holds the tokenizer against the configuration
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := config.CheckTokens(checkpoint.Tokenizer); err != nil {
+	if err := config.CheckTokens(folder.Tokenizer); err != nil {
 		t.Error(err)
 	}
-	weights := checkpoint.Weights
+	weights := folder.Weights
 	var base int64
 	for _, name := range weights.Names() {
 		if strings.HasPrefix(name, "model.") || strings.HasPrefix(name, "visual.") {
@@ -184,9 +184,9 @@ func TestRandomWeightsAreNormalWithTheModelsDeviation(t *testing.T) {
 	if err := Write(t.Context(), dir, LikeNano, 3, nil); err != nil {
 		t.Fatal(err)
 	}
-	checkpoint := openCheckpoint(t, dir)
+	weights := openCheckpoint(t, dir)
 	values := func(name string) []float64 {
-		data, err := checkpoint.Read(name)
+		data, err := weights.Read(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +203,7 @@ func TestRandomWeightsAreNormalWithTheModelsDeviation(t *testing.T) {
 			}
 		}
 	}
-	embedding := values(qwenvl.EmbeddingName)
+	embedding := values(checkpoint.EmbeddingName)
 	var mean, squares float64
 	for _, v := range embedding {
 		mean += v / float64(len(embedding))

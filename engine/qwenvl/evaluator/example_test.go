@@ -1,4 +1,4 @@
-package qwenvl_test
+package evaluator_test
 
 import (
 	"context"
@@ -7,13 +7,13 @@ import (
 
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/provision"
-	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/evaluator"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/judge"
 )
 
 // A judge that ships with the program, and a checkpoint as it was published.
-func ExampleLoadJudge() {
+func ExampleLoad() {
 	ctx := context.Background()
 	library, err := provision.Find(ctx, provision.Options{})
 	if err != nil {
@@ -28,7 +28,7 @@ func ExampleLoadJudge() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	j, err := qwenvl.LoadJudge(runtime, "/models/UnifiedReward-2.0-qwen3vl-4b", file, qwenvl.JudgeOptions{})
+	j, err := evaluator.Load(runtime, "/models/UnifiedReward-2.0-qwen3vl-4b", file, evaluator.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,4 +1,6 @@
-package qwenvl
+// Package evaluator is a Qwen2.5-VL or Qwen3-VL asked by a judge file (package
+// reward/judge): prompt and image in, scores and boxes out.
+package evaluator
 
 import (
 	"cmp"
@@ -10,6 +12,8 @@ import (
 	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/judge"
 )
@@ -17,9 +21,9 @@ import (
 // Kind is the judges' kind of evaluator.
 const Kind = "qwen-vl"
 
-// JudgeOptions are the settings of a Judge. The zero value runs the checkpoint and
+// Options are the settings of a Judge. The zero value runs the checkpoint and
 // the judge file as they say, on the CPU with all cores.
-type JudgeOptions struct {
+type Options struct {
 	Provider ort.Provider
 	Threads  int // 0 is one per core
 	// Float32 computes in float32 on a GPU as well, where bfloat16 is many times
@@ -54,10 +58,10 @@ const (
 // concurrent use.
 type Judge struct {
 	file        *judge.File
-	options     JudgeOptions
-	checkpoint  *Checkpoint
-	config      Config
-	session     *Session
+	options     Options
+	checkpoint  *checkpoint.Folder
+	config      checkpoint.Config
+	session     *qwenvl.Session
 	resizer     resize.Resizer
 	fingerprint string
 	tokens      map[string]int32 // whose probability the file wants
@@ -69,10 +73,10 @@ var (
 	_ reward.TokenCounter = (*Judge)(nil)
 )
 
-// LoadJudge opens the checkpoint folder dir to be asked by file: see
-// OpenCheckpoint. The judge must be closed.
-func LoadJudge(runtime *ort.Runtime, dir string, file *judge.File, o JudgeOptions) (*Judge, error) {
-	j, err := openJudge(dir, file, o)
+// Load opens the checkpoint folder dir to be asked by file: see
+// checkpoint.Open. The judge must be closed.
+func Load(runtime *ort.Runtime, dir string, file *judge.File, o Options) (*Judge, error) {
+	j, err := open(dir, file, o)
 	if err != nil {
 		return nil, fmt.Errorf("qwen-vl: %w", err)
 	}
@@ -84,8 +88,8 @@ func LoadJudge(runtime *ort.Runtime, dir string, file *judge.File, o JudgeOption
 		file, j.options.RepetitionPenalty, j.config.Preprocessor.MaxPixels, o.Provider.Kind, o.Float32)); err != nil {
 		return nil, fmt.Errorf("qwen-vl: %w", err)
 	}
-	j.session, err = OpenSession(runtime, g, j.checkpoint.Weights, ort.SessionOptions{
-		Provider: Provider(o.Provider, j.form().DType), Threads: o.Threads,
+	j.session, err = qwenvl.OpenSession(runtime, g, j.checkpoint.Weights, ort.SessionOptions{
+		Provider: qwenvl.Provider(o.Provider, j.form().DType), Threads: o.Threads,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("qwen-vl: %w", err)
@@ -93,8 +97,8 @@ func LoadJudge(runtime *ort.Runtime, dir string, file *judge.File, o JudgeOption
 	return j, nil
 }
 
-// openJudge is a judge without a session.
-func openJudge(dir string, file *judge.File, o JudgeOptions) (*Judge, error) {
+// open is a judge without a session.
+func open(dir string, file *judge.File, o Options) (*Judge, error) {
 	if !(o.RepetitionPenalty >= 0) || math.IsInf(o.RepetitionPenalty, 1) {
 		return nil, fmt.Errorf("options: repetition penalty %v is not a number from 0 on", o.RepetitionPenalty)
 	}
@@ -105,7 +109,7 @@ func openJudge(dir string, file *judge.File, o JudgeOptions) (*Judge, error) {
 			return nil, fmt.Errorf("options: %s: %d is below 0", name, n)
 		}
 	}
-	f, err := OpenCheckpoint(dir)
+	f, err := checkpoint.Open(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -140,8 +144,8 @@ func (j *Judge) findTokens() error {
 }
 
 // form is the graph that the options ask for.
-func (j *Judge) form() Options {
-	o := Options{DType: onnx.Float32, Penalty: j.options.RepetitionPenalty != 1}
+func (j *Judge) form() qwenvl.Options {
+	o := qwenvl.Options{DType: onnx.Float32, Penalty: j.options.RepetitionPenalty != 1}
 	if j.options.Provider.Kind == ort.CUDA && !j.options.Float32 {
 		o.DType, o.Paged = onnx.BFloat16, true
 	}
@@ -151,7 +155,7 @@ func (j *Judge) form() Options {
 // graph writes the judge for the checkpoint's tensors, all of which are checked.
 func (j *Judge) graph() (*onnx.Graph, error) {
 	g := onnx.New("qwenvl")
-	m := NewGraph(g, initializers.New(g, j.checkpoint.Weights, Kind), j.config, j.form())
+	m := qwenvl.NewGraph(g, initializers.New(g, j.checkpoint.Weights, Kind), j.config, j.form())
 	g.Output(outputAnswer, m.Answer)
 	if j.tokens != nil {
 		g.Output(outputFirst, m.Logits)
@@ -172,7 +176,7 @@ func (j *Judge) Describe() reward.Description {
 }
 
 // asked is a sample ready for a batch.
-type asked struct{ Prompt }
+type asked struct{ qwenvl.Prompt }
 
 // Prepare resizes the image as the processor does and makes token ids of the prompt.
 func (j *Judge) Prepare(ctx context.Context, s *reward.Sample) error {
@@ -195,7 +199,7 @@ func (j *Judge) Prepare(ctx context.Context, s *reward.Sample) error {
 	if err != nil {
 		return err
 	}
-	p, err := j.config.LayOut(j.chat(j.file.Ask(s.Prompt), j.config.Grid(image).Units()), image)
+	p, err := qwenvl.LayOut(j.config, j.chat(j.file.Ask(s.Prompt), j.config.Grid(image).Units()), image)
 	if err != nil {
 		return fmt.Errorf("qwen-vl: %w", err)
 	}
@@ -225,22 +229,22 @@ const defaultSystem = "You are a helpful assistant."
 func (j *Judge) chat(text string, imageTokens int) []int32 {
 	t := j.checkpoint.Tokenizer
 	system := j.file.System
-	if system == "" && j.config.Family == Qwen25VL {
+	if system == "" && j.config.Family == checkpoint.Qwen25VL {
 		system = defaultSystem
 	}
 	var ids []int32
 	if system != "" {
-		ids = append(t.Encode(TurnStart+"system\n"), t.EncodeOrdinary(system)...)
-		ids = append(ids, t.Encode(TurnEnd+"\n")...)
+		ids = append(t.Encode(checkpoint.TurnStart+"system\n"), t.EncodeOrdinary(system)...)
+		ids = append(ids, t.Encode(checkpoint.TurnEnd+"\n")...)
 	}
-	ids = append(ids, t.Encode(TurnStart+"user\n")...)
+	ids = append(ids, t.Encode(checkpoint.TurnStart+"user\n")...)
 	image, words := j.config.WrapImage(imageTokens), t.EncodeOrdinary(text)
 	if j.file.ImageLast {
 		ids = append(append(ids, words...), image...)
 	} else {
 		ids = append(append(ids, image...), words...)
 	}
-	return append(ids, t.Encode(TurnEnd+"\n"+TurnStart+"assistant\n")...)
+	return append(ids, t.Encode(checkpoint.TurnEnd+"\n"+checkpoint.TurnStart+"assistant\n")...)
 }
 
 // Tokens is the tokens of a prepared sample in its batch.
@@ -251,7 +255,7 @@ func (j *Judge) Tokens(s *reward.Sample) int {
 	return 0
 }
 
-// BatchTokens is JudgeOptions.BatchTokens.
+// BatchTokens is the limit of a batch in padded tokens: see Options.
 func (j *Judge) BatchTokens() int { return j.options.BatchTokens }
 
 // Evaluate asks about the samples in batches of MaxBatch samples and BatchTokens
@@ -260,7 +264,7 @@ func (j *Judge) BatchTokens() int { return j.options.BatchTokens }
 func (j *Judge) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
 	results := make([]reward.Result, len(samples))
 	var rows []int
-	var ready []Prompt
+	var ready []qwenvl.Prompt
 	var lengths []int
 	for i, s := range samples {
 		if err := j.Prepare(ctx, &s); err != nil {
@@ -273,7 +277,7 @@ func (j *Judge) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward
 		p := s.Prepared.(*asked).Prompt
 		rows, ready, lengths = append(rows, i), append(ready, p), append(lengths, len(p.IDs))
 	}
-	for _, part := range Parts(lengths, j.options.MaxBatch, j.options.BatchTokens) {
+	for _, part := range qwenvl.Parts(lengths, j.options.MaxBatch, j.options.BatchTokens) {
 		if err := j.evaluate(ctx, ready[part.From:part.To], rows[part.From:part.To], results); err != nil {
 			return nil, err
 		}
@@ -282,8 +286,8 @@ func (j *Judge) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward
 }
 
 // evaluate runs prompts as one batch and reads the results into the given rows.
-func (j *Judge) evaluate(ctx context.Context, prompts []Prompt, rows []int, results []reward.Result) error {
-	b := Batch{Prompts: prompts, MaxNewTokens: j.file.MaxNewTokens, Penalty: j.options.RepetitionPenalty}
+func (j *Judge) evaluate(ctx context.Context, prompts []qwenvl.Prompt, rows []int, results []reward.Result) error {
+	b := qwenvl.Batch{Prompts: prompts, MaxNewTokens: j.file.MaxNewTokens, Penalty: j.options.RepetitionPenalty}
 	out, err := j.session.Run(ctx, b.Inputs(j.config))
 	if err != nil {
 		return fmt.Errorf("qwen-vl: %d images: %w", len(prompts), err)
@@ -300,7 +304,7 @@ func (j *Judge) evaluate(ctx context.Context, prompts []Prompt, rows []int, resu
 
 // read makes a result of row r of the graph's outputs.
 func (j *Judge) read(out map[string]ort.Tensor, r int) reward.Result {
-	ids := j.config.AnswerIDs(out[outputAnswer], r)
+	ids := qwenvl.AnswerIDs(&j.config, out[outputAnswer], r)
 	answer := judge.Answer{
 		Text:      j.checkpoint.Tokenizer.Decode(ids, true),
 		Truncated: len(ids) >= j.file.MaxNewTokens && !j.config.IsEOS(ids[len(ids)-1]),
@@ -311,19 +315,6 @@ func (j *Judge) read(out map[string]ort.Tensor, r int) reward.Result {
 	result := j.file.Read(answer)
 	result.Trace.GeneratedIDs = ids
 	return result
-}
-
-// AnswerIDs is row r of generated tokens (B,N), up to and with its end token.
-func (c *Config) AnswerIDs(generated ort.Tensor, r int) []int32 {
-	length := int(generated.Shape[1])
-	var ids []int32
-	for _, id := range generated.Int64s()[r*length : (r+1)*length] {
-		ids = append(ids, int32(id))
-		if c.IsEOS(int32(id)) {
-			break
-		}
-	}
-	return ids
 }
 
 // probabilities are those of the tokens that the judge file names, by row r of logits

@@ -1,4 +1,7 @@
-package qwenvl
+// Package checkpoint reads the folder of a Qwen-VL model as it was published: its
+// configuration in whichever layout, the names of its tensors, its tokenizer, and the
+// sizes that the processor gives images. It computes nothing with the weights.
+package checkpoint
 
 import (
 	"crypto/sha256"
@@ -13,23 +16,26 @@ import (
 	"github.com/denseflow/densereward/internal/modelfile"
 )
 
+// EmbeddingName is the tensor of the token embedding, (vocabulary,HiddenSize).
+const EmbeddingName = "model.embed_tokens.weight"
+
 // maxFileBytes bounds each of the files beside the weights.
 const maxFileBytes = 64 << 20
 
-// Checkpoint is a checkpoint folder whose files have been opened and fit each
+// Folder is a checkpoint folder whose files have been opened and fit each
 // other. Of the weights nothing but names, shapes and places has been read.
-type Checkpoint struct {
+type Folder struct {
 	Dir       string
 	Config    Config
 	Weights   *safetensors.Checkpoint
 	Tokenizer *tokenizer.Tokenizer
 }
 
-// OpenCheckpoint opens a checkpoint folder: config.json, *.safetensors,
+// Open opens a checkpoint folder: config.json, *.safetensors,
 // the tokenizer's files and, where they are, preprocessor_config.json and
 // generation_config.json.
-func OpenCheckpoint(dir string) (*Checkpoint, error) {
-	f := &Checkpoint{Dir: dir}
+func Open(dir string) (*Folder, error) {
+	f := &Folder{Dir: dir}
 	var err error
 	if f.Config, err = LoadConfig(dir); err != nil {
 		return nil, err
@@ -58,7 +64,7 @@ func OpenCheckpoint(dir string) (*Checkpoint, error) {
 }
 
 // Vocabulary is the number of rows of the embedding, 0 where there is none.
-func (f *Checkpoint) Vocabulary() int { return f.Config.Vocabulary(f.Weights.Tensor) }
+func (f *Folder) Vocabulary() int { return f.Config.Vocabulary(f.Weights.Tensor) }
 
 // Vocabulary is the number of rows of the embedding: what the configuration
 // says, or where it is silent the tensor; 0 if there is none.
@@ -74,7 +80,7 @@ func (c Config) Vocabulary(lookup func(name string) (safetensors.Tensor, bool)) 
 
 // Fingerprint hashes weights, configuration and tokenizer, and options, which
 // stands for everything else that answers depend on.
-func (f *Checkpoint) Fingerprint(options string) (string, error) {
+func (f *Folder) Fingerprint(options string) (string, error) {
 	weights, err := f.Weights.Fingerprint()
 	if err != nil {
 		return "", err

@@ -1,4 +1,4 @@
-package qwenvl
+package checkpoint
 
 import (
 	"fmt"

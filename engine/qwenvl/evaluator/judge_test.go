@@ -1,67 +1,26 @@
-package qwenvl
+package evaluator
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/denseflow/densereward/engine/image/codec"
-	"github.com/denseflow/densereward/engine/initializers"
-	"github.com/denseflow/densereward/engine/onnx"
-	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
-	"github.com/denseflow/densereward/internal/npy"
+	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 	"github.com/denseflow/densereward/internal/numtest"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/judge"
 	"github.com/denseflow/densereward/reward/rewardtest"
 )
 
-// judgeCase is what transformers computes for one image: see testdata/make.py.
-type judgeCase struct {
-	Width        int     `json:"width"`
-	Height       int     `json:"height"`
-	Prompt       string  `json:"prompt"`
-	Grid         [2]int  `json:"grid"` // patches: rows, columns
-	InputIDs     []int32 `json:"input_ids"`
-	GeneratedIDs []int32 `json:"generated_ids"`
-	PixelsSHA256 string  `json:"pixels_sha256"`
-}
-
 // families are the miniatures of testdata.
-var families = map[Family]string{Qwen25VL: "testdata/qwen25vl-nano", Qwen3VL: "testdata/qwen3vl-nano"}
-
-// judgeFolder is a miniature with its tokenizer.
-func judgeFolder(t testing.TB, name string, replace map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	files, err := filepath.Glob(name + "/*")
-	if err != nil || len(files) != 6 {
-		t.Fatalf("%s has the files %v, %v", name, files, err)
-	}
-	for _, file := range append(files, nanoDir+"/tokenizer.json") {
-		target, err := filepath.Abs(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		base := filepath.Base(file)
-		if content, ok := replace[base]; ok {
-			if err := os.WriteFile(filepath.Join(dir, base), []byte(content), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		} else if err := os.Symlink(target, filepath.Join(dir, base)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
+var families = map[checkpoint.Family]string{checkpoint.Qwen25VL: "../testdata/qwen25vl-nano", checkpoint.Qwen3VL: "../testdata/qwen3vl-nano"}
 
 // askYesOrNo is a judge file that gives the probability of a token.
 func askYesOrNo(t testing.TB, more string) *judge.File {
@@ -82,9 +41,9 @@ weight = 1
 	return file
 }
 
-func loadJudge(t testing.TB, dir string, file *judge.File, o JudgeOptions) *Judge {
+func loadJudge(t testing.TB, dir string, file *judge.File, o Options) *Judge {
 	t.Helper()
-	j, err := LoadJudge(orttest.Open(t), dir, file, o)
+	j, err := Load(orttest.Open(t), dir, file, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,45 +55,24 @@ func loadJudge(t testing.TB, dir string, file *judge.File, o JudgeOptions) *Judg
 	return j
 }
 
-func judgeCases(t testing.TB, name string) (cases []judgeCase, logits []float32, samples []reward.Sample) {
+func judgeCases(t testing.TB, name string) (cases []qwenvltest.Case, logits []float32, samples []reward.Sample) {
 	t.Helper()
-	loadJSON(t, name+"/cases.json", &cases)
-	if len(cases) != 5 {
-		t.Fatalf("%d cases, not 5", len(cases))
-	}
-	data := []byte(readText(t, name+"/logits.npz"))
-	arrays, err := npy.ReadZip(bytes.NewReader(data), int64(len(data)), 1<<24)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if logits, err = arrays["logits"].Float32s(); err != nil {
-		t.Fatal(err)
-	}
+	cases, logits = qwenvltest.Cases(t, name)
 	for _, c := range cases {
-		samples = append(samples, reward.Sample{Image: pattern(c.Width, c.Height), Prompt: c.Prompt})
+		samples = append(samples, c.Sample())
 	}
 	return cases, logits, samples
-}
-
-// pattern is the image of testdata/make.py.
-func pattern(width, height int) *reward.Image {
-	image := codec.NewImage(width, height)
-	for i := range image.Pix {
-		x, y, c := i/3%width, i/3/width, i%3
-		image.Pix[i] = uint8(x*x + 3*y*(c+1) + x*y/7 + 40*c)
-	}
-	return image
 }
 
 func TestJudgesAnswerAsTransformersDoes(t *testing.T) {
 	for family, name := range families {
 		t.Run(string(family), func(t *testing.T) {
-			j := loadJudge(t, judgeFolder(t, name, nil), askYesOrNo(t, ""), JudgeOptions{})
+			j := loadJudge(t, qwenvltest.Folder(t, name), askYesOrNo(t, ""), Options{})
 			if j.config.Family != family {
 				t.Fatalf("read as %s", j.config.Family)
 			}
 			cases, logits, samples := judgeCases(t, name)
-			var prompts []Prompt
+			var prompts []qwenvl.Prompt
 			for i, c := range cases {
 				if err := j.Prepare(t.Context(), &samples[i]); err != nil {
 					t.Fatal(err)
@@ -158,18 +96,18 @@ func TestJudgesAnswerAsTransformersDoes(t *testing.T) {
 
 // asTheProcessors holds the resized image against the processor's patches, byte for
 // byte, before they are normalised.
-func asTheProcessors(t *testing.T, c Config, want judgeCase, image *reward.Image) {
+func asTheProcessors(t *testing.T, c checkpoint.Config, want qwenvltest.Case, image *reward.Image) {
 	t.Helper()
 	grid := c.Grid(image)
 	if got := [2]int{grid.Rows * c.Vision.SpatialMergeSize, grid.Cols * c.Vision.SpatialMergeSize}; got != want.Grid {
 		t.Errorf("%dx%d: a grid of %v, want %v", want.Width, want.Height, got, want.Grid)
 		return
 	}
-	size := c.Vision.patchPixels() * c.Vision.unitPatches()
+	size := c.Vision.PatchPixels() * c.Vision.UnitPatches()
 	cut := make([]byte, grid.Units()*size)
 	for row := range grid.Rows {
 		for col := range grid.Cols {
-			c.Vision.cutUnit(cut[(row*grid.Cols+col)*size:], image, row, col)
+			c.Vision.CutUnit(cut[(row*grid.Cols+col)*size:], image, row, col)
 		}
 	}
 	if sum := fmt.Sprintf("%x", sha256.Sum256(cut)); sum != want.PixelsSHA256 {
@@ -179,9 +117,9 @@ func asTheProcessors(t *testing.T, c Config, want judgeCase, image *reward.Image
 
 // asTransformers holds a batch's answers and the logits behind its prompts against
 // the reference's.
-func asTransformers(t *testing.T, what string, j *Judge, prompts []Prompt, cases []judgeCase, logits []float32) {
+func asTransformers(t *testing.T, what string, j *Judge, prompts []qwenvl.Prompt, cases []qwenvltest.Case, logits []float32) {
 	t.Helper()
-	b := Batch{Prompts: prompts, MaxNewTokens: j.file.MaxNewTokens, Penalty: 1}
+	b := qwenvl.Batch{Prompts: prompts, MaxNewTokens: j.file.MaxNewTokens, Penalty: 1}
 	out, err := j.session.Run(t.Context(), b.Inputs(j.config))
 	if err != nil {
 		t.Fatal(err)
@@ -190,77 +128,15 @@ func asTransformers(t *testing.T, what string, j *Judge, prompts []Prompt, cases
 		t.Errorf("%s: logits: %v", what, d)
 	}
 	for i, c := range cases {
-		if got := j.config.AnswerIDs(out[outputAnswer], i); !slices.Equal(got, c.GeneratedIDs) {
+		if got := qwenvl.AnswerIDs(&j.config, out[outputAnswer], i); !slices.Equal(got, c.GeneratedIDs) {
 			t.Errorf("%s: case %d generated %v\nwant %v", what, i, got, c.GeneratedIDs)
-		}
-	}
-}
-
-// Rooms that are left after three tokens, after nine, and after all.
-func TestAnswersThatOutgrowTheirRoomGoOn(t *testing.T) {
-	for family, name := range families {
-		for _, rooms := range [][]int64{{3, 9}, {1}, {24}, {30, 40}} {
-			answersOf(t, fmt.Sprintf("%s, rooms %v", family, rooms), name, 0, 5, func(o *Options, _ Grid) { o.rooms = rooms })
-		}
-	}
-}
-
-// The tower needs no loop over sizes where there is one.
-func TestAGridKnownAheadChangesNoAnswer(t *testing.T) {
-	for family, name := range families {
-		for i := range 5 {
-			answersOf(t, fmt.Sprintf("%s, grid of case %d", family, i), name, i, i+1, func(o *Options, g Grid) { o.Grid = g })
-		}
-	}
-}
-
-// answersOf holds the answers of some cases, in a form of the graph that change makes
-// for the first one's grid, against the reference's.
-func answersOf(t *testing.T, what, name string, from, to int, change func(*Options, Grid)) {
-	t.Helper()
-	j, err := openJudge(judgeFolder(t, name, nil), askYesOrNo(t, ""), JudgeOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cases, _, samples := judgeCases(t, name)
-	var prompts []Prompt
-	for i := from; i < to; i++ {
-		if err := j.Prepare(t.Context(), &samples[i]); err != nil {
-			t.Fatal(err)
-		}
-		prompts = append(prompts, samples[i].Prepared.(*asked).Prompt)
-	}
-	g := onnx.New("form")
-	o := j.form()
-	change(&o, j.config.Grid(prompts[0].Images[0]))
-	m := NewGraph(g, initializers.New(g, j.checkpoint.Weights, "test"), j.config, o)
-	g.Output(outputAnswer, m.Answer)
-	if err := m.Err(); err != nil {
-		t.Fatal(err)
-	}
-	s, err := OpenSession(orttest.Open(t), g, j.checkpoint.Weights, ort.SessionOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	out, err := s.Run(t.Context(), Batch{Prompts: prompts, MaxNewTokens: 24, Penalty: 1}.Inputs(j.config))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, c := range cases[from:to] {
-		if got := j.config.AnswerIDs(out[outputAnswer], i); !slices.Equal(got, c.GeneratedIDs) {
-			t.Errorf("%s: case %d generated %v\nwant %v", what, from+i, got, c.GeneratedIDs)
 		}
 	}
 }
 
 func TestTheProbabilityIsThatOfTheSoftmax(t *testing.T) {
 	for family, name := range families {
-		j := loadJudge(t, judgeFolder(t, name, nil), askYesOrNo(t, ""), JudgeOptions{MaxBatch: 2})
+		j := loadJudge(t, qwenvltest.Folder(t, name), askYesOrNo(t, ""), Options{MaxBatch: 2})
 		cases, logits, samples := judgeCases(t, name)
 		results, err := j.Evaluate(t.Context(), samples)
 		if err != nil {
@@ -287,15 +163,15 @@ func TestTheProbabilityIsThatOfTheSoftmax(t *testing.T) {
 func TestJudgesAreEvaluators(t *testing.T) {
 	for family, name := range families {
 		t.Run(string(family), func(t *testing.T) {
-			j := loadJudge(t, judgeFolder(t, name, nil), askYesOrNo(t, ""), JudgeOptions{})
+			j := loadJudge(t, qwenvltest.Folder(t, name), askYesOrNo(t, ""), Options{})
 			rewardtest.Run(t, func() reward.Evaluator { return j })
 		})
 	}
 }
 
 func TestAJudgesErrorsAreItsCallers(t *testing.T) {
-	j := loadJudge(t, judgeFolder(t, families[Qwen3VL], nil), askYesOrNo(t, `image_size = [64, 64]`), JudgeOptions{PromptTokens: 20})
-	good := reward.Sample{Image: pattern(40, 30), Prompt: "a cat"}
+	j := loadJudge(t, qwenvltest.Folder(t, families[checkpoint.Qwen3VL]), askYesOrNo(t, `image_size = [64, 64]`), Options{PromptTokens: 20})
+	good := reward.Sample{Image: qwenvltest.Pattern(40, 30), Prompt: "a cat"}
 	for name, test := range map[string]struct {
 		bad  reward.Sample
 		want *reward.Error
@@ -325,13 +201,13 @@ func TestAJudgesErrorsAreItsCallers(t *testing.T) {
 // A text cannot end its turn, and an image may stand behind it.
 func TestTheChatIsTheFamilys(t *testing.T) {
 	for family, name := range families {
-		dir := judgeFolder(t, name, nil)
+		dir := qwenvltest.Folder(t, name)
 		for what, test := range map[string]struct{ more, want string }{
 			"as it is":       {"", "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Does this show a <|im_end|>? Yes or no.<|im_end|>\n<|im_start|>assistant\n"},
 			"the image last": {"image_last = true", "<|im_start|>user\nDoes this show a <|im_end|>? Yes or no.<|vision_start|><|image_pad|><|vision_end|><|im_end|>\n<|im_start|>assistant\n"},
 			"a system text":  {`system = "Be strict."`, "<|im_start|>system\nBe strict.<|im_end|>\n<|im_start|>user\n"},
 		} {
-			j, err := openJudge(dir, askYesOrNo(t, test.more), JudgeOptions{})
+			j, err := open(dir, askYesOrNo(t, test.more), Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -344,7 +220,7 @@ func TestTheChatIsTheFamilys(t *testing.T) {
 				}
 				continue
 			}
-			if family == Qwen25VL {
+			if family == checkpoint.Qwen25VL {
 				test.want = system + test.want
 			}
 			if got != test.want {
@@ -358,21 +234,21 @@ func TestTheChatIsTheFamilys(t *testing.T) {
 }
 
 func TestJudgesThatCannotBeAreRefused(t *testing.T) {
-	dir := judgeFolder(t, families[Qwen3VL], nil)
+	dir := qwenvltest.Folder(t, families[checkpoint.Qwen3VL])
 	words, err := judge.Parse([]byte("name = \"w\"\nprompt = \"{prompt}\"\n[probability]\nname = \"p\"\ntokens = [\"Unquestionably\"]\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {
 		file *judge.File
-		o    JudgeOptions
+		o    Options
 		want string
 	}{
-		"a word of several tokens":     {words, JudgeOptions{}, `"Unquestionably" is`},
-		"a penalty that is no number":  {askYesOrNo(t, ""), JudgeOptions{RepetitionPenalty: math.NaN()}, "repetition penalty NaN"},
-		"a batch of less than nothing": {askYesOrNo(t, ""), JudgeOptions{MaxBatch: -1}, "batch: -1"},
+		"a word of several tokens":     {words, Options{}, `"Unquestionably" is`},
+		"a penalty that is no number":  {askYesOrNo(t, ""), Options{RepetitionPenalty: math.NaN()}, "repetition penalty NaN"},
+		"a batch of less than nothing": {askYesOrNo(t, ""), Options{MaxBatch: -1}, "batch: -1"},
 	} {
-		if _, err := openJudge(dir, test.file, test.o); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, err := open(dir, test.file, test.o); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

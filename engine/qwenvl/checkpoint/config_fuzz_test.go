@@ -1,4 +1,4 @@
-package qwenvl
+package checkpoint
 
 import (
 	"encoding/json"
@@ -7,7 +7,7 @@ import (
 )
 
 func FuzzConfig(f *testing.F) {
-	for _, path := range []string{nanoDir + "/config.json", "../imagedoctor/released/config.json"} {
+	for _, path := range []string{nanoDir + "/config.json", "../../imagedoctor/released/config.json"} {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			f.Fatal(err)
