@@ -92,7 +92,7 @@ func rewardRules() []Rule {
 			},
 		},
 		{Room: "reward/metrics", Rooms: []string{"reward"}, Libs: []string{"gonum.org/v1/gonum"}},
-		{Room: "reward/metrics/report", Rooms: []string{"reward", "reward/metrics", "reward/relabel", "dense"}},
+		{Room: "reward/metrics/report", Rooms: []string{"reward", "reward/metrics", "reward/relabel", "reward/drawing", "dense"}},
 		{Room: "reward/mix", Rooms: []string{"reward"}},
 		{
 			Room:  "reward/remote",

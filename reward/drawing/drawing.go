@@ -9,3 +9,8 @@ import _ "embed"
 //
 //go:embed drawing.js
 var Module string
+
+// Style is how the elements look that Module fills.
+//
+//go:embed drawing.css
+var Style string

@@ -1,19 +1,22 @@
 package offline
 
 import (
-	"github.com/denseflow/densereward/cmd/densereward/overlay"
+	"math"
+
 	"github.com/denseflow/densereward/engine/image"
+	"github.com/denseflow/densereward/engine/image/png"
 	"github.com/denseflow/densereward/engine/image/resize"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/metrics/report"
 	"github.com/denseflow/densereward/reward/relabel/table"
 )
 
 // exampleSide is the longer side of an image on a report's page, in pixels.
 const exampleSide = 320
 
-// drawExample is a row's image with its boxes, beside itself under each of its
-// heatmaps, as a PNG file; nil for a row without an image that can be read.
-func drawExample(row *table.Row) []byte {
+// drawExample is a row's image with its heatmaps and boxes; nil for a row without an
+// image that can be read.
+func drawExample(row *table.Row) *report.Picture {
 	decoded, err := new(image.Decoder).Decode(row.Image())
 	if err != nil {
 		return nil
@@ -22,10 +25,14 @@ func drawExample(row *table.Row) []byte {
 	if longer := max(img.Width, img.Height); longer > exampleSide {
 		img = resize.Resize(img, max(1, img.Width*exampleSide/longer), max(1, img.Height*exampleSide/longer))
 	}
-	var maps []overlay.Map
+	file, err := png.Encode(img)
+	if err != nil {
+		return nil
+	}
+	p := &report.Picture{Image: file}
 	for _, name := range []string{"misalignment", "artifact"} {
 		if m, there, err := row.Map(name); err == nil && there && len(m.Data) > 0 {
-			maps = append(maps, overlay.Map{Name: name, Map: m})
+			p.Maps = append(p.Maps, pictureMap(name, m))
 		}
 	}
 	boxes, _, err := row.Boxes("boxes")
@@ -33,26 +40,16 @@ func drawExample(row *table.Row) []byte {
 		boxes = nil // other people's columns may have the name
 	}
 	for _, b := range boxes {
-		outline(img, b.Coords)
+		p.Boxes = append(p.Boxes, report.PictureBox{Box: b.Coords, Label: b.Label, Importance: b.Importance})
 	}
-	file, err := overlay.PNG(img, maps...)
-	if err != nil {
-		return nil
-	}
-	return file
+	return p
 }
 
-// outline draws the edges of a box, in thousandths, into an image.
-func outline(img *reward.Image, box [4]float64) {
-	at := func(v float64, size int) int { return max(0, min(size-1, int(v*float64(size)/1000))) }
-	x0, y0, x1, y1 := at(box[0], img.Width), at(box[1], img.Height), at(box[2], img.Width), at(box[3], img.Height)
-	paint := func(x, y int) { copy(img.Pix[(y*img.Width+x)*3:], []uint8{255, 64, 64}) }
-	for x := x0; x <= x1; x++ {
-		paint(x, y0)
-		paint(x, y1)
+// pictureMap rounds a map to bytes.
+func pictureMap(name string, m reward.Map) report.PictureMap {
+	p := report.PictureMap{Name: name, Height: m.Height, Width: m.Width, Data: make([]byte, len(m.Data))}
+	for i, v := range m.Data {
+		p.Data[i] = uint8(math.Round(255 * float64(min(max(v, 0), 1))))
 	}
-	for y := y0; y <= y1; y++ {
-		paint(x0, y)
-		paint(x1, y)
-	}
+	return p
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 
+	"github.com/denseflow/densereward/reward/drawing"
 	"github.com/denseflow/densereward/reward/metrics"
 )
 
@@ -151,6 +153,9 @@ func (r *Report) Markdown(w io.Writer) error {
 //go:embed page.html
 var pageText string
 
+//go:embed page.js
+var pageScript string
+
 // HTML writes the report as one page that needs nothing else.
 func (r *Report) HTML(w io.Writer) error {
 	page, err := template.New("page").Funcs(template.FuncMap{
@@ -163,14 +168,31 @@ func (r *Report) HTML(w io.Writer) error {
 		return err
 	}
 	return page.Execute(w, map[string]any{
-		"Summary": r.summary(), "Sections": r.sections(), "Histograms": drawn(r.histograms), "Examples": r.examples,
+		"Summary": r.summary(), "Sections": r.sections(), "Histograms": drawn(r.histograms), "Examples": r.examples, "MapNames": r.mapNames(),
+		"Style": template.CSS(drawing.Style), "Script": template.JS(drawing.Module + pageScript), //nolint:gosec // files of ours
 	})
+}
+
+// mapNames are those of the maps of the examples.
+func (r *Report) mapNames() []string {
+	var names []string
+	for _, one := range r.examples {
+		if one.Picture == nil {
+			continue
+		}
+		for _, m := range one.Maps {
+			if !slices.Contains(names, m.Name) {
+				names = append(names, m.Name)
+			}
+		}
+	}
+	return names
 }
 
 // bar is one bar of a histogram's drawing.
 type bar struct{ X, Y, Width, Height, Count int }
 
-type drawing struct {
+type chart struct {
 	Score     string
 	Low, High float64
 	Bars      []bar
@@ -181,10 +203,10 @@ const (
 	barHeight = 100
 )
 
-func drawn(histograms []histogram) []drawing {
-	var all []drawing
+func drawn(histograms []histogram) []chart {
+	var all []chart
 	for _, h := range histograms {
-		d := drawing{Score: h.score, Low: h.low, High: h.high}
+		d := chart{Score: h.score, Low: h.low, High: h.high}
 		most := 1
 		for _, n := range h.counts {
 			most = max(most, n)

@@ -170,7 +170,13 @@ func TestRowsThatCannotBeMeasuredAreNamed(t *testing.T) {
 
 func TestReportsAreRendered(t *testing.T) {
 	o := options()
-	o.Examples, o.Draw = 2, func(r *table.Row) []byte { return fmt.Append(nil, "PNG of ", r.Number) }
+	o.Examples, o.Draw = 2, func(r *table.Row) *report.Picture {
+		return &report.Picture{
+			Image: fmt.Append(nil, "PNG of ", r.Number),
+			Maps:  []report.PictureMap{{Name: "</script><b>", Height: 1, Width: 2, Data: []byte{0, 255}}},
+			Boxes: []report.PictureBox{{Box: [4]float64{0, 0, 500, 1000}, Label: "artifact"}},
+		}
+	}
 	b := report.NewBuilder(o)
 	add(t, b, rows(t, `{"id":1,"reward":1,"prompt":"<one> | two"}`, `{"id":2,"reward":3,"prompt":"b"}`, `{"id":3,"reward":2,"prompt":"c"}`), nil)
 	r := finish(t, b, nil)
@@ -188,11 +194,16 @@ func TestReportsAreRendered(t *testing.T) {
 	for _, want := range []string{
 		html.EscapeString("<one> | two"), "best, 3: b", "best, 2: c", "worst, 1: ", "worst, 2: c",
 		`src="data:image/png;base64,UE5HIG9mIDE="`, "reward, 1 to 3", "<rect ",
+		`"height":1,"width":2,"data":"AP8="`, `"box":[0,0,500,1000],"label":"artifact"`, "export function paintHeat",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %s", want)
 		}
 	}
+	if strings.Contains(text, "</script><b>") {
+		t.Error("the name of a map is markup")
+	}
+	text = strings.ReplaceAll(text, "http://www.w3.org/2000/svg", "") // a name, not an address
 	if strings.Contains(text, "http://") || strings.Contains(text, "https://") {
 		t.Error("the page needs something from elsewhere")
 	}

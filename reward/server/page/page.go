@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -73,7 +74,7 @@ func New(tokens bool) (*Page, error) {
 			return nil, err
 		}
 	}
-	return p, p.add(Folder+"drawing.js", kinds[".js"], []byte(drawing.Module))
+	return p, errors.Join(p.add(Folder+"drawing.js", kinds[".js"], []byte(drawing.Module)), p.add(Folder+"drawing.css", kinds[".css"], []byte(drawing.Style)))
 }
 
 func (p *Page) add(at, kind string, data []byte) error {
