@@ -7,13 +7,17 @@
 //
 //	Score → waiting → preparing → ready → evaluating → answered
 //
-//	waiting     first come, first served; bounded in samples and in bytes
+//	waiting     by mode and client, who take turns; first come, first served among
+//	            the samples of one; bounded in samples and in bytes, of which one
+//	            client has three quarters at most
 //	preparing   Job.Load decodes, the cache is asked, the evaluator's
 //	            reward.Preparer does the host's share; at most Config.Workers
 //	            at a time, and no further ahead than the next batches need
 //	ready       until an evaluator is idle and the batch is full, or has
 //	            waited long enough (Config.MaxDelay)
-//	evaluating  in one call of Evaluate with samples of other requests
+//	evaluating  in one call of Evaluate with samples of other requests of the
+//	            same mode; an evaluator of several modes has a call of each beside
+//	            one another
 //
 // Preparation of the next batch overlaps evaluation of this one. Several
 // evaluators of one checkpoint (one per accelerator) share the queue: whichever

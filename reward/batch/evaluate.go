@@ -11,10 +11,14 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-// slot is the place for one call of Evaluate at a time.
+// slot is the place for one call of Evaluate at a time. An evaluator of several modes
+// has one for each, so that a short answer does not wait until long thoughts end.
 type slot struct {
 	evaluator reward.Evaluator
-	run       *run // nil if idle
+	index     int           // of the evaluator
+	mode      reward.Mode   // the only one it takes; "" takes all but others
+	others    []reward.Mode // those of the evaluator's other slots
+	run       *run          // nil if idle
 
 	// limit is below MaxBatch for a while after the evaluator ran out of memory.
 	limit *memorylimit.Limit
@@ -35,15 +39,64 @@ type run struct {
 // more.
 const hangGrace = time.Second
 
-// healthy counts the slots that are not held by an evaluator that hangs.
-func (s *Scheduler) healthy() int {
-	n := 0
-	for _, slot := range s.slots {
-		if slot.run == nil || !slot.run.hung {
-			n++
+// slotsOf makes the slots of an evaluator, that of its default mode first.
+func slotsOf(index int, e reward.Evaluator, maxBatch int) []*slot {
+	limit := memorylimit.New(maxBatch) // of the device's memory, which they share
+	slots := []*slot{{evaluator: e, index: index, limit: limit}}
+	modes := e.Describe().Modes
+	for _, m := range modes[min(1, len(modes)):] {
+		slots[0].others = append(slots[0].others, m)
+		slots = append(slots, &slot{evaluator: e, index: index, mode: m, limit: limit})
+	}
+	return slots
+}
+
+func (sl *slot) takes(m reward.Mode) bool {
+	if sl.mode != "" {
+		return sl.mode == m
+	}
+	return !slices.Contains(sl.others, m)
+}
+
+// idleFor lists the slots that could start on samples of a mode.
+func (s *Scheduler) idleFor(m reward.Mode) []*slot {
+	var slots []*slot
+	for _, sl := range s.idle {
+		if sl.takes(m) {
+			slots = append(slots, sl)
 		}
 	}
-	return n
+	return slots
+}
+
+// idleLimit is how many samples of a mode the first of them takes; 0 without one.
+func (s *Scheduler) idleLimit(m reward.Mode) int {
+	for _, sl := range s.idle {
+		if sl.takes(m) {
+			return int(sl.limit.Load())
+		}
+	}
+	return 0
+}
+
+// count is how many evaluators have a slot for which is true.
+func (s *Scheduler) count(is func(*slot) bool) int {
+	found := map[int]bool{}
+	for _, sl := range s.slots {
+		if is(sl) {
+			found[sl.index] = true
+		}
+	}
+	return len(found)
+}
+
+// healthy counts the evaluators that do not hang.
+func (s *Scheduler) healthy() int {
+	return s.count(func(*slot) bool { return true }) - s.hung()
+}
+
+func (s *Scheduler) hung() int {
+	return s.count(func(sl *slot) bool { return sl.run != nil && sl.run.hung })
 }
 
 // beginEvaluating starts a batch on an idle slot.

@@ -56,6 +56,7 @@ type Timing struct {
 // request is one call of Score. Its fields are guarded by the Scheduler.
 type request struct {
 	ctx      context.Context
+	client   string
 	admitted time.Time
 	outcomes []Outcome
 	tickets  []ticket
@@ -74,6 +75,7 @@ type request struct {
 type ticket struct {
 	req    *request
 	index  int
+	bytes  int64 // of its job
 	work   *work // nil once answered
 	cached bool
 	joined time.Time // when it took to another's work; zero if work is its own
@@ -84,6 +86,7 @@ type ticket struct {
 func newRequest(ctx context.Context, jobs []Job, now time.Time) (*request, []work) {
 	req := &request{
 		ctx:      ctx,
+		client:   clientOf(ctx),
 		admitted: now,
 		outcomes: make([]Outcome, len(jobs)),
 		tickets:  make([]ticket, len(jobs)),
@@ -103,7 +106,7 @@ func newRequest(ctx context.Context, jobs []Job, now time.Time) (*request, []wor
 			samples: 1,
 			req:     req,
 		}
-		req.tickets[i] = ticket{req: req, index: i, work: w}
+		req.tickets[i] = ticket{req: req, index: i, bytes: jobs[i].Bytes, work: w}
 		w.tickets = w.own[:1]
 		w.own[0] = &req.tickets[i]
 	}

@@ -132,7 +132,7 @@ func (s *Scheduler) join(w, other *work, now time.Time) {
 
 // endWorker frees the worker that had w, which goes no further.
 func (s *Scheduler) endWorker(w *work) {
-	s.queue.preparing--
+	s.queue.endPreparing(w.sample.Mode)
 	s.finish(w)
 	s.dispatch()
 }
@@ -150,7 +150,7 @@ func (s *Scheduler) endPreparing(w *work, err error) {
 		s.endWorker(w)
 		return
 	}
-	s.queue.preparing--
+	s.queue.endPreparing(w.sample.Mode)
 	took := w.enter(ready, now)
 	for _, t := range w.tickets {
 		if t.joined.IsZero() {

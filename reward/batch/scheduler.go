@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/denseflow/densereward/internal/memorylimit"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -26,7 +25,8 @@ type Scheduler struct {
 	cache    *cache
 	flight   map[key]*work // wanted, keyed and not yet answered
 	requests map[*request]struct{}
-	samples  int // admitted and not let go of
+	shares   map[string]share // of clients
+	samples  int              // admitted and not let go of
 	bytes    int64
 	rate     rate
 
@@ -37,7 +37,7 @@ type Scheduler struct {
 }
 
 // New makes a Scheduler. Evaluators share the queue; each has one call of
-// Evaluate at a time, and one that is listed twice has two. They must be of one
+// Evaluate at a time for each of its modes, and one that is listed twice has two. They must be of one
 // checkpoint, and each must accept what the first one's reward.Preparer made.
 func New(cfg Config, evaluators ...reward.Evaluator) (*Scheduler, error) {
 	if err := cfg.validate(); err != nil {
@@ -54,11 +54,12 @@ func New(cfg Config, evaluators ...reward.Evaluator) (*Scheduler, error) {
 		cache:    newCache(cfg.CacheBytes),
 		flight:   map[key]*work{},
 		requests: map[*request]struct{}{},
+		shares:   map[string]share{},
 		drained:  make(chan struct{}),
 	}
 	s.preparer, _ = evaluators[0].(reward.Preparer)
-	for _, e := range evaluators {
-		s.slots = append(s.slots, &slot{evaluator: e, limit: memorylimit.New(cfg.MaxBatch)})
+	for i, e := range evaluators {
+		s.slots = append(s.slots, slotsOf(i, e, cfg.MaxBatch)...)
 	}
 	s.idle = slices.Clone(s.slots)
 	s.timer = time.AfterFunc(math.MaxInt64, s.ring)
@@ -104,7 +105,7 @@ func (s *Scheduler) admit(req *request, works []work) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.room(len(works), bytes); err != nil {
+	if err := s.room(req.client, len(works), bytes); err != nil {
 		s.cfg.Observer.Count(Refused, len(works))
 		return err
 	}
@@ -115,18 +116,19 @@ func (s *Scheduler) admit(req *request, works []work) error {
 	s.cfg.Observer.Count(Admitted, len(works))
 	s.samples += len(works)
 	s.bytes += bytes
+	s.addShare(req.client, len(works), bytes)
 	s.requests[req] = struct{}{}
 	for i := range works {
 		w := &works[i]
 		w.enter(waiting, req.admitted)
-		s.queue.waiting.push(w)
+		s.queue.addWaiting(w)
 	}
 	s.dispatch()
 	return nil
 }
 
 // room says why samples of bytes in all cannot be admitted; nil if they can.
-func (s *Scheduler) room(samples int, bytes int64) error {
+func (s *Scheduler) room(client string, samples int, bytes int64) error {
 	switch {
 	case s.closing:
 		return ErrClosed
@@ -137,7 +139,9 @@ func (s *Scheduler) room(samples int, bytes int64) error {
 	}
 	overSamples := float64(s.samples + samples - s.cfg.QueueSamples)
 	overBytes := float64(s.bytes + bytes - s.cfg.QueueBytes)
-	if overSamples <= 0 && overBytes <= 0 {
+	if s.overQuota(client, samples, bytes) {
+		overSamples = max(overSamples, float64(samples)) // when as many of its own are answered
+	} else if overSamples <= 0 && overBytes <= 0 {
 		return nil
 	}
 	// Bytes leave the queue with the samples that hold them.
@@ -163,15 +167,18 @@ func (s *Scheduler) dispatch() {
 		if len(s.idle) == 0 {
 			return
 		}
-		mode, next := s.queue.startable(now, int(s.idle[0].limit.Load()))
+		mode, next := s.queue.startable(now, s.idleLimit)
 		if mode == nil {
 			s.ringAt(next)
 			return
 		}
 		// Evaluators that are idle together share what there is.
-		for len(s.idle) > 0 && mode.ready.len > 0 {
-			share := ceilDiv(mode.ready.len, len(s.idle))
-			sl := s.idle[0]
+		idle := s.idleFor(mode.mode)
+		for i, sl := range idle {
+			if mode.ready.len == 0 {
+				break
+			}
+			share := ceilDiv(mode.ready.len, len(idle)-i)
 			s.beginEvaluating(sl, s.queue.take(mode, min(share, int(sl.limit.Load()))), now)
 		}
 	}
@@ -231,6 +238,7 @@ func departure(cause error) (Event, error) {
 func (s *Scheduler) answer(t *ticket, r reward.Result) {
 	t.req.outcomes[t.index] = Outcome{Result: r, Cached: t.cached, Timing: t.timing}
 	t.work = nil
+	s.addShare(t.req.client, -1, -t.bytes)
 	t.req.open--
 	if t.req.open == 0 {
 		delete(s.requests, t.req)
@@ -255,7 +263,7 @@ func (s *Scheduler) leave(w *work, t *ticket) {
 	s.forget(w)
 	switch w.state {
 	case waiting, ready:
-		s.queue.drop(w)
+		w.remove()
 		s.finish(w)
 	case preparing:
 		w.cancel()

@@ -81,15 +81,16 @@ type Stats struct {
 func (s *Scheduler) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	waiting, ready := s.queue.lengths()
 	st := Stats{
 		Samples:    s.samples,
 		Bytes:      s.bytes,
-		Waiting:    s.queue.waiting.len,
+		Waiting:    waiting,
 		Preparing:  s.queue.preparing,
-		Ready:      s.queue.readyLen,
-		Evaluators: len(s.slots),
-		Busy:       len(s.slots) - len(s.idle),
-		Hung:       len(s.slots) - s.healthy(),
+		Ready:      ready,
+		Evaluators: s.count(func(*slot) bool { return true }),
+		Busy:       s.count(func(sl *slot) bool { return sl.run != nil }),
+		Hung:       s.hung(),
 	}
 	for _, sl := range s.slots {
 		st.MaxBatchSize = max(st.MaxBatchSize, int(sl.limit.Load()))

@@ -56,6 +56,7 @@ func (w *work) enter(s state, now time.Time) time.Duration {
 type fifo struct {
 	head, tail *work
 	len        int
+	of         *fair // whose length counts its works too, or nil
 }
 
 // push appends w, which is on no list.
@@ -68,6 +69,9 @@ func (l *fifo) push(w *work) {
 	}
 	l.tail = w
 	l.len++
+	if l.of != nil {
+		l.of.len++
+	}
 }
 
 // remove takes w out of the list that it is on.
@@ -85,6 +89,9 @@ func (w *work) remove() {
 	}
 	w.list, w.prev, w.next = nil, nil, nil
 	l.len--
+	if l.of != nil {
+		l.of.len--
+	}
 }
 
 // pop takes out the first; nil if there is none.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net"
 	"net/http"
 	"strings"
 
@@ -34,7 +35,7 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 			if place.Spare() {
 				return &batch.OverloadError{RetryAfter: retryHeld}
 			}
-			return next(c)
+			return s.admit(c, "address "+address(c.Request()), next)
 		}
 		name, ok := s.cfg.Tokens.Owner(bearer(c.Request()))
 		if !ok {
@@ -43,8 +44,23 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		place.Trust()
 		c.Set(ownerKey, name)
-		return next(c)
+		return s.admit(c, "token of "+name, next)
 	}
+}
+
+// admit answers a request of a client, who has its place in queues beside others.
+func (s *Server) admit(c echo.Context, client string, next echo.HandlerFunc) error {
+	c.SetRequest(c.Request().WithContext(batch.WithClient(c.Request().Context(), client)))
+	return next(c)
+}
+
+// address is that of a request's peer, without the port.
+func address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // barrier is where the groups of the request's owner come together.
