@@ -1,0 +1,76 @@
+"""The methods: what each makes of a group's rewards and heat, and which of `densereward.torch`'s losses it minimises.
+
+All see the same R, and H of the same kind; they differ in where credit goes.
+"""
+
+from typing import NamedTuple, Optional
+
+import torch
+
+from densereward import torch as flow
+
+# What the local term of `local` weighs against the image's own advantage, which has a deviation of 1.
+LOCAL = 1.0
+# `mask`: what a place without heat keeps of the advantage.
+FLOOR = 0.1
+
+# Each method's heat: of both maps, of the artifact map, or of the boxes of mode think.
+HEAT = {
+    "scalar": "both", "guard": "both", "denseflow": "both", "denseflow_paper": "both", "boxflow": "boxes",
+    "local": "artifact", "mask": "artifact", "shuffled": "artifact",
+}
+METHODS = list(HEAT)
+
+
+class Credit(NamedTuple):
+    """Advantages (N) or (N,64,64), and a weight (N,64,64) on them."""
+
+    advantages: torch.Tensor
+    weight: Optional[torch.Tensor] = None
+
+    def rows(self, at):
+        return Credit(self.advantages[at], None if self.weight is None else self.weight[at])
+
+
+def credit(method, rewards, heat, groups, generator):
+    """rewards (N), heat (N,64,64), groups (N) numbers."""
+    scalar = flow.group_advantages(rewards, groups)
+    if method in ("scalar", "guard"):
+        return Credit(scalar)
+    if method == "denseflow":
+        return Credit(scalar, flow.dense_weight(heat))
+    if method == "denseflow_paper":
+        return Credit(flow.group_advantages(flow.dense_reward(rewards, heat), groups))
+    if method == "boxflow":
+        return Credit(flow.box_advantages(rewards[:, None, None] - heat, groups))
+    if method == "mask":
+        return Credit(flow.mask_advantages(scalar, heat + FLOOR, normalized=True))
+    if method == "shuffled":
+        heat = heat[deal(groups, generator)]
+    elif method != "local":
+        raise ValueError(f"no method {method!r}")
+    centred = heat - flow.group_moments(heat, groups).mean[groups]
+    centred = centred / centred.square().mean().sqrt().clamp(min=1e-4)
+    return Credit(scalar[:, None, None] - LOCAL * centred)
+
+
+def deal(groups, generator):
+    """A permutation of samples that keeps every one in its group: whose map each gets."""
+    order = torch.rand(len(groups), generator=generator, device=groups.device)
+    to = torch.argsort(groups + order)
+    here = torch.argsort(groups, stable=True)
+    out = torch.empty_like(to)
+    out[here] = to
+    return out
+
+
+def loss(method, step, output, sample, following, old_output, given, **options):
+    """The method's Loss of one stochastic step; old_output is the velocity that drew it."""
+    if method == "guard":
+        options.pop("clip_range")  # its own is on another ratio
+        return flow.grpo_guard_loss(step, output, sample, following, given.advantages, old_model_output=old_output, **options)
+    old = flow.log_prob_map(step, old_output, sample, following)
+    if method == "scalar":
+        return flow.flow_grpo_loss(step, output, sample, following, old, given.advantages, **options)
+    form = flow.box_flow_grpo_loss if method == "boxflow" else flow.dense_flow_grpo_loss
+    return form(step, output, sample, following, old, given.advantages, given.weight, **options)

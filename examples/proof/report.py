@@ -1,0 +1,152 @@
+"""Tables and figures of a run's logs.
+
+    python report.py RUN --out DIR         # RUN/logs/*.jsonl and, for the sheet of images, *.pt
+
+Prints Markdown. All methods are compared at the same rollout, the last one at which the
+judge looked at every run, and paired by seed.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+
+import numpy as np
+
+# Two-sided 95% quantiles of Student's t by degrees of freedom, from 1.
+T95 = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306]
+PRIMARY = "judge_right"
+COLUMNS = ["judge_right", "judge_exact", "judge_clean", "judge_flaw_area", "reward", "alignment", "plausibility"]
+PER_STEP = ["s_draw", "s_score", "s_wait", "s_update"]
+
+
+def load(folder):
+    """{method: {seed: lines}}."""
+    runs = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        if lines:
+            runs.setdefault(lines[0]["method"], {})[lines[0]["seed"]] = lines
+    return runs
+
+
+def common_rollout(runs):
+    """The last rollout at which the judge looked at every run."""
+    looked = [{x["rollout"] for x in lines if PRIMARY in x and not x.get("final")} for seeds in runs.values() for lines in seeds.values()]
+    return max(set.intersection(*looked))
+
+
+def value(lines, name, rollout):
+    """The judge's figures at the rollout; the reward's, the mean of the ten up to it."""
+    if name.startswith("judge"):
+        return next(x[name] for x in lines if x["rollout"] == rollout and name in x and not x.get("final"))
+    found = [x[name] for x in lines if rollout - 10 < x["rollout"] <= rollout and name in x]
+    return float(np.mean(found)) if found else math.nan
+
+
+def interval(values):
+    """Mean and half the 95% interval of Student's t."""
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        return float(values.mean()), math.nan
+    return float(values.mean()), T95[min(len(values), 9) - 2] * float(values.std(ddof=1)) / math.sqrt(len(values))
+
+
+def shown(mean, half):
+    return f"{mean:.4f} ± {half:.4f}" if math.isfinite(half) else f"{mean:.4f}"
+
+
+def table(runs, at):
+    print("| | " + " | ".join(COLUMNS) + " |\n|" + " --- |" * (len(COLUMNS) + 1))
+    first = [lines[0] for seeds in runs.values() for lines in seeds.values()]
+    print("| before | " + " | ".join(f"{np.mean([x[c] for x in first]):.4f}" if c in first[0] else "" for c in COLUMNS) + " |")
+    for method, seeds in runs.items():
+        cells = [shown(*interval([value(lines, c, at) for lines in seeds.values()])) for c in COLUMNS]
+        print(f"| {method} | " + " | ".join(cells) + " |")
+
+
+def against(runs, at, baseline="scalar"):
+    """Paired by seed: the difference of every method from the baseline and its interval."""
+    print("\n| against " + baseline + " | seeds | right | exact | flaw area | least difference shown |\n| --- | --- | --- | --- | --- | --- |")
+    for method, seeds in runs.items():
+        both = sorted(set(seeds) & set(runs[baseline]))
+        if method == baseline or not both:
+            continue
+        cells = []
+        for c in ("judge_right", "judge_exact", "judge_flaw_area"):
+            cells.append(interval([value(seeds[s], c, at) - value(runs[baseline][s], c, at) for s in both]))
+        print(f"| {method} | {len(both)} | " + " | ".join(f"{m:+.4f} ± {h:.4f}" for m, h in cells) + f" | {cells[0][1]:.4f} |")
+
+
+def costs(runs):
+    print("\n| | rollouts | failed samples | " + " | ".join(PER_STEP) + " | seconds a rollout | server's share |\n|" + " --- |" * (len(PER_STEP) + 5))
+    for method, seeds in runs.items():
+        steps = [x for lines in seeds.values() for x in lines if "s_draw" in x]
+        mean = {c: float(np.mean([x[c] for x in steps])) for c in PER_STEP}
+        whole = mean["s_draw"] + mean["s_wait"] + mean["s_update"]
+        last = [max(x["rollout"] for x in lines) for lines in seeds.values()]
+        print(f"| {method} | {min(last)}-{max(last)} | {sum(x['failed'] for x in steps)} | " + " | ".join(f"{mean[c]:.2f}" for c in PER_STEP) + f" | {whole:.2f} | {mean['s_wait'] / whole:.0%} |")
+
+
+def curves(runs, out):
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    names = ["judge_right", "judge_exact", "judge_flaw_area", "reward"]
+    figure, axes = plt.subplots(1, len(names), figsize=(16, 3.6))
+    for axis, name in zip(axes, names):
+        for method, seeds in runs.items():
+            series = [{x["rollout"]: x[name] for x in lines if name in x and not x.get("final")} for lines in seeds.values()]
+            at = sorted(set.intersection(*map(set, series)))
+            values = np.array([[s[k] for k in at] for s in series])
+            if name == "reward" and len(at) > 5:
+                values = np.array([np.convolve(v, np.ones(5) / 5, "valid") for v in values])
+                at = at[4:]
+            mean, spread = values.mean(0), values.std(0)
+            axis.plot(at, mean, label=method)
+            axis.fill_between(at, mean - spread, mean + spread, alpha=0.15)
+        axis.set_title(name)
+        axis.set_xlabel("rollout")
+    axes[0].legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(out / "curves.png", dpi=80)
+
+
+def sheet(folder, runs, out):
+    """Rows of images from the same noise, one method a row (seed 1), what the judge calls flawed outlined."""
+    import torch
+    from PIL import Image
+    rows = []
+    for method in runs:
+        path = folder / f"{method}-1.pt"
+        if path.exists():
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+            images = saved["images"][:20].permute(0, 2, 3, 1).numpy().copy()
+            for i, right in enumerate(saved["right"][:20].tolist()):
+                if not right:
+                    images[i][[0, -1], :] = (255, 0, 0)
+                    images[i][:, [0, -1]] = (255, 0, 0)
+            rows.append(np.concatenate(list(images), 1))
+    if rows:
+        whole = Image.fromarray(np.concatenate(rows, 0))
+        whole.quantize(128).save(out / "images.png", optimize=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=pathlib.Path)
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    runs = load(args.run / "logs")
+    at = common_rollout(runs)
+    print(f"At rollout {at}:\n")
+    table(runs, at)
+    against(runs, at)
+    costs(runs)
+    curves(runs, args.out)
+    sheet(args.run / "logs", runs, args.out)
+
+
+if __name__ == "__main__":
+    main()
