@@ -117,7 +117,7 @@ def runs(args, cards, servers, target, rollouts, seconds):
     out.mkdir(parents=True, exist_ok=True)
     jobs, k = [], 0
     for seed in range(1, args.seeds + 1):
-        for method in METHODS:
+        for method in args.methods.split(","):
             card = k % len(cards)
             k += 1
             flags = training(args, method, seed, servers[card], out, target=target, seconds=seconds, rollouts=rollouts, evaluate="report")
@@ -135,6 +135,8 @@ def main():
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--seconds", type=float, default=520)
     parser.add_argument("--base", help="a base model instead of training one")
+    parser.add_argument("--target", type=float, help="divergence of an update, instead of pilots")
+    parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--prompts", type=int, default=12)
     parser.add_argument("--group", type=int, default=16)
@@ -156,10 +158,10 @@ def main():
         if base:
             say(phase="base", failed=wait([base], BASE * args.seconds + 60), log=(args.out / "pretrain.txt").read_text()[-1400:], t=round(budget.spent()))
         probe = start(cards[0], "probe.py", "--base", args.base, "--server", servers[0], "--out", args.out / "probe.json", *["--think"] * (len(cards) > 1), log=args.out / "probe.txt")
-        target, pace = pilots(args, cards, servers, PILOT * args.seconds - 25)
+        target, pace = (args.target, None) if args.target else pilots(args, cards, servers, PILOT * args.seconds - 25)
         say(phase="chosen", target=target, rollouts_per_s=pace, t=round(budget.spent()))
         seconds = budget.left() - END * args.seconds - 15
-        rollouts = max(2, int(0.8 * (pace or 0.3) * seconds))
+        rollouts = max(2, int(0.8 * pace * seconds)) if pace else 1000  # all are compared at the last rollout that every run reached
         runs(args, cards, servers, target, rollouts, seconds)
         say(phase="probe", failed=wait([probe], 1), log=(args.out / "probe.txt").read_text()[-1800:])
     finally:
