@@ -88,3 +88,52 @@ func TestEvaluateChecksItsCommandLine(t *testing.T) {
 		})
 	}
 }
+
+// TestEvaluateShowsImagesThatTheOutputNamesOnly relabels rows with paths beside
+// them, whose captions are in a column text, and looks for the images from
+// elsewhere.
+func TestEvaluateShowsImagesThatTheOutputNamesOnly(t *testing.T) {
+	in, out := t.TempDir(), t.TempDir()
+	data, err := os.ReadFile(demoImages()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := "image" + filepath.Ext(demoImages()[0])
+	for file, data := range map[string][]byte{name: data, "list.jsonl": []byte(`{"image":"` + name + `","text":"a red cube"}` + "\n")} {
+		if err := os.WriteFile(filepath.Join(in, file), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, summary, said := densereward(t, "relabel", in, "--out", out, "--model", nanoDir, "--threads", "1")
+	if code != exitOK || !strings.Contains(summary, `"column_prefix":"densereward_"`) {
+		t.Fatalf("exit code %d: %s%s", code, summary, said)
+	}
+	images := func(args ...string) int {
+		page := filepath.Join(t.TempDir(), "page.html")
+		code, printed, said := densereward(t, append([]string{"evaluate", filepath.Join(out, "list.jsonl"), "--html", page}, args...)...)
+		if code != exitOK || !strings.Contains(printed, `"densereward_reward"`) {
+			t.Fatalf("exit code %d: %s%s", code, printed, said)
+		}
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(text), "data:image/png;base64,")
+	}
+	if images() == 0 {
+		t.Error("no image from where relabel read the shard")
+	}
+	moved := t.TempDir()
+	if err := os.Rename(filepath.Join(in, name), filepath.Join(moved, name)); err != nil {
+		t.Fatal(err)
+	}
+	if n := images(); n != 0 {
+		t.Errorf("%d images that are nowhere", n)
+	}
+	if images("--images", moved) == 0 {
+		t.Error("no image from --images")
+	}
+	if code, _, said := densereward(t, "evaluate", out, "--html", filepath.Join(moved, "x.html"), "--images", filepath.Join(moved, name)); code != exitUsage || !strings.Contains(said, "--images: ") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+}

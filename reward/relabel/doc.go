@@ -30,7 +30,13 @@
 //	an unreadable shard         has no output and is listed in the Summary; the
 //	                            others go on
 //	an evaluator or server      ends the run with its error; what was labelled
-//	that is lost, a full disk   is in the journals
+//	that is lost, a full disk   is in the journals, and a rerun resumes there. A
+//	                            server that comes back while its client still
+//	                            tries costs nothing but the wait
+//	a lost machine              whose output is a bucket takes its journals with
+//	                            it: finished shards are whole in the bucket, the
+//	                            others are labelled anew elsewhere. Job.State on
+//	                            a volume that survives keeps them
 //
 // State lies in OUT/.densereward, which is hidden, so that loaders of data sets
 // pass over it: config.json, manifest.json (the configuration and the sum of all

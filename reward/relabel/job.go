@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -16,6 +17,14 @@ type Shard struct {
 	Path   string // in Store
 	Size   int64  // in bytes
 	Format Format
+}
+
+// source is the address of the folder in which the shard lies.
+func (s *Shard) source() string {
+	if folder := path.Dir(s.Path); folder != "." {
+		return s.Store.Address(folder)
+	}
+	return strings.TrimSuffix(s.Store.Address(""), "/")
 }
 
 // Job is one run.

@@ -80,6 +80,8 @@ func (c *Counts) RewardMean() float64 {
 type Marker struct {
 	Config    string `json:"config"` // the hash of its Config
 	InputSize int64  `json:"input_size"`
+	// Source is the folder or bucket that the shard's relative paths are of.
+	Source string `json:"source"`
 	Counts
 }
 

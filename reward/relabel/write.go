@@ -123,7 +123,7 @@ func (w *shardWriter) end(ctx context.Context) error {
 	if err := upload.Commit(); err != nil {
 		return err
 	}
-	marker := Marker{Config: w.job.Config.hash(), InputSize: shard.Size, Counts: w.counts}
+	marker := Marker{Config: w.job.Config.hash(), InputSize: shard.Size, Source: shard.source(), Counts: w.counts}
 	if err := writeJSON(ctx, w.job.Output, markerName(shard.Name), marker); err != nil {
 		return err
 	}

@@ -12,8 +12,6 @@ import (
 
 	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/reward/metrics/report"
-	"github.com/denseflow/densereward/reward/relabel"
-	"github.com/denseflow/densereward/reward/relabel/store"
 	"github.com/denseflow/densereward/reward/relabel/table"
 )
 
@@ -39,11 +37,16 @@ type Evaluate struct {
 	Markdown bool   `help:"Print Markdown rather than JSON." xor:"form"`
 	HTML     string `name:"html" placeholder:"FILE" help:"Write one page with histograms and the best and worst images as well."`
 	Examples int    `default:"6" placeholder:"N" help:"Of the best, and of the worst, images on the page. [${default}]"`
+	Images   string `placeholder:"DIR" help:"Where the paths in JSONL, CSV and folders' outputs begin: a folder or an s3:// address. [where relabel read the shard]"`
+
+	made relabelled
 }
 
 // Help is the long help.
 func (Evaluate) Help() string {
 	return `Measures what relabel, score or anything else wrote: the mean of each score with its confidence interval, by group; with --against two models on the same prompts (paired bootstrap, win rates); with human labels PLCC, SRCC and Kendall of scores, MSE, CC, KLD, SIM, NSS and AUC-Judd of heatmaps, presence of flaws at 0, 0.1 and 0.33, boxes at IoU 0.5, and how often preferences are predicted.
+
+The page shows the images themselves where they are in the rows (Parquet, tar) or can be found by their paths: from the shard, from where relabel read it, or from --images. A row of latents, or of an image that cannot be found, is on the page with its numbers alone.
 
 Rows with an error_code are counted and left out. Definitions and sources: go doc github.com/denseflow/densereward/reward/metrics.
 
@@ -64,7 +67,8 @@ func (c *Evaluate) Run(ctx context.Context, t cli.Terminal) error {
 	if err != nil {
 		return err
 	}
-	first, err := firstScored(ctx, c.In)
+	c.made = readRelabelled(ctx, c.In, os.Getenv)
+	first, err := firstScored(ctx, c.In, c.made.prefix)
 	if err != nil {
 		return err
 	}
@@ -138,10 +142,10 @@ func (c *Evaluate) readTruth(ctx context.Context) (truths, error) {
 var errFound = errors.New("found")
 
 // firstScored is the first row without an error, whose columns stand for all.
-func firstScored(ctx context.Context, in []string) (*table.Row, error) {
+func firstScored(ctx context.Context, in []string, prefix string) (*table.Row, error) {
 	var first *table.Row
 	err := table.Read(ctx, in, os.Getenv, func(row *table.Row) error {
-		if code, failed := row.Text("error_code"); failed && code != "" {
+		if row.ErrorCode(prefix) != "" {
 			return nil
 		}
 		first = row
@@ -159,13 +163,18 @@ func firstScored(ctx context.Context, in []string) (*table.Row, error) {
 // options completes what the flags leave out from the columns that are there.
 func (c *Evaluate) options(ctx context.Context, first *table.Row, truth truths) (report.Options, error) {
 	o := report.Options{
-		Scores: c.Score, By: c.By, Key: c.Key, Fixation: c.Fixation, Level: c.Level, Rounds: c.Rounds, Seed: c.Seed,
+		Prefix: c.made.prefix, Scores: c.Score, By: c.By, Key: c.Key, Fixation: c.Fixation, Level: c.Level, Rounds: c.Rounds, Seed: c.Seed,
 	}
 	if c.HTML != "" {
-		o.Examples, o.Draw = c.Examples, drawExample
+		find, err := c.made.finder(ctx, c.Images, os.Getenv)
+		if err != nil {
+			return o, cli.Usage("images", err)
+		}
+		o.Examples = c.Examples
+		o.Draw = func(row *table.Row) *report.Picture { return drawExample(row, c.made.prefix, find(row.Shard)) }
 	}
 	if len(o.Scores) == 0 {
-		o.Scores = c.usualScores(ctx, first)
+		o.Scores = c.usualScores(first)
 	}
 	if len(o.Scores) == 0 {
 		return o, cli.Usage("score", errors.New("no usual column of scores is there; name them"))
@@ -199,16 +208,10 @@ func nonEmpty(text string) []string {
 
 // usualScores are the columns that relabel says it wrote, or those of usual
 // names.
-func (c *Evaluate) usualScores(ctx context.Context, first *table.Row) []string {
+func (c *Evaluate) usualScores(first *table.Row) []string {
 	names := []string{"reward", "semantic_alignment", "aesthetics", "plausibility", "overall"}
-	if len(c.In) == 1 && !store.IsS3(c.In[0]) {
-		if m, err := relabel.ReadManifest(ctx, store.Folder(c.In[0])); err == nil {
-			l := m.Config.Labels
-			names = []string{l.Prefix + relabel.ColumnReward}
-			for _, score := range l.Scores {
-				names = append(names, l.Prefix+score)
-			}
-		}
+	if len(c.made.scores) > 0 {
+		names = c.made.scores
 	}
 	return slices.DeleteFunc(names, func(name string) bool {
 		_, there := first.Float(name)

@@ -8,6 +8,7 @@ import (
 	"github.com/denseflow/densereward/engine/image/resize"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/metrics/report"
+	"github.com/denseflow/densereward/reward/relabel"
 	"github.com/denseflow/densereward/reward/relabel/table"
 )
 
@@ -16,8 +17,8 @@ const exampleSide = 320
 
 // drawExample is a row's image with its heatmaps and boxes; nil for a row without an
 // image that can be read.
-func drawExample(row *table.Row) *report.Picture {
-	decoded, err := new(image.Decoder).Decode(row.Image())
+func drawExample(row *table.Row, prefix string, find func(string) ([]byte, error)) *report.Picture {
+	decoded, err := new(image.Decoder).Decode(row.Image(find))
 	if err != nil {
 		return nil
 	}
@@ -31,11 +32,11 @@ func drawExample(row *table.Row) *report.Picture {
 	}
 	p := &report.Picture{Image: file}
 	for _, name := range []string{"misalignment", "artifact"} {
-		if m, there, err := row.Map(name); err == nil && there && len(m.Data) > 0 {
+		if m, there, err := row.Map(prefix + name); err == nil && there && len(m.Data) > 0 {
 			p.Maps = append(p.Maps, pictureMap(name, m))
 		}
 	}
-	boxes, _, err := row.Boxes("boxes")
+	boxes, _, err := row.Boxes(prefix + relabel.ColumnBoxes)
 	if err != nil {
 		boxes = nil // other people's columns may have the name
 	}

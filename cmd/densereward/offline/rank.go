@@ -209,15 +209,17 @@ func (c *Rank) readLabelled(ctx context.Context) ([]*Candidate, error) {
 		if !ok {
 			return fmt.Errorf("%s has none of the columns %q", row.Name(), groupNames(c.By))
 		}
-		if code, failed := row.Text("error_code"); failed && code != "" {
+		if code := row.ErrorCode(""); code != "" {
 			one.Error = code
 		} else if v, ok := row.Float(c.Score); ok {
+			one.Score = &v
+		} else if v, ok := row.Float(relabel.DefaultPrefix + c.Score); ok {
 			one.Score = &v
 		} else {
 			return fmt.Errorf("%s has no number %q", row.Name(), c.Score)
 		}
 		if keep { // the row holds its image
-			one.load = row.Image
+			one.load = func() []byte { return row.Image(nil) }
 		}
 		all = append(all, one)
 		return nil

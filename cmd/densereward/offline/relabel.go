@@ -31,7 +31,7 @@ type Relabel struct {
 	ImageColumn  string           `placeholder:"NAME" help:"Column of the images or their paths; in a tar the extension. [the first usual name]"`
 	PromptColumn string           `placeholder:"NAME" help:"Column of the prompts; in a tar an extension or a member of the .json. [the first usual name]"`
 	Metadata     []string         `placeholder:"NAME" help:"Columns that the evaluator may read, such as text for ocr."`
-	ColumnPrefix string           `placeholder:"TEXT" help:"Put before the names of the new columns."`
+	ColumnPrefix string           `placeholder:"TEXT" help:"Put before the names of the new columns. [none, or densereward_ where the first shard has a column of one of their names]"`
 	Maps         []string         `placeholder:"NAME" help:"Maps to store, in Parquet and tar: dense (1-H on the grid), heatmaps (all of the evaluator's), or names of heatmaps."`
 	MapType      relabel.MapType  `enum:"float16,uint8" default:"float16" placeholder:"TYPE" help:"How maps are stored: ${enum}. [${default}]"`
 	Mode         reward.Mode      `enum:"answer,think" default:"answer" placeholder:"MODE" help:"${enum}. [${default}]"`
@@ -49,6 +49,8 @@ type Relabel struct {
 	Concurrency     int      `placeholder:"N" help:"Batches in flight. [two for each device and one, or four for each server]"`
 
 	hosting.EvaluatorFlags `group:"Evaluator flags:"`
+
+	first relabel.Shard // of all machines
 }
 
 // Help is the long help.
@@ -57,9 +59,11 @@ func (Relabel) Help() string {
 
 	reward, one column for each score, missing, text, boxes, error_code, error_message,
 
-and with --maps the maps. What can be read by datasets or webdataset is still so afterwards. Images are in a column image (bytes, or a struct with bytes), under .jpg, .png and so on in a tar, or a path in JSONL and CSV; prompts in prompt, caption or text, or .txt.
+and with --maps the maps. Where the first shard already has a column of one of these names, such as captions in a column text, all new names begin with densereward_ (or --column-prefix), which the summary and the manifest say. What can be read by datasets or webdataset is still so afterwards. Images are in a column image (bytes, or a struct with bytes), under .jpg, .png and so on in a tar, or a path in JSONL and CSV; prompts in prompt, caption or text, or .txt.
 
-It can be killed at any time: a rerun skips shards that are finished and resumes the others from their journals, and the output has the same bytes as if nothing had happened. A sample that fails has an error_code and costs the others nothing; a shard that cannot be read has no output and is named at the end; the exit code is then 3. A lost device or server, or a full disk, ends the run, and nothing is lost.
+It can be killed at any time: a rerun skips shards that are finished and resumes the others from their journals, and the output has the same bytes as if nothing had happened. A sample that fails has an error_code and costs the others nothing; a shard that cannot be read has no output and is named at the end; the exit code is then 3. A lost device, or a full disk, ends the run, and nothing is lost; so does a server that is lost for longer than the client tries (some seconds, all of --server being tried), while one that comes back is not noticed.
+
+The journals of s3:// outputs lie on this machine, in --state: if it is lost with them, finished shards are safe in the bucket and a rerun elsewhere begins the others anew.
 
 Progress is a bar on a terminal and elsewhere a JSON line every half minute; the summary is a JSON object. OUT/.densereward/manifest.json holds the configuration and the counts of each shard.
 
@@ -95,7 +99,7 @@ func (c *Relabel) Run(ctx context.Context, t cli.Terminal) (err error) {
 		t.Say("what was labelled is kept: the same command goes on from there")
 		return err
 	}
-	if err := json.NewEncoder(t.Out).Encode(newRelabelSummary(&summary)); err != nil {
+	if err := json.NewEncoder(t.Out).Encode(newRelabelSummary(&summary, job.Config.Labels.Prefix)); err != nil {
 		return err
 	}
 	if summary.Failed > 0 || summary.Unreadable > 0 {
@@ -126,6 +130,9 @@ func (c *Relabel) plan(ctx context.Context) (relabel.Job, error) {
 	shards, err := inputs.Find(ctx, c.In, os.Getenv)
 	if err != nil {
 		return job, err
+	}
+	if len(shards) > 0 {
+		c.first = shards[0]
 	}
 	job.Shards = share.Of(shards)
 	return job, nil
@@ -159,8 +166,12 @@ func (c *Relabel) config(about *reward.Description, labels relabel.Labels) relab
 	return relabel.Config{
 		Evaluator: about.Name, Fingerprint: about.Fingerprint, Demonstration: about.Demonstration, Mode: string(c.Mode),
 		ChunkSize: c.Batch,
-		Columns:   relabel.Columns{Image: c.ImageColumn, Prompt: c.PromptColumn, Metadata: c.Metadata},
+		Columns:   c.columns(),
 		Labels:    labels,
 		Options:   map[string]string{"grid": cmp.Or(c.Grid, scoring.DefaultPreset)},
 	}
+}
+
+func (c *Relabel) columns() relabel.Columns {
+	return relabel.Columns{Image: c.ImageColumn, Prompt: c.PromptColumn, Metadata: c.Metadata}
 }

@@ -33,13 +33,13 @@ func (c *Relabel) chooseEvaluator(ctx context.Context, t cli.Terminal, job *rela
 	if err != nil {
 		return nil, err
 	}
-	if err := c.useEngine(e, job); err != nil {
+	if err := c.useEngine(ctx, e, job); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e.Close, nil
 }
 
-func (c *Relabel) useEngine(e *hosting.Engine, job *relabel.Job) error {
+func (c *Relabel) useEngine(ctx context.Context, e *hosting.Engine, job *relabel.Job) error {
 	hosted := e.Evaluators.Hosted[0]
 	grid, err := files.ParseGrid(c.Grid)
 	if err != nil {
@@ -47,7 +47,7 @@ func (c *Relabel) useEngine(e *hosting.Engine, job *relabel.Job) error {
 	}
 	o := local.Options{
 		Evaluators: hosted.Evaluators, Files: new(image.Decoder), Mode: c.Mode, Grid: grid,
-		Labels: c.labels(&hosted.Description),
+		Labels: c.labels(ctx, &hosted.Description),
 	}
 	job.Config = c.config(&hosted.Description, o.Labels)
 	if len(e.Decoders) > 0 {
@@ -65,9 +65,12 @@ func (c *Relabel) useEngine(e *hosting.Engine, job *relabel.Job) error {
 	return nil
 }
 
-func (c *Relabel) labels(about *reward.Description) relabel.Labels {
+func (c *Relabel) labels(ctx context.Context, about *reward.Description) relabel.Labels {
 	labels := local.LabelsOf(about, c.Maps)
 	labels.Prefix, labels.MapType = c.ColumnPrefix, c.MapType
+	if c.first.Format != nil {
+		labels.Fit(ctx, &c.first, c.columns())
+	}
 	return labels
 }
 
@@ -109,7 +112,7 @@ func (c *Relabel) useServers(ctx context.Context, job *relabel.Job) error {
 	if err != nil {
 		return err
 	}
-	labels := c.labels(about)
+	labels := c.labels(ctx, about)
 	for _, name := range labels.Maps {
 		if name != relabel.ColumnDense && about.MapIndex(name) < 0 {
 			return cli.Usage("maps", fmt.Errorf("%s gives no map %q", about.Name, name))

@@ -25,12 +25,14 @@ type RelabelSummary struct {
 	Failed     int            `json:"failed"`
 	Errors     map[string]int `json:"errors"`
 	RewardMean float64        `json:"reward_mean"`
+
+	ColumnPrefix string `json:"column_prefix,omitempty"` // of the new columns
 }
 
-func newRelabelSummary(s *relabel.Summary) RelabelSummary {
+func newRelabelSummary(s *relabel.Summary, prefix string) RelabelSummary {
 	return RelabelSummary{
 		Shards: s.Shards, Finished: s.Finished, Skipped: s.Skipped, Unreadable: s.Unreadable, Samples: s.Samples, Resumed: s.Resumed,
-		Failed: s.Failed, Errors: s.Errors, RewardMean: s.RewardMean(),
+		Failed: s.Failed, Errors: s.Errors, RewardMean: s.RewardMean(), ColumnPrefix: prefix,
 	}
 }
 

@@ -17,6 +17,7 @@ type Pair struct{ Predicted, Truth string }
 
 // Options say what is measured.
 type Options struct {
+	Prefix   string   // of the labels' columns, see relabel.Labels
 	Scores   []string // columns; the first orders the examples
 	By       string   // column whose values make groups; "" for none
 	Key      string   // column that tells rows apart; "" for the usual one
@@ -84,7 +85,7 @@ func NewBuilder(o Options) *Builder {
 // row itself; nil if there is none.
 func (b *Builder) Add(row, truth *table.Row) error {
 	b.report.Rows++
-	if code, failed := row.Text("error_code"); failed && code != "" {
+	if row.ErrorCode(b.o.Prefix) != "" {
 		b.report.Failed++
 		return nil
 	}

@@ -254,8 +254,21 @@ func boxOf(value any) (reward.Box, bool) {
 // The usual names of the field that holds an image.
 var imageNames = []string{"image", "img", "jpg", "jpeg", "png", "webp", "file_name", "image_path", "path"}
 
+// ErrorCode is why the row was not scored, "" if it was: under the prefix of its
+// labels, the default one or none.
+func (r *Row) ErrorCode(prefix string) string {
+	for _, p := range []string{prefix, relabel.DefaultPrefix, ""} {
+		if _, there := r.Fields[p+relabel.ColumnErrorCode]; there {
+			code, _ := r.Text(p + relabel.ColumnErrorCode)
+			return code
+		}
+	}
+	return ""
+}
+
 // Image is the file of the row's image; nil where it has none that can be read.
-func (r *Row) Image() []byte {
+// A path that leads nowhere from the shard is tried with find, unless that is nil.
+func (r *Row) Image(find func(path string) ([]byte, error)) []byte {
 	for _, name := range imageNames {
 		switch v := r.Fields[name].(type) {
 		case []byte:
@@ -265,8 +278,11 @@ func (r *Row) Image() []byte {
 				return data
 			}
 		case string:
-			if r.load != nil {
-				if data, err := r.load(v); err == nil {
+			for _, load := range []func(string) ([]byte, error){r.load, find} {
+				if load == nil || r.load == nil {
+					continue
+				}
+				if data, err := load(v); err == nil {
 					return data
 				}
 			}

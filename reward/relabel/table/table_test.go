@@ -55,7 +55,7 @@ func TestLabelsAreReadBack(t *testing.T) {
 			if err != nil || there == want.Failed() || there && (m.Width != 2 || m.Data[0] != float32(i)/255 || m.Data[1] != 1) {
 				t.Errorf("%s: map %+v, %v, %v", row.Name(), m, there, err)
 			}
-			if records[i].Err == nil && !bytes.HasPrefix(row.Image(), []byte("\x89PNG")) {
+			if records[i].Err == nil && !bytes.HasPrefix(row.Image(nil), []byte("\x89PNG")) {
 				t.Errorf("%s has no image", row.Name())
 			}
 		}
