@@ -138,7 +138,7 @@ func open(dir string, o Options) (*Evaluator, error) {
 		e.grid = checkpoint.Grid{Rows: side, Cols: side}
 	}
 	if !o.NoSpeculative {
-		e.draft = qwenvl.NewDraft(f.Tokenizer, f.Vocabulary(), answerTemplate(c, f.Tokenizer))
+		e.draft = qwenvl.NewDraft(f.Tokenizer, f.Vocabulary(), answerTemplates(c, f.Tokenizer)...)
 	}
 	return e, nil
 }

@@ -1,6 +1,8 @@
 package imagedoctor
 
 import (
+	"strings"
+
 	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/engine/tokenizer"
@@ -21,12 +23,15 @@ func answerText(misalignment, artifact string) string {
 		"\nOverall Impression score: " + number + "</answer>" + checkpoint.TurnEnd
 }
 
-// answerTemplate is what answers are drafted from.
-func answerTemplate(c Config, t *tokenizer.Tokenizer) qwenvl.AnswerTemplate {
+// answerTemplates are what answers are drafted from: the published form, and the one
+// that the authors' rewards for fine-tuning read, with a semicolon behind each score
+// but the last.
+func answerTemplates(c Config, t *tokenizer.Tokenizer) []qwenvl.AnswerTemplate {
 	spelt := func(id int32) string { return t.Decode([]int32{id}, false) }
-	return qwenvl.AnswerTemplate{
-		Prefix: answerPrefix,
-		Text:   answerText(spelt(c.MisalignmentTokenID), spelt(c.ArtifactTokenID)),
-		Number: number,
+	text := answerText(spelt(c.MisalignmentTokenID), spelt(c.ArtifactTokenID))
+	var all []qwenvl.AnswerTemplate
+	for _, text := range []string{text, strings.ReplaceAll(text, number+"\n", number+";\n")} {
+		all = append(all, qwenvl.AnswerTemplate{Prefix: answerPrefix, Text: text, Number: number})
 	}
+	return all
 }

@@ -42,7 +42,7 @@ func (w *Workbench) Draft() *qwenvl.Draft { return w.e.draft }
 
 // Template is the published form of an answer.
 func (w *Workbench) Template() qwenvl.AnswerTemplate {
-	return answerTemplate(w.e.config, w.e.tokenizer)
+	return answerTemplates(w.e.config, w.e.tokenizer)[0]
 }
 
 // ImageStart is the index of the first image token in every prompt.

@@ -8,9 +8,9 @@ import (
 	"github.com/denseflow/densereward/engine/tokenizer"
 )
 
-// Draft drafts how an answer goes on, from its template. It is a machine over
-// tokens whose state is the place in the template; the model's own token moves it
-// on. Draft tokens are checked by the model and cost nothing but time when
+// Draft drafts how an answer goes on, from its templates. It is a machine over
+// tokens whose state is the place in a template; the model's own token moves it
+// on, and to another template where the answer has that one's wording. Draft tokens are checked by the model and cost nothing but time when
 // rejected, so they need not be right for every answer.
 type Draft struct {
 	classes []int32 // of each token: 0 for those that the template lacks
@@ -36,6 +36,9 @@ type place struct {
 	digit int // 0 outside a number, else 1 for its first token, 2 for the next
 }
 
+// unspelt stands between two templates, where no token leads on.
+var unspelt = place{id: noDraft}
+
 // firstUnknown is the first place of a number that cannot be foreseen.
 const firstUnknown = 3
 
@@ -51,10 +54,11 @@ const (
 	textClasses        // the first of the classes of one token each
 )
 
-// NewDraft makes the machine of a template for a tokenizer and a vocabulary of the
-// given size. Its last state is the one of having lost the place.
-func NewDraft(t *tokenizer.Tokenizer, vocabulary int, text AnswerTemplate) *Draft {
-	form := newTemplate(t, text)
+// NewDraft makes the machine of templates for a tokenizer and a vocabulary of the
+// given size. The first is the one that answers begin in. Its last state is the one
+// of having lost the place.
+func NewDraft(t *tokenizer.Tokenizer, vocabulary int, texts ...AnswerTemplate) *Draft {
+	form := newTemplates(t, texts)
 	d := &Draft{classes: make([]int32, vocabulary), width: textClasses}
 	for _, c := range "0123456789." {
 		if ids := t.Encode(string(c)); len(ids) == 1 && int(ids[0]) < vocabulary {
@@ -62,7 +66,7 @@ func NewDraft(t *tokenizer.Tokenizer, vocabulary int, text AnswerTemplate) *Draf
 		}
 	}
 	for _, p := range form.places {
-		if p.digit == 0 && int(p.id) < vocabulary && d.classes[p.id] == otherClass {
+		if p.digit == 0 && p != unspelt && int(p.id) < vocabulary && d.classes[p.id] == otherClass {
 			d.classes[p.id] = int32(d.width)
 			d.width++
 		}
@@ -81,27 +85,49 @@ func NewDraft(t *tokenizer.Tokenizer, vocabulary int, text AnswerTemplate) *Draf
 	return d
 }
 
-// template is an AnswerTemplate token by token.
-type template struct {
+// templates are AnswerTemplates token by token, behind each other.
+type templates struct {
 	places []place
-	once   map[int32]int // where the tokens stand that it has once, outside numbers
+	starts []int           // of each template among the places
+	once   []map[int32]int // of each: where the tokens stand that it has once, outside numbers
 }
 
-func newTemplate(t *tokenizer.Tokenizer, text AnswerTemplate) template {
-	w := template{places: text.places(t), once: map[int32]int{}}
-	count := map[int32]int{}
-	for i, p := range w.places {
-		if p.digit == 0 {
-			count[p.id]++
-			w.once[p.id] = i
+func newTemplates(t *tokenizer.Tokenizer, texts []AnswerTemplate) templates {
+	var w templates
+	for i, text := range texts {
+		if i > 0 {
+			w.places = append(w.places, unspelt)
 		}
+		start := len(w.places)
+		w.starts = append(w.starts, start)
+		w.places = append(w.places, text.places(t)...)
+		once, count := map[int32]int{}, map[int32]int{}
+		for j, p := range w.places[start:] {
+			if p.digit == 0 {
+				count[p.id]++
+				once[p.id] = start + j
+			}
+		}
+		maps.DeleteFunc(once, func(id int32, _ int) bool { return count[id] > 1 })
+		w.once = append(w.once, once)
 	}
-	maps.DeleteFunc(w.once, func(id int32, _ int) bool { return count[id] > 1 })
 	return w
 }
 
 // lost is the state of not knowing the place.
-func (w template) lost() int { return len(w.places) }
+func (w templates) lost() int { return len(w.places) }
+
+// of is which template a state belongs to; the first where the place is lost.
+func (w templates) of(s int) int {
+	if s >= w.lost() {
+		return 0
+	}
+	i, found := slices.BinarySearch(w.starts, s)
+	if found {
+		return i
+	}
+	return i - 1
+}
 
 // places are the tokens of the template.
 func (a AnswerTemplate) places(t *tokenizer.Tokenizer) []place {
@@ -134,7 +160,7 @@ func (a AnswerTemplate) places(t *tokenizer.Tokenizer) []place {
 
 // follow is the state after token id in state s; digit tells that it is a digit or
 // the point.
-func (w template) follow(s int, id int32, digit bool) int {
+func (w templates) follow(s int, id int32, digit bool) int {
 	if s < w.lost() {
 		p := w.places[s]
 		if p.digit > 0 && digit || p.digit == 0 && p.id == id {
@@ -151,15 +177,58 @@ func (w template) follow(s int, id int32, digit bool) int {
 			return s
 		}
 	}
-	if i, ok := w.once[id]; ok {
+	if i, ok := w.otherwise(s, id); ok {
+		return i + 1
+	}
+	if i, ok := w.once[w.of(s)][id]; ok {
 		return i + 1
 	}
 	return w.lost()
 }
 
+// leastShared is how many tokens two templates must have in common before the place
+// at which an answer leaves one for the other: a line's last word and its number, or
+// any line break would do.
+const leastShared = 6
+
+// otherwise is where another template has token id behind the longest text that is
+// before state s as well.
+func (w templates) otherwise(s int, id int32) (at int, ok bool) {
+	if s < w.lost() && w.places[s].digit > 1 { // a short number
+		for s < w.lost() && w.places[s].digit > 0 {
+			s++
+		}
+	}
+	most := leastShared - 1
+	for t, p := range w.places {
+		if p.digit > 0 || p.id != id || s >= w.lost() || w.of(t) == w.of(s) {
+			continue
+		}
+		if n := w.shared(s, t); n > most {
+			at, most, ok = t, n, true
+		}
+	}
+	return at, ok
+}
+
+// shared is how many tokens before two states are the same, whatever numbers say.
+func (w templates) shared(a, b int) int {
+	n := 0
+	for a-n > w.starts[w.of(a)] && b-n > w.starts[w.of(b)] {
+		p, q := w.places[a-n-1], w.places[b-n-1]
+		if p.digit != q.digit || p.digit == 0 && p.id != q.id {
+			break
+		}
+		n++
+	}
+	return n
+}
+
 // fill fills in what follows in each state, up to what cannot be known.
-func (d *Draft) fill(form template) {
-	known := func(i int) bool { return i < form.lost() && form.places[i].digit < firstUnknown }
+func (d *Draft) fill(form templates) {
+	known := func(i int) bool {
+		return i < form.lost() && form.places[i].digit < firstUnknown && form.places[i] != unspelt
+	}
 	states := form.lost() + 1
 	d.lengths = make([]int64, states)
 	for s := range states {

@@ -216,6 +216,52 @@ func TestAnAnswerTakesADozenSteps(t *testing.T) {
 	}
 }
 
+// wordings are the published answer and two that end its scores otherwise.
+func wordings() map[string]string {
+	plain := strings.ReplaceAll(nanoTemplate.Text, nanoTemplate.Number, "0.83")
+	return map[string]string{
+		"as published": plain,
+		"a semicolon behind each score but the last": strings.ReplaceAll(plain, "0.83\n", "0.83;\n"),
+		"semicolons and scores of one digit":         strings.ReplaceAll(plain, "0.83\n", "0.8;\n"),
+	}
+}
+
+// semicolons is the published template with a semicolon behind each score but the last.
+func semicolons() AnswerTemplate {
+	other := nanoTemplate
+	other.Text = strings.ReplaceAll(other.Text, other.Number+"\n", other.Number+";\n")
+	return other
+}
+
+func TestAnAnswerOfEitherWordingTakesTenSteps(t *testing.T) {
+	for name, tok := range tokenizers(t) {
+		one, two := NewDraft(tok, tok.Size(), nanoTemplate), NewDraft(tok, tok.Size(), nanoTemplate, semicolons())
+		for what, text := range wordings() {
+			answer := tok.Encode(text)
+			start := two.Start(tok.Encode(nanoTemplate.Prefix))
+			before, got := one.steps(start, answer), two.steps(start, answer)
+			t.Logf("%s, %s: %d steps for %d tokens, %d with the published wording alone", name, what, got, len(answer), before)
+			if got > 10 || got > before {
+				t.Errorf("%s, %s: %d steps for %d tokens, %d with the published wording alone", name, what, got, len(answer), before)
+			}
+		}
+	}
+}
+
+func TestNoDraftRunsFromOneTemplateIntoTheNext(t *testing.T) {
+	tok := loadTokenizer(t)
+	d := NewDraft(tok, tok.Size(), nanoTemplate, semicolons())
+	end := len(nanoTemplate.places(tok))
+	if d.lengths[end] != 0 {
+		t.Errorf("behind the first template %d draft tokens", d.lengths[end])
+	}
+	for _, id := range d.edges() {
+		if next := d.After(int64(end), id); next == int64(end)+1 {
+			t.Errorf("token %d leads from the first template's end into the second", id)
+		}
+	}
+}
+
 // Wherever the template is, walks over it end in states that are there.
 func TestRandomAnswersKeepTheDraftWithinItsStates(t *testing.T) {
 	tok := loadTokenizer(t)
@@ -238,6 +284,6 @@ func TestRandomAnswersKeepTheDraftWithinItsStates(t *testing.T) {
 func BenchmarkNewDraft(b *testing.B) {
 	tok := tokenizers(b)["published"]
 	for b.Loop() {
-		NewDraft(tok, 151936, nanoTemplate)
+		NewDraft(tok, 151936, nanoTemplate, semicolons())
 	}
 }
