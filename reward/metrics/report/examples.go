@@ -18,7 +18,7 @@ func (e *examples) add(row *table.Row, values []float64, draw func(*table.Row) *
 		return
 	}
 	one := Example{Name: row.Name(), Value: values[0]}
-	for _, name := range []string{"prompt", "caption", "text", "txt"} {
+	for _, name := range []string{"prompt", "caption", "txt", "text"} {
 		if text, ok := row.Text(name); ok {
 			one.Prompt = text
 			break
