@@ -101,7 +101,7 @@ func (c *serveCommand) planMemory(d *deployment) error {
 
 // accessFlags say who may come in.
 type accessFlags struct {
-	Tokens   *string  `placeholder:"FILE" help:"Bearer tokens, one a line, a name before it if you like. Without it everybody who can reach the address is let in."`
+	Tokens   *string  `placeholder:"FILE" help:"Bearer tokens, one a line, a name before it if you like, and after both the rights score, metrics or admin, with commas between them. Without it everybody who can reach the address is let in."`
 	NoTokens bool     `name:"no-tokens" help:"Let in everybody who can reach a --public address, without tokens or certificates of clients."`
 	Host     []string `placeholder:"NAME" help:"Name under which a loopback address is reached as well, such as that of a proxy before it. Requests for other hosts are refused, so that no web page can make a browser send them."`
 	TLSCert  string   `name:"tls-cert" and:"tls" placeholder:"FILE" help:"Certificate chain, PEM."`

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/server/places"
+	"github.com/denseflow/densereward/reward/server/watch"
 	"github.com/labstack/echo/v4"
 )
 
@@ -37,16 +39,22 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 			return s.admit(c, "address "+address(c.Request()), next)
 		}
-		name, ok := s.cfg.Tokens.Owner(bearer(c.Request()))
+		name, rights, ok := s.cfg.Tokens.Owner(bearer(c.Request()))
 		if !ok {
 			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Bearer realm="densereward"`)
 			return reward.ErrUnauthorized
+		}
+		if right := cmp.Or(rightOf[c.Request().URL.Path], "score"); !rights.Has(right) {
+			return reward.ErrUnauthorized.With("the token does not have the right %q", right)
 		}
 		place.Trust()
 		c.Set(ownerKey, name)
 		return s.admit(c, "token of "+name, next)
 	}
 }
+
+// rightOf are the paths that need another right than to score.
+var rightOf = map[string]string{metricsPath: "metrics", watch.Path: "admin"}
 
 // admit answers a request of a client, who has its place in queues beside others.
 func (s *Server) admit(c echo.Context, client string, next echo.HandlerFunc) error {

@@ -18,11 +18,19 @@ import (
 // newServer puts a server before a Fake; change may be nil.
 func newServer(t testing.TB, fake *rewardtest.Fake, change func(*server.Config)) *server.Server {
 	t.Helper()
-	queue := batch.DefaultConfig()
-	queue.MaxDelay, queue.CacheBytes = 0, 0
-	scheduler, err := batch.New(queue, fake)
+	s, err := openServer(fake, change)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return s
+}
+
+func openServer(fake *rewardtest.Fake, change func(*server.Config)) (*server.Server, error) {
+	queue := batch.DefaultConfig()
+	queue.MaxDelay, queue.CacheBytes, queue.QueueBytes = 0, 0, 64<<20
+	scheduler, err := batch.New(queue, fake)
+	if err != nil {
+		return nil, err
 	}
 	cfg := server.Config{
 		Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}},
@@ -31,11 +39,7 @@ func newServer(t testing.TB, fake *rewardtest.Fake, change func(*server.Config))
 	if change != nil {
 		change(&cfg)
 	}
-	s, err := server.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return server.New(cfg)
 }
 
 // scoreBody encodes a request for n images of 8x8 pixels as PNG, whose answer holds

@@ -17,10 +17,13 @@ const (
 
 // Tokens are the bearer tokens that a server takes, from a file: one a line,
 // with the name of its owner before it if logs should tell owners apart. Empty
-// lines and lines that begin with # are skipped.
+// lines and lines that begin with # are skipped. After a name and a token, rights may
+// stand with commas between them: score, metrics, admin. A token has all of them where
+// none stands.
 //
 //	# trainers
-//	alice  4f0c1d6a9b2e8f7733d1
+//	alice       4f0c1d6a9b2e8f7733d1  score
+//	prometheus  77aa04d1c3e95b62f810  metrics
 //	9a6be2c04d5f18e3c7a1
 type Tokens struct {
 	path   string
@@ -32,6 +35,7 @@ type Tokens struct {
 // of the token.
 type owner struct {
 	name   string
+	rights Rights
 	digest [sha256.Size]byte
 }
 
@@ -70,15 +74,19 @@ func parseTokens(data []byte) ([]owner, error) {
 		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
 			continue
 		}
-		if len(fields) > 2 {
-			return nil, fmt.Errorf("line %d: want a token, or a name and a token", line)
+		if len(fields) > 3 {
+			return nil, fmt.Errorf("line %d: want a token, or a name and a token, and rights after these", line)
 		}
-		token := fields[len(fields)-1]
+		rights, err := parseRights(fields[min(2, len(fields)):])
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", line, err)
+		}
+		token := fields[min(1, len(fields)-1)]
 		if len(token) < minToken || !visible(token) {
 			return nil, fmt.Errorf("line %d: want a token of at least %d visible ASCII characters", line, minToken)
 		}
-		o := owner{name: fmt.Sprintf("line %d", line), digest: sha256.Sum256([]byte(token))}
-		if len(fields) == 2 {
+		o := owner{name: fmt.Sprintf("line %d", line), rights: rights, digest: sha256.Sum256([]byte(token))}
+		if len(fields) >= 2 {
 			o.name = fields[0]
 		}
 		owners = append(owners, o)
@@ -89,16 +97,16 @@ func parseTokens(data []byte) ([]owner, error) {
 	return owners, nil
 }
 
-// Owner finds whose token it is. It takes the same time for all tokens of a
+// Owner finds whose token it is, and what it lets do. It takes the same time for all tokens of a
 // length, right or wrong.
-func (t *Tokens) Owner(token string) (name string, ok bool) {
+func (t *Tokens) Owner(token string) (name string, rights Rights, ok bool) {
 	digest := sha256.Sum256([]byte(token))
 	for _, o := range *t.owners.Load() {
 		if subtle.ConstantTimeCompare(digest[:], o.digest[:]) == 1 {
-			name, ok = o.name, true
+			name, rights, ok = o.name, o.rights, true
 		}
 	}
-	return name, ok
+	return name, rights, ok
 }
 
 // visible reports whether text is of visible ASCII alone.

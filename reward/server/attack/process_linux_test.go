@@ -1,0 +1,214 @@
+package attack_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/denseflow/densereward/reward/groups"
+	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/budget"
+	"github.com/denseflow/densereward/reward/server/jobs"
+	"github.com/denseflow/densereward/reward/wire"
+)
+
+// asServer in the environment makes the test's program a server, whose memory is then
+// not the attackers'.
+const asServer = "DENSEREWARD_ATTACKED"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asServer) == "" {
+		os.Exit(m.Run())
+	}
+	if err := serveProcess(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// state is what a server holds. Descriptors are its connections and a few of its own.
+type state struct {
+	Heap                    uint64
+	Goroutines, Descriptors int
+	Bodies                  int64
+}
+
+func (s state) like(before state) bool {
+	return s.Bodies == 0 && s.Goroutines <= before.Goroutines+4 && s.Descriptors <= before.Descriptors+2 && s.Heap <= before.Heap+16<<20
+}
+
+// hello is what the process says first.
+type hello struct {
+	Address string
+	Limit   int64
+}
+
+// serveProcess answers requests until its standard input ends, of which each line
+// asks for its state.
+func serveProcess() error {
+	const connections, pixels = 1024, 1 << 20
+	plan := budget.Plan{
+		Bodies: 64 << 20, Queue: 64 << 20, Groups: 16 << 20, Jobs: 16 << 20,
+		Connections: connections, Decoders: runtime.GOMAXPROCS(0), ImagePixels: pixels,
+	}
+	debug.SetMemoryLimit(plan.Total())
+	s, err := openServer(&rewardtest.Fake{Side: 128}, func(c *server.Config) {
+		c.BodyMemory, c.Hosts = plan.Bodies, []string{"localhost"}
+		c.Limits = wire.DefaultLimits()
+		c.Limits.ImagePixels = pixels
+		c.Groups, c.Jobs = groups.DefaultConfig(), jobs.DefaultConfig()
+		c.Groups.Bytes, c.Jobs.AnswerBytes = plan.Groups, plan.Jobs
+	})
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	l, err := server.Listen(ctx, "127.0.0.1:0", false, connections)
+	if err != nil {
+		return err
+	}
+	front := server.DefaultFront()
+	front.Logger = slog.New(slog.DiscardHandler)
+	ended := make(chan error, 1)
+	go func() { ended <- front.Serve(ctx, l, s, &server.Readiness{}, nil) }()
+	say := json.NewEncoder(os.Stdout)
+	if err := say.Encode(hello{l.Addr().String(), plan.Total()}); err != nil {
+		return err
+	}
+	for asked := bufio.NewScanner(os.Stdin); asked.Scan(); {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // pools keep things for one collection
+		runtime.ReadMemStats(&m)
+		files, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			return err
+		}
+		if err := say.Encode(state{m.HeapAlloc, runtime.NumGoroutine(), len(files), s.BodyMemoryHeld()}); err != nil {
+			return err
+		}
+	}
+	stop()
+	return <-ended
+}
+
+// process is a server of its own.
+type process struct {
+	address string
+	limit   int64
+	pid     int
+	ask     io.Writer
+	says    *json.Decoder
+}
+
+func startProcess(t *testing.T) *process {
+	t.Helper()
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), asServer+"=1")
+	c.Stderr = os.Stderr
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close()
+		if err := c.Wait(); err != nil {
+			t.Errorf("the server ended with %v", err)
+		}
+	})
+	p := &process{pid: c.Process.Pid, ask: in, says: json.NewDecoder(out)}
+	var h hello
+	if err := p.says.Decode(&h); err != nil {
+		t.Fatal(err)
+	}
+	p.address, p.limit = h.Address, h.Limit
+	return p
+}
+
+func (p *process) state(t *testing.T) (s state) {
+	t.Helper()
+	if _, err := fmt.Fprintln(p.ask); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.says.Decode(&s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// rest is the state once it is like before, or after half a minute.
+func (p *process) rest(t *testing.T, before state) state {
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		if s := p.state(t); s.like(before) || time.Now().After(deadline) {
+			return s
+		}
+	}
+}
+
+// peakRSS is the most memory that the process ever had resident.
+func (p *process) peakRSS(t *testing.T) int64 {
+	t.Helper()
+	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.pid), "status"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "VmHWM:" {
+			kib, err := strconv.ParseInt(fields[1], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kib << 10
+		}
+	}
+	t.Fatal("no VmHWM")
+	return 0
+}
+
+// encode is a request for n images, changed.
+func encode(t *testing.T, change func(*wire.Request), n int) []byte {
+	t.Helper()
+	q, err := wire.DecodeRequest(scoreBody(t, "a cat", n), wire.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(q)
+	m, err := q.Encode(wire.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Bytes()
+}
+
+// bombPNG is a PNG file whose header claims 46,340 pixels a side.
+func bombPNG() []byte {
+	file := rewardtest.PNG(rewardtest.Image(1, 8, 8))
+	header := file[12:29] // type and content of IHDR
+	binary.BigEndian.PutUint32(header[4:], 46340)
+	binary.BigEndian.PutUint32(header[8:], 46340)
+	binary.BigEndian.PutUint32(file[29:], crc32.ChecksumIEEE(header))
+	return file
+}
