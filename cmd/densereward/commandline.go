@@ -45,7 +45,7 @@ type commandLine struct {
 	Evaluate offline.Evaluate `cmd:"" help:"Measure scores: means, models, agreement with people."`
 	Rank     offline.Rank     `cmd:"" help:"Pick the best of several images for each prompt."`
 	Bench    benchCommand     `cmd:"" help:"Load a server and say how it bears it; or measure the engine."`
-	Model    modelCommand     `cmd:"" help:"Make checkpoints to measure with."`
+	Model    modelCommand     `cmd:"" help:"Make checkpoints to train or to measure with."`
 	Demo     demoCommand      `cmd:"" help:"Start a server, send it images, print what it says, stop."`
 	Version  versionCommand   `cmd:"" help:"Say what this program was built from."`
 }

@@ -8,12 +8,43 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/denseflow/densereward/cmd/densereward/cli"
+	"github.com/denseflow/densereward/engine/imagedoctor"
+	"github.com/denseflow/densereward/engine/imagedoctor/attach"
 	"github.com/denseflow/densereward/engine/imagedoctor/synthetic"
 )
 
 // modelCommand makes checkpoints.
 type modelCommand struct {
+	Init   modelInitCommand   `cmd:"" help:"Make an ImageDoctor of a plain Qwen2.5-VL, to train."`
 	Random modelRandomCommand `cmd:"" help:"Write a checkpoint with random weights, to measure with."`
+}
+
+type modelInitCommand struct {
+	Qwen string `arg:"" placeholder:"QWEN" help:"Folder of a Qwen2.5-VL checkpoint: config.json, tokenizer.json, preprocessor_config.json, *.safetensors."`
+	Dir  string `arg:"" placeholder:"DIR" help:"Folder to write to; it must not exist or be empty."`
+
+	HeadWidth int    `default:"768" placeholder:"N" help:"Width of the heatmap heads' tokens; the default is the released one. [${default}]"`
+	HeadMLP   int    `name:"head-mlp" default:"2048" placeholder:"N" help:"Width inside the heads' transformer. [${default}]"`
+	Seed      uint64 `default:"1" placeholder:"N" help:"Equal seeds write equal files. [${default}]"`
+}
+
+// Help is the long help.
+func (modelInitCommand) Help() string {
+	return `Adds the two tokens that ask for heatmaps, and untrained heads that draw them, to a plain Qwen2.5-VL: where a training of one's own begins. The trunk is copied as it is, under the released names of tensors; rows of the two tokens are the mean of the embedding's. Weights are streamed.
+
+Example:
+
+	densereward model init Qwen2.5-VL-3B-Instruct /data/doctor`
+}
+
+// Run writes the checkpoint.
+func (c *modelInitCommand) Run(ctx context.Context, t cli.Terminal) error {
+	options := attach.Options{Heads: imagedoctor.HeadWidths{Width: c.HeadWidth, MLP: c.HeadMLP}, Seed: c.Seed}
+	if err := attach.Attach(ctx, c.Qwen, c.Dir, options); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(t.Out, "%s: %s with untrained heatmap heads, seed %d\n", c.Dir, c.Qwen, c.Seed)
+	return err
 }
 
 type modelRandomCommand struct {

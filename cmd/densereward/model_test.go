@@ -38,3 +38,22 @@ func TestModelRandomRefusesWhatMakesNoSense(t *testing.T) {
 		})
 	}
 }
+
+func TestModelInitRefusesWhatIsNoPlainCheckpoint(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"an ImageDoctor":     {[]string{"../../engine/imagedoctor/nano", filepath.Join(t.TempDir(), "doctor")}, exitFailure, "not a plain Qwen2.5-VL"},
+		"heads of no width":  {[]string{"-head-width", "x", "a", "b"}, exitUsage, "--head-width"},
+		"no folder to write": {[]string{"a"}, exitUsage, "<dir>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, said := densereward(t, append([]string{"model", "init"}, c.args...)...)
+			if code != c.code || out != "" || !strings.Contains(said, c.want) {
+				t.Errorf("exit code %d, want %d with %q: %s%s", code, c.code, c.want, out, said)
+			}
+		})
+	}
+}
