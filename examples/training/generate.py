@@ -1,4 +1,4 @@
-"""Greedy generation with a key/value cache, a batch at a time."""
+"""Generation with a key/value cache, a batch at a time: greedy, or sampled."""
 
 import torch
 
@@ -27,8 +27,8 @@ class Cache:
 
 
 @torch.no_grad()
-def generate(net, text, mode, image, captions, limit):
-    """Answers of captions on image tokens image (B,324,C).
+def generate(net, text, mode, image, captions, limit, temperature=0.0):
+    """Answers of captions on image tokens image (B,324,C): the most likely tokens, or with a temperature sampled ones.
 
     Gives lists of new ids, and the states (B,2,C) that predict the misalignment and the
     artifact token with whether they came (B,2).
@@ -51,7 +51,11 @@ def generate(net, text, mode, image, captions, limit):
     special = torch.tensor([text.misalignment, text.artifact], device=device)
     index = torch.arange(longest + limit, device=device)
     for _ in range(limit):
-        token = net.logits(hidden).argmax(-1)
+        logits = net.logits(hidden)
+        if temperature > 0:
+            token = torch.multinomial((logits.float() / temperature).softmax(-1), 1)[:, 0]
+        else:
+            token = logits.argmax(-1)
         new = (token[:, None] == special) & ~came & ~done[:, None]
         states[new] = hidden[:, None].expand(-1, 2, -1)[new]
         came |= new

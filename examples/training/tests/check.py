@@ -22,6 +22,8 @@ import checkpoint
 import model
 from attach import EMBEDDING, TOKENS, attach
 from generate import generate
+from grpo import policy_loss
+from rewards import published
 from samples import BRANCH_LENGTH, Text, batch, layout
 from scenes.heldout import SCORES, samples, write_parquet
 
@@ -102,6 +104,26 @@ def check_pocket(count):
             assert ids[0] == a["generated_ids"], (a["prompt"], text.decode(ids[0]))
 
 
+def check_policy_loss():
+    """Where nothing has changed the loss is that of the policy gradient; a ratio past the clip gives no gradient; apart costs."""
+    advantages, mask = torch.tensor([1.0, -2.0]), torch.tensor([[1, 1, 0], [1, 0, 0]], dtype=torch.bool)
+    old = torch.log(torch.tensor([[0.5, 0.25, 0.9], [0.5, 0.9, 0.9]]))
+    new = old.clone().requires_grad_()
+    loss, figures = policy_loss(new, old, old, advantages, mask, 0.2, 0.04)
+    loss.backward()
+    assert abs(loss.item() - 0.5) < 1e-6 and figures["kl"] == 0 and figures["clipped"] == 0
+    assert torch.allclose(new.grad, torch.tensor([[-0.25, -0.25, 0], [1.0, 0, 0]]))
+    new = (old + torch.tensor([[0.5, -0.5, 0], [0.5, 0, 0]])).requires_grad_()
+    policy_loss(new, old, old, advantages, mask, 0.2, 0.0)[0].backward()
+    assert new.grad[0, 0] == 0 and new.grad[0, 1] < 0 and new.grad[1, 0] > 0, new.grad
+    assert policy_loss(new, new, old, 0 * advantages, mask, 0.2, 1.0)[0] > 0
+
+
+def check_published():
+    text = '<think>\nA. {"box_2d":[0,250,500,1000],"label":"artifact","importance":50}</think>\n<answer>Aesthetic score: 0.50\nx</answer><|im_end|>'
+    assert published(text) == text.replace("0.50", "0.50;").replace("[0,250,500,1000]", "[0,128,256,512]").replace("<|im_end|>", "")
+
+
 def main():
     folder, parquet = sys.argv[1:]
     check_round_trip(folder)
@@ -109,7 +131,9 @@ def main():
     check_attach(Path(parquet).parent)
     check_parquet(parquet)
     check_pocket(2)
-    print("tests/check.py: a written checkpoint, packing, attached heads, Parquet and the pocket checkpoint are as they should be")
+    check_policy_loss()
+    check_published()
+    print("tests/check.py: a written checkpoint, packing, attached heads, the loss of fine-tuning, Parquet and the pocket checkpoint are as they should be")
 
 
 if __name__ == "__main__":
