@@ -72,8 +72,11 @@ func (t transformer) attend(g *onnx.Graph, prefix string, downscale int, query, 
 		return g.Transpose(y, 0, 2, 1, 3)
 	}
 	q, k, v := split(query, "q_proj"), split(key, "k_proj"), split(value, "v_proj")
+	// Trained heads have queries and keys above 1,000, whose products float16 does
+	// not hold. There are two tokens an image: float32 costs nothing here.
+	q, k = g.Cast(q, onnx.Float32), g.Cast(k, onnx.Float32)
 	scores := g.Softmax(g.MatMulT(q, k, float32(1/math.Sqrt(float64(size)))), -1)
-	out := g.Transpose(g.MatMul(scores, v), 0, 2, 1, 3)
+	out := g.Transpose(g.MatMul(g.Cast(scores, t.dtype), v), 0, 2, 1, 3)
 	out = g.Reshape(out, out.Dim(0), out.Dim(1), onnx.N(int64(inner)))
 	return t.w.Linear(g, out, prefix+".out_proj", t.width, inner)
 }
