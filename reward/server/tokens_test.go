@@ -116,7 +116,7 @@ func TestTokenFilesAreChecked(t *testing.T) {
 		{"an empty file", "", "no token"},
 		{"comments alone", "# nobody\n", "no token"},
 		{"a short token", "# x\nalice secret\n", "line 2: want a token of at least 16"},
-		{"three words", "alice likes " + aliceToken, "line 1: want a token, or a name and a token"},
+		{"three words", "alice likes " + aliceToken, "line 1: a right that is none of score, metrics, admin"},
 		{"a token that no header can carry", "ünsichtbar-ünsichtbar", "line 1: want a token"},
 		{"a file of a megabyte and more", strings.Repeat(aliceToken+"\n", 1<<16), "more than 1048576 bytes"},
 	} {
