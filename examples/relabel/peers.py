@@ -171,25 +171,6 @@ def without_sources(files):
     return {name: re.sub(rb'\n *"source": "[^"]*",', b"", data) if name.startswith(".densereward/") else data for name, data in files.items()}
 
 
-def check_captions_called_text(folder):
-    """A folder of images as the imagefolder loader of datasets has it, with its captions in a column text."""
-    source, out = folder / "imagefolder", folder / "imagefolder-out"
-    source.mkdir()
-    lines = []
-    for seed in range(3):
-        (source / f"{seed}.png").write_bytes(image(seed, "PNG"))
-        lines.append(json.dumps({"file_name": f"{seed}.png", "text": prompt(seed)}))
-    (source / "metadata.jsonl").write_text("\n".join(lines) + "\n")
-    read = datasets.load_dataset("imagefolder", data_dir=str(source), split="train", cache_dir=str(folder / "cache"))
-    assert read[1]["text"] == prompt(1), read[1]
-    read.to_parquet(folder / "text.parquet")
-    for shard, loader in ((source / "metadata.jsonl", "json"), (folder / "text.parquet", "parquet")):
-        summary = relabel(shard, out / loader)
-        assert summary["column_prefix"] == "densereward_" and summary["failed"] == 0, summary
-        labelled = str(out / loader / shard.name)
-        rows = datasets.load_dataset(loader, data_files=labelled, split="train", cache_dir=str(folder / "cache"))
-        assert [row["text"] for row in rows] == [prompt(seed) for seed in range(3)], list(rows)
-        assert all(isinstance(row["densereward_reward"], float) for row in rows), list(rows)
 
 
 def main():
@@ -208,7 +189,6 @@ def main():
         relabel(inputs / "hugging.parquet", folder / "one")
         whole = datasets.load_dataset(str(folder / "one"), split="train", cache_dir=str(folder / "cache"))
         assert len(whole) == PER_SHARD and "reward" in whole.features, "a folder cannot be loaded by its name"
-        check_captions_called_text(folder)
         want = files(out)
         print(f"{summary['samples']} samples of 4 shards, read by datasets, pyarrow, webdataset and DuckDB ({time.monotonic() - start:.0f} s)")
         kills = kill_now_and_then(inputs, folder / "killed", want, 10)
