@@ -15,6 +15,7 @@ import (
 	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/front"
 )
 
 type demoCommand struct {
@@ -102,14 +103,14 @@ func startDemo(ctx context.Context, e *hosting.Engine) (address string, stop fun
 	if err != nil {
 		return "", nil, err
 	}
-	listener, err := server.Listen(ctx, "127.0.0.1:0", false, 8)
+	listener, err := front.Listen(ctx, "127.0.0.1:0", false, 8)
 	if err != nil {
 		return "", nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	front := server.DefaultFront()
-	front.Logger = quiet
+	facing := front.Default()
+	facing.Logger = quiet
 	stopped := make(chan error, 1)
-	go func() { stopped <- front.Serve(ctx, listener, s.Handler, s.Readiness, s.Shutdown) }()
+	go func() { stopped <- facing.Serve(ctx, listener, s.Handler, s.Readiness, s.Shutdown) }()
 	return "http://" + listener.Addr().String(), func() error { cancel(); return <-stopped }, nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/server/credentials"
+	"github.com/denseflow/densereward/reward/server/front"
 )
 
 type serveCommand struct {
@@ -141,7 +142,7 @@ func (c *serveCommand) serve(ctx context.Context, d *deployment, s *hosting.Serv
 // deployment is what a running server holds beside its evaluators.
 type deployment struct {
 	config   server.Config
-	front    server.Front
+	front    front.Front
 	listener net.Listener
 	debug    net.Listener // nil without --debug-listen
 	files    []credentials.Reloader
@@ -154,7 +155,7 @@ func (c *serveCommand) deployment(ctx context.Context, logger *slog.Logger) (*de
 	if err := cmp.Or(c.queueFlags.check(), c.limitFlags.check(), c.operationFlags.check()); err != nil {
 		return nil, err
 	}
-	d := &deployment{config: c.limits(), front: server.DefaultFront()}
+	d := &deployment{config: c.limits(), front: front.Default()}
 	d.config.Logger, d.front.Logger = logger, logger
 	d.front.DrainDelay, d.front.DrainLimit = c.DrainDelay, c.DrainLimit
 	if err := c.planMemory(d); err != nil {
@@ -170,16 +171,16 @@ func (c *serveCommand) deployment(ctx context.Context, logger *slog.Logger) (*de
 }
 
 func (c *serveCommand) openListeners(ctx context.Context, d *deployment) error {
-	listener, err := server.Listen(ctx, c.Listen, c.Public, c.Connections)
+	listener, err := front.Listen(ctx, c.Listen, c.Public, c.Connections)
 	switch {
-	case errors.Is(err, server.ErrNotLoopback):
+	case errors.Is(err, front.ErrNotLoopback):
 		return cli.Usage("listen", fmt.Errorf("%w; --public allows it", err))
 	case err != nil:
 		return err
 	}
 	d.listener = listener
 	d.closers = append(d.closers, listener.Close)
-	if server.IsLoopback(listener.Addr()) {
+	if front.IsLoopback(listener.Addr()) {
 		d.config.Hosts = append([]string{"localhost"}, c.Host...)
 	} else if c.Tokens == nil && c.ClientCA == "" {
 		if !c.NoTokens {
@@ -190,7 +191,7 @@ func (c *serveCommand) openListeners(ctx context.Context, d *deployment) error {
 	if c.DebugListen == "" {
 		return nil
 	}
-	if d.debug, err = server.Listen(ctx, c.DebugListen, false, c.Connections); err != nil {
+	if d.debug, err = front.Listen(ctx, c.DebugListen, false, c.Connections); err != nil {
 		return cli.Usage("debug-listen", err)
 	}
 	d.closers = append(d.closers, d.debug.Close)

@@ -20,6 +20,7 @@ import (
 	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/server/jobs"
 	"github.com/denseflow/densereward/reward/server/recent"
+	"github.com/denseflow/densereward/reward/server/telemetry"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -168,7 +169,7 @@ func (f *operationFlags) openTracing(ctx context.Context, d *deployment) error {
 	if f.Traces == "" {
 		return nil
 	}
-	traces, err := server.NewTracing(ctx, f.Traces, buildVersion(), f.TraceRatio)
+	traces, err := telemetry.NewTracing(ctx, f.Traces, buildVersion(), f.TraceRatio)
 	if err != nil {
 		return err
 	}

@@ -8,13 +8,15 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/front"
+	"github.com/denseflow/densereward/reward/server/telemetry"
 )
 
 // serve is the densereward server with a stand-in for the evaluator and all
 // else as it is in service: metrics, logs, pacing, limits, cache.
 func serve(ctx context.Context, o options) error {
 	fake := &rewardtest.Fake{}
-	metrics := server.NewMetrics("peers")
+	metrics := telemetry.NewMetrics("peers")
 	queue := batch.DefaultConfig()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	queue.CacheBytes, queue.Observer, queue.Logger = o.cache, metrics.Observer("fake"), logger
@@ -23,7 +25,7 @@ func serve(ctx context.Context, o options) error {
 		return err
 	}
 	metrics.Watch("fake", scheduler.Stats)
-	readiness := &server.Readiness{}
+	readiness := &front.Readiness{}
 	h, err := server.New(server.Config{
 		Models:  []server.Model{{Description: fake.Describe(), Scorer: scheduler}},
 		Ready:   readiness.Err,
@@ -33,12 +35,12 @@ func serve(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	l, err := server.Listen(ctx, o.serve, false, 64)
+	l, err := front.Listen(ctx, o.serve, false, 64)
 	if err != nil {
 		return err
 	}
 	readiness.Warm()
-	front := server.DefaultFront()
-	front.Logger = logger
-	return front.Serve(ctx, l, h, readiness, scheduler.Shutdown)
+	facing := front.Default()
+	facing.Logger = logger
+	return facing.Serve(ctx, l, h, readiness, scheduler.Shutdown)
 }

@@ -50,15 +50,20 @@ func rewardRules() []Rule {
 		},
 		{
 			Room:  "reward/server",
-			Rooms: []string{"reward", "reward/wire", "reward/wire/jsonwire", "reward/batch", "reward/scoring", "reward/groups", "reward/compat", "reward/rft", "reward/server/budget", "reward/server/places", "reward/server/credentials", "reward/server/contentencoding", "reward/server/jobs", "reward/server/page", "reward/server/recent", "reward/server/watch", "engine/image"},
+			Rooms: []string{"reward", "reward/wire", "reward/wire/jsonwire", "reward/batch", "reward/scoring", "reward/groups", "reward/compat", "reward/rft", "reward/server/budget", "reward/server/places", "reward/server/credentials", "reward/server/contentencoding", "reward/server/jobs", "reward/server/page", "reward/server/recent", "reward/server/watch", "reward/server/front", "reward/server/telemetry", "engine/image"},
 			Libs: []string{
-				"github.com/labstack/echo/v4",         // the only room that may
-				"github.com/prometheus/client_golang", // GET /metrics
-				"go.opentelemetry.io/otel",            // spans of a request
+				"github.com/labstack/echo/v4", // the only room that may
+				"go.opentelemetry.io/otel",    // spans of a request
 			},
 		},
 		{Room: "reward/server/budget"},
 		{Room: "reward/server/places"},
+		{Room: "reward/server/front", Rooms: []string{"reward", "reward/server/credentials", "reward/server/places"}},
+		{
+			Room:  "reward/server/telemetry",
+			Rooms: []string{"reward", "reward/batch", "reward/scoring", "reward/server/watch"},
+			Libs:  []string{"github.com/prometheus/client_golang", "go.opentelemetry.io/otel"},
+		},
 		{Room: "reward/server/contentencoding", Rooms: []string{"reward"}, Libs: []string{"github.com/klauspost/compress"}},
 		{Room: "reward/server/credentials"},
 		{Room: "reward/server/jobs"},
@@ -175,7 +180,7 @@ func edgeRules() []Rule {
 		{
 			// Measures the server itself, with a stand-in for the evaluator.
 			Room:  "examples/peers",
-			Rooms: []string{"reward", "reward/wire", "reward/batch", "reward/rewardtest", "reward/server", "internal/loadgen"},
+			Rooms: []string{"reward", "reward/wire", "reward/batch", "reward/rewardtest", "reward/server", "reward/server/front", "reward/server/telemetry", "internal/loadgen"},
 		},
 		{Room: "internal"},
 		{Room: "internal/npy"},

@@ -2,32 +2,33 @@ package server
 
 import (
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/server/telemetry"
 	"github.com/labstack/echo/v4"
 )
 
-// route is the pattern of the path that a request matched, unknownLabel for every
+// route is the pattern of the path that a request matched, telemetry.Unknown for every
 // path that the server does not have.
 func route(c echo.Context) string {
 	if p := c.Path(); p != "" {
 		return p
 	}
-	return unknownLabel
+	return telemetry.Unknown
 }
 
 // watch answers errors, and then counts and logs each request.
 func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		began := s.cfg.Now()
-		s.cfg.Metrics.inFlight.Inc()
-		defer s.cfg.Metrics.inFlight.Dec()
+		defer s.cfg.Metrics.Begin()()
 		err := next(c)
 		if w, ok := c.Get(writerKey).(*timedWriter); ok && w.failed != nil {
 			err = reward.ErrCanceled.Wrap(w.failed)
 		}
-		code := codeOK
+		code := telemetry.CodeOK
 		if err != nil {
 			code = asError(err).Code()
 			c.Error(err) // now, so that the status and size are known
@@ -38,7 +39,11 @@ func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		d := s.cfg.Now().Sub(began)
 		w := c.Response()
-		s.cfg.Metrics.request(route(c), c.Request().Method, w.Status, code, d, received, w.Size)
+		method, path := c.Request().Method, route(c)
+		s.cfg.Metrics.Request(telemetry.Answered{
+			Path: path, Method: method, Status: w.Status, Code: code, Took: d, In: received, Out: w.Size,
+			Scores: method == http.MethodPost && path != jobsPath,
+		})
 		s.logAccess(c, code, d, received)
 		return nil
 	}
@@ -60,7 +65,7 @@ func (s *Server) logAccess(c echo.Context, code string, d time.Duration, receive
 		slog.String("request_id", requestID(c)),
 		slog.String("remote", r.RemoteAddr),
 		slog.String("owner", owner),
-		slog.String("method", knownMethod(r.Method)),
+		slog.String("method", telemetry.KnownMethod(r.Method)),
 		slog.String("path", route(c)),
 		slog.Int("status", w.Status),
 		slog.String("code", code),

@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"github.com/denseflow/densereward/reward/rewardtest"
-	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/server/credentials"
+	"github.com/denseflow/densereward/reward/server/front"
 )
 
 // authority signs certificates for the host "server".
@@ -83,15 +83,15 @@ func (a *authority) issue(serial int64) (cert, key string) {
 func serveTLS(t *testing.T, c *credentials.Certificate) net.Addr {
 	t.Helper()
 	s := newStack(t, &rewardtest.Fake{}, nil)
-	l, err := server.Listen(t.Context(), "127.0.0.1:0", false, 10)
+	l, err := front.Listen(t.Context(), "127.0.0.1:0", false, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	front := server.DefaultFront()
-	front.Certificate, front.Logger = c, quiet()
+	facing := front.Default()
+	facing.Certificate, facing.Logger = c, quiet()
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- front.Serve(ctx, l, s.server, s.readiness, s.scheduler.Shutdown) }()
+	go func() { ended <- facing.Serve(ctx, l, s.server, s.readiness, s.scheduler.Shutdown) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/front"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -68,7 +69,7 @@ func TestSlowUploadsAreCutOff(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStack(t, &rewardtest.Fake{}, slowRate)
-				n, stop := s.serve(t, server.DefaultFront())
+				n, stop := s.serve(t, front.Default())
 				body := question(t, 1) // 12 KiB
 				began := time.Now()
 				r := post(t.Context(), t, &trickle{t.Context(), body, tt.piece, tt.pause})
@@ -95,7 +96,7 @@ func TestSlowUploadsAreCutOff(t *testing.T) {
 func TestALongEvaluationDoesNotLookLikeASlowClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStack(t, &rewardtest.Fake{Delay: 5 * time.Minute}, slowRate)
-		n, stop := s.serve(t, server.DefaultFront())
+		n, stop := s.serve(t, front.Default())
 		client := n.client(t)
 		for range 2 { // the second on the same connection
 			resp, err := client.Do(post(t.Context(), t, bytes.NewReader(question(t, 1))))
@@ -116,7 +117,7 @@ func TestALongEvaluationDoesNotLookLikeASlowClient(t *testing.T) {
 func TestAClientThatDoesNotTakeItsAnswerIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStack(t, &rewardtest.Fake{}, slowRate)
-		n, stop := s.serve(t, server.DefaultFront())
+		n, stop := s.serve(t, front.Default())
 		conn, err := n.DialContext(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
@@ -139,7 +140,7 @@ func TestAClientThatDoesNotTakeItsAnswerIsCutOff(t *testing.T) {
 func TestAStalledUploadThatNobodyReadsIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStack(t, &rewardtest.Fake{}, slowRate)
-		n, stop := s.serve(t, server.DefaultFront())
+		n, stop := s.serve(t, front.Default())
 		conn, err := n.DialContext(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
@@ -166,7 +167,7 @@ func TestTwoStalledUploadsDoNotKeepAThirdClientWaiting(t *testing.T) {
 		s := newStack(t, noMaps(), func(_ *batch.Config, c *server.Config) {
 			c.BodyMemory = int64(3*len(body)) + answerRoom
 		})
-		n, stop := s.serve(t, server.DefaultFront())
+		n, stop := s.serve(t, front.Default())
 		for range 2 {
 			conn, err := n.DialContext(t.Context(), "", "")
 			if err != nil {
@@ -199,7 +200,7 @@ func TestBodiesBeyondTheMemoryForThemAreRefused(t *testing.T) {
 		s := newStack(t, noMaps(), func(_ *batch.Config, c *server.Config) {
 			c.BodyMemory = int64(3*len(body)) + answerRoom
 		})
-		n, stop := s.serve(t, server.DefaultFront())
+		n, stop := s.serve(t, front.Default())
 		client := n.client(t)
 		ctx, leave := context.WithCancel(t.Context())
 		var held sync.WaitGroup
@@ -247,7 +248,7 @@ func TestBodiesBeyondTheMemoryForThemAreRefused(t *testing.T) {
 func TestAHeaderThatDoesNotEndIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStack(t, &rewardtest.Fake{}, nil)
-		n, stop := s.serve(t, server.DefaultFront())
+		n, stop := s.serve(t, front.Default())
 		for _, sent := range []string{"", "GET /healthz HTTP/1.1\r\nHost: s"} {
 			conn, err := n.DialContext(t.Context(), "", "")
 			if err != nil {

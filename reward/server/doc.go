@@ -12,11 +12,11 @@
 // of its images was let go of, which may be later than the answer: an
 // evaluator that outlives a deadline still reads.
 //
-// What a service needs beside the answers is here as well, in parts that do not
-// know each other: Listen (loopback unless told otherwise, a limit of
-// connections), Front (timeouts, TLS, drain), DataRate (slow clients), package
-// credentials (tokens and certificates from files that are followed),
-// Readiness, Metrics, NewTracing and DebugHandler. The example puts them together. A request passes, from the
-// outside in: its id, the access log and metrics, its span, the containment of
-// panics, security headers, the data rate of its body, its token.
+// What a service needs beside the answers is here and in the folders below, in parts
+// that do not know each other: package front (loopback unless told otherwise, a limit
+// of connections, timeouts, TLS, drain, readiness), DataRate (slow clients), package
+// credentials (tokens and certificates from files that are followed), package
+// telemetry (metrics and spans) and DebugHandler. The example puts them together. A
+// request passes, from the outside in: its id, the access log and metrics, its span,
+// the containment of panics, security headers, the data rate of its body, its token.
 package server

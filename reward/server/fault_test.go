@@ -20,6 +20,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/front"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -98,7 +99,7 @@ func TestFaultsOfTheEvaluatorAreAnsweredAndCounted(t *testing.T) {
 				s := newStack(t, fake, func(q *batch.Config, c *server.Config) {
 					q.MaxDelay, c.Timeout = time.Millisecond, 5*time.Second
 				})
-				n, stop := s.serve(t, server.DefaultFront())
+				n, stop := s.serve(t, front.Default())
 				c := n.scoring(t, 1)
 				q, images := asked(1, 2)
 				p, err := c.Score(t.Context(), q)
@@ -128,7 +129,7 @@ func TestFaultsOfTheEvaluatorAreAnsweredAndCounted(t *testing.T) {
 func TestSamplesOfAClientThatLeftAfterItsBodyAreNotEvaluated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStack(t, &rewardtest.Fake{Delay: time.Minute}, nil)
-		n, stop := s.serve(t, server.DefaultFront())
+		n, stop := s.serve(t, front.Default())
 		stays := send(n.client(t), post(t.Context(), t, bytes.NewReader(question(t, 1))))
 		time.Sleep(time.Second)
 		ctx, leave := context.WithCancel(t.Context())
@@ -190,7 +191,7 @@ func TestBodiesThatPeersTripOverAreRefused(t *testing.T) {
 func TestAConnectionThatEndsInItsBodyIsAMalformedOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStack(t, &rewardtest.Fake{}, nil)
-		n, stop := s.serve(t, server.DefaultFront())
+		n, stop := s.serve(t, front.Default())
 		conn, err := n.DialContext(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
@@ -216,7 +217,7 @@ func TestAFullQueueIsAnsweredWithRetryAfterAndRetriesGetThrough(t *testing.T) {
 		s := newStack(t, &rewardtest.Fake{Delay: time.Second}, func(q *batch.Config, _ *server.Config) {
 			q.MaxBatch, q.QueueSamples = 4, 8
 		})
-		n, stop := s.serve(t, server.DefaultFront())
+		n, stop := s.serve(t, front.Default())
 		c := n.scoring(t, 100)
 		var clients sync.WaitGroup
 		for i := range 12 {
@@ -247,9 +248,9 @@ func TestAFullQueueIsAnsweredWithRetryAfterAndRetriesGetThrough(t *testing.T) {
 func TestTerminationUnderLoadLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStack(t, &rewardtest.Fake{Delay: 200 * time.Millisecond}, nil)
-		front := server.DefaultFront()
-		front.DrainDelay = time.Second
-		n, stop := s.serve(t, front)
+		facing := front.Default()
+		facing.DrainDelay = time.Second
+		n, stop := s.serve(t, facing)
 		c := n.scoring(t, 1)
 		var stopped atomic.Bool
 		var answered, refused atomic.Int64

@@ -1,12 +1,12 @@
 package server
 
 import (
-	"errors"
 	"net/http"
-	"sync/atomic"
+	"net/http/pprof"
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/server/telemetry"
 	"github.com/denseflow/densereward/reward/server/watch"
 	"github.com/labstack/echo/v4"
 )
@@ -22,42 +22,6 @@ func (s *Server) readyz(c echo.Context) error {
 		return reward.ErrNotReady.Wrap(err)
 	}
 	return c.JSON(http.StatusOK, map[string]string{"status": "ready"})
-}
-
-var (
-	errStarting = errors.New("the model is being loaded")
-	errDraining = errors.New("the server is shutting down")
-)
-
-// Readiness tells load balancers when a server should get requests: from the
-// moment its model is warm to the moment it begins to drain. The zero value is
-// not ready yet. Its Err is a Config's Ready.
-type Readiness struct {
-	state atomic.Int32
-}
-
-const (
-	starting int32 = iota
-	ready
-	draining
-)
-
-// Warm says that the model has answered once. It does not undo Drain.
-func (r *Readiness) Warm() { r.state.CompareAndSwap(starting, ready) }
-
-// Drain says that no more requests should come.
-func (r *Readiness) Drain() { r.state.Store(draining) }
-
-// Err is why the server should get no requests; nil when it should.
-func (r *Readiness) Err() error {
-	switch r.state.Load() {
-	case starting:
-		return errStarting
-	case draining:
-		return errDraining
-	default:
-		return nil
-	}
 }
 
 // watchServer answers GET /v1/watch with what the server does, for as long as the client
@@ -86,4 +50,23 @@ func (s *Server) pageFile(c echo.Context) error {
 	}
 	s.page.ServeHTTP(c.Response(), c.Request())
 	return nil
+}
+
+// DebugHandler is for a private listener: profiles of the process, under
+// /debug/pprof/, and its metrics. Both tell more than clients should know.
+func DebugHandler(m *telemetry.Metrics) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.Handle(metricsPath, m.Handler())
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isHost(r.Host, []string{"localhost"}) {
+			http.Error(w, "the host is not this machine", http.StatusForbidden)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/front"
+	"github.com/denseflow/densereward/reward/server/telemetry"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -41,14 +43,14 @@ type stack struct {
 	fake      *rewardtest.Fake
 	scheduler *batch.Scheduler
 	server    *server.Server
-	metrics   *server.Metrics
-	readiness *server.Readiness
+	metrics   *telemetry.Metrics
+	readiness *front.Readiness
 }
 
 // newStack puts a server before a Fake and a Scheduler; change may be nil.
 func newStack(t testing.TB, fake *rewardtest.Fake, change func(*batch.Config, *server.Config)) *stack {
 	t.Helper()
-	s := &stack{fake: fake, metrics: server.NewMetrics("test"), readiness: &server.Readiness{}}
+	s := &stack{fake: fake, metrics: telemetry.NewMetrics("test"), readiness: &front.Readiness{}}
 	queue := batch.DefaultConfig()
 	queue.MaxDelay, queue.CacheBytes, queue.Observer = 0, 0, s.metrics.Observer("fake")
 	cfg := server.Config{Metrics: s.metrics, Ready: s.readiness.Err, Logger: quiet()}
@@ -70,12 +72,12 @@ func newStack(t testing.TB, fake *rewardtest.Fake, change func(*batch.Config, *s
 
 // serve runs the stack behind a network in memory until stop is called, which
 // gives what Serve returned.
-func (s *stack) serve(t *testing.T, front server.Front) (n *network, stop func() error) {
+func (s *stack) serve(t *testing.T, facing front.Front) (n *network, stop func() error) {
 	n = newNetwork()
 	ctx, cancel := context.WithCancel(context.Background())
-	front.Logger = quiet()
+	facing.Logger = quiet()
 	ended := make(chan error, 1)
-	go func() { ended <- front.Serve(ctx, n, s.server, s.readiness, s.scheduler.Shutdown) }()
+	go func() { ended <- facing.Serve(ctx, n, s.server, s.readiness, s.scheduler.Shutdown) }()
 	return n, sync.OnceValue(func() error { cancel(); return <-ended })
 }
 

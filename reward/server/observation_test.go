@@ -2,18 +2,15 @@ package server_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/denseflow/densereward/reward"
@@ -21,6 +18,7 @@ import (
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/server/credentials"
+	"github.com/denseflow/densereward/reward/server/telemetry"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
@@ -157,7 +155,7 @@ func TestSpansAreSentToTheCollector(t *testing.T) {
 		}
 	}))
 	defer collector.Close()
-	provider, err := server.NewTracing(t.Context(), collector.URL+"/v1/traces", "test", 1)
+	provider, err := telemetry.NewTracing(t.Context(), collector.URL+"/v1/traces", "test", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +167,7 @@ func TestSpansAreSentToTheCollector(t *testing.T) {
 	if received.Load() != 1 {
 		t.Errorf("the collector received %d posts, want 1", received.Load())
 	}
-	if _, err := server.NewTracing(t.Context(), "", "test", 1.5); err == nil {
+	if _, err := telemetry.NewTracing(t.Context(), "", "test", 1.5); err == nil {
 		t.Error("a ratio of 1.5 was taken")
 	}
 }
@@ -195,7 +193,7 @@ func TestAnswersTellBrowsersToKeepStill(t *testing.T) {
 }
 
 func TestTheDebugHandlerShowsProfilesAndMetrics(t *testing.T) {
-	m := server.NewMetrics("test")
+	m := telemetry.NewMetrics("test")
 	h := server.DebugHandler(m)
 	for path, want := range map[string]string{
 		"/debug/pprof/": "goroutine", "/metrics": "densereward_build_info", "/debug/pprof/goroutine?debug=1": "goroutine profile",
@@ -208,50 +206,4 @@ func TestTheDebugHandlerShowsProfilesAndMetrics(t *testing.T) {
 	if w := get(t, s.server, "/debug/pprof/"); w.Code != 404 {
 		t.Errorf("the public server answers /debug/pprof/ with %d", w.Code)
 	}
-}
-
-// fickle is a Reloader that fails when told to.
-type fickle struct {
-	calls atomic.Int64
-	err   atomic.Pointer[error]
-}
-
-func (f *fickle) Reload() error {
-	f.calls.Add(1)
-	if err := f.err.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-
-func TestFilesAreReloadedAtIntervalsAndOnDemand(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		logger := slog.New(slog.NewTextHandler(&log, nil))
-		f := &fickle{}
-		now := make(chan os.Signal, 1)
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			credentials.KeepFresh(ctx, 10*time.Second, now, logger, f)
-		}()
-		time.Sleep(25 * time.Second)
-		if n := f.calls.Load(); n != 2 {
-			t.Errorf("%d reloads in 25 s, want 2", n)
-		}
-		failure := errors.New("spoilt")
-		f.err.Store(&failure)
-		now <- os.Interrupt
-		synctest.Wait()
-		time.Sleep(20 * time.Second)
-		if n := f.calls.Load(); n != 5 {
-			t.Errorf("%d reloads, want 5 with the one on demand", n)
-		}
-		if n := strings.Count(log.String(), "spoilt"); n != 1 {
-			t.Errorf("one failure was logged %d times:\n%s", n, &log)
-		}
-		stop()
-		<-ended
-	})
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/front"
 )
 
 // serveVariable makes the test program a server on the address that it holds.
@@ -42,7 +43,7 @@ func serveProcess(address string) error {
 	if err != nil {
 		return err
 	}
-	readiness := &server.Readiness{}
+	readiness := &front.Readiness{}
 	h, err := server.New(server.Config{
 		Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}},
 		Ready:  readiness.Err, Logger: quiet(),
@@ -50,17 +51,17 @@ func serveProcess(address string) error {
 	if err != nil {
 		return err
 	}
-	l, err := server.Listen(context.Background(), address, false, 100)
+	l, err := front.Listen(context.Background(), address, false, 100)
 	if err != nil {
 		return err
 	}
 	fmt.Println(l.Addr())
 	readiness.Warm()
-	front := server.DefaultFront()
-	front.Logger = quiet()
+	facing := front.Default()
+	facing.Logger = quiet()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	return front.Serve(ctx, l, h, readiness, scheduler.Shutdown)
+	return facing.Serve(ctx, l, h, readiness, scheduler.Shutdown)
 }
 
 // child is a server process.

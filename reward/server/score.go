@@ -285,9 +285,9 @@ func (s *Server) evaluated(c echo.Context, watch *stopwatch, all ...*scoring.Eva
 	var errs []*reward.Error
 	for _, e := range all {
 		errs = append(errs, e.Errors...)
-		s.cfg.Metrics.found(e)
+		s.cfg.Metrics.Found(e)
 	}
-	s.cfg.Metrics.scored(watch.laps, errs)
+	s.cfg.Metrics.Scored(watch.laps, errs)
 	s.traceStages(c.Request().Context(), watch, errs)
 }
 

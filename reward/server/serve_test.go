@@ -14,6 +14,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/front"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -44,9 +45,9 @@ func send(client *http.Client, r *http.Request) <-chan reply {
 func TestDrainingAnswersWhatWasTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStack(t, &rewardtest.Fake{Delay: 10 * time.Second}, nil)
-		front := server.DefaultFront()
-		front.DrainDelay = 3 * time.Second
-		n, stop := s.serve(t, front)
+		facing := front.Default()
+		facing.DrainDelay = 3 * time.Second
+		n, stop := s.serve(t, facing)
 		client := n.client(t)
 		taken := send(client, post(t.Context(), t, bytes.NewReader(question(t, 1, 2))))
 		time.Sleep(time.Second)
@@ -83,7 +84,7 @@ func TestDrainingEndsAtItsLimitWithAnAnswer(t *testing.T) {
 		hang := make(chan struct{})
 		fake := &rewardtest.Fake{Before: func(context.Context, []reward.Sample) error { <-hang; return nil }}
 		s := newStack(t, fake, nil)
-		n, stop := s.serve(t, server.DefaultFront())
+		n, stop := s.serve(t, front.Default())
 		client := n.client(t)
 		stuck := send(client, post(t.Context(), t, bytes.NewReader(question(t, 1))))
 		time.Sleep(time.Second)
@@ -101,7 +102,7 @@ func TestDrainingEndsAtItsLimitWithAnAnswer(t *testing.T) {
 func TestARequestThatWaitsForItsGroupIsToldToTryElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStack(t, &rewardtest.Fake{}, nil)
-		n, stop := s.serve(t, server.DefaultFront())
+		n, stop := s.serve(t, front.Default())
 		c := n.scoring(t, 1)
 		q, _ := asked(1, 2)
 		q.Groups = reward.Groups{Names: []string{"a", "a"}, Step: "1", Size: 4}
@@ -127,15 +128,15 @@ func TestServeReturnsWhenItsListenerFails(t *testing.T) {
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
-	front := server.DefaultFront()
-	front.Logger = quiet()
-	if err := front.Serve(t.Context(), n, s.server, s.readiness, nil); err == nil {
+	facing := front.Default()
+	facing.Logger = quiet()
+	if err := facing.Serve(t.Context(), n, s.server, s.readiness, nil); err == nil {
 		t.Error("no error")
 	}
 }
 
 func TestTheServerIsReadyOnlyWhileItsModelIsWarm(t *testing.T) {
-	r := &server.Readiness{}
+	r := &front.Readiness{}
 	s := newStack(t, &rewardtest.Fake{}, func(_ *batch.Config, c *server.Config) { c.Ready = r.Err })
 	want := func(status int) {
 		t.Helper()
@@ -155,7 +156,7 @@ func TestTheServerIsReadyOnlyWhileItsModelIsWarm(t *testing.T) {
 func TestARequestWithoutATimeoutHasTheServers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStack(t, &rewardtest.Fake{Delay: time.Hour}, func(_ *batch.Config, c *server.Config) { c.Timeout = time.Minute })
-		n, stop := s.serve(t, server.DefaultFront())
+		n, stop := s.serve(t, front.Default())
 		client := n.client(t)
 		got := <-send(client, post(t.Context(), t, bytes.NewReader(question(t, 1))))
 		if got.status != http.StatusGatewayTimeout || got.took != time.Minute {
@@ -180,39 +181,4 @@ func probe(t testing.TB, path string) *http.Request {
 		t.Fatal(err)
 	}
 	return r
-}
-
-func TestOnlyLoopbackIsListenedToUnlessToldOtherwise(t *testing.T) {
-	for _, tt := range []struct {
-		address string
-		public  bool
-		ok      bool
-	}{
-		{"127.0.0.1:0", false, true},
-		{"localhost:0", false, true},
-		{":0", false, false},
-		{"0.0.0.0:0", false, false},
-		{"[::]:0", false, false},
-		{"192.0.2.1:0", false, false},
-		{":0", true, true},
-	} {
-		t.Run(tt.address, func(t *testing.T) {
-			l, err := server.Listen(t.Context(), tt.address, tt.public, 1)
-			if l != nil {
-				defer l.Close()
-			}
-			if (err == nil) != tt.ok || (!tt.ok && !errors.Is(err, server.ErrNotLoopback)) {
-				t.Errorf("error %v, want success %v", err, tt.ok)
-			}
-		})
-	}
-}
-
-func TestListenRefusesWhatMakesNoSense(t *testing.T) {
-	if _, err := server.Listen(t.Context(), "127.0.0.1", false, 1); err == nil {
-		t.Error("an address without a port was taken")
-	}
-	if _, err := server.Listen(t.Context(), "127.0.0.1:0", false, 0); err == nil {
-		t.Error("a limit of no connections was taken")
-	}
 }

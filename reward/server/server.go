@@ -19,9 +19,11 @@ import (
 	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/server/budget"
 	"github.com/denseflow/densereward/reward/server/credentials"
+	"github.com/denseflow/densereward/reward/server/front"
 	"github.com/denseflow/densereward/reward/server/jobs"
 	"github.com/denseflow/densereward/reward/server/page"
 	"github.com/denseflow/densereward/reward/server/recent"
+	"github.com/denseflow/densereward/reward/server/telemetry"
 	"github.com/denseflow/densereward/reward/server/watch"
 	"github.com/denseflow/densereward/reward/wire"
 	"github.com/labstack/echo/v4"
@@ -88,7 +90,7 @@ type Config struct {
 	// AccessLog gets a line for each request; nil logs none.
 	AccessLog *slog.Logger
 	// Metrics count; nil means new ones. GET /metrics shows them.
-	Metrics *Metrics
+	Metrics *telemetry.Metrics
 	// Tracing makes spans; nil makes none.
 	Tracing trace.TracerProvider
 	// Now is the clock that stages are timed with; nil means time.Now.
@@ -157,8 +159,8 @@ func New(cfg Config) (*Server, error) {
 	s.jobs = jobs.New(s.cfg.Jobs, s.cfg.Now)
 	s.recent = recent.New(s.cfg.KeepRecent, s.cfg.Now)
 	s.streams = watch.New(watch.Config{
-		Activity: s.cfg.Metrics.activity, Recent: s.recent, Waiting: s.groups.Waiting, Held: s.budget.Held, Now: s.cfg.Now,
-		Ending: func() bool { return errors.Is(s.cfg.Ready(), errDraining) },
+		Activity: s.cfg.Metrics.Activity(), Recent: s.recent, Waiting: s.groups.Waiting, Held: s.budget.Held, Now: s.cfg.Now,
+		Ending: func() bool { return errors.Is(s.cfg.Ready(), front.ErrDraining) },
 	})
 	if s.cfg.Page {
 		var err error
@@ -193,7 +195,7 @@ func withDefaults(cfg Config) Config {
 		cfg.DataRate = DefaultDataRate()
 	}
 	if cfg.Metrics == nil {
-		cfg.Metrics = NewMetrics("")
+		cfg.Metrics = telemetry.NewMetrics("")
 	}
 	if cfg.Ready == nil {
 		cfg.Ready = func() error { return nil }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/server/telemetry"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -38,12 +39,7 @@ func withDeadline(r *http.Request, standard time.Duration) (context.Context, con
 type stopwatch struct {
 	now         func() time.Time
 	first, last time.Time
-	laps        []lap
-}
-
-type lap struct {
-	stage  string
-	length time.Duration
+	laps        []telemetry.Stage
 }
 
 func startWatch(now func() time.Time) *stopwatch {
@@ -54,7 +50,7 @@ func startWatch(now func() time.Time) *stopwatch {
 // lap ends a stage that began where the one before ended.
 func (w *stopwatch) lap(stage string) {
 	t := w.now()
-	w.laps = append(w.laps, lap{stage, t.Sub(w.last)})
+	w.laps = append(w.laps, telemetry.Stage{Name: stage, Took: t.Sub(w.last)})
 	w.last = t
 }
 
@@ -62,7 +58,7 @@ func (w *stopwatch) lap(stage string) {
 func (w *stopwatch) milliseconds() map[string]float64 {
 	m := map[string]float64{"total": milliseconds(w.last.Sub(w.first))}
 	for _, l := range w.laps {
-		m[l.stage] = milliseconds(l.length)
+		m[l.Name] = milliseconds(l.Took)
 	}
 	return m
 }

@@ -2,45 +2,15 @@ package server
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/server/telemetry"
 	"github.com/labstack/echo/v4"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/sdk/resource"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
-
-// NewTracing makes a provider that sends spans to an OTLP/HTTP collector. ratio
-// is the share of requests traced whose caller has not decided. endpoint is a
-// URL; "" leaves it to OpenTelemetry's own environment variables. The caller
-// shuts the provider down, which sends what is left.
-func NewTracing(ctx context.Context, endpoint, version string, ratio float64) (*sdktrace.TracerProvider, error) {
-	if !(ratio >= 0 && ratio <= 1) {
-		return nil, fmt.Errorf("server: trace ratio is %v, want 0 to 1", ratio)
-	}
-	var options []otlptracehttp.Option
-	if endpoint != "" {
-		options = append(options, otlptracehttp.WithEndpointURL(endpoint))
-	}
-	exporter, err := otlptracehttp.New(ctx, options...)
-	if err != nil {
-		return nil, fmt.Errorf("server: trace exporter: %w", err)
-	}
-	about := resource.NewSchemaless(
-		attribute.String("service.name", "densereward"),
-		attribute.String("service.version", version),
-	)
-	return sdktrace.NewTracerProvider(
-		sdktrace.WithBatcher(exporter),
-		sdktrace.WithResource(about),
-		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(ratio))),
-	), nil
-}
 
 // tracerName is the instrumentation scope of this package's spans.
 const tracerName = "github.com/denseflow/densereward/reward/server"
@@ -55,8 +25,8 @@ func (s *Server) trace(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-		ctx, span := tracer.Start(ctx, knownMethod(r.Method)+" "+route(c), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
-			attribute.String("http.request.method", knownMethod(r.Method)),
+		ctx, span := tracer.Start(ctx, telemetry.KnownMethod(r.Method)+" "+route(c), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
+			attribute.String("http.request.method", telemetry.KnownMethod(r.Method)),
 			attribute.String("url.path", route(c)),
 			attribute.String("densereward.request_id", requestID(c)),
 		))
@@ -88,8 +58,8 @@ func (s *Server) traceStages(ctx context.Context, w *stopwatch, errs []*reward.E
 	tracer := s.cfg.Tracing.Tracer(tracerName)
 	at := w.first
 	for _, l := range w.laps {
-		_, child := tracer.Start(ctx, l.stage, trace.WithTimestamp(at))
-		at = at.Add(l.length)
+		_, child := tracer.Start(ctx, l.Name, trace.WithTimestamp(at))
+		at = at.Add(l.Took)
 		child.End(trace.WithTimestamp(at))
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/front"
+	"github.com/denseflow/densereward/reward/server/telemetry"
 )
 
 // Service is a server with a scheduler for each of its evaluators and the
@@ -17,15 +19,15 @@ import (
 type Service struct {
 	schedulers []*batch.Scheduler
 	Handler    *server.Server
-	Readiness  *server.Readiness
-	Metrics    *server.Metrics
+	Readiness  *front.Readiness
+	Metrics    *telemetry.Metrics
 }
 
 // NewService makes a service of evaluators, which share the memory of queues
 // and caches evenly. cfg needs neither models nor metrics.
 func NewService(hosted []evaluators.Hosted, scheduling batch.Config, cfg server.Config, version string) (*Service, error) {
-	cfg.Metrics = server.NewMetrics(version)
-	s := &Service{Readiness: &server.Readiness{}, Metrics: cfg.Metrics}
+	cfg.Metrics = telemetry.NewMetrics(version)
+	s := &Service{Readiness: &front.Readiness{}, Metrics: cfg.Metrics}
 	cfg.Models, cfg.Ready = nil, s.Readiness.Err
 	scheduling.Logger = cfg.Logger
 	scheduling.QueueBytes = max(1, scheduling.QueueBytes/int64(len(hosted)))

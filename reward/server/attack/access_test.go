@@ -19,12 +19,13 @@ import (
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/server/credentials"
+	"github.com/denseflow/densereward/reward/server/telemetry"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
 func TestAPageThatGivesItsNameALoopbackAddressIsRefused(t *testing.T) {
 	s := newServer(t, &rewardtest.Fake{}, func(c *server.Config) { c.Hosts = []string{"localhost", "reward.example"} })
-	debug := server.DebugHandler(server.NewMetrics(""))
+	debug := server.DebugHandler(telemetry.NewMetrics(""))
 	for host, want := range map[string]struct{ status, debug int }{
 		"127.0.0.1:8080":         {200, 200},
 		"127.8.8.8":              {200, 200},

@@ -19,6 +19,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/front"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -26,10 +27,10 @@ import (
 func serve(t *testing.T, s *server.Server) (l *memnet.Listener, stop func()) {
 	l = memnet.New()
 	ctx, cancel := context.WithCancel(context.Background())
-	front := server.DefaultFront()
-	front.Logger = slog.New(slog.DiscardHandler)
+	facing := front.Default()
+	facing.Logger = slog.New(slog.DiscardHandler)
 	ended := make(chan error, 1)
-	go func() { ended <- front.Serve(ctx, l, s, &server.Readiness{}, nil) }()
+	go func() { ended <- facing.Serve(ctx, l, s, &front.Readiness{}, nil) }()
 	return l, func() {
 		cancel()
 		if err := <-ended; err != nil {

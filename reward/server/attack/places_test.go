@@ -16,6 +16,7 @@ import (
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/server/credentials"
+	"github.com/denseflow/densereward/reward/server/front"
 	"github.com/denseflow/densereward/reward/server/places"
 	"github.com/denseflow/densereward/reward/wire"
 )
@@ -71,11 +72,11 @@ func TestHealthAndTokensHavePlacesWhereOthersTookAll(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServer(t, &rewardtest.Fake{}, func(c *server.Config) { c.Tokens = keep.tokens })
 				l := memnet.New()
-				front := server.DefaultFront()
-				front.Logger = slog.New(slog.DiscardHandler)
+				facing := front.Default()
+				facing.Logger = slog.New(slog.DiscardHandler)
 				ctx, cancel := context.WithCancel(context.Background())
 				ended := make(chan error, 1)
-				go func() { ended <- front.Serve(ctx, places.Limit(l, 8, 2), s, &server.Readiness{}, nil) }()
+				go func() { ended <- facing.Serve(ctx, places.Limit(l, 8, 2), s, &front.Readiness{}, nil) }()
 				for range 8 {
 					conn, _ := l.DialContext(t.Context(), "", "")
 					defer conn.Close()

@@ -23,6 +23,7 @@ import (
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/server/budget"
+	"github.com/denseflow/densereward/reward/server/front"
 	"github.com/denseflow/densereward/reward/server/jobs"
 	"github.com/denseflow/densereward/reward/wire"
 )
@@ -79,14 +80,14 @@ func serveProcess() error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	l, err := server.Listen(ctx, "127.0.0.1:0", false, connections)
+	l, err := front.Listen(ctx, "127.0.0.1:0", false, connections)
 	if err != nil {
 		return err
 	}
-	front := server.DefaultFront()
-	front.Logger = slog.New(slog.DiscardHandler)
+	facing := front.Default()
+	facing.Logger = slog.New(slog.DiscardHandler)
 	ended := make(chan error, 1)
-	go func() { ended <- front.Serve(ctx, l, s, &server.Readiness{}, nil) }()
+	go func() { ended <- facing.Serve(ctx, l, s, &front.Readiness{}, nil) }()
 	say := json.NewEncoder(os.Stdout)
 	if err := say.Encode(hello{l.Addr().String(), plan.Total()}); err != nil {
 		return err

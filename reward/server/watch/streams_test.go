@@ -19,13 +19,15 @@ import (
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/server/credentials"
+	"github.com/denseflow/densereward/reward/server/front"
+	"github.com/denseflow/densereward/reward/server/telemetry"
 	"github.com/denseflow/densereward/reward/server/watch"
 )
 
 const alice, bob = "4f0c1d6a9b2e8f7733d1", "9a6be2c04d5f18e3c7a1"
 
 // start starts a server of a fake evaluator that keeps recent samples.
-func start(t *testing.T, ready *server.Readiness) *httptest.Server {
+func start(t *testing.T, ready *front.Readiness) *httptest.Server {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "tokens")
 	if err := os.WriteFile(file, []byte("alice "+alice+"\nbob "+bob+"\n"), 0o600); err != nil {
@@ -36,7 +38,7 @@ func start(t *testing.T, ready *server.Readiness) *httptest.Server {
 		t.Fatal(err)
 	}
 	fake := &rewardtest.Fake{}
-	metrics := server.NewMetrics("")
+	metrics := telemetry.NewMetrics("")
 	scheduling := batch.DefaultConfig()
 	scheduling.Observer, scheduling.CacheBytes = metrics.Observer("fake"), 1<<20
 	scheduler, err := batch.New(scheduling, fake)
@@ -134,7 +136,7 @@ func watching(t *testing.T, web *httptest.Server, token string) (next func() eve
 }
 
 func TestAStreamTellsWhatTheServerDidAndItsSamples(t *testing.T) {
-	web := start(t, &server.Readiness{})
+	web := start(t, &front.Readiness{})
 	score(t, web, "a red circle", "")
 	score(t, web, "a red circle", "") // from the cache
 	next, stop := watching(t, web, alice)
@@ -160,7 +162,7 @@ func TestAStreamTellsWhatTheServerDidAndItsSamples(t *testing.T) {
 }
 
 func TestAnotherTokenLearnsNothingOfSamplesAndGroups(t *testing.T) {
-	web := start(t, &server.Readiness{})
+	web := start(t, &front.Readiness{})
 	score(t, web, "a secret", "")
 	ctx, leave := context.WithCancel(t.Context())
 	waiting := make(chan struct{})
@@ -205,7 +207,7 @@ func TestAnotherTokenLearnsNothingOfSamplesAndGroups(t *testing.T) {
 }
 
 func TestStreamsAreFewAndEndWithTheServer(t *testing.T) {
-	ready := &server.Readiness{}
+	ready := &front.Readiness{}
 	web := start(t, ready)
 	if answer := ask(t.Context(), t, http.MethodGet, web.URL+watch.Path, "nobody's token at all", ""); answer.StatusCode != http.StatusUnauthorized {
 		t.Errorf("without a token: status %d", answer.StatusCode)

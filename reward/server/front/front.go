@@ -1,4 +1,7 @@
-package server
+// Package front is how a handler faces its clients: Listen opens a loopback address
+// unless told otherwise, with a limit of connections; a Front serves it with timeouts,
+// TLS and a drain at the end; Readiness tells load balancers when requests may come.
+package front
 
 import (
 	"context"
@@ -14,7 +17,7 @@ import (
 	"github.com/denseflow/densereward/reward/server/places"
 )
 
-// Front is how a handler faces its clients. Start from DefaultFront.
+// Front is how a handler faces its clients. Start from Default.
 type Front struct {
 	// HeaderTimeout is how long a request's header may take, IdleTimeout how
 	// long a connection may wait for its next request.
@@ -34,9 +37,9 @@ type Front struct {
 	Logger *slog.Logger
 }
 
-// DefaultFront has ten seconds for a header, two minutes for an idle
+// Default has ten seconds for a header, two minutes for an idle
 // connection, and thirty seconds to drain.
-func DefaultFront() Front {
+func Default() Front {
 	return Front{
 		HeaderTimeout:  10 * time.Second,
 		IdleTimeout:    2 * time.Minute,
@@ -68,7 +71,7 @@ func (f Front) Serve(ctx context.Context, l net.Listener, h http.Handler, readin
 	}()
 	select {
 	case err := <-served:
-		return fmt.Errorf("server: %w", err)
+		return fmt.Errorf("front: %w", err)
 	case <-ctx.Done():
 	}
 	readiness.Drain()
@@ -76,13 +79,13 @@ func (f Front) Serve(ctx context.Context, l net.Listener, h http.Handler, readin
 	select {
 	case <-time.After(f.DrainDelay):
 	case err := <-served:
-		return fmt.Errorf("server: %w", err)
+		return fmt.Errorf("front: %w", err)
 	}
 	return f.drain(requests, giveUp, srv, finish)
 }
 
 // server is an http.Server without a limit on the whole of a request, which
-// its size decides: DataRate sees to that. Requests have contexts below ctx.
+// its size decides: package server's DataRate sees to that. Requests have contexts below ctx.
 func (f Front) server(ctx context.Context, h http.Handler) *http.Server {
 	srv := &http.Server{
 		Handler:           places.Handler(h),
@@ -119,64 +122,10 @@ func (f Front) drain(requests context.Context, giveUp context.CancelCauseFunc, s
 		}
 	}
 	if err := errors.Join(late, unfinished); err != nil {
-		return fmt.Errorf("server: drained for %v and gave up the rest: %w", f.DrainLimit, err)
+		return fmt.Errorf("front: drained for %v and gave up the rest: %w", f.DrainLimit, err)
 	}
 	return nil
 }
 
 // answerGrace is how long requests have to be answered whose work was given up.
 const answerGrace = time.Second
-
-// ErrNotLoopback is returned when an address can be reached from other machines, and nobody
-// said that it may be.
-var ErrNotLoopback = errors.New("server: not a loopback address")
-
-// spareConnections are taken although all places are, for health checks and clients
-// with a token.
-const spareConnections = 16
-
-// Listen opens a TCP listener that takes at most connections at a time, and a few
-// more for health checks and clients with a token; see package places. Unless public is set, the address must be a
-// loopback one, so that nobody serves a network by accident.
-func Listen(ctx context.Context, address string, public bool, connections int) (net.Listener, error) {
-	if connections < 1 {
-		return nil, fmt.Errorf("server: connection limit is %d, want at least 1", connections)
-	}
-	if !public {
-		if err := loopback(ctx, address); err != nil {
-			return nil, err
-		}
-	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("server: %w", err)
-	}
-	return places.Limit(l, connections, spareConnections), nil
-}
-
-// IsLoopback reports whether only this machine can reach an address.
-func IsLoopback(address net.Addr) bool {
-	tcp, ok := address.(*net.TCPAddr)
-	return ok && tcp.IP.IsLoopback()
-}
-
-// loopback fails if any address that the name stands for is not a loopback one.
-func loopback(ctx context.Context, address string) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("server: listen address: %w", err)
-	}
-	if host == "" {
-		return fmt.Errorf("%w: %q means every address of this machine", ErrNotLoopback, address)
-	}
-	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return fmt.Errorf("server: listen address: %w", err)
-	}
-	for _, a := range addresses {
-		if !a.IsLoopback() {
-			return fmt.Errorf("%w: %s is %v", ErrNotLoopback, host, a)
-		}
-	}
-	return nil
-}

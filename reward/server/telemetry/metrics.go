@@ -1,8 +1,9 @@
-package server
+// Package telemetry is what a server tells of itself to those who operate it: metrics
+// in Prometheus's form, and spans sent to an OpenTelemetry collector.
+package telemetry
 
 import (
 	"net/http"
-	"net/http/pprof"
 	"slices"
 	"strconv"
 	"time"
@@ -11,7 +12,6 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/server/watch"
-	"github.com/denseflow/densereward/reward/wire"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -85,55 +85,82 @@ func histograms(name, help string, buckets []float64, labels ...string) *prometh
 	}, labels)
 }
 
-// unknownLabel stands for whatever a server has no name of its own for. Each label
+// Unknown stands for whatever a server has no name of its own for. Each label
 // value is a series for as long as the process lives, so that no text of a client or
 // of a server behind it may become one.
-const unknownLabel = "other"
+const Unknown = "other"
 
-// knownMethod is an HTTP method that some path answers, or unknownLabel.
-func knownMethod(method string) string {
+// KnownMethod is an HTTP method that some path answers, or Unknown.
+func KnownMethod(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost:
 		return method
 	}
-	return unknownLabel
+	return Unknown
 }
 
-// knownCode is "ok", a code of this version of the protocol, or unknownLabel: errors
+// knownCode is "ok", a code of this version of the protocol, or Unknown: errors
 // of remote evaluators keep codes that came later.
 func knownCode(code string) string {
-	if code == codeOK || slices.ContainsFunc(reward.Errors(), func(e *reward.Error) bool { return e.Code() == code }) {
+	if code == CodeOK || slices.ContainsFunc(reward.Errors(), func(e *reward.Error) bool { return e.Code() == code }) {
 		return code
 	}
-	return unknownLabel
+	return Unknown
 }
 
-// codeOK is the code of a request that was answered without an error.
-const codeOK = "ok"
+// CodeOK is the code of a request that was answered without an error.
+const CodeOK = "ok"
 
 // Handler answers GET /metrics.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 }
 
-// request notes one request that was answered.
-func (m *Metrics) request(path, method string, status int, code string, d time.Duration, in, out int64) {
-	m.requests.WithLabelValues(path, knownMethod(method), strconv.Itoa(status), knownCode(code)).Inc()
-	m.durations.WithLabelValues(path).Observe(d.Seconds())
-	m.bodyBytes.WithLabelValues("in").Add(float64(in))
-	m.bodyBytes.WithLabelValues("out").Add(float64(out))
+// Activity is the same for people who look at the server.
+func (m *Metrics) Activity() *watch.Activity { return m.activity }
+
+// Begin counts a request as being answered until end is called.
+func (m *Metrics) Begin() (end func()) {
+	m.inFlight.Inc()
+	return m.inFlight.Dec
+}
+
+// Answered is what became of one request.
+type Answered struct {
+	Path    string // the pattern that it matched, or Unknown
+	Method  string
+	Status  int    // of HTTP
+	Code    string // CodeOK or the error's
+	Took    time.Duration
+	In, Out int64 // bytes of the bodies
+	Scores  bool  // it asked for scores, rather than what the server is or does
+}
+
+// Request notes one request that was answered.
+func (m *Metrics) Request(a Answered) {
+	m.requests.WithLabelValues(a.Path, KnownMethod(a.Method), strconv.Itoa(a.Status), knownCode(a.Code)).Inc()
+	m.durations.WithLabelValues(a.Path).Observe(a.Took.Seconds())
+	m.bodyBytes.WithLabelValues("in").Add(float64(a.In))
+	m.bodyBytes.WithLabelValues("out").Add(float64(a.Out))
 	switch {
-	case code != codeOK:
-		m.activity.Request(knownCode(code), d)
-	case path == wire.ScorePath || method == http.MethodPost && path != jobsPath:
-		m.activity.Request("", d)
+	case a.Code != CodeOK:
+		m.activity.Request(knownCode(a.Code), a.Took)
+	case a.Scores:
+		m.activity.Request("", a.Took)
 	}
 }
 
-// scored notes the stages of a scored request and the errors of its samples.
-func (m *Metrics) scored(laps []lap, errs []*reward.Error) {
-	for _, l := range laps {
-		m.stages.WithLabelValues(l.stage).Observe(l.length.Seconds())
+// Stage is a part of a request's time.
+type Stage struct {
+	Name string
+	Took time.Duration
+}
+
+// Scored notes the stages of a scored request and the errors of its samples; nil is
+// none.
+func (m *Metrics) Scored(stages []Stage, errs []*reward.Error) {
+	for _, s := range stages {
+		m.stages.WithLabelValues(s.Name).Observe(s.Took.Seconds())
 	}
 	for _, e := range errs {
 		if e != nil {
@@ -142,8 +169,8 @@ func (m *Metrics) scored(laps []lap, errs []*reward.Error) {
 	}
 }
 
-// found notes what the answers to samples lacked, and the warnings to their caller.
-func (m *Metrics) found(e *scoring.Evaluated) {
+// Found notes what the answers to samples lacked, and the warnings to their caller.
+func (m *Metrics) Found(e *scoring.Evaluated) {
 	for i := range e.Outcomes {
 		for _, part := range e.Outcomes[i].Missing {
 			m.missing.WithLabelValues(e.Evaluator.Name, part).Inc()
@@ -246,23 +273,4 @@ func (q *queueGauges) Collect(ch chan<- prometheus.Metric) {
 	for _, g := range q.gauges {
 		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.value(&stats))
 	}
-}
-
-// DebugHandler is for a private listener: profiles of the process, under
-// /debug/pprof/, and its metrics. Both tell more than clients should know.
-func DebugHandler(m *Metrics) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	mux.Handle(metricsPath, m.Handler())
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isHost(r.Host, []string{"localhost"}) {
-			http.Error(w, "the host is not this machine", http.StatusForbidden)
-			return
-		}
-		mux.ServeHTTP(w, r)
-	})
 }
