@@ -11,6 +11,7 @@ import (
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/cmd/densereward/offline"
 	"github.com/denseflow/densereward/engine/ort/provision"
+	kongcompletion "github.com/jotaen/kong-completion"
 )
 
 // The exit codes of every command.
@@ -48,6 +49,8 @@ type commandLine struct {
 	Model    modelCommand     `cmd:"" help:"Make checkpoints to train or to measure with."`
 	Demo     demoCommand      `cmd:"" help:"Start a server, send it images, print what it says, stop."`
 	Version  versionCommand   `cmd:"" help:"Say what this program was built from."`
+
+	Completion completionCommand `cmd:"" help:"Print what bash, zsh or fish needs to complete command lines."`
 }
 
 // run is the whole program: it runs the command that args name until it is done
@@ -70,6 +73,10 @@ func run(ctx context.Context, args []string, t cli.Terminal) int {
 	if err != nil {
 		t.Say("%v", err)
 		return exitFailure
+	}
+	kongcompletion.Register(parser) // answers a shell that asks, and then ends
+	if ended {
+		return exitOK
 	}
 	parsed, err := parser.Parse(cli.DoubleDashes(parser.Model.Node, args))
 	if ended {

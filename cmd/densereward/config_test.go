@@ -164,3 +164,24 @@ func FuzzReadConfig(f *testing.F) {
 		}
 	})
 }
+
+// TestTheExampleOfConfigurationIsRight reads what the documentation of the file shows.
+func TestTheExampleOfConfigurationIsRight(t *testing.T) {
+	source, err := os.ReadFile(filepath.Join("config", "config.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var example strings.Builder
+	for line := range strings.Lines(string(source)) {
+		if text, ok := strings.CutPrefix(line, "//\t"); ok {
+			example.WriteString(text)
+		}
+	}
+	c, err := parseServe(t, example.String(), "--config", "FILE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen != "0.0.0.0:8080" || c.BatchDelay != 10*time.Millisecond || len(c.Evaluator) != 1 {
+		t.Errorf("%+v in\n%s", c, example.String())
+	}
+}
