@@ -4,8 +4,10 @@ package memnet
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
+	"time"
 )
 
 // Listener is a net.Listener that is dialled by DialContext.
@@ -39,7 +41,7 @@ func (l *Listener) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "
 
 // DialContext connects, as soon as the listener accepts, whatever the address.
 func (l *Listener) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
+	ours, theirs := pair()
 	select {
 	case l.conns <- theirs:
 		return ours, nil
@@ -49,3 +51,30 @@ func (l *Listener) DialContext(ctx context.Context, _, _ string) (net.Conn, erro
 		return nil, ctx.Err()
 	}
 }
+
+// conn is an end of a connection whose directions close apart, as those of TCP do.
+type conn struct {
+	net.Conn // reads
+	out      net.Conn
+}
+
+// pair returns the ends of a connection. What one end has closed for writing the other
+// reads to its end; writing to an end that is closed fails.
+func pair() (ours, theirs net.Conn) {
+	ourIn, theirOut := net.Pipe()
+	theirIn, ourOut := net.Pipe()
+	return &conn{ourIn, ourOut}, &conn{theirIn, theirOut}
+}
+
+func (c *conn) Write(p []byte) (int, error) { return c.out.Write(p) }
+
+// CloseWrite ends what the other end reads.
+func (c *conn) CloseWrite() error { return c.out.Close() }
+
+func (c *conn) Close() error { return errors.Join(c.out.Close(), c.Conn.Close()) }
+
+func (c *conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+func (c *conn) SetWriteDeadline(t time.Time) error { return c.out.SetWriteDeadline(t) }

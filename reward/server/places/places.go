@@ -5,6 +5,7 @@ package places
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -148,6 +149,18 @@ func (p *Place) Close() error {
 	err := p.Conn.Close()
 	p.giveUp()
 	return err
+}
+
+// CloseWrite ends what is sent and leaves the other direction open for a while, as
+// net/http does after an answer that comes before the end of its request's body: a
+// connection that is closed with bytes unread is reset, and its client then never sees
+// the answer. It returns errors.ErrUnsupported where the connection has no such half.
+func (p *Place) CloseWrite() error {
+	half, ok := p.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
 }
 
 // Spare reports whether the connection was taken although all places were. nil is one

@@ -2,6 +2,8 @@ package places
 
 import (
 	"errors"
+	"io"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,6 +64,36 @@ func TestConnectionsThatAreAnsweredKeepTheirPlaces(t *testing.T) {
 		<-accepted
 		if _, more := <-accepted; more {
 			t.Error("a closed listener accepts")
+		}
+	})
+}
+
+func TestOneDirectionClosesBeforeTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		l := Limit(n, 1, 0)
+		accepted := accept(l)
+		client, err := n.DialContext(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := <-accepted
+		if err := p.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(client); err != nil || len(got) != 0 {
+			t.Errorf("the client reads %d bytes and error %v, want the end", len(got), err)
+		}
+		go client.Write([]byte("body"))
+		if got, err := io.ReadAll(io.LimitReader(p, 4)); err != nil || string(got) != "body" {
+			t.Errorf("the server reads %q, %v", got, err)
+		}
+		whole := &Place{Conn: struct{ net.Conn }{p.Conn}}
+		if err := whole.CloseWrite(); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("a connection without halves: %v", err)
+		}
+		if err := errors.Join(p.Close(), client.Close(), l.Close()); err != nil {
+			t.Error(err)
 		}
 	})
 }
