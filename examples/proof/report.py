@@ -1,6 +1,7 @@
 """Tables and figures of a run's logs.
 
     python report.py RUN --out DIR         # RUN/logs/*.jsonl and, for the sheet of images, *.pt
+    python report.py results/first --out DIR    # the same of logs that are kept by themselves
 
 Prints Markdown. All methods are compared at the same rollout, the last one at which the
 judge looked at every run, and paired by seed.
@@ -25,7 +26,7 @@ def load(folder):
     runs = {}
     for path in sorted(folder.glob("*.jsonl")):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
-        if lines:
+        if lines and "method" in lines[0]:
             runs.setdefault(lines[0]["method"], {})[lines[0]["seed"]] = lines
     return runs
 
@@ -138,14 +139,15 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    runs = load(args.run / "logs")
+    logs = args.run / "logs" if (args.run / "logs").is_dir() else args.run
+    runs = load(logs)
     at = common_rollout(runs)
     print(f"At rollout {at}:\n")
     table(runs, at)
     against(runs, at)
     costs(runs)
     curves(runs, args.out)
-    sheet(args.run / "logs", runs, args.out)
+    sheet(logs, runs, args.out)
 
 
 if __name__ == "__main__":
