@@ -57,7 +57,10 @@ func (f *engineBenchFlags) measure(ctx context.Context, t cli.Terminal, batch in
 	if err != nil {
 		return m, err
 	}
-	dir := f.Model
+	dir, err := f.Finder(t).Path(ctx, f.Model)
+	if err != nil {
+		return m, err
+	}
 	if dir == "" {
 		t.Say("no --model: the embedded pocket checkpoint is measured, which is hundreds of times smaller than the real one")
 		if dir, err = pocket.Checkpoint().Open(""); err != nil {

@@ -30,7 +30,7 @@ const description = `Scores and dense rewards for text-to-image models, from the
 	densereward serve --listen 127.0.0.1:8080 --model DIR
 	densereward score --model DIR --prompt "a red cube" cube.png
 
-Without --model an embedded pocket ImageDoctor answers, which knows drawn scenes, not photographs. The real one is GYX97/ImageDoctor on Hugging Face.
+Without --model an embedded pocket ImageDoctor answers, which knows drawn scenes, not photographs. The real one is --model GYX97/ImageDoctor, which is fetched from Hugging Face: 7.6 GB. "densereward model fetch --help" says how.
 
 Long flags may be written with one dash, as in -model DIR, or as environment variables: DENSEREWARD_TLS_CERT is --tls-cert. The command line goes before the environment, the environment before serve's --config.
 
@@ -46,7 +46,7 @@ type commandLine struct {
 	Evaluate offline.Evaluate `cmd:"" help:"Measure scores: means, models, agreement with people."`
 	Rank     offline.Rank     `cmd:"" help:"Pick the best of several images for each prompt."`
 	Bench    benchCommand     `cmd:"" help:"Load a server and say how it bears it; or measure the engine."`
-	Model    modelCommand     `cmd:"" help:"Make checkpoints to train or to measure with."`
+	Model    modelCommand     `cmd:"" help:"Fetch checkpoints; make some to train or to measure with."`
 	Demo     demoCommand      `cmd:"" help:"Start a server, send it images, print what it says, stop."`
 	Version  versionCommand   `cmd:"" help:"Say what this program was built from."`
 

@@ -8,19 +8,21 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/denseflow/densereward/cmd/densereward/cli"
+	"github.com/denseflow/densereward/cmd/densereward/models"
 	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/imagedoctor/attach"
 	"github.com/denseflow/densereward/engine/imagedoctor/synthetic"
 )
 
-// modelCommand makes checkpoints.
+// modelCommand fetches and makes checkpoints.
 type modelCommand struct {
+	Fetch  modelFetchCommand  `cmd:"" help:"Download a model of the Hugging Face hub."`
 	Init   modelInitCommand   `cmd:"" help:"Make an ImageDoctor of a plain Qwen2.5-VL, to train."`
 	Random modelRandomCommand `cmd:"" help:"Write a checkpoint with random weights, to measure with."`
 }
 
 type modelInitCommand struct {
-	Qwen string `arg:"" placeholder:"QWEN" help:"Folder of a Qwen2.5-VL checkpoint: config.json, tokenizer.json, preprocessor_config.json, *.safetensors."`
+	Qwen string `arg:"" placeholder:"QWEN" help:"Folder of a Qwen2.5-VL checkpoint: config.json, tokenizer.json, preprocessor_config.json, *.safetensors; or a model of the hub."`
 	Dir  string `arg:"" placeholder:"DIR" help:"Folder to write to; it must not exist or be empty."`
 
 	HeadWidth int    `default:"768" placeholder:"N" help:"Width of the heatmap heads' tokens; the default is the released one. [${default}]"`
@@ -34,16 +36,20 @@ func (modelInitCommand) Help() string {
 
 Example:
 
-	densereward model init Qwen2.5-VL-3B-Instruct /data/doctor`
+	densereward model init Qwen/Qwen2.5-VL-3B-Instruct /data/doctor`
 }
 
 // Run writes the checkpoint.
 func (c *modelInitCommand) Run(ctx context.Context, t cli.Terminal) error {
-	options := attach.Options{Heads: imagedoctor.HeadWidths{Width: c.HeadWidth, MLP: c.HeadMLP}, Seed: c.Seed}
-	if err := attach.Attach(ctx, c.Qwen, c.Dir, options); err != nil {
+	plain, err := models.Finder{Terminal: t}.Path(ctx, c.Qwen)
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(t.Out, "%s: %s with untrained heatmap heads, seed %d\n", c.Dir, c.Qwen, c.Seed)
+	options := attach.Options{Heads: imagedoctor.HeadWidths{Width: c.HeadWidth, MLP: c.HeadMLP}, Seed: c.Seed}
+	if err := attach.Attach(ctx, plain, c.Dir, options); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(t.Out, "%s: %s with untrained heatmap heads, seed %d\n", c.Dir, c.Qwen, c.Seed)
 	return err
 }
 

@@ -57,3 +57,33 @@ func TestModelInitRefusesWhatIsNoPlainCheckpoint(t *testing.T) {
 		})
 	}
 }
+
+func TestModelFetchRefusesWhatMakesNoSense(t *testing.T) {
+	t.Setenv("HF_HOME", t.TempDir())
+	t.Setenv("HF_HUB_OFFLINE", "1")
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"no model of the hub": {[]string{"model", "fetch", "./checkpoint"}, exitUsage, "no model of the hub such as"},
+		"no revision":         {[]string{"model", "fetch", "org/model", "--revision", "../x"}, exitUsage, "--revision"},
+		"no downloads":        {[]string{"model", "fetch", "org/model"}, exitFailure, "downloads are forbidden"},
+		"a checkpoint that is not in the cache": {
+			[]string{"score", "--model", "org/model@v1", "--prompt", "x", "demo/star.png"}, exitFailure, "org/model@v1 is not in the cache",
+		},
+		"a decoder that is not in the cache": {
+			[]string{"score", "--vae", "hf://org/model/vae", "--prompt", "x", "demo/star.png"}, exitFailure, "vae model: hub: hf://org/model/vae is not in the cache",
+		},
+		"a head that is not in the cache": {
+			[]string{"score", "--evaluator", `{"name": "a", "kind": "aesthetic", "source": "x", "head": "hf://org/model/head.pth"}`, "--prompt", "x", "demo/star.png"}, exitFailure, "head: hub",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, said := densereward(t, c.args...)
+			if code != c.code || out != "" || !strings.Contains(said, c.want) {
+				t.Errorf("exit code %d, want %d with %q: %s%s", code, c.code, c.want, out, said)
+			}
+		})
+	}
+}

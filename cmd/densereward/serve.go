@@ -78,7 +78,7 @@ func (c *serveCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := hosting.CheckFiles(ctx, logger, specs, decoders); err != nil {
+		if err := hosting.CheckFiles(ctx, logger, c.Finder(t), specs, decoders); err != nil {
 			return err
 		}
 	}

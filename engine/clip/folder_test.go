@@ -25,6 +25,37 @@ func TestATorchFileMayBeNamedItself(t *testing.T) {
 	}
 }
 
+func TestTheTokenizerMayLieElsewhere(t *testing.T) {
+	dir := filepath.Join("testdata", "openclip")
+	alone := t.TempDir()
+	for _, name := range []string{openCLIPWeights, openCLIPConfigFile} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(alone, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime := orttest.Open(t)
+	if _, err := Load(alone, Options{Runtime: runtime}); err == nil {
+		t.Fatal("a folder without a tokenizer was loaded")
+	}
+	want := open(t, "openclip", Options{}).fingerprint
+	for _, tokenizer := range []string{dir, filepath.Join(dir, "tokenizer.json")} {
+		m, err := Load(alone, Options{Runtime: runtime, Tokenizer: tokenizer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.fingerprint != want {
+			t.Errorf("%s: another fingerprint", tokenizer)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestAFolderOfSeveralTorchFilesIsAmbiguous(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := Load(dir, Options{}); err == nil || !strings.Contains(err.Error(), "neither") {

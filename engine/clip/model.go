@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -44,6 +45,9 @@ type Options struct {
 	MaxBatch int
 	// CachedTexts is how many prompts' embeddings are kept; 0 is 4096.
 	CachedTexts int
+	// Tokenizer is a folder with the tokenizer's files, or one of them; "" is the
+	// weights' own folder. Published weights of HPSv2 come without any.
+	Tokenizer string
 }
 
 const (
@@ -99,8 +103,11 @@ func Load(path string, o Options) (*Model, error) {
 // load makes a model of what has been read.
 func load(dir string, config Config, p *Preprocessor, weights checkpoint, o Options) (*Model, error) {
 	m := &Model{config: config, options: o.withDefaults(), preprocessor: p}
-	var err error
-	if m.tokenizer, err = tokenizer.LoadFolder(dir); err != nil {
+	texts, err := tokenizerFolder(dir, o.Tokenizer)
+	if err != nil {
+		return nil, fmt.Errorf("clip: tokenizer: %w", err)
+	}
+	if m.tokenizer, err = tokenizer.LoadFolder(texts); err != nil {
 		return nil, fmt.Errorf("clip: %w", err)
 	}
 	if err := m.findEnds(); err != nil {
@@ -110,7 +117,7 @@ func load(dir string, config Config, p *Preprocessor, weights checkpoint, o Opti
 	if m.scale, err = logitScale(weights); err != nil {
 		return nil, err
 	}
-	if m.fingerprint, err = fingerprint(dir, weights, m.options); err != nil {
+	if m.fingerprint, err = fingerprint(dir, texts, weights, m.options); err != nil {
 		return nil, err
 	}
 	if m.texts, err = lru.New[string, []float32](m.options.CachedTexts); err != nil {
@@ -224,20 +231,37 @@ func halfToFloat(h uint16) float32 {
 	return sign * float32(math.Ldexp(1024+mantissa, exponent-25))
 }
 
-// fingerprint hashes everything that embeddings depend on.
-func fingerprint(dir string, weights checkpoint, o Options) (string, error) {
+// tokenizerFolder is where the tokenizer's files lie.
+func tokenizerFolder(dir, chosen string) (string, error) {
+	if chosen == "" {
+		return dir, nil
+	}
+	info, err := os.Stat(chosen)
+	if err == nil && !info.IsDir() {
+		chosen = filepath.Dir(chosen)
+	}
+	return chosen, err
+}
+
+// fingerprint hashes everything that embeddings depend on: what configures them in the
+// folder dir, and the tokenizer in texts.
+func fingerprint(dir, texts string, weights checkpoint, o Options) (string, error) {
 	sum := sha256.New()
 	of, err := weights.Fingerprint()
 	if err != nil {
 		return "", fmt.Errorf("clip: %w", err)
 	}
 	fmt.Fprintf(sum, "%s\n%v %v\n", of, o.Provider.Kind, o.Precision)
-	for _, name := range append([]string{configFile, preprocessorFile, openCLIPConfigFile}, tokenizer.Files()...) {
-		data, err := modelfile.Read(filepath.Join(dir, name), maxFileBytes)
+	paths := []string{filepath.Join(dir, configFile), filepath.Join(dir, preprocessorFile), filepath.Join(dir, openCLIPConfigFile)}
+	for _, name := range tokenizer.Files() {
+		paths = append(paths, filepath.Join(texts, name))
+	}
+	for _, path := range paths {
+		data, err := modelfile.Read(path, maxFileBytes)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("clip: %w", err)
 		}
-		fmt.Fprintf(sum, "%s %d\n", name, len(data))
+		fmt.Fprintf(sum, "%s %d\n", filepath.Base(path), len(data))
 		sum.Write(data)
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil

@@ -66,7 +66,7 @@ func Open(dir string) (*Checkpoint, error) {
 	for _, item := range listing {
 		names = append(names, item.Name())
 	}
-	name, err := choose(names)
+	name, err := Choose(names)
 	if err != nil {
 		return nil, fmt.Errorf("safetensors: %s %w", dir, err)
 	}
@@ -76,9 +76,8 @@ func Open(dir string) (*Checkpoint, error) {
 	return OpenFile(filepath.Join(dir, name))
 }
 
-// choose picks the file or index that stands for a folder with files of these
-// names.
-func choose(names []string) (string, error) {
+// Choose picks the file or index that Open takes of a folder with files of these names.
+func Choose(names []string) (string, error) {
 	has := func(name string) bool { return slices.Contains(names, name) }
 	for _, base := range preferredBases {
 		file, index := base+fileSuffix, base+indexSuffix

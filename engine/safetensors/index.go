@@ -51,6 +51,15 @@ func openIndex(path string) (*Checkpoint, error) {
 	return c, c.settle()
 }
 
+// Shards are the files that an index names, sorted.
+func Shards(index []byte) ([]string, error) {
+	shardOf, err := parseIndex(index)
+	if err != nil {
+		return nil, fmt.Errorf("safetensors: %w", err)
+	}
+	return slices.Compact(slices.Sorted(maps.Values(shardOf))), nil
+}
+
 // readIndex reads which shard holds which tensor.
 func readIndex(path string) (map[string]string, error) {
 	data, err := modelfile.Read(path, maxHeaderBytes)

@@ -121,12 +121,11 @@ func engineRules() []Rule {
 			},
 		},
 		{
-			Room: "engine/ort/provision",
+			Room:  "engine/ort/provision",
+			Rooms: []string{"internal/download"},
 			Libs: []string{
-				"github.com/cenkalti/backoff/v5",    // downloads that break off
-				"github.com/gofrs/flock",            // one process fills the cache
-				"github.com/schollz/progressbar/v3", // shows the download
-				"golang.org/x/term",                 // and only on a terminal
+				"github.com/cenkalti/backoff/v5", // downloads that break off
+				"github.com/gofrs/flock",         // one process fills the cache
 			},
 		},
 		{Room: "engine/onnx", Libs: []string{"google.golang.org/protobuf"}},
@@ -188,6 +187,22 @@ func edgeRules() []Rule {
 		{Room: "internal/memorylimit"},
 		{Room: "internal/modelfile"},
 		{Room: "internal/memnet"},
+		{
+			Room: "internal/download",
+			Libs: []string{
+				"github.com/schollz/progressbar/v3",
+				"golang.org/x/term", // a bar is drawn on terminals alone
+			},
+		},
+		{
+			Room:  "internal/hub",
+			Rooms: []string{"internal/download", "internal/modelfile"},
+			Libs: []string{
+				"github.com/cenkalti/backoff/v5", // downloads that break off
+				"github.com/gofrs/flock",         // the lock that huggingface_hub takes
+				"github.com/dustin/go-humanize",
+			},
+		},
 		{Room: "internal/loadgen", Rooms: []string{"reward", "reward/wire"}}, // speaks the protocol
 	}
 }

@@ -3,6 +3,7 @@ package evaluators
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/denseflow/densereward/engine/clip"
 	"github.com/denseflow/densereward/reward"
@@ -17,18 +18,25 @@ func clipScore() Kind {
 }
 
 func hpsV2() Kind {
-	return clipKind("hpsv2", "the published .pt file, with CLIP's tokenizer.json or bpe_simple_vocab_16e6.txt.gz beside it; or a checkpoint folder", func(m *clip.Model) *clip.Scorer { return clip.NewHPSv2(m) })
+	return clipKind("hpsv2", "the published .pt file, with CLIP's tokenizer.json or bpe_simple_vocab_16e6.txt.gz beside it or as option tokenizer; or a checkpoint folder", func(m *clip.Model) *clip.Scorer { return clip.NewHPSv2(m) })
+}
+
+// clipOptions are those of every score on CLIP.
+type clipOptions struct {
+	// Tokenizer is where the tokenizer lies when it is not beside the weights.
+	Tokenizer string `json:"tokenizer"`
 }
 
 // clipKind is a score on top of a CLIP checkpoint alone.
 func clipKind(name, source string, scorer func(*clip.Model) *clip.Scorer) Kind {
 	return Kind{
 		Name: name, Source: source, Everywhere: true,
-		Open: func(_ context.Context, s Spec, at Place) (reward.Evaluator, error) {
-			if err := s.Options.Decode(&struct{}{}); err != nil {
+		Open: func(ctx context.Context, s Spec, at Place) (reward.Evaluator, error) {
+			var o clipOptions
+			if err := s.Options.Decode(&o); err != nil {
 				return nil, err
 			}
-			m, err := openCLIP(s, at)
+			m, err := openCLIP(ctx, s, o, at)
 			if err != nil {
 				return nil, err
 			}
@@ -41,8 +49,9 @@ func clipKind(name, source string, scorer func(*clip.Model) *clip.Scorer) Kind {
 func aesthetic() Kind {
 	return Kind{
 		Name: "aesthetic", Source: "checkpoint folder of CLIP; option head: LAION's predictor, .pth or safetensors", Everywhere: true,
-		Open: func(_ context.Context, s Spec, at Place) (reward.Evaluator, error) {
+		Open: func(ctx context.Context, s Spec, at Place) (reward.Evaluator, error) {
 			var o struct {
+				clipOptions
 				Head string `json:"head"`
 			}
 			if err := s.Options.Decode(&o); err != nil {
@@ -51,11 +60,15 @@ func aesthetic() Kind {
 			if o.Head == "" {
 				return nil, errors.New("head: required: the file of LAION's predictor")
 			}
-			m, err := openCLIP(s, at)
+			head, err := at.Path(ctx, o.Head)
+			if err != nil {
+				return nil, fmt.Errorf("head: %w", err)
+			}
+			m, err := openCLIP(ctx, s, o.clipOptions, at)
 			if err != nil {
 				return nil, err
 			}
-			scorer, err := clip.NewAesthetic(m, o.Head)
+			scorer, err := clip.NewAesthetic(m, head)
 			if err != nil {
 				return nil, errors.Join(err, m.Close())
 			}
@@ -64,13 +77,21 @@ func aesthetic() Kind {
 	}
 }
 
-func openCLIP(s Spec, at Place) (*clip.Model, error) {
+func openCLIP(ctx context.Context, s Spec, o clipOptions, at Place) (*clip.Model, error) {
 	if s.Source == "" {
 		return nil, errors.New("source: want a checkpoint folder")
+	}
+	dir, err := at.Path(ctx, s.Source)
+	if err != nil {
+		return nil, err
+	}
+	tokenizer, err := at.Path(ctx, o.Tokenizer)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
 	runtime, err := at.Runtime()
 	if err != nil {
 		return nil, err
 	}
-	return clip.Load(s.Source, clip.Options{Runtime: runtime, Provider: at.Provider, Threads: at.Threads, MaxBatch: at.Batch})
+	return clip.Load(dir, clip.Options{Runtime: runtime, Provider: at.Provider, Threads: at.Threads, MaxBatch: at.Batch, Tokenizer: tokenizer})
 }

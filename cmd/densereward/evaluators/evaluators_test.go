@@ -125,7 +125,7 @@ func open(t *testing.T, opened *[]Place, specs ...Spec) (*Set, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Open(t.Context(), plan, func() (*ort.Runtime, error) { return nil, errors.New("not here") })
+	return Open(t.Context(), plan, func() (*ort.Runtime, error) { return nil, errors.New("not here") }, here)
 }
 
 func TestEvaluatorsAreOpenedWhereThePlanSays(t *testing.T) {
@@ -175,7 +175,7 @@ func TestOptionsAreCheckedByTheirKinds(t *testing.T) {
 			t.Fatal(err)
 		}
 		runtime := func() (*ort.Runtime, error) { return nil, errors.New("loaded though the options are wrong") }
-		if _, err := kind.Open(t.Context(), s, Place{Runtime: runtime}); err == nil || strings.Contains(err.Error(), "loaded though") {
+		if _, err := kind.Open(t.Context(), s, Place{Runtime: runtime, Path: here}); err == nil || strings.Contains(err.Error(), "loaded though") {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -190,7 +190,7 @@ func TestAKindIsOneLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := Open(t.Context(), plan, func() (*ort.Runtime, error) { return nil, errors.New("not needed") })
+	set, err := Open(t.Context(), plan, func() (*ort.Runtime, error) { return nil, errors.New("not needed") }, here)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,3 +201,6 @@ func TestAKindIsOneLine(t *testing.T) {
 		t.Errorf("got %+v, %v", results, err)
 	}
 }
+
+// here is a Place's Path without a hub.
+func here(_ context.Context, source string) (string, error) { return source, nil }

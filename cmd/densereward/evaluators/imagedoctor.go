@@ -29,7 +29,7 @@ func imageDoctor() Kind {
 	return Kind{Name: KindImageDoctor, Source: "checkpoint folder; none is the embedded one", Everywhere: true, Open: openImageDoctor}
 }
 
-func openImageDoctor(_ context.Context, s Spec, at Place) (reward.Evaluator, error) {
+func openImageDoctor(ctx context.Context, s Spec, at Place) (reward.Evaluator, error) {
 	var given ImageDoctorOptions
 	if err := s.Options.Decode(&given); err != nil {
 		return nil, err
@@ -51,9 +51,11 @@ func openImageDoctor(_ context.Context, s Spec, at Place) (reward.Evaluator, err
 	if given.PromptTokens < 0 {
 		return nil, fmt.Errorf("prompt-tokens: %d is below 0", given.PromptTokens)
 	}
-	dir := s.Source
+	dir, err := at.Path(ctx, s.Source)
+	if err != nil {
+		return nil, err
+	}
 	if dir == "" {
-		var err error
 		if dir, err = pocket.Checkpoint().Open(""); err != nil {
 			return nil, err
 		}

@@ -49,7 +49,7 @@ func TestAMixtureOfEveryKindOutlivesItsRemoteMember(t *testing.T) {
 		t.Fatal(err)
 	}
 	runtime := orttest.Open(t)
-	set, err := Open(t.Context(), plan, func() (*ort.Runtime, error) { return runtime, nil })
+	set, err := Open(t.Context(), plan, func() (*ort.Runtime, error) { return runtime, nil }, here)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ func textInImage() Kind {
 	}
 }
 
-func openOCR(_ context.Context, s Spec, at Place) (reward.Evaluator, error) {
+func openOCR(ctx context.Context, s Spec, at Place) (reward.Evaluator, error) {
 	var o struct {
 		ShortSide int `json:"short-side"`
 	}
@@ -25,8 +25,11 @@ func openOCR(_ context.Context, s Spec, at Place) (reward.Evaluator, error) {
 	}
 	models, note := ppocr.Models(), "PP-OCRv4, mobile"
 	if s.Source != "" {
-		var err error
-		if models, err = ocr.ReadModels(s.Source); err != nil {
+		dir, err := at.Path(ctx, s.Source)
+		if err != nil {
+			return nil, err
+		}
+		if models, err = ocr.ReadModels(dir); err != nil {
 			return nil, err
 		}
 		note = ""

@@ -21,7 +21,7 @@ func qwenVL() Kind {
 	}
 }
 
-func openQwenVL(_ context.Context, s Spec, at Place) (reward.Evaluator, error) {
+func openQwenVL(ctx context.Context, s Spec, at Place) (reward.Evaluator, error) {
 	var o struct {
 		Judge             string   `json:"judge"`
 		RepetitionPenalty *float64 `json:"repetition-penalty"`
@@ -52,9 +52,13 @@ func openQwenVL(_ context.Context, s Spec, at Place) (reward.Evaluator, error) {
 		}
 		options.RepetitionPenalty = *p
 	}
+	dir, err := at.Path(ctx, s.Source)
+	if err != nil {
+		return nil, err
+	}
 	runtime, err := at.Runtime()
 	if err != nil {
 		return nil, err
 	}
-	return evaluator.Load(runtime, s.Source, file, options)
+	return evaluator.Load(runtime, dir, file, options)
 }

@@ -30,6 +30,10 @@ type Place struct {
 	Threads  int // of a CPU; 0 is one a core
 	Batch    int // most images in one batch
 
+	// Path is where a source lies on this machine: a model of the hub is downloaded if
+	// need be.
+	Path func(ctx context.Context, source string) (string, error)
+
 	// Member finds an evaluator that was listed before, for kinds that are made
 	// of others.
 	Member func(name string) (reward.Evaluator, error)

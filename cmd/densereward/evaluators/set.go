@@ -24,11 +24,11 @@ type Set struct {
 }
 
 // Open opens what was planned. runtime gives ONNX Runtime, which the caller
-// closes after the set.
-func Open(ctx context.Context, plan []Assignment, runtime func() (*ort.Runtime, error)) (*Set, error) {
+// closes after the set; path is that of each Place.
+func Open(ctx context.Context, plan []Assignment, runtime func() (*ort.Runtime, error), path func(context.Context, string) (string, error)) (*Set, error) {
 	s := &Set{}
 	for _, a := range plan {
-		h, err := s.open(ctx, a, runtime)
+		h, err := s.open(ctx, a, Place{Runtime: runtime, Path: path, Threads: a.Threads, Batch: a.Batch, Member: s.member})
 		if err == nil {
 			err = h.describe()
 		}
@@ -41,20 +41,18 @@ func Open(ctx context.Context, plan []Assignment, runtime func() (*ort.Runtime, 
 }
 
 // open opens one evaluator on its devices.
-func (s *Set) open(ctx context.Context, a Assignment, runtime func() (*ort.Runtime, error)) (*Hosted, error) {
+func (s *Set) open(ctx context.Context, a Assignment, at Place) (*Hosted, error) {
 	devices := a.Devices
 	if !a.Kind.Everywhere {
 		devices = []string{"cpu"} // one, wherever
 	}
 	h := &Hosted{Assignment: a}
 	for _, device := range devices {
-		provider, err := ParseDevice(device)
-		if err != nil {
+		var err error
+		if at.Provider, err = ParseDevice(device); err != nil {
 			return nil, err
 		}
-		one, err := a.Kind.Open(ctx, a.Spec, Place{
-			Runtime: runtime, Provider: provider, Threads: a.Threads, Batch: a.Batch, Member: s.member,
-		})
+		one, err := a.Kind.Open(ctx, a.Spec, at)
 		if err != nil {
 			return nil, err
 		}

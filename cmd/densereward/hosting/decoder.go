@@ -3,10 +3,10 @@ package hosting
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/denseflow/densereward/cmd/densereward/cli"
+	"github.com/denseflow/densereward/cmd/densereward/models"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/vae"
 	"github.com/denseflow/densereward/reward"
@@ -14,7 +14,7 @@ import (
 
 // LatentFlags choose the decoders that a server has for latents.
 type LatentFlags struct {
-	VAE     []Decoder `name:"vae" placeholder:"NAME=PATH" help:"A decoder for requests that send latents: a folder that diffusers saved, of the decoder or of a whole pipeline, or a single file such as ae.safetensors; may come several times."`
+	VAE     []Decoder `name:"vae" placeholder:"NAME=PATH" help:"A decoder for requests that send latents: a folder that diffusers saved, of the decoder or of a whole pipeline, or a single file such as ae.safetensors, or a model of the hub; may come several times."`
 	VAEHalf bool      `name:"vae-half" help:"Run the decoders in float16, with --device cuda. Those that overflow in it stay in float32, and the log says so."`
 }
 
@@ -42,11 +42,11 @@ type Decoder struct {
 	half      bool // float16, on CUDA
 }
 
-// UnmarshalText reads NAME=PATH, or PATH for the folder's or file's own name.
+// UnmarshalText reads NAME=PATH, or PATH for the folder's, file's or model's own name.
 func (d *Decoder) UnmarshalText(text []byte) error {
 	var named bool
 	if d.Name, d.Dir, named = strings.Cut(string(text), "="); !named {
-		d.Name, d.Dir = strings.TrimSuffix(filepath.Base(string(text)), ".safetensors"), string(text)
+		d.Name, d.Dir = models.NameOf(string(text)), string(text)
 	}
 	if d.Name == "" || d.Dir == "" {
 		return fmt.Errorf("%q is neither NAME=PATH nor PATH", text)

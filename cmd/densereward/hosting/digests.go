@@ -10,18 +10,27 @@ import (
 	"slices"
 
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
+	"github.com/denseflow/densereward/cmd/densereward/models"
 	"github.com/denseflow/densereward/engine/safetensors"
 )
 
 // CheckFiles reads every file of the folders of evaluators and decoders and compares
 // it with what is known of it. Each is logged with its SHA-256.
-func CheckFiles(ctx context.Context, logger *slog.Logger, specs []evaluators.Spec, decoders []Decoder) error {
+func CheckFiles(ctx context.Context, logger *slog.Logger, finder models.Finder, specs []evaluators.Spec, decoders []Decoder) error {
 	var sources []string
 	for _, s := range specs {
-		sources = append(sources, s.Source)
+		path, err := finder.Path(ctx, s.Source)
+		if err != nil {
+			return fmt.Errorf("evaluator %s: %w", s.Name, err)
+		}
+		sources = append(sources, path)
 	}
 	for _, d := range decoders {
-		sources = append(sources, d.Dir, filepath.Join(d.Dir, "vae")) // of a pipeline
+		path, err := finder.Path(ctx, d.Dir)
+		if err != nil {
+			return fmt.Errorf("vae %s: %w", d.Name, err)
+		}
+		sources = append(sources, path, filepath.Join(path, "vae")) // of a pipeline
 	}
 	var folders []string
 	for _, source := range sources {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
+	"github.com/denseflow/densereward/cmd/densereward/models"
 	"github.com/denseflow/densereward/engine/imagedoctor/pocket"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/provision"
@@ -23,11 +24,11 @@ import (
 
 // EngineFlags choose a checkpoint and where it runs.
 type EngineFlags struct {
-	Model         string   `once:"" placeholder:"DIR" help:"ImageDoctor's checkpoint folder: config.json, *.safetensors, tokenizer.json; short for --evaluator imagedoctor=imagedoctor:DIR. Without either, the embedded pocket ImageDoctor, which knows drawn scenes."`
+	Model         string   `once:"" placeholder:"DIR" help:"ImageDoctor's checkpoint folder: config.json, *.safetensors, tokenizer.json; or a model of the hub, ORG/NAME[@REVISION]. Short for --evaluator imagedoctor=imagedoctor:DIR. Without either, the embedded pocket ImageDoctor, which knows drawn scenes."`
 	Device        []string `placeholder:"DEVICE" default:"cpu" help:"Where to run: cpu, cuda, cuda:N, or several with commas between them, which share the load. [${default}]"`
 	NoSpeculative bool     `help:"Decode a token a step, without draft tokens from the answer template; the answers are the same."`
 	Onnxruntime   string   `placeholder:"FILE" help:"ONNX Runtime's shared library. [$$${library_env}, else the cache, else a download]"`
-	Offline       bool     `help:"Never download ONNX Runtime."`
+	Offline       bool     `help:"Never download: neither ONNX Runtime nor models of the hub."`
 }
 
 // Providers are the devices to run on.
@@ -41,6 +42,11 @@ func (f *EngineFlags) Providers() ([]ort.Provider, error) {
 		providers = append(providers, p)
 	}
 	return providers, nil
+}
+
+// Finder finds models, on this machine or on the hub.
+func (f *EngineFlags) Finder(t cli.Terminal) models.Finder {
+	return models.Finder{Terminal: t, Offline: f.Offline}
 }
 
 // RuntimeOf loads ONNX Runtime at its first call.
@@ -105,14 +111,14 @@ func (f *EvaluatorFlags) Open(ctx context.Context, t cli.Terminal, logger *slog.
 		e.needed = true
 		return load()
 	}
-	if err := e.load(ctx, plan, f.Threads, providers, decoders); err != nil {
+	if err := e.load(ctx, f.Finder(t), plan, f.Threads, providers, decoders); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
 }
 
-func (e *Engine) load(ctx context.Context, plan []evaluators.Assignment, threads int, providers []ort.Provider, decoders []Decoder) (err error) {
-	if e.Evaluators, err = evaluators.Open(ctx, plan, e.runtime); err != nil {
+func (e *Engine) load(ctx context.Context, finder models.Finder, plan []evaluators.Assignment, threads int, providers []ort.Provider, decoders []Decoder) (err error) {
+	if e.Evaluators, err = evaluators.Open(ctx, plan, e.runtime, finder.Path); err != nil {
 		return err
 	}
 	for _, d := range decoders {
@@ -120,7 +126,11 @@ func (e *Engine) load(ctx context.Context, plan []evaluators.Assignment, threads
 		if err != nil {
 			return err
 		}
-		one, err := vae.LoadPool(ctx, d.Dir, d.options(runtime, threads), providers...)
+		dir, err := finder.Path(ctx, d.Dir)
+		if err != nil {
+			return fmt.Errorf("vae %s: %w", d.Name, err)
+		}
+		one, err := vae.LoadPool(ctx, dir, d.options(runtime, threads), providers...)
 		if err != nil {
 			return fmt.Errorf("vae %s: %w", d.Name, err)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,13 +14,12 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/denseflow/densereward/internal/download"
 )
 
 const (
-	connectTimeout = 3 * time.Second  // to a host, per attempt
-	answerTimeout  = 10 * time.Second // for the headers of an answer
-	stallTimeout   = 30 * time.Second // without a byte of the body
-	npmTimeout     = 15 * time.Minute // for the npm client as a whole
+	npmTimeout = 15 * time.Minute // for the npm client as a whole
 
 	// maxArchive bounds a download; the largest archive has about 300 MB.
 	maxArchive = 1 << 30
@@ -31,7 +29,7 @@ const (
 type fetcher struct {
 	client *http.Client
 	npm    string // name or path of the npm client
-	bar    bar
+	bar    download.Bar
 	pauses func() backoff.BackOff // between attempts at a download
 }
 
@@ -53,13 +51,6 @@ func (f fetcher) fetch(ctx context.Context, a archive, dir string) (string, erro
 	return backoff.Retry(ctx, func() (string, error) { return f.download(ctx, a.url, dir) },
 		backoff.WithBackOff(f.pauses()), backoff.WithMaxTries(attempts))
 }
-
-func dialQuickly(ctx context.Context, network, address string) (net.Conn, error) {
-	return (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, network, address)
-}
-
-// errStalled is the cause of a download that was given up on.
-var errStalled = fmt.Errorf("no data for %v", stallTimeout)
 
 // download makes one attempt. A host that cannot be reached or refuses is an error
 // for good; an overloaded one and an answer that breaks off are worth another try.
@@ -88,16 +79,10 @@ func (f fetcher) download(ctx context.Context, url, dir string) (string, error) 
 		return "", err
 	}
 	defer func() { _ = out.Close() }()
-	stalled := time.AfterFunc(stallTimeout, func() { cancel(errStalled) })
-	defer stalled.Stop()
-	body := &watched{r: io.LimitReader(answer.Body, maxArchive+1), seen: func() { stalled.Reset(stallTimeout) }}
-	progress, finish := f.bar.start(answer.ContentLength, "fetching "+path.Base(url))
+	progress, finish := f.bar.Start(answer.ContentLength, "fetching "+path.Base(url))
 	defer finish()
-	n, err := io.Copy(io.MultiWriter(out, progress), body)
+	n, err := download.Copy(ctx, cancel, io.MultiWriter(out, progress), answer.Body, maxArchive)
 	if err != nil {
-		if cause := context.Cause(ctx); errors.Is(cause, errStalled) {
-			err = cause
-		}
 		return "", err
 	}
 	if n > maxArchive {
@@ -114,20 +99,6 @@ func unwrapURL(err error) error {
 	return err
 }
 
-// watched tells of every read.
-type watched struct {
-	r    io.Reader
-	seen func()
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.r.Read(p)
-	if n > 0 {
-		w.seen()
-	}
-	return n, err
-}
-
 // pack has the npm client fetch a package. The client knows its registry, its
 // proxy and its credentials; we know none of them.
 func (f fetcher) pack(ctx context.Context, spec, dir string) (string, error) {
@@ -137,7 +108,7 @@ func (f fetcher) pack(ctx context.Context, spec, dir string) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, npmTimeout)
 	defer cancel()
-	_, finish := f.bar.start(-1, "fetching "+spec+" with npm")
+	_, finish := f.bar.Start(-1, "fetching "+spec+" with npm")
 	defer finish()
 	command := exec.CommandContext(ctx, client, "pack", spec, "--silent", "--fetch-retries", "1", "--pack-destination", dir)
 	command.Dir = dir // so that no project's package.json is found

@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"github.com/denseflow/densereward/internal/download"
 )
 
 // EnvLibrary is the environment variable that names the shared library's file.
@@ -76,7 +77,7 @@ func Find(ctx context.Context, o Options) (Library, error) {
 		cache:    cache{dir: filepath.Join(dir, "onnxruntime", Version)},
 		cuda:     o.CUDA,
 		offline:  o.Offline,
-		fetcher:  fetcher{client: quickClient(), npm: "npm", bar: newBar(o.Progress), pauses: pauses},
+		fetcher:  fetcher{client: download.Client(), npm: "npm", bar: download.NewBar(o.Progress), pauses: pauses},
 	}
 	return p.provision(ctx)
 }
@@ -282,13 +283,3 @@ func (e indented) Error() string {
 }
 
 func (e indented) Unwrap() []error { return e }
-
-// quickClient gives up on a host that does not answer, and honours the proxy
-// that the environment names.
-func quickClient() *http.Client {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.DialContext = dialQuickly
-	t.TLSHandshakeTimeout = connectTimeout
-	t.ResponseHeaderTimeout = answerTimeout
-	return &http.Client{Transport: t}
-}

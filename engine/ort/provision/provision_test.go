@@ -21,6 +21,8 @@ import (
 	"testing"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/denseflow/densereward/internal/download"
 )
 
 func sum(data []byte) string {
@@ -438,7 +440,7 @@ func TestEveryPublishedBuildIsPinned(t *testing.T) {
 func TestProgressIsDrawnWhenAskedFor(t *testing.T) {
 	p, s := world(t)
 	var drawn bytes.Buffer
-	p.fetcher.bar = newBar(&drawn)
+	p.fetcher.bar = download.NewBar(&drawn)
 	if _, err := p.provision(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -457,7 +459,7 @@ func TestProgressIsDrawnWhenAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nobody.Close()
-	if newBar(nobody).w != nil || newBar((*os.File)(nil)).w != nil {
+	if download.NewBar(nobody).Draws() || download.NewBar((*os.File)(nil)).Draws() {
 		t.Error("a file that is no terminal gets a bar")
 	}
 }

@@ -1,4 +1,4 @@
-package provision
+package download
 
 import (
 	"io"
@@ -9,20 +9,23 @@ import (
 	"golang.org/x/term"
 )
 
-// bar draws the progress of a download; a nil writer draws nothing.
-type bar struct{ w io.Writer }
+// Bar draws the progress of a download; its zero value draws nothing.
+type Bar struct{ w io.Writer }
 
-// newBar draws on w, unless w is a file that nobody watches.
-func newBar(w io.Writer) bar {
+// NewBar draws on w, unless w is nil or a file that nobody watches.
+func NewBar(w io.Writer) Bar {
 	if f, ok := w.(*os.File); ok && (f == nil || !term.IsTerminal(int(f.Fd()))) {
-		return bar{}
+		return Bar{}
 	}
-	return bar{w}
+	return Bar{w}
 }
 
-// start begins a bar of size bytes, or one without an end where size is
+// Draws reports whether somebody sees the bar.
+func (b Bar) Draws() bool { return b.w != nil }
+
+// Start begins a bar of size bytes, or one without an end where size is
 // negative. What is written to the writer moves it; finish takes it away.
-func (b bar) start(size int64, what string) (progress io.Writer, finish func()) {
+func (b Bar) Start(size int64, what string) (progress io.Writer, finish func()) {
 	if b.w == nil {
 		return io.Discard, func() {}
 	}
