@@ -29,6 +29,7 @@ type Evaluator struct {
 	Text          bool          `json:"text"`
 	Boxes         bool          `json:"boxes"`
 	PromptTokens  int           `json:"prompt_tokens"`
+	Resize        string        `json:"resize"`
 	Demonstration bool          `json:"demonstration"`
 	Note          string        `json:"note"`
 }

@@ -88,7 +88,7 @@ func part(q *wire.Request, from, to int) *wire.Request {
 // join makes one response of those of a request's parts. Timings are the
 // longest of any part.
 func join(parts []*wire.Response) (*wire.Response, error) {
-	all := &wire.Response{Evaluator: parts[0].Evaluator, Model: parts[0].Model, TimingMS: map[string]float64{}}
+	all := &wire.Response{Evaluator: parts[0].Evaluator, Model: parts[0].Model, Resize: parts[0].Resize, TimingMS: map[string]float64{}}
 	for _, p := range parts {
 		if p.Model != all.Model {
 			return nil, fmt.Errorf("client: servers of different checkpoints answered: %.80q and %.80q", all.Model, p.Model)

@@ -24,6 +24,9 @@ type Description struct {
 
 	// PromptTokens is the most tokens of a prompt, 0 for no limit.
 	PromptTokens int
+	// Resize says how images come to the model's size, in the evaluator's words; "" where
+	// there is one way alone.
+	Resize string
 	// Demonstration marks weights that are not fit for training.
 	Demonstration bool
 	// Note is what people should know who use it.

@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
-	"strings"
 
 	"github.com/denseflow/densereward/engine/image/resize"
 	"github.com/denseflow/densereward/engine/onnx"
@@ -202,9 +200,9 @@ func (e *Evaluator) Close() error { return e.session.Close() }
 // Describe tells the checkpoint's fingerprint, which covers weights,
 // configuration, tokenizer and the options that change answers.
 func (e *Evaluator) Describe() reward.Description {
-	side, note := e.config.UnitGrid()*heatmapUpscale, e.options.Note
+	side := e.config.UnitGrid() * heatmapUpscale
 	if e.options.Resize == ResizeArea {
-		side, note = 0, joinNotes(note, "images keep their aspect (resize area)")
+		side = 0
 	}
 	return reward.Description{
 		Name:          "imagedoctor",
@@ -216,14 +214,10 @@ func (e *Evaluator) Describe() reward.Description {
 		Text:          true,
 		Boxes:         true,
 		PromptTokens:  e.options.PromptTokens,
+		Resize:        string(e.options.Resize),
 		Demonstration: e.options.Demonstration,
-		Note:          note,
+		Note:          e.options.Note,
 	}
-}
-
-// joinNotes puts notes, any of which may be empty, into one line.
-func joinNotes(notes ...string) string {
-	return strings.Join(slices.DeleteFunc(notes, func(n string) bool { return n == "" }), "; ")
 }
 
 // Evaluate scores the samples in batches of one mode and one size of images, of

@@ -16,7 +16,8 @@ const (
 	// ResizeSquare squashes every image to 512x512.
 	ResizeSquare Resize = "square"
 	// ResizeArea keeps the aspect at 512x512 pixels of area. Images then differ in
-	// their number of tokens, and heatmaps in their size.
+	// their number of tokens, and heatmaps in their size: 16 values a merged patch a side,
+	// on the image's own grid. inference.py would arrange any grid as 18x18.
 	ResizeArea Resize = "area"
 )
 

@@ -75,7 +75,7 @@ func TestImagesThatKeepTheirAspectAreScoredInAnyCompany(t *testing.T) {
 		t.Errorf("only the grids %v", grids)
 	}
 	d := e.Describe()
-	if d.Maps[Artifact].Height != 0 || d.Note == "" {
+	if d.Maps[Artifact].Height != 0 || d.Resize != "area" {
 		t.Errorf("%+v", d)
 	}
 	strip := reward.Sample{Image: rewardtest.Image(1, 300, 1), Prompt: "a strip"}

@@ -104,7 +104,7 @@ func newMember(m Member) (member, error) {
 // describe joins what the members describe.
 func (e *Evaluator) describe() {
 	shares := e.mapShares()
-	var notes []string
+	var notes, resizes []string
 	for i := range e.members {
 		m := &e.members[i]
 		e.about.Scores = append(e.about.Scores, reward.ScoreSpec{
@@ -129,11 +129,14 @@ func (e *Evaluator) describe() {
 		if limit := m.about.PromptTokens; limit > 0 && (e.about.PromptTokens == 0 || limit < e.about.PromptTokens) {
 			e.about.PromptTokens = limit
 		}
+		if m.about.Resize != "" {
+			resizes = append(resizes, m.Name+": "+m.about.Resize)
+		}
 		if m.about.Note != "" {
 			notes = append(notes, m.Name+": "+m.about.Note)
 		}
 	}
-	e.about.Note = strings.Join(notes, "; ")
+	e.about.Note, e.about.Resize = strings.Join(notes, "; "), strings.Join(resizes, "; ")
 }
 
 // mapShares are the members' shares in the combined map, which sum to 1 or are 0.

@@ -67,7 +67,7 @@ func NewServer(ctx context.Context, evaluator string, o Options) (*Server, error
 func description(e client.Evaluator) reward.Description {
 	d := reward.Description{
 		Name: e.Name, Kind: "remote", Fingerprint: e.Fingerprint, Modes: e.Modes, Text: e.Text, Boxes: e.Boxes,
-		PromptTokens: e.PromptTokens, Demonstration: e.Demonstration, Note: e.Note,
+		PromptTokens: e.PromptTokens, Resize: e.Resize, Demonstration: e.Demonstration, Note: e.Note,
 	}
 	bound := func(v *float64, none float64) float64 {
 		if v == nil {

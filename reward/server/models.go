@@ -35,6 +35,7 @@ type (
 		Text          bool          `json:"text"`
 		Boxes         bool          `json:"boxes"`
 		PromptTokens  int           `json:"prompt_tokens"`
+		Resize        string        `json:"resize"`
 		Demonstration bool          `json:"demonstration"`
 		Note          string        `json:"note"`
 	}
@@ -83,7 +84,7 @@ func describeEvaluator(d *reward.Description) evaluatorInfo {
 		Name: d.Name, Kind: d.Kind, Fingerprint: d.Fingerprint,
 		Modes: d.Modes, Scores: []scoreInfo{}, Maps: []mapInfo{},
 		Text: d.Text, Boxes: d.Boxes, PromptTokens: d.PromptTokens,
-		Demonstration: d.Demonstration, Note: d.Note,
+		Resize: d.Resize, Demonstration: d.Demonstration, Note: d.Note,
 	}
 	for _, s := range d.Scores {
 		info.Scores = append(info.Scores, scoreInfo{s.Name, finite(s.Min), finite(s.Max), s.Weight, s.Doc})

@@ -24,6 +24,7 @@ func (a *answer) response(s *scoring.Scored) *wire.Response {
 		Images:    a.images(s.Errors),
 		Evaluator: s.Evaluator.Name,
 		Model:     s.Evaluator.Fingerprint,
+		Resize:    s.Evaluator.Resize,
 	}
 	for k, spec := range s.Evaluator.Scores {
 		values := make([]float64, n)

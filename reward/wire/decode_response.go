@@ -63,6 +63,8 @@ func (r *reader) responseField(p *Response, key string) (known bool, err error) 
 		p.Evaluator, err = r.Text(math.MaxInt)
 	case "model":
 		p.Model, err = r.Text(math.MaxInt)
+	case "resize":
+		p.Resize, err = r.Text(math.MaxInt)
 	case "warnings":
 		p.Warnings, err = list(r, func() (string, error) { return r.Text(math.MaxInt) })
 	case "timing_ms":

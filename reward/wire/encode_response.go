@@ -48,6 +48,10 @@ func (p *Response) Encode() *Message {
 	w.text(p.Evaluator)
 	w.text("model")
 	w.text(p.Model)
+	if p.Resize != "" {
+		w.text("resize")
+		w.text(p.Resize)
+	}
 	p.encodeTiming(w)
 	return w.message()
 }
@@ -56,7 +60,7 @@ func (p *Response) fieldCount() int {
 	n := 8 // those that are always there
 	for _, present := range []bool{
 		p.Dense != nil, p.Advantages != nil || p.AdvantageMaps != nil, p.Heatmaps != nil, p.Warnings != nil,
-		p.Texts != nil, p.Boxes != nil, p.Images != nil, p.Ranks != nil,
+		p.Texts != nil, p.Boxes != nil, p.Images != nil, p.Ranks != nil, p.Resize != "",
 	} {
 		if present {
 			n++

@@ -12,7 +12,7 @@ func TestMapsOfSeveralSizesTravel(t *testing.T) {
 	p := &Response{
 		Rewards: []float64{1, 2}, Scores: []NamedScores{}, Missing: [][]string{{}, {}}, Errors: make([]*reward.Error, 2), Cached: []bool{false, false},
 		Dense: &DenseMaps{Weights: maps, Rewards: maps}, AdvantageMaps: maps, Heatmaps: []NamedMaps{{Name: "artifact", Each: maps}},
-		Warnings: []string{"mind"}, Evaluator: "e", Model: "m",
+		Warnings: []string{"mind"}, Evaluator: "e", Model: "m", Resize: "area",
 	}
 	got, err := DecodeResponse(p.Encode().Bytes())
 	if err != nil {

@@ -30,6 +30,7 @@ type Response struct {
 
 	Evaluator string // the evaluator's name
 	Model     string // the checkpoint's fingerprint
+	Resize    string // how images came to the model's size; "" if the evaluator has one way alone
 	// TimingMS is the time that each stage took, in milliseconds.
 	TimingMS map[string]float64
 }

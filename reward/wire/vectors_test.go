@@ -192,6 +192,7 @@ func vectorResponses(t *testing.T) map[string]*wire.Response {
 	}
 	scores, dense, failed, all := base(1), base(2), base(2), base(1)
 	scores.Missing[0] = []string{"overall"}
+	all.Resize = "area"
 	dense.Dense = &wire.DenseMaps{Height: 1, Width: 2, Weight: maps(1, 0.5, 0.25, 0), Reward: maps(0.5, 0.25, 0.125, 0)}
 	dense.Advantages = reward.Float64Tensor([]float64{1, -1}, 2)
 	nan := math.Float64frombits(0x7ff8 << 48) // numpy's; Go's has another payload

@@ -63,7 +63,7 @@ def test_scores_are_the_references(nano_server, image_files):
         np.testing.assert_array_equal(result.scores[name], reference_scores(name))
     check_maps(result.heatmaps.misalignment, reference_maps("misalignment"))
     check_maps(result.heatmaps.artifact, reference_maps("artifact"))
-    assert result.model and result.evaluator == "imagedoctor"
+    assert result.model and result.evaluator == "imagedoctor" and result.resize == "square"
 
 
 def test_the_reward_function_gives_what_the_public_scorer_gives(nano_server, image_files):

@@ -95,6 +95,7 @@ def test_a_response_means_what_the_protocol_says(vector):
     assert [e and {"code": e.code, "message": e.message} for e in result.errors] == want["errors"]
     assert result.cached == want.get("cached")
     assert (result.evaluator, result.model, result.timing_ms) == (want["evaluator"], want["model"], want["timing_ms"])
+    assert result.resize == want.get("resize", "")
     assert result.texts == want.get("texts")
     check_maps(result, want)
     boxes = None if result.boxes is None else [[{**b._asdict(), "box": list(b.box)} for b in s] for s in result.boxes]

@@ -150,7 +150,7 @@ func TestResponsesHaveTheDocumentsKeys(t *testing.T) {
 		Rewards: []float64{math.NaN()}, Scores: []wire.NamedScores{{Name: "a", Values: []float64{1}}}, Missing: [][]string{nil},
 		Errors: []*reward.Error{reward.ErrInternal}, Cached: []bool{true}, Dense: &wire.DenseMaps{Height: 1, Width: 1, Weight: maps1, Reward: maps1},
 		Advantages: maps1, Heatmaps: []wire.NamedMaps{{Name: "a", Maps: maps1}}, Texts: []string{""}, Boxes: [][]reward.Box{{{}}}, Images: [][]byte{{1}},
-		Ranks: []int{0}, Warnings: []string{"w"}, TimingMS: map[string]float64{},
+		Ranks: []int{0}, Warnings: []string{"w"}, Resize: "square", TimingMS: map[string]float64{},
 	}
 	sameNames(t, "responses", slices.Collect(maps.Keys(documented.Properties)), keys(full))
 	sameNames(t, "what every response has", documented.Required, keys(&wire.Response{}))

@@ -30,6 +30,7 @@ type response struct {
 	Warnings   []string           `json:"warnings,omitzero"`
 	Evaluator  string             `json:"evaluator"`
 	Model      string             `json:"model"`
+	Resize     string             `json:"resize,omitzero"`
 	TimingMS   map[string]float64 `json:"timing_ms"`
 }
 
@@ -110,7 +111,7 @@ func Response(p *wire.Response, format MapFormat) ([]byte, error) {
 	out := response{
 		Rewards: p.Rewards, Scores: named[numbers]{}, Missing: make([][]string, len(p.Missing)), Errors: make([]*failure, len(p.Errors)), Cached: p.Cached,
 		Texts: p.Texts, Ranks: p.Ranks, Images: p.Images, Warnings: p.Warnings,
-		Evaluator: p.Evaluator, Model: p.Model, TimingMS: p.TimingMS,
+		Evaluator: p.Evaluator, Model: p.Model, Resize: p.Resize, TimingMS: p.TimingMS,
 	}
 	for _, s := range p.Scores {
 		out.Scores.add(s.Name, s.Values)

@@ -121,13 +121,13 @@ add("refused", "a huge claim", "thirteen bytes that claim an array of 2^32-1 pro
     raw=b"\x81\xa7prompts\xdd\xff\xff\xff\xff"[:13])
 
 
-def response(n, **parts):
+def response(n, resize=None, **parts):
     scores = {name: tensor(np.array([0.5 + i / 8] * n)) for i, name in
               enumerate(["semantic_alignment", "aesthetics", "plausibility", "overall"])}
     value = {"rewards": tensor(np.array([0.53125] * n)), "scores": scores, "missing": [[]] * n, "errors": [None] * n,
              "cached": [False] * n}
     value.update(parts)
-    value.update({"evaluator": "imagedoctor", "model": "0123abcd", "timing_ms": {"evaluate": 10.0, "total": 12.5}})
+    value.update({"evaluator": "imagedoctor", "model": "0123abcd", **({"resize": resize} if resize else {}), "timing_ms": {"evaluate": 10.0, "total": 12.5}})
     return value
 
 
@@ -143,8 +143,8 @@ add("response", "a failed image", "the second image could not be decoded: its nu
      "scores": {name: tensor(np.array([0.5, NAN])) for name in
                 ["semantic_alignment", "aesthetics", "plausibility", "overall"]},
      "errors": [None, {"code": "image_corrupt", "message": "corrupt image"}]})
-add("response", "everything", "heatmaps, text and boxes of one image that was known already",
-    response(1, cached=[True], heatmaps={"misalignment": maps(0, 1), "artifact": maps(1, 0)}, texts=["fine"],
+add("response", "everything", "heatmaps, text and boxes of one image that was known already and kept its aspect",
+    response(1, resize="area", cached=[True], heatmaps={"misalignment": maps(0, 1), "artifact": maps(1, 0)}, texts=["fine"],
              boxes=[[{"box": [0.0, 10.0, 500.0, 1000.0], "label": "artifact", "importance": 80.0}]], images=[file]))
 add("error", "overloaded", "the body of a response of status 429",
     {"code": "overloaded", "message": "the server is overloaded"})

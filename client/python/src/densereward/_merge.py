@@ -39,6 +39,7 @@ def merge(parts: Sequence[Part]) -> Result[Any]:
         errors=_join_lists(parts, n, lambda p: p.errors) or [],
         evaluator=first.evaluator,
         model=first.model,
+        resize=first.resize,
         timing_ms={stage: max(p.timing_ms.get(stage, 0.0) for _, p in parts) for stage in first.timing_ms},
         advantages=_join_advantages(parts, n),
         texts=_join_lists(parts, n, lambda p: p.texts),

@@ -75,6 +75,7 @@ class Result(Generic[A]):
     images: Optional[List[bytes]] = None  # PNG files
     cached: Optional[List[bool]] = None  # whether the answer was known already
     warnings: List[str] = field(default_factory=list)  # what the server finds odd about the request
+    resize: str = ""  # how images came to the model's size; "" where there is one way alone
 
     def __len__(self) -> int:
         return len(self.errors)
@@ -189,6 +190,7 @@ def _result(fields: Dict[str, Any]) -> Result[NDArray[Any]]:
         images=_items(fields, "images", n, bytes),
         cached=_items(fields, "cached", n, bool),
         warnings=[_text(w, "warnings") for w in fields.get("warnings") or []],
+        resize=_text(fields.get("resize") or "", "resize"),
     )
 
 

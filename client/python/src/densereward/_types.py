@@ -113,6 +113,7 @@ class Evaluator(TypedDict, total=False):
     text: bool
     boxes: bool
     prompt_tokens: int
+    resize: str
     demonstration: bool
     note: str
 
