@@ -28,6 +28,7 @@ type Evaluator struct {
 	Maps          []Map         `json:"maps"`
 	Text          bool          `json:"text"`
 	Boxes         bool          `json:"boxes"`
+	Generates     bool          `json:"generates"`
 	PromptTokens  int           `json:"prompt_tokens"`
 	Resize        string        `json:"resize"`
 	Demonstration bool          `json:"demonstration"`

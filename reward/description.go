@@ -21,6 +21,8 @@ type Description struct {
 	Maps   []MapSpec   // in the order of Result.Maps
 	Text   bool        // Result.Text is what a model wrote
 	Boxes  bool        // Result.Boxes may hold some, in one of the modes at least
+	// Generates says that the evaluator is a Generator.
+	Generates bool
 
 	// PromptTokens is the most tokens of a prompt, 0 for no limit.
 	PromptTokens int

@@ -43,6 +43,9 @@ type Sample struct {
 	// the evaluator does not know means nothing to it.
 	Metadata map[string]any
 
+	// Continuation is how the prompt is continued in ModeGenerate; unused otherwise.
+	Continuation Continuation
+
 	// Prepared is what the evaluator's Preparer made of the sample; nil if it
 	// was not prepared ahead. Only the evaluator that made it reads it.
 	Prepared any

@@ -32,5 +32,7 @@ type Result struct {
 	Text    string // the generated answer
 	Boxes   []Box
 	Trace   Trace
-	Err     error
+	// Generation is set in ModeGenerate, in place of all above.
+	Generation *Generation
+	Err        error
 }

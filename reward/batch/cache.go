@@ -107,6 +107,11 @@ func cloneResults(results []reward.Result) []reward.Result {
 		r.Trace.GeneratedIDs = slices.Clone(r.Trace.GeneratedIDs)
 		r.Boxes = slices.Clone(r.Boxes)
 		r.Text = strings.Clone(r.Text)
+		if r.Generation != nil {
+			g := *r.Generation
+			g.Text = strings.Clone(g.Text)
+			r.Generation = &g
+		}
 	}
 	return clones
 }
@@ -116,6 +121,9 @@ func (e *entry) bytes() int64 {
 	r := &e.result
 	n := entryOverhead + int(unsafe.Sizeof(*e)) + len(r.Text)
 	n += 8 * len(r.Scores)
+	if r.Generation != nil {
+		n += int(unsafe.Sizeof(*r.Generation)) + len(r.Generation.Text)
+	}
 	for _, m := range r.Maps {
 		n += int(unsafe.Sizeof(m)) + 4*len(m.Data)
 	}

@@ -157,11 +157,15 @@ func (s *Scheduler) attempt(r *run, works []*work) {
 	s.endEvaluating(r, works, results, err, took)
 }
 
-// call is Evaluate with its panics and miscounts contained.
+// call is Evaluate, or Generate, with its panics and miscounts contained.
 func call(ctx context.Context, e reward.Evaluator, samples []reward.Sample) ([]reward.Result, error) {
+	evaluate := e.Evaluate
+	if g, ok := e.(reward.Generator); ok && samples[0].Mode == reward.ModeGenerate { // a batch is of one mode
+		evaluate = g.Generate
+	}
 	var results []reward.Result
 	err := contain("evaluate", func() (err error) {
-		results, err = e.Evaluate(ctx, samples)
+		results, err = evaluate(ctx, samples)
 		return err
 	})
 	if err == nil && len(results) != len(samples) {

@@ -40,7 +40,7 @@ func newKeyer(fingerprint string) *keyer {
 }
 
 // pixelKey hashes all that an answer depends on: checkpoint, mode, prompt,
-// metadata and pixels.
+// metadata, how it is continued, and pixels.
 func (k *keyer) pixelKey(s *reward.Sample) key {
 	return k.key(s, s.Image.Width, s.Image.Height, s.Image.Pix)
 }
@@ -60,6 +60,18 @@ func (k *keyer) key(s *reward.Sample, width, height int, image []byte) key {
 	head = binary.LittleEndian.AppendUint64(head, uint64(width))
 	head = binary.LittleEndian.AppendUint64(head, uint64(height))
 	head = appendMetadata(head, s.Metadata)
+	if s.Mode == reward.ModeGenerate {
+		head = appendContinuation(head, &s.Continuation)
+	}
 	var nonce [12]byte // one for all: tags stay here
 	return sha256.Sum256(k.mac.Seal(head, nonce[:], nil, image))
+}
+
+// appendContinuation appends what tells a continuation from all others.
+func appendContinuation(b []byte, c *reward.Continuation) []byte {
+	stop := make([]any, len(c.Stop))
+	for i, text := range c.Stop {
+		stop[i] = text
+	}
+	return appendMetadata(b, []any{c.System, c.ImageLast, int64(c.MaxNewTokens), stop})
 }

@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -23,12 +24,19 @@ type Endpoint struct {
 	Decode func(body []byte, limits wire.Limits) (*Request, error)
 }
 
-// Request is a foreign request in the terms of package scoring.
+// Request is a foreign request that was read.
 type Request struct {
-	Calls   []Call
 	Ignored []string // what the body holds and means nothing here
-	// Answer gives the JSON for what became of the calls, in their order.
-	Answer func([]*scoring.Scored) (any, error)
+	// Answer has host do what is asked and gives the JSON for what became of it.
+	Answer func(ctx context.Context, host Host) (any, error)
+}
+
+// Host is a server's evaluators as one request may use them; "" names the first. The
+// errors are the protocol's, and those of package batch.
+type Host interface {
+	Describe(evaluator string) (reward.Description, error)
+	Score(ctx context.Context, call Call) (*scoring.Scored, error)
+	Generate(ctx context.Context, evaluator string, in scoring.Input, c reward.Continuation) (*scoring.Generated, error)
 }
 
 // maxIgnored bounds the keys of a request that mean nothing here: more are no mistake.
@@ -43,7 +51,7 @@ func ignore(r *boundedjson.Reader, ignored *[]string, key string) error {
 	return r.Skip()
 }
 
-// Call asks one evaluator for scores; "" is the server's first.
+// Call asks one evaluator for scores.
 type Call struct {
 	Evaluator string
 	Input     scoring.Input

@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/denseflow/densereward/reward"
@@ -39,25 +40,31 @@ func decodeCompute(body []byte, limits wire.Limits) (*Request, error) {
 	for i, file := range q.images {
 		images[i].Encoded = file
 	}
+	call := Call{
+		Input:   scoring.Input{Prompts: q.prompts, Images: images},
+		Options: scoring.Options{Patient: true},
+	}
 	return &Request{
-		Calls: []Call{{
-			Input:   scoring.Input{Prompts: q.prompts, Images: images},
-			Options: scoring.Options{Patient: true},
-		}},
 		Ignored: q.ignored,
-		Answer:  answerCompute,
+		Answer: func(ctx context.Context, host Host) (any, error) {
+			scored, err := host.Score(ctx, call)
+			if err != nil {
+				return nil, err
+			}
+			return answerCompute(scored)
+		},
 	}, nil
 }
 
 // answerCompute gives the rewards. The protocol has no place for the failure
 // of one sample, so the first fails the request.
-func answerCompute(scored []*scoring.Scored) (any, error) {
-	for i, e := range scored[0].Errors {
+func answerCompute(scored *scoring.Scored) (any, error) {
+	for i, e := range scored.Errors {
 		if e != nil {
 			return nil, e.With("image: element %d: %s", i, e.Message())
 		}
 	}
-	return map[string][]float64{"rewards": scored[0].Rewards}, nil
+	return map[string][]float64{"rewards": scored.Rewards}, nil
 }
 
 // readCompute reads a computeRequest. Its files lie in body, whose base64 they

@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -10,16 +11,17 @@ import (
 	"time"
 
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/wire"
 	"github.com/denseflow/densereward/reward/wire/boundedjson"
 )
 
 // openAI is chat completions as OpenAI has them and vLLM serves them, for rewards
 // that read what a model writes of an image: one message of a user with one image
-// and its prompt is answered with the evaluator's text. The evaluator puts the
-// prompt into its own template. What cannot be done is refused: streams, several
-// choices, tools, log-probs and an answer cut at max_tokens.
+// and a text, after at most one of the system. An evaluator that is a
+// reward.Generator continues them as they are. Any other puts the text as the image's
+// prompt into its own template, and so does one that is asked in a mode; its answer is
+// never cut. What cannot be done is refused: streams, several choices, tools and
+// log-probs.
 func openAI(now func() time.Time) []Endpoint {
 	return []Endpoint{{
 		Method: http.MethodPost, Path: "/v1/chat/completions",
@@ -31,11 +33,29 @@ func openAI(now func() time.Time) []Endpoint {
 type chat struct {
 	model     string
 	mode      reward.Mode // a key of this server
-	messages  int
-	texts     []string
-	image     []byte // a file
-	maxTokens int    // 0 is no limit
+	messages  []turn
+	maxTokens int // 0 is no limit
+	stop      []string
 	ignored   []string
+}
+
+// turn is one message.
+type turn struct {
+	role   string
+	texts  []string
+	before int    // of the texts: those before the image
+	image  []byte // a file
+}
+
+// user is the user's message, once the request was checked.
+func (q *chat) user() *turn { return &q.messages[len(q.messages)-1] }
+
+// system is the text of the message before, "" without one.
+func (q *chat) system() string {
+	if len(q.messages) == 1 {
+		return ""
+	}
+	return strings.Join(q.messages[0].texts, "")
 }
 
 func decodeChat(body []byte, limits wire.Limits, now func() time.Time) (*Request, error) {
@@ -49,15 +69,29 @@ func decodeChat(body []byte, limits wire.Limits, now func() time.Time) (*Request
 		return nil, err
 	}
 	return &Request{
-		Calls: []Call{{
-			Evaluator: q.model,
-			Input:     scoring.Input{Prompts: []string{strings.Join(q.texts, "\n")}, Images: []scoring.Image{{Encoded: q.image}}},
-			Options:   scoring.Options{Mode: q.mode, Parts: scoring.Parts{Text: true}, Patient: true},
-		}},
 		Ignored: q.ignored,
-		Answer:  func(scored []*scoring.Scored) (any, error) { return q.answer(scored[0], now()) },
+		Answer: func(ctx context.Context, host Host) (any, error) {
+			about, err := host.Describe(q.model)
+			if err != nil {
+				return nil, err
+			}
+			written := q.ask
+			if about.Generates && q.mode == "" {
+				written = q.generate
+			}
+			c, err := written(ctx, host)
+			if err != nil {
+				return nil, err
+			}
+			c.Model, c.Created = about.Name, now().Unix()
+			c.ID = "chatcmpl-" + strconv.FormatInt(now().UnixNano(), 36)
+			return c, nil
+		},
 	}, nil
 }
+
+// maxStops bounds the stop texts, as OpenAI does.
+const maxStops = 4
 
 func (q *chat) field(r *boundedjson.Reader, key string, limits wire.Limits) (err error) {
 	switch key {
@@ -70,13 +104,17 @@ func (q *chat) field(r *boundedjson.Reader, key string, limits wire.Limits) (err
 			err = r.Fail(reward.ErrInvalidValue, "%q: want %q or %q", mode, reward.ModeAnswer, reward.ModeThink)
 		}
 	case "messages":
-		err = r.Elements(func() error {
-			r.Field = fmt.Sprintf("messages[%d]", q.messages)
-			q.messages++
-			return q.message(r, limits)
-		})
+		err = r.Elements(func() error { return q.message(r, limits) })
 	case "max_tokens", "max_completion_tokens":
 		q.maxTokens, err = readInt(r, 1)
+	case "stop":
+		if r.SkipNull() {
+			return nil
+		}
+		if r.Peek() == '"' {
+			return q.addStop(r, limits)
+		}
+		err = r.Elements(func() error { return q.addStop(r, limits) })
 	case "n":
 		var n int
 		if n, err = readInt(r, 1); err == nil && n != 1 {
@@ -96,46 +134,61 @@ func (q *chat) field(r *boundedjson.Reader, key string, limits wire.Limits) (err
 	return err
 }
 
+func (q *chat) addStop(r *boundedjson.Reader, limits wire.Limits) error {
+	s, err := r.Text(limits.NameBytes)
+	if err == nil && (s == "" || len(q.stop) == maxStops) {
+		err = r.Fail(reward.ErrInvalidValue, "want at most %d texts, none of them empty", maxStops)
+	}
+	q.stop = append(q.stop, s)
+	return err
+}
+
 // message reads {role, content}.
-func (q *chat) message(r *boundedjson.Reader, limits wire.Limits) error {
-	field := r.Field
-	role := ""
-	err := r.Fields(func(key string) (err error) {
+func (q *chat) message(r *boundedjson.Reader, limits wire.Limits) (err error) {
+	field := fmt.Sprintf("messages[%d]", len(q.messages))
+	r.Field = field
+	if len(q.messages) == maxTurns {
+		return r.Fail(reward.ErrInvalidValue, "more than %d messages", maxTurns)
+	}
+	m := turn{}
+	err = r.Fields(func(key string) (err error) {
 		r.Field = field + "." + key
 		switch key {
 		case "role":
-			if role, err = r.Text(reward.MaxNameBytes); err == nil && role != "user" {
-				err = r.Fail(reward.ErrInvalidValue, "%q: the evaluator has its own instructions and no conversation, want one message of \"user\"", role)
-			}
+			m.role, err = r.Text(reward.MaxNameBytes)
 			return err
 		case "content":
 			if r.Peek() == '"' {
-				return q.text(r, limits)
+				return m.text(r, limits)
 			}
 			part := 0
 			return r.Elements(func() error {
 				r.Field = fmt.Sprintf("%s.content[%d]", field, part)
 				part++
-				return q.part(r, limits)
+				return m.part(r, limits)
 			})
 		}
 		return r.Skip()
 	})
 	r.Field = field
-	if err == nil && role == "" {
+	if err == nil && m.role == "" {
 		err = r.Fail(reward.ErrMissingField, "role: required")
+	}
+	q.messages = append(q.messages, m)
+	return err
+}
+
+func (m *turn) text(r *boundedjson.Reader, limits wire.Limits) error {
+	s, err := r.Text(limits.PromptBytes)
+	m.texts = append(m.texts, s)
+	if m.image == nil {
+		m.before++
 	}
 	return err
 }
 
-func (q *chat) text(r *boundedjson.Reader, limits wire.Limits) error {
-	s, err := r.Text(limits.PromptBytes)
-	q.texts = append(q.texts, s)
-	return err
-}
-
 // part reads {type: text, text} or {type: image_url, image_url: {url}}.
-func (q *chat) part(r *boundedjson.Reader, limits wire.Limits) error {
+func (m *turn) part(r *boundedjson.Reader, limits wire.Limits) error {
 	field := r.Field
 	return r.Fields(func(key string) error {
 		r.Field = field + "." + key
@@ -147,15 +200,15 @@ func (q *chat) part(r *boundedjson.Reader, limits wire.Limits) error {
 			}
 			return err
 		case "text":
-			return q.text(r, limits)
+			return m.text(r, limits)
 		case "image_url":
 			if r.Peek() == '"' { // as some clients flatten it
-				return q.url(r)
+				return m.url(r)
 			}
 			return r.Fields(func(key string) error {
 				r.Field = field + ".image_url." + key
 				if key == "url" {
-					return q.url(r)
+					return m.url(r)
 				}
 				return r.Skip()
 			})
@@ -164,81 +217,45 @@ func (q *chat) part(r *boundedjson.Reader, limits wire.Limits) error {
 	})
 }
 
-func (q *chat) url(r *boundedjson.Reader) (err error) {
-	if q.image != nil {
+func (m *turn) url(r *boundedjson.Reader) (err error) {
+	if m.image != nil {
 		return r.Fail(reward.ErrInvalidValue, "a second image: want one")
 	}
-	q.image, err = r.Base64()
+	m.image, err = r.Base64()
 	if e := (*reward.Error)(nil); err != nil && !errors.As(err, &e) {
 		err = r.Fail(reward.ErrInvalidValue, "want a data URI with base64, addresses are not fetched: %v", err)
 	}
 	return err
 }
 
-// check holds what was read against what an evaluator takes.
+// check fails unless there is a message of the user with an image and a text, and
+// before it at most one of the system.
 func (q *chat) check() error {
-	switch {
-	case q.messages != 1:
-		return reward.ErrInvalidValue.With("messages: %d, want one of the user", q.messages)
-	case q.image == nil:
-		return reward.ErrMissingField.With("messages[0].content: want one image_url")
-	case len(q.texts) == 0:
-		return reward.ErrMissingField.With("messages[0].content: want the image's prompt as text")
+	for i, m := range q.messages {
+		last := i == len(q.messages)-1
+		system := m.role == "system" || m.role == "developer"
+		switch {
+		case m.role != "user" && (!system || last):
+			return noConversation(i, m.role)
+		case !last && (!system || i > 0):
+			return reward.ErrInvalidValue.With("messages: %d, want one of the user", len(q.messages))
+		case !last && m.image != nil:
+			return reward.ErrInvalidValue.With("messages[%d].content: an image, which is the user's to show", i)
+		}
+	}
+	switch n := len(q.messages) - 1; {
+	case n < 0:
+		return reward.ErrInvalidValue.With("messages: 0, want one of the user")
+	case q.user().image == nil:
+		return reward.ErrMissingField.With("messages[%d].content: want one image_url", n)
+	case len(q.user().texts) == 0:
+		return reward.ErrMissingField.With("messages[%d].content: want the image's prompt as text", n)
 	}
 	return nil
 }
 
-// The JSON of a chat completion.
-type (
-	completion struct {
-		ID      string   `json:"id"`
-		Object  string   `json:"object"`
-		Created int64    `json:"created"`
-		Model   string   `json:"model"`
-		Choices []choice `json:"choices"`
-		Usage   usage    `json:"usage"`
-	}
-
-	choice struct {
-		Index        int     `json:"index"`
-		Message      message `json:"message"`
-		LogProbs     *string `json:"logprobs"` // null
-		FinishReason string  `json:"finish_reason"`
-	}
-
-	message struct {
-		Role    string  `json:"role"`
-		Content string  `json:"content"`
-		Refusal *string `json:"refusal"` // null
-	}
-
-	usage struct {
-		PromptTokens     int `json:"prompt_tokens"`
-		CompletionTokens int `json:"completion_tokens"`
-		TotalTokens      int `json:"total_tokens"`
-	}
-)
-
-// answer gives the completion. An answer is never cut: half a verdict reads like
-// another one.
-func (q *chat) answer(s *scoring.Scored, now time.Time) (any, error) {
-	if e := s.Errors[0]; e != nil {
-		return nil, e
-	}
-	o := &s.Outcomes[0]
-	u := usage{PromptTokens: len(o.Trace.InputIDs), CompletionTokens: len(o.Trace.GeneratedIDs)}
-	u.TotalTokens = u.PromptTokens + u.CompletionTokens
-	if q.maxTokens > 0 && u.CompletionTokens > q.maxTokens {
-		return nil, reward.ErrInvalidValue.With("max_tokens: the answer has %d tokens, more than %d, and is not cut", u.CompletionTokens, q.maxTokens)
-	}
-	return completion{
-		ID: "chatcmpl-" + strconv.FormatInt(now.UnixNano(), 36), Object: "chat.completion", Created: now.Unix(), Model: s.Evaluator.Name,
-		Choices: []choice{{
-			Message:      message{Role: "assistant", Content: strings.ToValidUTF8(o.Text, "\uFFFD")},
-			FinishReason: "stop",
-		}},
-		Usage: u,
-	}, nil
+func noConversation(i int, role string) error {
+	return reward.ErrInvalidValue.With("messages[%d].role: %q: the evaluator has its own instructions and no conversation, want one message of \"user\"", i, role)
 }
 
 // readInt reads an integer of at least low.

@@ -15,7 +15,7 @@ import (
 // testdata/check_openai.py recorded them with OpenAI's client for Python, which took
 // the answers and raised for the failures. It looks at ids and times.
 func TestOpenAIsOwnRequestsAreAnswered(t *testing.T) {
-	address := serve(t, compat.Config{})
+	address := serve(t, compat.Config{}, newWriter())
 	for _, e := range readRecorded(t, "openai.json") {
 		t.Run(e.Name, func(t *testing.T) {
 			status, got := exchange(t, address+e.Path, e.Request)

@@ -19,24 +19,27 @@ import (
 	"github.com/denseflow/densereward/reward/server"
 )
 
-// serve starts a server of the fake evaluator, which fails for a prompt that begins
-// with "fail", and gives its address.
-func serve(t *testing.T, cfg compat.Config) string {
-	t.Helper()
-	fake := &rewardtest.Fake{Name: "fake", Fail: func(s reward.Sample) error {
-		if strings.HasPrefix(s.Prompt, "fail") {
-			return reward.ErrEvaluatorFailed.With("told to fail: %s", s.Prompt)
-		}
-		return nil
-	}}
-	scheduler, err := batch.New(batch.DefaultConfig(), fake)
-	if err != nil {
-		t.Fatal(err)
+// toldToFail fails a prompt that begins with "fail".
+func toldToFail(s reward.Sample) error {
+	if strings.HasPrefix(s.Prompt, "fail") {
+		return reward.ErrEvaluatorFailed.With("told to fail: %s", s.Prompt)
 	}
-	s, err := server.New(server.Config{
-		Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}},
-		Logger: slog.New(slog.DiscardHandler), Compat: cfg,
-	})
+	return nil
+}
+
+// serve starts a server of the fake evaluator and others, and gives its address.
+func serve(t *testing.T, cfg compat.Config, others ...reward.Evaluator) string {
+	t.Helper()
+	config := server.Config{Logger: slog.New(slog.DiscardHandler), Compat: cfg}
+	fake := &rewardtest.Fake{Name: "fake", Fail: toldToFail}
+	for _, e := range append([]reward.Evaluator{fake}, others...) {
+		scheduler, err := batch.New(batch.DefaultConfig(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Models = append(config.Models, server.Model{Description: e.Describe(), Scorer: scheduler})
+	}
+	s, err := server.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package compat
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -92,7 +93,7 @@ func decodeUniRL(body []byte, limits wire.Limits, sampleErrors bool) (*Request, 
 	}
 	answer := uniRLAnswer{n: len(samples), sampleErrors: sampleErrors}
 	for i := range samples {
-		answer.add(q, i, &samples[i])
+		answer.add(i, &samples[i])
 	}
 	q.Answer = answer.answer
 	return q, nil
@@ -176,13 +177,13 @@ func readUniRLTurn(r *boundedjson.Reader, limits wire.Limits) (turn uniRLTurn, e
 type uniRLAnswer struct {
 	n            int
 	sampleErrors bool
-	names        []string // of the calls
-	samples      [][]int  // of each call: its samples
+	calls        []Call  // of each reward
+	samples      [][]int // of each call: its samples
 }
 
 // add puts a sample into the calls of its rewards. The last turn is what is scored;
 // those before, an edited image's source among them, are the metadata "history".
-func (a *uniRLAnswer) add(q *Request, i int, s *uniRLSample) {
+func (a *uniRLAnswer) add(i int, s *uniRLSample) {
 	last := s.history[len(s.history)-1]
 	if len(s.history) > 1 {
 		before := make([]any, len(s.history)-1)
@@ -195,14 +196,13 @@ func (a *uniRLAnswer) add(q *Request, i int, s *uniRLSample) {
 		s.metadata["history"] = before
 	}
 	for _, name := range s.rewards {
-		k := slices.Index(a.names, name)
+		k := slices.IndexFunc(a.calls, func(c Call) bool { return c.Evaluator == name })
 		if k < 0 {
-			k = len(a.names)
-			a.names, a.samples = append(a.names, name), append(a.samples, nil)
-			q.Calls = append(q.Calls, Call{Evaluator: name, Options: scoring.Options{Patient: true}})
+			k = len(a.calls)
+			a.calls, a.samples = append(a.calls, Call{Evaluator: name, Options: scoring.Options{Patient: true}}), append(a.samples, nil)
 		}
 		a.samples[k] = append(a.samples[k], i)
-		in := &q.Calls[k].Input
+		in := &a.calls[k].Input
 		in.Prompts = append(in.Prompts, last.text)
 		in.Images = append(in.Images, scoring.Image{Encoded: last.image})
 		in.Metadata = append(in.Metadata, s.metadata)
@@ -211,14 +211,21 @@ func (a *uniRLAnswer) add(q *Request, i int, s *uniRLSample) {
 
 // answer gives {results, errors}: of each sample the metrics by reward, and the
 // failures by reward.
-func (a *uniRLAnswer) answer(scored []*scoring.Scored) (any, error) {
+func (a *uniRLAnswer) answer(ctx context.Context, host Host) (any, error) {
+	scored := make([]*scoring.Scored, len(a.calls))
+	for k, call := range a.calls {
+		var err error
+		if scored[k], err = host.Score(ctx, call); err != nil {
+			return nil, err
+		}
+	}
 	results := make([]ordered, a.n)
 	errs := make([]map[string]string, a.n)
 	for i := range results {
 		results[i], errs[i] = ordered{}, map[string]string{}
 	}
-	for k, name := range a.names {
-		s := scored[k]
+	for k, s := range scored {
+		name := a.calls[k].Evaluator
 		for at, i := range a.samples[k] {
 			if e := s.Errors[at]; e != nil {
 				if !a.sampleErrors {

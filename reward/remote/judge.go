@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -12,6 +13,7 @@ import (
 	"image/png"
 	"math"
 	"net/http"
+	"slices"
 
 	"github.com/denseflow/densereward/engine/image/resize"
 	"github.com/denseflow/densereward/reward"
@@ -27,7 +29,10 @@ type Judge struct {
 	about reward.Description
 }
 
-var _ reward.Evaluator = (*Judge)(nil)
+var (
+	_ reward.Evaluator = (*Judge)(nil)
+	_ reward.Generator = (*Judge)(nil)
+)
 
 // NewJudge makes an evaluator of the model called model. Options.URL is the endpoint's
 // base, which ends in /v1 with vLLM and SGLang. Nothing is sent yet.
@@ -37,7 +42,7 @@ func NewJudge(file *judge.File, model string, o Options) (*Judge, error) {
 		return nil, err
 	}
 	about := file.Describe()
-	about.Kind = "remote"
+	about.Kind, about.Generates = "remote", true
 	if o.Name != "" {
 		about.Name = o.Name
 	}
@@ -63,19 +68,65 @@ func (j *Judge) evaluate(ctx context.Context, s *reward.Sample) reward.Result {
 	if err := s.Check(); err != nil {
 		return reward.Result{Err: err}
 	}
-	body, err := j.question(s)
+	q, err := j.chat(j.file.System, j.file.Ask(s.Prompt), j.shown(s.Image), j.file.ImageLast)
 	if err != nil {
 		return reward.Result{Err: err}
+	}
+	q.MaxTokens = j.file.MaxNewTokens
+	if j.file.Probability != nil {
+		q.LogProbs, q.TopLogProbs = true, topLogProbs
+	}
+	answer, err := j.ask(ctx, q)
+	if err != nil {
+		return reward.Result{Err: err}
+	}
+	return j.file.Read(answer.judged())
+}
+
+// Generate has the endpoint continue each sample's prompt by itself. A sample that
+// names no limit has the judge file's.
+func (j *Judge) Generate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
+	return j.each(ctx, samples, func(s *reward.Sample) reward.Result { return j.generate(ctx, s) })
+}
+
+func (j *Judge) generate(ctx context.Context, s *reward.Sample) reward.Result {
+	if s.Mode != reward.ModeGenerate {
+		return reward.Result{Err: reward.ErrUnsupportedMode.With("mode: prompts are continued in mode %q, not %q", reward.ModeGenerate, s.Mode)}
+	}
+	if err := s.Check(); err != nil {
+		return reward.Result{Err: err}
+	}
+	c := &s.Continuation
+	q, err := j.chat(c.System, s.Prompt, s.Image, c.ImageLast)
+	if err != nil {
+		return reward.Result{Err: err}
+	}
+	q.MaxTokens, q.Stop = cmp.Or(c.MaxNewTokens, j.file.MaxNewTokens), c.Stop
+	answer, err := j.ask(ctx, q)
+	if err != nil {
+		return reward.Result{Err: err}
+	}
+	first := answer.Choices[0]
+	return reward.Result{Generation: &reward.Generation{
+		Text: *first.Message.Content, PromptTokens: answer.Usage.PromptTokens, Tokens: answer.Usage.CompletionTokens, Truncated: first.truncated(),
+	}}
+}
+
+// ask sends a question and gives an answer with a text.
+func (j *Judge) ask(ctx context.Context, q *chatRequest) (*chatResponse, error) {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
 	}
 	data, err := j.post(ctx, "/chat/completions", http.Header{"Content-Type": {"application/json"}}, body)
 	if err != nil {
-		return reward.Result{Err: err}
+		return nil, err
 	}
 	answer, err := readCompletion(data)
 	if err != nil {
-		return reward.Result{Err: reward.ErrEvaluatorFailed.With("%s: %v", j.base.Host, err)}
+		return nil, reward.ErrEvaluatorFailed.With("%s: %v", j.base.Host, err)
 	}
-	return j.file.Read(answer)
+	return answer, nil
 }
 
 // The parts of a chat completion that are used.
@@ -85,6 +136,7 @@ type (
 		Messages    []chatMessage `json:"messages"`
 		Temperature float64       `json:"temperature"`
 		MaxTokens   int           `json:"max_tokens"`
+		Stop        []string      `json:"stop,omitempty"`
 		LogProbs    bool          `json:"logprobs,omitempty"`
 		TopLogProbs int           `json:"top_logprobs,omitempty"`
 	}
@@ -101,20 +153,25 @@ type (
 		URL string `json:"url"`
 	}
 	chatResponse struct {
-		Choices []struct {
-			Message struct {
-				Content *string `json:"content"`
-			} `json:"message"`
-			FinishReason string `json:"finish_reason"`
-			LogProbs     *struct {
-				Content []struct {
-					Top []struct {
-						Token   string  `json:"token"`
-						LogProb float64 `json:"logprob"`
-					} `json:"top_logprobs"`
-				} `json:"content"`
-			} `json:"logprobs"`
-		} `json:"choices"`
+		Choices []chatChoice `json:"choices"`
+		Usage   struct {
+			PromptTokens     int `json:"prompt_tokens"`
+			CompletionTokens int `json:"completion_tokens"`
+		} `json:"usage"`
+	}
+	chatChoice struct {
+		Message struct {
+			Content *string `json:"content"`
+		} `json:"message"`
+		FinishReason string `json:"finish_reason"`
+		LogProbs     *struct {
+			Content []struct {
+				Top []struct {
+					Token   string  `json:"token"`
+					LogProb float64 `json:"logprob"`
+				} `json:"top_logprobs"`
+			} `json:"content"`
+		} `json:"logprobs"`
 	}
 )
 
@@ -122,27 +179,25 @@ type (
 // OpenAI's protocol allows.
 const topLogProbs = 20
 
-// question is the request's body.
-func (j *Judge) question(s *reward.Sample) ([]byte, error) {
-	file, err := encodePNG(j.shown(s.Image))
+// chat is a question about an image.
+func (j *Judge) chat(system, text string, image *reward.Image, imageLast bool) (*chatRequest, error) {
+	file, err := encodePNG(image)
 	if err != nil {
 		return nil, err
 	}
-	img := chatPart{Type: "image_url", ImageURL: &imageURL{"data:image/png;base64," + base64.StdEncoding.EncodeToString(file)}}
-	text := chatPart{Type: "text", Text: j.file.Ask(s.Prompt)}
-	content := []chatPart{img, text}
-	if j.file.ImageLast {
-		content = []chatPart{text, img}
+	content := []chatPart{{Type: "image_url", ImageURL: &imageURL{"data:image/png;base64," + base64.StdEncoding.EncodeToString(file)}}}
+	if text != "" {
+		content = append(content, chatPart{Type: "text", Text: text})
 	}
-	q := chatRequest{Model: j.model, MaxTokens: j.file.MaxNewTokens}
-	if j.file.System != "" {
-		q.Messages = append(q.Messages, chatMessage{"system", []chatPart{{Type: "text", Text: j.file.System}}})
+	if imageLast {
+		slices.Reverse(content)
+	}
+	q := &chatRequest{Model: j.model}
+	if system != "" {
+		q.Messages = append(q.Messages, chatMessage{"system", []chatPart{{Type: "text", Text: system}}})
 	}
 	q.Messages = append(q.Messages, chatMessage{"user", content})
-	if j.file.Probability != nil {
-		q.LogProbs, q.TopLogProbs = true, topLogProbs
-	}
-	return json.Marshal(q)
+	return q, nil
 }
 
 // shown is the image as the file wants it.
@@ -167,22 +222,29 @@ func encodePNG(m *reward.Image) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// readCompletion reads the first choice.
-func readCompletion(data []byte) (judge.Answer, error) {
-	var r chatResponse
-	if err := json.Unmarshal(data, &r); err != nil {
-		return judge.Answer{}, fmt.Errorf("the answer is no chat completion: %w", err)
+// readCompletion reads an answer whose first choice has a text.
+func readCompletion(data []byte) (*chatResponse, error) {
+	r := &chatResponse{}
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("the answer is no chat completion: %w", err)
 	}
 	if len(r.Choices) == 0 || r.Choices[0].Message.Content == nil {
-		return judge.Answer{}, fmt.Errorf("the answer has no choice with a text: %.200s", data)
+		return nil, fmt.Errorf("the answer has no choice with a text: %.200s", data)
 	}
-	c := r.Choices[0]
-	a := judge.Answer{Text: *c.Message.Content, Truncated: c.FinishReason == "length"}
+	return r, nil
+}
+
+func (c *chatChoice) truncated() bool { return c.FinishReason == "length" }
+
+// judged is the first choice as judge files read it.
+func (r *chatResponse) judged() judge.Answer {
+	c := &r.Choices[0]
+	a := judge.Answer{Text: *c.Message.Content, Truncated: c.truncated()}
 	if c.LogProbs != nil && len(c.LogProbs.Content) > 0 {
 		a.First = map[string]float64{}
 		for _, t := range c.LogProbs.Content[0].Top {
 			a.First[t.Token] += math.Exp(t.LogProb)
 		}
 	}
-	return a, nil
+	return a
 }

@@ -79,7 +79,21 @@ func samples(prompts ...string) []reward.Sample {
 }
 
 func TestAJudgeConforms(t *testing.T) {
-	c := newChat(t, func(w http.ResponseWriter, _ *http.Request, _ chatRequest) { say(w, "7", "stop") })
+	c := newChat(t, func(w http.ResponseWriter, _ *http.Request, q chatRequest) {
+		words := []string{"7", "is", "written", "here"}
+		words, finish := words[:min(len(words), q.MaxTokens)], "stop"
+		if len(words) == q.MaxTokens {
+			finish = "length"
+		}
+		text := strings.Join(words, " ")
+		for _, stop := range q.Stop {
+			if before, _, found := strings.Cut(text, stop); found {
+				text, finish = before, "stop"
+			}
+		}
+		fmt.Fprintf(w, `{"choices": [{"finish_reason": %q, "message": {"content": %q}}], "usage": {"prompt_tokens": 9, "completion_tokens": %d}}`,
+			finish, text, len(words))
+	})
 	f, err := judge.Parse([]byte("name = \"a\"\nprompt = \"{prompt}\"\n[[score]]\nname = \"s\"\npattern = '(\\d)'\nmin = 0\nmax = 9\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -121,6 +135,26 @@ func TestAJudgeIsAskedAsItsFileSays(t *testing.T) {
 	})
 	results, err := newJudge(t, c, "unifiedreward-2", Options{Token: " secret\n"}).Evaluate(t.Context(), samples("a cat"))
 	if err != nil || results[0].Err != nil || fmt.Sprint(results[0].Scores) != "[4 3 2]" {
+		t.Errorf("got %+v, %v", results, err)
+	}
+}
+
+func TestAPromptIsSentAsItIs(t *testing.T) {
+	c := newChat(t, func(w http.ResponseWriter, _ *http.Request, q chatRequest) {
+		if q.MaxTokens != 7 || q.LogProbs || fmt.Sprint(q.Stop) != "[.]" || len(q.Messages) != 2 || q.Messages[0].Content[0].Text != "Be brief." {
+			t.Errorf("asked %+v", q)
+		}
+		content := q.Messages[1].Content
+		if len(content) != 2 || content[0].Text != "What is this?" || content[1].ImageURL == nil {
+			t.Errorf("asked %+v", content)
+		}
+		fmt.Fprint(w, `{"choices": [{"finish_reason": "length", "message": {"content": "A cat on a"}}], "usage": {"prompt_tokens": 90, "completion_tokens": 7}}`)
+	})
+	s := samples("What is this?")
+	s[0].Mode = reward.ModeGenerate
+	s[0].Continuation = reward.Continuation{System: "Be brief.", ImageLast: true, MaxNewTokens: 7, Stop: []string{"."}}
+	results, err := newJudge(t, c, "yes-no", Options{}).Generate(t.Context(), s)
+	if err != nil || results[0].Err != nil || *results[0].Generation != (reward.Generation{Text: "A cat on a", PromptTokens: 90, Tokens: 7, Truncated: true}) {
 		t.Errorf("got %+v, %v", results, err)
 	}
 }

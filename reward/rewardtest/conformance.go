@@ -19,8 +19,8 @@ const mapTolerance = 1e-3
 // scoreTolerance is the same for scores that a model computes rather than writes.
 const scoreTolerance = 1e-5
 
-// Run tests that what newEvaluator makes is an Evaluator, and a Preparer if it
-// claims to be. It makes one and uses it throughout; if it is an io.Closer the
+// Run tests that what newEvaluator makes is an Evaluator, and a Preparer and a
+// Generator if it claims to be. It makes one and uses it throughout; if it is an io.Closer the
 // caller closes it.
 func Run(t *testing.T, newEvaluator func() reward.Evaluator) {
 	s := &suite{evaluator: newEvaluator()}
@@ -36,6 +36,7 @@ func Run(t *testing.T, newEvaluator func() reward.Evaluator) {
 	t.Run("it returns when its context is done", s.testCancel)
 	t.Run("it serves many callers at a time", s.testConcurrency)
 	t.Run("it gives prepared samples the answer of unprepared ones", s.testPrepare)
+	t.Run("it continues prompts if it says so", s.runGenerator)
 }
 
 type suite struct {

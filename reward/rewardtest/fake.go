@@ -111,6 +111,17 @@ func (f *Fake) Prepare(ctx context.Context, s *reward.Sample) error {
 
 // Evaluate gives each sample its Answer.
 func (f *Fake) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
+	about := f.Describe()
+	return f.run(ctx, samples, func(identity uint64, s reward.Sample) reward.Result {
+		if !s.Mode.Valid() {
+			return reward.Result{Err: fmt.Errorf("rewardtest: mode %q", s.Mode)}
+		}
+		return answer(identity, s, &about)
+	})
+}
+
+// run gives each sample that can be answered what result makes of it.
+func (f *Fake) run(ctx context.Context, samples []reward.Sample, result func(identity uint64, s reward.Sample) reward.Result) ([]reward.Result, error) {
 	f.batches.Add(1)
 	f.samples.Add(int64(len(samples)))
 	if err := ctx.Err(); err != nil {
@@ -130,7 +141,6 @@ func (f *Fake) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.
 		case <-timer.C:
 		}
 	}
-	about := f.Describe()
 	results := make([]reward.Result, len(samples))
 	for i, s := range samples {
 		if err := check(s); err != nil {
@@ -147,7 +157,7 @@ func (f *Fake) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.
 		if !ok {
 			identity = prepared(Identity(s.Image))
 		}
-		results[i] = answer(uint64(identity), s, &about)
+		results[i] = result(uint64(identity), s)
 	}
 	return results, nil
 }
@@ -159,7 +169,7 @@ func check(s reward.Sample) error {
 		return errors.New("rewardtest: no image")
 	case image.Width < 1 || image.Height < 1 || len(image.Pix) != image.Width*image.Height*3:
 		return fmt.Errorf("rewardtest: an image of %dx%d has %d bytes", image.Width, image.Height, len(image.Pix))
-	case !s.Mode.Valid():
+	case !s.Mode.Valid() && s.Mode != reward.ModeGenerate:
 		return fmt.Errorf("rewardtest: mode %q", s.Mode)
 	}
 	return nil

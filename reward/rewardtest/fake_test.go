@@ -16,6 +16,10 @@ func TestTheFakeIsAnEvaluator(t *testing.T) {
 	rewardtest.Run(t, func() reward.Evaluator { return &rewardtest.Fake{Side: 16} })
 }
 
+func TestTheWriterIsAGenerator(t *testing.T) {
+	rewardtest.Run(t, func() reward.Evaluator { return &rewardtest.Writer{Fake: rewardtest.Fake{Side: 16}} })
+}
+
 func TestImagesHaveTheirOwnIdentity(t *testing.T) {
 	seen := map[uint64]uint64{}
 	for seed := range uint64(4096) {

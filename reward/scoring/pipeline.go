@@ -63,6 +63,8 @@ type Loaded struct {
 	latents  *latents        // nil for an Input of images
 	errs     []*reward.Error // N, nil where the sample is fine so far
 	grids    Grids           // of no sample where no maps are asked for
+
+	continuation reward.Continuation // of Generate
 }
 
 // Load checks in against the evaluator and the limits, and reads the headers of

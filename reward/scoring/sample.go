@@ -149,7 +149,7 @@ func imageError(err error) *reward.Error {
 func (l *Loaded) job(i int) batch.Job {
 	s := &l.samples[i]
 	j := batch.Job{
-		Sample: reward.Sample{Image: s.image, Prompt: l.in.Prompts[i], Mode: l.o.Mode},
+		Sample: reward.Sample{Image: s.image, Prompt: l.in.Prompts[i], Mode: l.o.Mode, Continuation: l.continuation},
 		Bytes:  s.bytes(),
 	}
 	if l.in.Metadata != nil {

@@ -44,20 +44,13 @@ func (s *Server) foreign(e compat.Endpoint) echo.HandlerFunc {
 				})
 			}
 			watch.lap("decode")
-			var all []*scoring.Evaluated
-			defer func() { s.evaluated(c, watch, all...) }()
-			scored := make([]*scoring.Scored, len(q.Calls))
-			for i, call := range q.Calls {
-				if scored[i], err = s.call(ctx, c, call, b); err != nil {
-					return err
-				}
-				all = append(all, scored[i].Evaluated)
-			}
-			watch.lap("score")
-			answer, err := q.Answer(scored)
+			h := &host{server: s, request: c, body: b}
+			defer func() { s.evaluated(c, watch, h.evaluated...) }()
+			answer, err := q.Answer(ctx, h)
 			if err != nil {
 				return err
 			}
+			watch.lap("score")
 			return c.JSON(http.StatusOK, answer)
 		})
 	}
@@ -66,21 +59,51 @@ func (s *Server) foreign(e compat.Endpoint) echo.HandlerFunc {
 // toldKeys is how many ignored keys the log names.
 const toldKeys = 8
 
-// call scores what a foreign request asks of one evaluator.
-func (s *Server) call(ctx context.Context, c echo.Context, call compat.Call, b *body) (*scoring.Scored, error) {
-	pipeline, err := s.pipeline(call.Evaluator)
+// host is the server for one request of a foreign protocol.
+type host struct {
+	server    *Server
+	request   echo.Context
+	body      *body
+	evaluated []*scoring.Evaluated
+}
+
+var _ compat.Host = (*host)(nil)
+
+// Describe says what an evaluator gives.
+func (h *host) Describe(evaluator string) (reward.Description, error) {
+	pipeline, err := h.server.pipeline(evaluator)
+	if err != nil {
+		return reward.Description{}, err
+	}
+	return pipeline.Evaluator, nil
+}
+
+// Score scores what the request asks of one evaluator.
+func (h *host) Score(ctx context.Context, call compat.Call) (*scoring.Scored, error) {
+	pipeline, err := h.server.pipeline(call.Evaluator)
 	if err != nil {
 		return nil, err
 	}
-	call.Input.Hold = b.lend
-	recorder := s.record(c)
+	call.Input.Hold = h.body.lend
+	recorder := h.server.record(h.request)
 	call.Options.OnPreview = recorder.Preview()
-	scored, err := pipeline.Score(ctx, call.Input, call.Options, s.barrier(c))
+	scored, err := pipeline.Score(ctx, call.Input, call.Options, h.server.barrier(h.request))
 	if err != nil {
 		return nil, err
 	}
 	recorder.Record(scored.Evaluated, call.Input.Prompts)
+	h.evaluated = append(h.evaluated, scored.Evaluated)
 	return scored, nil
+}
+
+// Generate has one evaluator continue prompts.
+func (h *host) Generate(ctx context.Context, evaluator string, in scoring.Input, c reward.Continuation) (*scoring.Generated, error) {
+	pipeline, err := h.server.pipeline(evaluator)
+	if err != nil {
+		return nil, err
+	}
+	in.Hold = h.body.lend
+	return pipeline.Generate(ctx, in, c)
 }
 
 // descriptions are those of all evaluators, the default first.

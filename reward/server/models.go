@@ -34,6 +34,7 @@ type (
 		Maps          []mapInfo     `json:"maps"`
 		Text          bool          `json:"text"`
 		Boxes         bool          `json:"boxes"`
+		Generates     bool          `json:"generates"`
 		PromptTokens  int           `json:"prompt_tokens"`
 		Resize        string        `json:"resize"`
 		Demonstration bool          `json:"demonstration"`
@@ -83,7 +84,7 @@ func describeEvaluator(d *reward.Description) evaluatorInfo {
 	info := evaluatorInfo{
 		Name: d.Name, Kind: d.Kind, Fingerprint: d.Fingerprint,
 		Modes: d.Modes, Scores: []scoreInfo{}, Maps: []mapInfo{},
-		Text: d.Text, Boxes: d.Boxes, PromptTokens: d.PromptTokens,
+		Text: d.Text, Boxes: d.Boxes, Generates: d.Generates, PromptTokens: d.PromptTokens,
 		Resize: d.Resize, Demonstration: d.Demonstration, Note: d.Note,
 	}
 	for _, s := range d.Scores {

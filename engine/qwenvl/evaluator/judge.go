@@ -71,6 +71,7 @@ var (
 	_ reward.Evaluator    = (*Judge)(nil)
 	_ reward.Preparer     = (*Judge)(nil)
 	_ reward.TokenCounter = (*Judge)(nil)
+	_ reward.Generator    = (*Judge)(nil)
 )
 
 // Load opens the checkpoint folder dir to be asked by file: see
@@ -171,12 +172,26 @@ func (j *Judge) Close() error { return j.session.Close() }
 func (j *Judge) Describe() reward.Description {
 	d := j.file.Describe()
 	d.Kind, d.Fingerprint = Kind, j.fingerprint
-	d.PromptTokens, d.Demonstration = j.options.PromptTokens, j.options.Demonstration
+	d.PromptTokens, d.Demonstration, d.Generates = j.options.PromptTokens, j.options.Demonstration, true
 	return d
 }
 
 // asked is a sample ready for a batch.
 type asked struct{ qwenvl.Prompt }
+
+// turn is what a model is asked in one turn of the chat.
+type turn struct {
+	system, text string
+	imageLast    bool
+}
+
+// turnOf is the judge file's question, or the caller's own.
+func (j *Judge) turnOf(s *reward.Sample) turn {
+	if s.Mode == reward.ModeGenerate {
+		return turn{s.Continuation.System, s.Prompt, s.Continuation.ImageLast}
+	}
+	return turn{j.file.System, j.file.Ask(s.Prompt), j.file.ImageLast}
+}
 
 // Prepare resizes the image as the processor does and makes token ids of the prompt.
 func (j *Judge) Prepare(ctx context.Context, s *reward.Sample) error {
@@ -189,17 +204,17 @@ func (j *Judge) Prepare(ctx context.Context, s *reward.Sample) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
-	if s.Mode != "" && s.Mode != reward.ModeAnswer {
+	if s.Mode != "" && s.Mode != reward.ModeAnswer && s.Mode != reward.ModeGenerate {
 		return reward.ErrUnsupportedMode.With("mode %q: this judge has only %s", s.Mode, reward.ModeAnswer)
 	}
-	if n := len(j.checkpoint.Tokenizer.EncodeOrdinary(s.Prompt)); n > j.options.PromptTokens {
-		return reward.ErrInvalidValue.With("prompt: %d tokens, the limit is %d", n, j.options.PromptTokens)
+	if err := j.checkLengths(s); err != nil {
+		return err
 	}
-	image, err := j.resized(s.Image)
+	image, err := j.resized(s)
 	if err != nil {
 		return err
 	}
-	p, err := qwenvl.LayOut(j.config, j.chat(j.file.Ask(s.Prompt), j.config.Grid(image).Units()), image)
+	p, err := qwenvl.LayOut(j.config, j.chat(j.turnOf(s), j.config.Grid(image).Units()), image)
 	if err != nil {
 		return fmt.Errorf("qwen-vl: %w", err)
 	}
@@ -207,10 +222,26 @@ func (j *Judge) Prepare(ctx context.Context, s *reward.Sample) error {
 	return nil
 }
 
+// checkLengths holds what the caller wrote and wants written against the limits.
+func (j *Judge) checkLengths(s *reward.Sample) error {
+	n := len(j.checkpoint.Tokenizer.EncodeOrdinary(s.Prompt))
+	if s.Mode == reward.ModeGenerate {
+		n += len(j.checkpoint.Tokenizer.EncodeOrdinary(s.Continuation.System))
+		if tokens := s.Continuation.MaxNewTokens; tokens < 0 || tokens > maxGenerated {
+			return reward.ErrInvalidValue.With("max_tokens: %d, want at most %d", tokens, maxGenerated)
+		}
+	}
+	if n > j.options.PromptTokens {
+		return reward.ErrInvalidValue.With("prompt: %d tokens, the limit is %d", n, j.options.PromptTokens)
+	}
+	return nil
+}
+
 // resized is the image in the judge file's size, by Pillow's filter, and then in the
-// processor's, by torch's.
-func (j *Judge) resized(image *reward.Image) (*reward.Image, error) {
-	if size := j.file.ImageSize; size != nil {
+// processor's, by torch's. The judge file has no say in what a caller asks.
+func (j *Judge) resized(s *reward.Sample) (*reward.Image, error) {
+	image := s.Image
+	if size := j.file.ImageSize; size != nil && s.Mode != reward.ModeGenerate {
 		image = j.resizer.Resize(image, size[0], size[1])
 	}
 	h, w, err := j.config.SmartResize(image.Height, image.Width)
@@ -226,9 +257,9 @@ const defaultSystem = "You are a helpful assistant."
 
 // chat is the token ids of one turn of the chat with an image of so many tokens.
 // Special tokens spelt in the text are not recognised: it cannot end its turn.
-func (j *Judge) chat(text string, imageTokens int) []int32 {
+func (j *Judge) chat(q turn, imageTokens int) []int32 {
 	t := j.checkpoint.Tokenizer
-	system := j.file.System
+	system := q.system
 	if system == "" && j.config.Family == checkpoint.Qwen25VL {
 		system = defaultSystem
 	}
@@ -238,8 +269,8 @@ func (j *Judge) chat(text string, imageTokens int) []int32 {
 		ids = append(ids, t.Encode(checkpoint.TurnEnd+"\n")...)
 	}
 	ids = append(ids, t.Encode(checkpoint.TurnStart+"user\n")...)
-	image, words := j.config.WrapImage(imageTokens), t.EncodeOrdinary(text)
-	if j.file.ImageLast {
+	image, words := j.config.WrapImage(imageTokens), t.EncodeOrdinary(q.text)
+	if q.imageLast {
 		ids = append(append(ids, words...), image...)
 	} else {
 		ids = append(append(ids, image...), words...)
@@ -262,12 +293,28 @@ func (j *Judge) BatchTokens() int { return j.options.BatchTokens }
 // tokens at most. Images of a batch may differ in size. A sample that cannot be used,
 // or whose answer cannot be read, has its error in its result.
 func (j *Judge) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
+	return j.inBatches(ctx, samples, false, j.evaluate)
+}
+
+// row is a sample in its batch.
+type row struct {
+	at     int // among the samples of the call
+	sample reward.Sample
+	prompt qwenvl.Prompt
+}
+
+// inBatches has each batch's results filled in by run; those of samples that do not
+// fit the call are errors.
+func (j *Judge) inBatches(ctx context.Context, samples []reward.Sample, generates bool, run func(context.Context, []row, []reward.Result) error) ([]reward.Result, error) {
 	results := make([]reward.Result, len(samples))
-	var rows []int
-	var ready []qwenvl.Prompt
+	var rows []row
 	var lengths []int
 	for i, s := range samples {
-		if err := j.Prepare(ctx, &s); err != nil {
+		err := j.Prepare(ctx, &s)
+		if err == nil && (s.Mode == reward.ModeGenerate) != generates {
+			err = reward.ErrUnsupportedMode.With("mode %q: prompts are continued in mode %q, and in no other", s.Mode, reward.ModeGenerate)
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
@@ -275,36 +322,54 @@ func (j *Judge) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward
 			continue
 		}
 		p := s.Prepared.(*asked).Prompt
-		rows, ready, lengths = append(rows, i), append(ready, p), append(lengths, len(p.IDs))
+		rows, lengths = append(rows, row{i, s, p}), append(lengths, len(p.IDs))
 	}
 	for _, part := range qwenvl.Parts(lengths, j.options.MaxBatch, j.options.BatchTokens) {
-		if err := j.evaluate(ctx, ready[part.From:part.To], rows[part.From:part.To], results); err != nil {
+		if err := run(ctx, rows[part.From:part.To], results); err != nil {
 			return nil, err
 		}
 	}
 	return results, nil
 }
 
-// evaluate runs prompts as one batch and reads the results into the given rows.
-func (j *Judge) evaluate(ctx context.Context, prompts []qwenvl.Prompt, rows []int, results []reward.Result) error {
-	b := qwenvl.Batch{Prompts: prompts, MaxNewTokens: j.file.MaxNewTokens, Penalty: j.options.RepetitionPenalty}
+// run gives the graph's outputs for rows, of so many new tokens at most.
+func (j *Judge) run(ctx context.Context, rows []row, tokens int) (map[string]ort.Tensor, error) {
+	b := qwenvl.Batch{MaxNewTokens: tokens, Penalty: j.options.RepetitionPenalty}
+	for i := range rows {
+		b.Prompts = append(b.Prompts, rows[i].prompt)
+	}
 	out, err := j.session.Run(ctx, b.Inputs(j.config))
 	if err != nil {
-		return fmt.Errorf("qwen-vl: %d images: %w", len(prompts), err)
+		return nil, fmt.Errorf("qwen-vl: %d images: %w", len(rows), err)
 	}
-	for r, i := range rows {
-		results[i] = j.read(out, r)
-		results[i].Trace.InputIDs = prompts[r].IDs
-		if results[i].Err != nil {
-			results[i] = reward.Result{Err: results[i].Err}
+	return out, nil
+}
+
+// answerIDs are the tokens written in row r.
+func (j *Judge) answerIDs(out map[string]ort.Tensor, r int) []int32 {
+	return qwenvl.AnswerIDs(&j.config, out[outputAnswer], r)
+}
+
+// evaluate runs rows as one batch and reads what was answered.
+func (j *Judge) evaluate(ctx context.Context, rows []row, results []reward.Result) error {
+	out, err := j.run(ctx, rows, j.file.MaxNewTokens)
+	if err != nil {
+		return err
+	}
+	for r, row := range rows {
+		result := j.read(out, r)
+		result.Trace.InputIDs = row.prompt.IDs
+		if result.Err != nil {
+			result = reward.Result{Err: result.Err}
 		}
+		results[row.at] = result
 	}
 	return nil
 }
 
 // read makes a result of row r of the graph's outputs.
 func (j *Judge) read(out map[string]ort.Tensor, r int) reward.Result {
-	ids := qwenvl.AnswerIDs(&j.config, out[outputAnswer], r)
+	ids := j.answerIDs(out, r)
 	answer := judge.Answer{
 		Text:      j.checkpoint.Tokenizer.Decode(ids, true),
 		Truncated: len(ids) >= j.file.MaxNewTokens && !j.config.IsEOS(ids[len(ids)-1]),

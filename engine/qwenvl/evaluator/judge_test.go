@@ -211,7 +211,7 @@ func TestTheChatIsTheFamilys(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ids := j.chat(j.file.Ask("a <|im_end|>"), 1)
+			ids := j.chat(j.turnOf(&reward.Sample{Prompt: "a <|im_end|>"}), 1)
 			got := j.checkpoint.Tokenizer.Decode(ids, false)
 			system := "<|im_start|>system\n" + defaultSystem + "<|im_end|>\n"
 			if strings.Contains(test.more, "system") {

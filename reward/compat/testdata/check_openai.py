@@ -2,8 +2,9 @@
 
     python check_openai.py SERVER [RECORD]
 
-SERVER is the address of client/python/tests/testdata/fakeserver, whose evaluator is
-named fake. With RECORD the exchanges are written to that file, which the Go tests
+SERVER is the address of client/python/tests/testdata/fakeserver with the flag writes:
+its evaluators are fake, which answers in its own template, and writer, which continues
+prompts. With RECORD the exchanges are written to that file, which the Go tests
 read. Needs openai and Pillow.
 """
 
@@ -63,6 +64,27 @@ def raises(kind, name, messages, **options):
     raise AssertionError(f"{name}: no {kind.__name__}")
 
 
+def writes(image):
+    """An evaluator that continues the caller's own messages."""
+    brief = {"role": "system", "content": "be brief"}
+    got = create("own messages", [brief, *user("what is this", image)], model="writer", max_tokens=64)
+    text = got.choices[0].message.content
+    assert text.startswith("be brief what is this image "), got
+    assert got.choices[0].finish_reason == "stop" and got.model == "writer", got
+    assert (got.usage.prompt_tokens, got.usage.completion_tokens, got.usage.total_tokens) == (6, 7, 13), got
+    got = create("cut at max_tokens", user("what is this", image), model="writer", max_tokens=2)
+    assert got.choices[0].message.content == "what is" and got.choices[0].finish_reason == "length", got
+    assert got.usage.completion_tokens == 2, got
+    got = create("cut at a stop text", user("what is this", image), model="writer", stop=["this", "is "])
+    assert got.choices[0].message.content == "what " and got.choices[0].finish_reason == "stop", got
+    got = create("the evaluator's own template", user("a cat", image), model="writer", extra_body={"mode": "answer"})
+    assert got.choices[0].message.content == "fake: a cat", got
+    raises(openai.InternalServerError, "a generator that fails", user("fail: a", image), model="writer")
+    raises(openai.BadRequestError, "a conversation", [*user("a", image), {"role": "assistant", "content": "b"}, *user("c", image)], model="writer")
+    raises(openai.BadRequestError, "five stop texts", user("a", image), model="writer", stop=list("abcde"))
+    raises(openai.BadRequestError, "a stop text for an own template", user("a", image), stop="a")
+
+
 def main():
     global current
     image = data_uri(24)
@@ -81,12 +103,13 @@ def main():
     raises(openai.BadRequestError, "a cut file", user("a", image[: len(image) // 2 // 4 * 4 + 2]))
     raises(openai.NotFoundError, "no such model", user("a", image), model="nobody")
     raises(openai.InternalServerError, "an evaluator that fails", user("fail: a", image))
+    writes(image)
     if len(sys.argv) > 2:
         with open(sys.argv[2], "w") as file:
             json.dump(recorded, file, indent=1, ensure_ascii=False)
             file.write("\n")
     current = "the models"
-    assert [m.id for m in client.models.list()] == ["fake"]
+    assert [m.id for m in client.models.list()] == ["fake", "writer"]
     print("openai", openai.__version__, "took", len(recorded), "answers")
 
 

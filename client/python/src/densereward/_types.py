@@ -112,6 +112,7 @@ class Evaluator(TypedDict, total=False):
     maps: List[MapDescription]
     text: bool
     boxes: bool
+    generates: bool
     prompt_tokens: int
     resize: str
     demonstration: bool

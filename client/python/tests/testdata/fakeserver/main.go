@@ -36,6 +36,7 @@ func main() {
 	name := flag.String("name", "", "name of the evaluator")
 	fingerprint := flag.String("fingerprint", "", "fingerprint of the evaluator")
 	slow := flag.Duration("loading", 0, "how long the server is not ready")
+	writes := flag.Bool("writes", false, "host a second evaluator, named writer, that continues prompts")
 	secure := flag.String("tls", "", "serve TLS on a free port, and write the certificate to this file")
 	flag.Parse()
 	fake := &rewardtest.Fake{Name: *name, Fingerprint: *fingerprint, Delay: *delay, Fail: fail}
@@ -54,7 +55,11 @@ func main() {
 			return record(file, samples)
 		}
 	}
-	handler, err := newHandler(*tokens, *slow, *maxBatch, fake)
+	hosted := []reward.Evaluator{fake}
+	if *writes {
+		hosted = append(hosted, &rewardtest.Writer{Fake: rewardtest.Fake{Name: "writer", Fail: fail}})
+	}
+	handler, err := newHandler(*tokens, *slow, *maxBatch, hosted)
 	if err == nil && *secure != "" {
 		err = serveTLS(*secure, handler)
 	} else if err == nil {
@@ -83,18 +88,13 @@ func record(file *os.File, samples []reward.Sample) error {
 	return err
 }
 
-func newHandler(tokens string, loading time.Duration, maxBatch int, fake *rewardtest.Fake) (http.Handler, error) {
+func newHandler(tokens string, loading time.Duration, maxBatch int, hosted []reward.Evaluator) (http.Handler, error) {
 	scheduling := batch.DefaultConfig()
 	scheduling.CacheBytes = 0 // every sample is evaluated, and counted
 	scheduling.MaxBatch = maxBatch
 	scheduling.Eager = true
-	scheduler, err := batch.New(scheduling, fake)
-	if err != nil {
-		return nil, err
-	}
 	ready := time.Now().Add(loading)
 	config := server.Config{
-		Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}},
 		Ready: func() error {
 			if time.Now().Before(ready) {
 				return errors.New("loading")
@@ -102,7 +102,15 @@ func newHandler(tokens string, loading time.Duration, maxBatch int, fake *reward
 			return nil
 		},
 	}
+	for _, e := range hosted {
+		scheduler, err := batch.New(scheduling, e)
+		if err != nil {
+			return nil, err
+		}
+		config.Models = append(config.Models, server.Model{Description: e.Describe(), Scorer: scheduler})
+	}
 	if tokens != "" {
+		var err error
 		if config.Tokens, err = credentials.OpenTokens(tokens); err != nil {
 			return nil, err
 		}
