@@ -18,7 +18,10 @@ import time
 import densereward
 
 HERE = pathlib.Path(__file__).resolve().parent
+POCKET = HERE.parents[1] / "engine/imagedoctor/pocket"
+SECOND = HERE.parent / "training/checkpoints/seed1"
 METHODS = ("scalar", "denseflow", "denseflow_paper", "local", "shuffled")
+ABLATIONS = ("local:weight=0.5", "local:weight=2", "local:noise=1", "local:coarse=8", "local:coarse=64")
 TARGETS = (1e-5, 1e-4, 1e-3)
 # Shares of the time: the base model, the pilots (the probes run beside them); the runs get the rest but for the end.
 BASE, PILOT, END = 0.38, 0.13, 0.05
@@ -60,7 +63,8 @@ def wait(processes, seconds):
 
 
 def serve(card, args):
-    flags = ("--batch", args.batch, "--log-level", "warn", "--no-access-log")
+    reward = ("--evaluator", f"reward=imagedoctor:{POCKET}", "--evaluator", f"second=imagedoctor:{SECOND}")  # the first is the default
+    flags = (*reward, "--batch", args.batch, "--log-level", "warn", "--no-access-log")
     env = {"CUDA_VISIBLE_DEVICES": card}
     try:
         return densereward.LocalServer("--device", args.device, *flags, program=args.program, env=env, timeout=90)
@@ -72,6 +76,7 @@ def serve(card, args):
 def training(args, method, seed, server, out, **more):
     flags = ["--base", args.base, "--server", server, "--method", method, "--seed", seed, "--out", out]
     flags += ["--prompts", args.prompts, "--group", args.group]
+    flags += ["--second", "second"]
     for name, value in more.items():
         flags += ["--" + name.replace("_", "-"), value]
     return flags
@@ -136,7 +141,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=520)
     parser.add_argument("--base", help="a base model instead of training one")
     parser.add_argument("--target", type=float, help="divergence of an update, instead of pilots")
-    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--methods", default=",".join(METHODS), help="with commas between; ablations: " + ",".join(ABLATIONS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--prompts", type=int, default=12)
     parser.add_argument("--group", type=int, default=16)

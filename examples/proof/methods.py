@@ -6,7 +6,9 @@ All see the same R, and H of the same kind; they differ in where credit goes.
 from typing import NamedTuple, Optional
 
 import torch
+import torch.nn.functional as F
 
+import world
 from densereward import torch as flow
 
 # What the local term of `local` weighs against the image's own advantage, which has a deviation of 1.
@@ -22,6 +24,39 @@ HEAT = {
 METHODS = list(HEAT)
 
 
+class Variant(NamedTuple):
+    """A method with its heat changed, for ablations: written `local:weight=2:coarse=8:noise=0.5`."""
+
+    name: str
+    method: str
+    weight: float = LOCAL  # of the local term of `local` and `shuffled`
+    coarse: int = 1  # heat is the mean of squares of so many locations a side
+    noise: float = 0.0  # added to heat, in units of its deviation
+
+    def changed(self, heat, generator):
+        """heat (N,64,64) as the variant sees it."""
+        if self.coarse > 1:
+            heat = F.interpolate(F.avg_pool2d(heat[:, None], self.coarse), scale_factor=self.coarse)[:, 0]
+        if self.noise:
+            heat = heat + self.noise * heat.std() * torch.randn(heat.shape, generator=generator, device=heat.device)
+        return heat.clamp(0, 1)
+
+
+def parse(text):
+    """The Variant that text names; ValueError says what it may be."""
+    method, *options = text.split(":")
+    given = dict(option.partition("=")[::2] for option in options)
+    kinds = {"weight": float, "coarse": int, "noise": float}
+    if method not in METHODS or not set(given) <= set(kinds):
+        raise ValueError(f"{text}: want one of {', '.join(METHODS)}, and after colons {', '.join(kinds)}, each with = and a number")
+    found = {k: kinds[k](v) for k, v in given.items()}
+    if "weight" in given and method not in ("local", "shuffled"):
+        raise ValueError(f"{text}: weight belongs to local and shuffled")
+    if found.get("coarse", 1) < 1 or world.SIDE % found.get("coarse", 1):
+        raise ValueError(f"{text}: coarse has to divide {world.SIDE}")
+    return Variant(text, method, **found)
+
+
 class Credit(NamedTuple):
     """Advantages (N) or (N,64,64), and a weight (N,64,64) on them."""
 
@@ -32,8 +67,11 @@ class Credit(NamedTuple):
         return Credit(self.advantages[at], None if self.weight is None else self.weight[at])
 
 
-def credit(method, rewards, heat, groups, generator):
-    """rewards (N), heat (N,64,64), groups (N) numbers."""
+def credit(variant, rewards, heat, groups, generator):
+    """rewards (N), heat (N,64,64), groups (N) numbers; variant may be a method's name."""
+    if isinstance(variant, str):
+        variant = parse(variant)
+    method, heat = variant.method, variant.changed(heat, generator)
     scalar = flow.group_advantages(rewards, groups)
     if method in ("scalar", "guard"):
         return Credit(scalar)
@@ -51,7 +89,7 @@ def credit(method, rewards, heat, groups, generator):
         raise ValueError(f"no method {method!r}")
     centred = heat - flow.group_moments(heat, groups).mean[groups]
     centred = centred / centred.square().mean().sqrt().clamp(min=1e-4)
-    return Credit(scalar[:, None, None] - LOCAL * centred)
+    return Credit(scalar[:, None, None] - variant.weight * centred)
 
 
 def deal(groups, generator):

@@ -79,6 +79,18 @@ def against(runs, at, baseline="scalar"):
         print(f"| {method} | {len(both)} | " + " | ".join(f"{m:+.4f} ± {h:.4f}" for m, h in cells) + f" | {cells[0][1]:.4f} |")
 
 
+def beyond(runs):
+    """What neither the reward nor the judge is, before and after: distance to drawn scenes, and R of the second evaluator."""
+    names = [n for n in ("distance", "second") if all(n in lines[0] and n in lines[-1] for seeds in runs.values() for lines in seeds.values())]
+    if not names:
+        return
+    print("\n| at the end | " + " | ".join(names) + " |\n|" + " --- |" * (len(names) + 1))
+    first = [lines[0] for seeds in runs.values() for lines in seeds.values()]
+    print("| before | " + " | ".join(f"{np.mean([x[n] for x in first]):.4f}" for n in names) + " |")
+    for method, seeds in runs.items():
+        print(f"| {method} | " + " | ".join(shown(*interval([lines[-1][n] for lines in seeds.values()])) for n in names) + " |")
+
+
 def costs(runs):
     print("\n| | rollouts | failed samples | " + " | ".join(PER_STEP) + " | seconds a rollout | server's share |\n|" + " --- |" * (len(PER_STEP) + 5))
     for method, seeds in runs.items():
@@ -119,7 +131,7 @@ def sheet(folder, runs, out):
     from PIL import Image
     rows = []
     for method in runs:
-        path = folder / f"{method}-1.pt"
+        path = folder / f"{method.replace(':', '_')}-1.pt"
         if path.exists():
             saved = torch.load(path, map_location="cpu", weights_only=True)
             images = saved["images"][:20].permute(0, 2, 3, 1).numpy().copy()
@@ -145,6 +157,7 @@ def main():
     print(f"At rollout {at}:\n")
     table(runs, at)
     against(runs, at)
+    beyond(runs)
     costs(runs)
     curves(runs, args.out)
     sheet(logs, runs, args.out)

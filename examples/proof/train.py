@@ -12,6 +12,7 @@ import json
 import pathlib
 import time
 
+import numpy as np
 import torch
 
 import flow
@@ -22,6 +23,7 @@ from reward import Reward
 
 CHECK_EVERY = 10  # rollouts between looks of the judge
 EVALUATED = 256  # captions
+PROBED = 24  # samples on which the divergence of an update is measured
 
 
 class Log:
@@ -43,6 +45,7 @@ class Trainer:
         self.sampler = flow.Sampler(noise_level=args.noise)
         self.generator = torch.Generator(device).manual_seed(args.seed)
         self.captions = torch.tensor(world.prompts("train", 512), device=device)
+        self.variant = methods.parse(args.method)
         self.rate, self.updates = args.rate, 0
 
     def draw(self):
@@ -63,7 +66,7 @@ class Trainer:
         scored = future.result()
         waited = time.perf_counter() - start
         kept = scored.ok.nonzero()[:, 0]
-        given = methods.credit(self.args.method, scored.rewards[kept], scored.heat[kept], groups[kept], self.generator)
+        given = methods.credit(self.variant, scored.rewards[kept], scored.heat[kept], groups[kept], self.generator)
         start = time.perf_counter()
         figures = self.update(path, captions, kept, given)
         line = {
@@ -80,7 +83,7 @@ class Trainer:
         steps = torch.randperm(len(path.samples), generator=self.generator, device=self.device)[:args.train_steps].tolist()
         parts = kept.split(args.micro)
         sums = dict.fromkeys(("kl", "clip_frac"), 0.0)
-        probe = None
+        before = self.outputs(path, captions, kept[:PROBED])
         for index in steps:
             step = self.sampler.step(index, self.device)
             sigma, at = step.sigma, 0
@@ -92,29 +95,35 @@ class Trainer:
                     reference = flow.velocity(self.reference, x, sigma, captions[rows]) if args.beta else None
                 output = flow.velocity(self.net, x, sigma, captions[rows])
                 loss = methods.loss(
-                    args.method, step, output, x, nxt, old, given.rows(chosen),
+                    self.variant.method, step, output, x, nxt, old, given.rows(chosen),
                     clip_range=args.clip, kl_beta=args.beta, ref_model_output=reference,
                 )
                 share = len(rows) / len(kept) / len(steps)
                 (loss.loss * share).backward()
                 sums["kl"] += float(loss.kl) * share
                 sums["clip_frac"] += float(loss.clip_frac) * share
-                if probe is None:
-                    probe = step, x, captions[rows], output.detach()
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimizer.param_groups[0]["lr"] = self.rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        divergence = self.divergence(*probe)
+        divergence = self.divergence(before, self.outputs(path, captions, kept[:PROBED]))
         used = self.rate
         self.steer(divergence)
         return {**sums, "grad": float(norm), "divergence": divergence, "rate": used}
 
     @torch.no_grad()
-    def divergence(self, step, x, captions, before):
-        """KL of the step's transition a dimension, this update's policy from the last one's."""
-        apart = (flow.velocity(self.net, x, step.sigma, captions) - before).square().mean()
-        return float(apart * (step.output_coef / step.noise_std).square().mean() / 2)
+    def outputs(self, path, captions, rows):
+        """The policy's velocities at every stochastic step of some samples."""
+        sigmas = self.sampler.sigmas(self.device)
+        return [flow.velocity(self.net, x[rows], sigmas[i], captions[rows]) for i, x in enumerate(path.samples)]
+
+    def divergence(self, before, after):
+        """KL of a step's transition a dimension, this update's policy from the last one's: the mean over all stochastic steps, since one step's is up to a thousand times another's."""
+        total = 0.0
+        for index, (old, new) in enumerate(zip(before, after)):
+            step = self.sampler.step(index, self.device)
+            total += float((new - old).square().mean() * (step.output_coef / step.noise_std).square().mean() / 2)
+        return total / len(before)
 
     def steer(self, divergence):
         """Moves the learning rate towards the divergence that every method is given, slower in the first updates."""
@@ -131,6 +140,12 @@ def evaluate(net, captions, sampler, repeats):
     return {k: v.cpu() for k, v in seen.items()}, images
 
 
+def drawn_scenes(count, device):
+    """Images (count,3,64,64) of scenes without flaws that are as their captions say."""
+    scenes = world.draw_many((7, count, 0, 0))
+    return world.draw_pixels(world.make_renderer(device), scenes, np.arange(count))[0]
+
+
 def means(seen):
     return {"judge_" + k: float(v[~v.isnan()].mean()) for k, v in seen.items()}
 
@@ -140,15 +155,22 @@ def main(argv=None):
     torch.manual_seed(args.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     base = flow.load(args.base, device)
-    kind = methods.HEAT[args.method]
+    kind = methods.HEAT[methods.parse(args.method).method]
     reward = Reward(args.server, device, maps=kind, think=kind == "boxes")
-    name = f"{args.method}-{args.seed}"
+    name = f"{args.method}-{args.seed}".replace(":", "_")
     log = Log(args.out / f"{name}.jsonl", method=args.method, seed=args.seed)
     captions = torch.tensor(world.prompts(args.evaluate, args.evaluated), device=device)
     trainer = Trainer(base, reward, args, device)
     start = time.time()
-    seen, _ = evaluate(base, captions, trainer.sampler, 1)
-    log(rollout=0, **means(seen))
+    scenes = drawn_scenes(len(captions), device)
+
+    def beyond(images):
+        """What neither the reward nor the judge sees: distance to drawn scenes, and the second evaluator's R."""
+        other = {"second": reward.second(images, captions, args.second)} if args.second else {}
+        return {"distance": judge.distance(images, scenes), **other}
+
+    seen, images = evaluate(base, captions, trainer.sampler, 1)
+    log(rollout=0, **means(seen), **beyond(images))
     drawn, n = trainer.draw(), 0
     while n < args.rollouts and time.time() - start < args.seconds:
         last = n + 1 == args.rollouts
@@ -161,7 +183,7 @@ def main(argv=None):
         drawn[3].cancel()
     seen, images = evaluate(base, captions, trainer.sampler, 4)
     ode = judge.inspect(flow.draw_ode(base, captions, torch.Generator(device).manual_seed(5)), captions)
-    log(final=True, rollout=n, images=n * args.prompts * args.group, **means(seen), **{"ode_" + k[6:]: v for k, v in means(ode).items()})
+    log(final=True, rollout=n, images=n * args.prompts * args.group, **means(seen), **beyond(images[:len(captions)]), **{"ode_" + k[6:]: v for k, v in means(ode).items()})
     torch.save({"right": seen["right"], "exact": seen["exact"], "flaw_area": seen["flaw_area"],
                 "images": (images[:32] * 255).byte().cpu(), "captions": captions[:32].cpu()}, args.out / f"{name}.pt")
     if args.keep:
@@ -173,7 +195,7 @@ def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--base", required=True)
     parser.add_argument("--server", required=True, help="address of densereward serve")
-    parser.add_argument("--method", choices=methods.METHODS, default="scalar")
+    parser.add_argument("--method", default="scalar", help=f"{', '.join(methods.METHODS)}; ablations: local:weight=2:coarse=8:noise=0.5")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--seconds", type=float, default=400)
@@ -191,6 +213,7 @@ def parse(argv):
     parser.add_argument("--evaluate", choices=["choose", "report"], default="report", help="captions that the judge looks at")
     parser.add_argument("--evaluated", type=int, default=EVALUATED)
     parser.add_argument("--check-every", type=int, default=CHECK_EVERY)
+    parser.add_argument("--second", help="another evaluator of the server, which looks at the first and the last images")
     parser.add_argument("--keep", action="store_true", help="save the weights")
     return parser.parse_args(argv)
 

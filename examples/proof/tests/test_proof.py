@@ -94,3 +94,28 @@ def test_boxes_add_by_label_and_not_within_one():
     heat = box_heat(boxes)
     assert math.isclose(heat[0, 0], 1.0) and math.isclose(heat[-1, -1], 0.5)
     assert box_heat([]).sum() == 0
+
+
+def test_variants_change_heat_as_they_say():
+    heat, generator = torch.rand(4, 64, 64), torch.Generator().manual_seed(1)
+    assert torch.equal(methods.parse("local").changed(heat, generator), heat)
+    coarse = methods.parse("local:coarse=64").changed(heat, generator)
+    assert torch.allclose(coarse, heat.mean((1, 2), keepdim=True).expand_as(heat), atol=1e-6)
+    noisy = methods.parse("local:noise=1").changed(heat, generator)
+    assert noisy.min() >= 0 and noisy.max() <= 1 and not torch.equal(noisy, heat)
+
+
+@pytest.mark.parametrize("text", ["nothing", "scalar:weight=2", "local:coarse=7", "local:coarse=0", "local:width=1", "local:noise"])
+def test_what_is_no_variant_is_refused(text):
+    with pytest.raises(ValueError):
+        methods.parse(text)
+
+
+def test_distance_grows_with_what_is_wrong():
+    def drawn(seed, flawed):
+        scenes = world.draw_many((seed, 128, 0, flawed))
+        return world.draw_pixels(world.make_renderer("cpu"), scenes, np.arange(128))[0]
+    real = drawn(7, 0)
+    torch.manual_seed(1)
+    same, flawed, noise = (judge.distance(x, real) for x in (drawn(8, 0), drawn(8, 1), torch.rand(128, 3, 64, 64)))
+    assert same < flawed < noise
