@@ -61,6 +61,7 @@ from ._errors import (
     UntrustedServerError,
     error_codes,
 )
+from ._job import Job
 from ._local_server import LocalServer
 from ._old_names import OLD_ERRORS
 from ._pixels import to_uint8
@@ -100,6 +101,7 @@ __all__ = [
     "InternalError",
     "InvalidResponseError",
     "InvalidValueError",
+    "Job",
     "LocalServer",
     "MalformedBodyError",
     "MethodNotAllowedError",

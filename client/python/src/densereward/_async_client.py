@@ -15,12 +15,14 @@ from . import _request as request
 from ._best import best
 from ._call import Call
 from ._client import Client
+from ._job import Job
 from ._request import Groups
 from ._response import Result
-from ._types import Advantage, ClientCertificate, Grid, Images, Latents, Metadata, Missing, Models, Output, Return, Weights
+from ._types import Advantage, ClientCertificate, Grid, Images, Latents, Metadata, Missing, Models, Output, Return, ScoreOptions, Weights
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import Unpack
 
 T = TypeVar("T")
 
@@ -165,6 +167,45 @@ class AsyncClient:
         )
         call = self._client._call(timeout)
         return await self._run(self._client._score, call, images, prompts, latents, options, output)
+
+    @overload
+    def submit(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        *,
+        output: Literal["numpy"] = "numpy",
+        timeout: Optional[float] = None,
+        **options: Unpack[ScoreOptions],
+    ) -> asyncio.Future[Result[NDArray[Any]]]:
+        ...
+
+    @overload
+    def submit(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        *,
+        output: Literal["torch"],
+        timeout: Optional[float] = None,
+        **options: Unpack[ScoreOptions],
+    ) -> asyncio.Future[Result[torch.Tensor]]:
+        ...
+
+    def submit(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        *,
+        output: Output = "numpy",
+        timeout: Optional[float] = None,
+        **options: Unpack[ScoreOptions],
+    ) -> asyncio.Future[Result[Any]]:
+        """As `Client.submit`, in a running event loop, whose future it gives. Cancelling
+        that ends the server's work too."""
+        loop = asyncio.get_running_loop()
+        job: Job[Any] = self._client.submit(images, prompts, output=output, timeout=timeout, **options)
+        return asyncio.wrap_future(job, loop=loop)
 
     async def best_of(
         self,

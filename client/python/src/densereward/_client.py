@@ -9,7 +9,7 @@ import threading
 import warnings
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any, Dict, List, Literal, Mapping, Optional, Sequence, Tuple, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Literal, Mapping, NamedTuple, Optional, Sequence, Tuple, Union, overload
 
 from numpy.typing import NDArray
 
@@ -23,18 +23,21 @@ from ._errors import (
     DenseRewardError,
     MissingPartsWarning,
     NotReadyError,
+    ServerError,
 )
+from ._job import Job, in_daemon
 from ._merge import Part, merge
 from ._request import Groups, Options
 from ._response import Result
 from ._samples import Samples, from_images, from_latents
-from ._sender import Sender
+from ._sender import Request, Sender
 from ._servers import PROBE_SECONDS, Backoff, Server, Servers, addresses, bearer_token
 from ._transport import Transport
-from ._types import Advantage, ClientCertificate, Grid, Images, Latents, Metadata, Missing, Models, Output, Return, Weights
+from ._types import Advantage, ClientCertificate, Grid, Images, Latents, Metadata, Missing, Models, Output, Return, ScoreOptions, Weights
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import Unpack
 
 log = logging.getLogger("densereward")
 
@@ -94,6 +97,7 @@ class Client:
         self._addresses = addresses(servers)
         self._lock = threading.Lock()
         self._told: Dict[str, bool] = {}  # what was said once and need not be said again
+        self._jobs: weakref.WeakSet[Job[Any]] = weakref.WeakSet()
         self._open()
 
     def _open(self) -> None:
@@ -241,6 +245,11 @@ class Client:
 
     def _score(self, call: Call, images: Any, prompts: Any, latents: Any, options: Options, output: str) -> Result[Any]:
         """`score` with a call that another thread can cancel."""
+        ready = self._prepare(images, prompts, latents, options, output)
+        return self._finish(ready, self._send_all(call, ready.requests, self._sender.send, self._threads.submit))
+
+    def _prepare(self, images: Any, prompts: Any, latents: Any, options: Options, output: str) -> "_Ready":
+        """The requests of a batch. Raises what cannot be sent."""
         if output not in ("numpy", "torch"):
             raise ValueError(f'output {output!r}: want "numpy" or "torch"')
         samples = _samples(images, latents, options)
@@ -248,24 +257,88 @@ class Client:
         request.check_counts(samples, listed, options)
         self._check_open()
         plan = request.plan(samples.sizes(), listed, options, self._batch_size, self._request_bytes)
-        result = merge(self._send_all(call, [(p, request.body(samples, listed, options, p)) for p in plan]))
-        for place, error in samples.failed.items():
-            result.errors[place] = error  # the server only saw a stand-in
-        self._tell(result, options)
-        return result.torch() if output == "torch" else result
+        requests = [(places, Request(request.body(samples, listed, options, places))) for places in plan]
+        return _Ready(requests, samples.failed, options, output)
 
-    def _send_all(self, call: Call, bodies: Sequence[Tuple[List[int], Dict[str, Any]]]) -> List[Part]:
+    def _finish(self, ready: "_Ready", parts: List[Part]) -> Result[Any]:
+        """The answer of a batch, of those of its requests."""
+        result = merge(parts)
+        for place, error in ready.failed.items():
+            result.errors[place] = error  # the server only saw a stand-in
+        self._tell(result, ready.options)
+        return result.torch() if ready.output == "torch" else result
+
+    @overload
+    def submit(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        *,
+        output: Literal["numpy"] = "numpy",
+        timeout: Optional[float] = None,
+        **options: Unpack[ScoreOptions],
+    ) -> Job[NDArray[Any]]:
+        ...
+
+    @overload
+    def submit(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        *,
+        output: Literal["torch"],
+        timeout: Optional[float] = None,
+        **options: Unpack[ScoreOptions],
+    ) -> Job[torch.Tensor]:
+        ...
+
+    def submit(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        *,
+        output: Output = "numpy",
+        timeout: Optional[float] = None,
+        **options: Unpack[ScoreOptions],
+    ) -> Job[Any]:
+        """`score`, answered later: the `Job` that comes back at once is a future of the
+        result, so that a trainer generates its next images meanwhile.
+
+            job = client.submit(images, prompts)
+            images = sample_next()
+            rewards = job.result().rewards
+
+        Takes what `score` takes. Arrays are copied before it returns and may be used
+        again. Arguments that cannot be sent raise here, everything else `Job.result`.
+        ``timeout`` is that of the whole, from now on. The server keeps the request and
+        its answer (POST /v1/jobs), so that a connection that breaks costs nothing,
+        and one that has started since gets the request again.
+        """
+        call = self._call(timeout)
+        taken: Dict[str, Any] = dict(options)
+        latents = taken.pop("latents", None)
+        ready = self._prepare(images, prompts, latents, request.options(**taken), output)
+        for _, one in ready.requests:
+            one.message.copied()
+        job: Job[Any] = Job(call)
+        self._jobs.add(job)
+        job.run(lambda: self._finish(ready, self._send_all(call, ready.requests, self._sender.send_job, in_daemon)))
+        return job
+
+    def _send_all(
+        self, call: Call, requests: Sequence[Tuple[List[int], Request]], send: _Send, start: Callable[..., Future[Result[Any]]]
+    ) -> List[Part]:
         """Sends requests side by side. The first failure ends the others."""
-        if len(bodies) == 1:
-            places, body = bodies[0]
-            return [(places, self._sender.send(call, body))]
-        sent: List[Future[Result[Any]]] = [self._threads.submit(self._sender.send, call, body) for _, body in bodies]
+        if len(requests) == 1:
+            places, one = requests[0]
+            return [(places, send(call, one))]
+        sent: List[Future[Result[Any]]] = [start(send, call, one) for _, one in requests]
         try:
             wait(sent, return_when="FIRST_EXCEPTION")
             failures = [e for e in (f.exception() for f in sent if f.done()) if e is not None]
             if failures:
                 raise failures[0]
-            return [(places, f.result()) for (places, _), f in zip(bodies, sent)]
+            return [(places, f.result()) for (places, _), f in zip(requests, sent)]
         finally:
             if not all(f.done() for f in sent):
                 call.cancel()
@@ -366,9 +439,12 @@ class Client:
         return Call(self.timeout if timeout is None else timeout)
 
     def close(self) -> None:
-        """Closes idle connections and ends the threads; further calls raise
-        `CanceledError`. A client that nothing refers to any more is closed by itself."""
+        """Closes idle connections and ends the threads; further calls and jobs without
+        an answer raise `CanceledError`. A client that nothing refers to any more is
+        closed by itself."""
         self._close()
+        for job in list(self._jobs):
+            job._call.cancel()
 
     def __enter__(self) -> "Client":
         return self
@@ -376,6 +452,18 @@ class Client:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+
+class _Ready(NamedTuple):
+    """The requests of a batch with the places of their samples, what could not be read
+    here, and what the caller asked for."""
+
+    requests: List[Tuple[List[int], Request]]
+    failed: Dict[int, ServerError]
+    options: Options
+    output: str
+
+
+_Send = Callable[[Call, Request], Result[Any]]
 
 #: What a look at a server may meet that passes.
 _PASSING = (ConnectionFailedError, NotReadyError, DeadlineExceededError)

@@ -25,6 +25,11 @@ class Message:
         self.runs: List[Run] = writer.finish()
         self.size: int = sum(len(run) for run in self.runs)
 
+    def copied(self) -> "Message":
+        """This message in memory of its own, which the caller's arrays no longer share."""
+        self.runs = [bytes(self)]
+        return self
+
     def __iter__(self) -> Iterator[Run]:
         return iter(self.runs)
 

@@ -17,6 +17,7 @@ from ._errors import (
     InvalidResponseError,
     NotReadyError,
 )
+from ._job_fetch import JOBS, fetch
 from ._message import Message
 from ._refusal import refusal
 from ._response import Result, decode
@@ -26,12 +27,25 @@ from ._types import Models
 
 MEDIA_TYPE = "application/msgpack"
 
+SCORE = "/v1/score"
+
 #: Seconds of a Retry-After from which it is no pause but a mistake.
 TOO_LONG = 2.0**31
 
 #: Statuses that another try, later or elsewhere, can better: too many requests,
 #: not ready, and what a proxy says of a server that is being restarted.
 RETRYABLE = frozenset({429, 502, 503})
+
+
+class Request:
+    """A request as it travels, with the step of its groups, if they have one, and the id
+    that all its tries share, so that logs show them as one."""
+
+    def __init__(self, body: Dict[str, Any]) -> None:
+        self.message = Message(body)
+        groups = body.get("groups")
+        self.step: Optional[str] = groups["step"] if isinstance(groups, dict) else None
+        self.id = uuid.uuid4().hex
 
 
 class Sender:
@@ -42,18 +56,29 @@ class Sender:
         self._servers = servers
         self._tries = tries
 
-    def send(self, call: Call, body: Dict[str, Any]) -> Result[Any]:
+    def send(self, call: Call, request: Request) -> Result[Any]:
         """The answer to a request. Raises the `ServerError` of an answer that says
         no, `ConnectionFailedError` when the tries are used up without one,
         `ConfigurationError` where none can help, and as ``call.left`` does."""
-        message = Message(body)
-        request_id = uuid.uuid4().hex  # of all tries, so that logs show them as one
 
         def post(server: Server) -> Answer:
-            return server.transport.post("/v1/score", message, _headers(call, request_id), call)
+            return server.transport.post(SCORE, request.message, _headers(call, request), call)
 
-        groups = body.get("groups")
-        answer = self._exchange(call, post, "/v1/score", groups["step"] if isinstance(groups, dict) else None)
+        return self._result(call, post, request)
+
+    def send_job(self, call: Call, request: Request) -> Result[Any]:
+        """As `send`, but the server answers at once that it has the request, and is
+        asked for the answer as often as it takes: a connection that breaks meanwhile
+        costs nothing. A server that has started since gets the request again."""
+
+        def post_and_fetch(server: Server) -> Answer:
+            answer = server.transport.post(JOBS, request.message, _headers(call, request), call)
+            return fetch(call, server, answer) if answer.status == 202 else answer
+
+        return self._result(call, post_and_fetch, request)
+
+    def _result(self, call: Call, once: Callable[[Server], Answer], request: Request) -> Result[Any]:
+        answer = self._exchange(call, once, SCORE, request.step)
         kind = answer.headers.get("content-type", "")
         if kind.startswith("text/"):
             raise InvalidResponseError(f"{answer.address} answered with {kind}: it seems not to be a DenseReward server")
@@ -104,8 +129,8 @@ class Sender:
         raise AssertionError("unreachable")
 
 
-def _headers(call: Call, request_id: str) -> Dict[str, str]:
-    headers = {"Content-Type": MEDIA_TYPE, "X-Request-ID": request_id}
+def _headers(call: Call, request: Request) -> Dict[str, str]:
+    headers = {"Content-Type": MEDIA_TYPE, "X-Request-ID": request.id}
     left = call.left()
     if left is not None:
         headers["X-Request-Timeout"] = f"{max(left, 0.001):.3f}"

@@ -214,6 +214,10 @@ class Transport:
         """Asks for a path. Raises as `post` does."""
         return self._exchange("GET", path, None, {}, call, 0.0)
 
+    def delete(self, path: str, call: Call) -> Answer:
+        """Deletes what is at a path. Raises as `post` does."""
+        return self._exchange("DELETE", path, None, {}, call, 0.0)
+
     def _exchange(
         self, method: str, path: str, message: Optional[Message], headers: Mapping[str, str], call: Call, grace: float
     ) -> Answer:

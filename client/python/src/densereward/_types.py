@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import PIL.Image
     import torch
 
+    from ._request import Groups
+
 #: An array of any library that this package knows.
 Array = Union[NDArray[Any], "torch.Tensor"]
 
@@ -140,6 +142,24 @@ class Models(TypedDict):
 
 #: What the evaluator is told about one sample.
 Metadata = Optional[Mapping[str, Any]]
+
+
+class ScoreOptions(TypedDict, total=False):
+    """What `Client.score` takes by name, beside ``output`` and ``timeout``."""
+
+    latents: Optional[Latents]
+    vae: Optional[str]
+    mode: Optional[str]
+    grid: Optional[Grid]
+    groups: Union[Sequence[Union[str, int]], Groups, None]
+    advantage: Union[str, Advantage, Mapping[str, Any], None]
+    weights: Union[Weights, Mapping[str, Any], None]
+    returns: Union[Return, Sequence[Return], None]
+    evaluator: Optional[str]
+    metadata: Optional[Sequence[Metadata]]
+    missing: Optional[Missing]
+    clamp: bool
+
 
 #: A certificate and its key, as PEM files.
 ClientCertificate = Tuple[Union[str, "os.PathLike[str]"], Union[str, "os.PathLike[str]"]]
