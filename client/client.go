@@ -56,14 +56,22 @@ func parseAddress(address string) (string, error) {
 func (c *Client) Score(ctx context.Context, q *wire.Request) (*wire.Response, error) {
 	ctx, cancel := c.opts.bound(ctx)
 	defer cancel()
+	return c.score(ctx, q, c.exchange)
+}
+
+// exchange is one way to have a server answer a request, once.
+type exchange func(ctx context.Context, s *server, message *wire.Message) (*wire.Response, error)
+
+// score has q answered, in parts where it does not fit.
+func (c *Client) score(ctx context.Context, q *wire.Request, once exchange) (*wire.Response, error) {
 	if len(q.Prompts) > c.opts.partSize() {
-		return c.scoreParts(ctx, q)
+		return c.scoreParts(ctx, q, once)
 	}
-	return c.scoreOne(ctx, q)
+	return c.scoreOne(ctx, q, once)
 }
 
 // scoreOne sends q as one request, as often as it takes.
-func (c *Client) scoreOne(ctx context.Context, q *wire.Request) (*wire.Response, error) {
+func (c *Client) scoreOne(ctx context.Context, q *wire.Request, once exchange) (*wire.Response, error) {
 	message, err := q.Encode(c.opts.limits)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
@@ -81,7 +89,7 @@ func (c *Client) scoreOne(ctx context.Context, q *wire.Request) (*wire.Response,
 			}
 			return nil, fmt.Errorf("client: %w; the last of %d tries: %w", interrupted, attempts.failed, last)
 		}
-		response, err := c.exchange(ctx, s, message)
+		response, err := once(ctx, s, message)
 		if err == nil {
 			s.succeeded()
 			return response, nil

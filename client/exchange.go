@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -62,27 +63,40 @@ func status(err error) int {
 
 // exchange sends the message to s once.
 func (c *Client) exchange(ctx context.Context, s *server, message *wire.Message) (*wire.Response, error) {
-	failed := &exchangeError{server: s.base}
-	r, err := c.newRequest(ctx, http.MethodPost, s.base+wire.ScorePath)
+	answer, body, err := c.ask(ctx, s, http.MethodPost, wire.ScorePath, message, c.opts.maxResponse)
 	if err != nil {
 		return nil, err
 	}
-	r.Header.Set("Content-Type", wire.MediaType)
-	r.ContentLength = message.Len()
-	r.Body = message.Reader()
-	r.GetBody = func() (io.ReadCloser, error) { return message.Reader(), nil }
+	return c.response(s, answer, body)
+}
+
+// ask sends a request to s once, with a message or none, and reads at most limit bytes.
+func (c *Client) ask(ctx context.Context, s *server, method, path string, message *wire.Message, limit int64) (*http.Response, []byte, error) {
+	r, err := c.newRequest(ctx, method, s.base+path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if message != nil {
+		r.Header.Set("Content-Type", wire.MediaType)
+		r.ContentLength = message.Len()
+		r.Body = message.Reader()
+		r.GetBody = func() (io.ReadCloser, error) { return message.Reader(), nil }
+	}
 	answer, err := c.opts.http.Do(r)
 	if err != nil {
-		failed.cause, failed.broken = explained(err, s.base), !hopeless(err)
-		return nil, failed
+		return nil, nil, &exchangeError{server: s.base, cause: explained(err, s.base), broken: !hopeless(err)}
 	}
 	defer func() { _ = answer.Body.Close() }()
-	failed.requestID = answer.Header.Get(wire.HeaderRequestID)
-	body, err := readBody(answer, c.opts.maxResponse)
+	body, err := readBody(answer, limit)
 	if err != nil {
-		failed.cause, failed.broken = err, errors.Is(err, errCutShort)
-		return nil, failed
+		return nil, nil, &exchangeError{server: s.base, requestID: answer.Header.Get(wire.HeaderRequestID), cause: err, broken: errors.Is(err, errCutShort)}
 	}
+	return answer, body, nil
+}
+
+// response is the answer to a request for scores.
+func (c *Client) response(s *server, answer *http.Response, body []byte) (*wire.Response, error) {
+	failed := &exchangeError{server: s.base, requestID: answer.Header.Get(wire.HeaderRequestID)}
 	if answer.StatusCode != http.StatusOK {
 		failed.cause, failed.pause = statusError(answer, body, s.base), retryAfter(answer.Header, c.opts.now())
 		return nil, failed
@@ -153,17 +167,26 @@ func explained(err error, base string) error {
 	return err
 }
 
-// statusError is the error that an answer other than 200 stands for. One that
-// is not the protocol's, such as a proxy's, has a code made of its status.
+// statusError is the error that an answer other than 200 stands for.
 func statusError(answer *http.Response, body []byte, base string) *reward.Error {
-	e, err := wire.DecodeError(body, answer.StatusCode)
-	if err != nil {
-		e = reward.ErrorByCode("http_"+strconv.Itoa(answer.StatusCode), answer.StatusCode, answer.Status)
-	}
+	e := told(answer, body)
 	if remedy := remedyOf(answer, e, base); remedy != "" {
 		return e.With("%s; %s", e.Message(), remedy)
 	}
 	return e
+}
+
+// told is the error in an answer, which is msgpack or JSON. One that is not the
+// protocol's, such as a proxy's, has a code made of its status.
+func told(answer *http.Response, body []byte) *reward.Error {
+	var failure struct{ Code, Message string }
+	if json.Unmarshal(body, &failure) == nil && failure.Code != "" {
+		return reward.ErrorByCode(failure.Code, answer.StatusCode, failure.Message)
+	}
+	if e, err := wire.DecodeError(body, answer.StatusCode); err == nil {
+		return e
+	}
+	return reward.ErrorByCode("http_"+strconv.Itoa(answer.StatusCode), answer.StatusCode, answer.Status)
 }
 
 // remedyOf is what to do about an answer that no other try would better, "" where

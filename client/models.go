@@ -98,28 +98,14 @@ const maxJSON = 1 << 20
 
 // get reads one of the server's JSON paths.
 func (c *Client) get(ctx context.Context, s *server, path string) ([]byte, error) {
-	r, err := c.newRequest(ctx, http.MethodGet, s.base+path)
+	answer, body, err := c.ask(ctx, s, http.MethodGet, path, nil, maxJSON)
 	if err != nil {
 		return nil, err
-	}
-	answer, err := c.opts.http.Do(r)
-	if err != nil {
-		return nil, &exchangeError{server: s.base, cause: err, broken: true}
-	}
-	defer func() { _ = answer.Body.Close() }()
-	body, err := readBody(answer, maxJSON)
-	if err != nil {
-		return nil, &exchangeError{server: s.base, cause: err}
 	}
 	if answer.StatusCode == http.StatusOK {
 		return body, nil
 	}
-	var failure struct{ Code, Message string }
-	if json.Unmarshal(body, &failure) != nil || failure.Code == "" {
-		failure.Code, failure.Message = fmt.Sprintf("http_%d", answer.StatusCode), answer.Status
-	}
 	return nil, &exchangeError{
-		server: s.base, requestID: answer.Header.Get(wire.HeaderRequestID),
-		cause: reward.ErrorByCode(failure.Code, answer.StatusCode, failure.Message),
+		server: s.base, requestID: answer.Header.Get(wire.HeaderRequestID), cause: told(answer, body),
 	}
 }

@@ -17,7 +17,7 @@ var errTorn = errors.New("client: a request of several parts cannot have advanta
 
 // scoreParts sends q in parts of equal size, all at the same time, and joins
 // their responses. The first failure ends the others.
-func (c *Client) scoreParts(ctx context.Context, q *wire.Request) (*wire.Response, error) {
+func (c *Client) scoreParts(ctx context.Context, q *wire.Request, once exchange) (*wire.Response, error) {
 	if q.Advantage != nil && q.Advantage.Method != reward.AdvantageNone && (q.Groups.Step == "" || q.Groups.Members == nil) {
 		return nil, errTorn
 	}
@@ -36,7 +36,7 @@ func (c *Client) scoreParts(ctx context.Context, q *wire.Request) (*wire.Respons
 	for i := range n {
 		part := part(q, i*size, min((i+1)*size, len(q.Prompts)))
 		sending.Go(func() {
-			responses[i], failures[i] = c.scoreOne(ctx, part)
+			responses[i], failures[i] = c.scoreOne(ctx, part, once)
 			if failures[i] != nil {
 				cancel(failures[i])
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/server/telemetry"
+	"github.com/denseflow/densereward/reward/wire"
 	"github.com/labstack/echo/v4"
 )
 
@@ -42,7 +43,7 @@ func (s *Server) watch(next echo.HandlerFunc) echo.HandlerFunc {
 		method, path := c.Request().Method, route(c)
 		s.cfg.Metrics.Request(telemetry.Answered{
 			Path: path, Method: method, Status: w.Status, Code: code, Took: d, In: received, Out: w.Size,
-			Scores: method == http.MethodPost && path != jobsPath,
+			Scores: method == http.MethodPost && path != wire.JobsPath,
 		})
 		s.logAccess(c, code, d, received)
 		return nil

@@ -220,7 +220,6 @@ const (
 	healthPath  = "/healthz"
 	readyPath   = "/readyz"
 	metricsPath = "/metrics"
-	jobsPath    = "/v1/jobs"
 )
 
 func (s *Server) route() {
@@ -229,8 +228,9 @@ func (s *Server) route() {
 	s.echo.Use(s.identify(), s.watch, s.trace, s.contain(), s.secure(), s.checkHost, s.limitDataRate, s.authorize)
 	s.echo.POST(wire.ScorePath, s.score)
 	s.echo.POST(wire.RFTPath, s.rewardCompletions)
-	s.echo.POST(jobsPath, s.startJob)
-	s.echo.GET(jobsPath+"/:id", s.fetchJob)
+	s.echo.POST(wire.JobsPath, s.startJob)
+	s.echo.GET(wire.JobsPath+"/:id", s.fetchJob)
+	s.echo.DELETE(wire.JobsPath+"/:id", s.dropJob)
 	s.get(wire.ModelsPath, s.listModels)
 	s.get(healthPath, s.healthz)
 	s.get(readyPath, s.readyz)

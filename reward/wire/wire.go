@@ -8,6 +8,8 @@ const (
 	MediaType = "application/msgpack"
 	// ScorePath is where a Request is posted.
 	ScorePath = "/v1/score"
+	// JobsPath is where a Request is posted whose answer is fetched later, below it.
+	JobsPath = "/v1/jobs"
 	// ModelsPath lists the evaluators and decoders of a server.
 	ModelsPath = "/v1/models"
 	// HeaderRequestID carries the id that names a request in logs and errors;

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -45,11 +46,13 @@ type Store struct {
 }
 
 type job struct {
-	id     string
-	owner  string
-	done   chan struct{} // closed when answer is there
-	answer Answer
-	until  time.Time // of its answer
+	id      string
+	owner   string
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when answer is there
+	answer  Answer
+	until   time.Time // of its answer
+	dropped bool      // nobody wants the answer
 }
 
 // New makes an empty store.
@@ -58,8 +61,9 @@ func New(cfg Config, now func() time.Time) *Store {
 }
 
 // Start runs an owner's job in a goroutine of its own and gives its id, which cannot
-// be guessed; "" where the store is full.
-func (s *Store) Start(owner string, run func() Answer) string {
+// be guessed; "" where the store is full. The job has the values of ctx and ends with
+// Drop alone.
+func (s *Store) Start(ctx context.Context, owner string, run func(context.Context) Answer) string {
 	j := &job{id: newID(), owner: owner, done: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,7 +72,8 @@ func (s *Store) Start(owner string, run func() Answer) string {
 		return ""
 	}
 	s.jobs[j.id] = j
-	go func() { s.finish(j, run()) }()
+	ctx, j.cancel = context.WithCancel(context.WithoutCancel(ctx)) // finish calls it
+	go func() { s.finish(j, run(ctx)) }()
 	return j.id
 }
 
@@ -81,11 +86,35 @@ func newID() string {
 func (s *Store) finish(j *job, a Answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	j.cancel()
+	defer close(j.done)
+	if j.dropped {
+		delete(s.jobs, j.id)
+		return
+	}
 	j.answer, j.until = a, s.now().Add(s.cfg.Keep)
 	s.order = append(s.order, j)
 	s.bytes += int64(len(a.Body))
 	s.expire()
-	close(j.done)
+}
+
+// Drop ends an owner's job, or forgets its answer. It reports whether there was such a
+// job. One that runs counts until it has ended.
+func (s *Store) Drop(owner, id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.jobs[id]
+	if j == nil || j.owner != owner || j.dropped {
+		return false
+	}
+	j.dropped = true
+	j.cancel()
+	if i := slices.Index(s.order, j); i >= 0 {
+		s.order = slices.Delete(s.order, i, i+1)
+		s.bytes -= int64(len(j.answer.Body))
+		delete(s.jobs, id)
+	}
+	return true
 }
 
 // expire drops answers past their time. The lock is held.
@@ -106,8 +135,9 @@ func (s *Store) Wait(ctx context.Context, owner, id string) (answer *Answer, kno
 	s.mu.Lock()
 	s.expire()
 	j := s.jobs[id]
+	known = j != nil && j.owner == owner && !j.dropped
 	s.mu.Unlock()
-	if j == nil || j.owner != owner {
+	if !known {
 		return nil, false
 	}
 	select {

@@ -13,7 +13,7 @@ func TestAnAnswerIsFetchedUntilItExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := jobs.New(jobs.Config{Jobs: 2, AnswerBytes: 8, Keep: time.Minute}, time.Now)
 		release := make(chan struct{})
-		id := s.Start("me", func() jobs.Answer { <-release; return jobs.Answer{Status: 200, Body: []byte("four")} })
+		id := s.Start(t.Context(), "me", func(context.Context) jobs.Answer { <-release; return jobs.Answer{Status: 200, Body: []byte("four")} })
 		soon, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if got, known := s.Wait(soon, "me", id); got != nil || !known {
@@ -41,22 +41,58 @@ func TestAnAnswerIsFetchedUntilItExpires(t *testing.T) {
 func TestAFullStoreTakesNoJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := jobs.New(jobs.Config{Jobs: 2, AnswerBytes: 8, Keep: time.Minute}, time.Now)
-		answer := func(n int) func() jobs.Answer {
-			return func() jobs.Answer { return jobs.Answer{Body: make([]byte, n)} }
+		answer := func(n int) func(context.Context) jobs.Answer {
+			return func(context.Context) jobs.Answer { return jobs.Answer{Body: make([]byte, n)} }
 		}
-		s.Start("me", answer(0))
-		s.Start("me", answer(0))
-		if id := s.Start("me", answer(0)); id != "" {
+		s.Start(t.Context(), "me", answer(0))
+		s.Start(t.Context(), "me", answer(0))
+		if id := s.Start(t.Context(), "me", answer(0)); id != "" {
 			t.Error("a third job was taken")
 		}
 		synctest.Wait()
 		time.Sleep(time.Minute)
-		id := s.Start("me", answer(8))
+		id := s.Start(t.Context(), "me", answer(8))
 		if _, known := s.Wait(t.Context(), "me", id); !known {
 			t.Fatal("no job was taken after the others expired")
 		}
-		if id := s.Start("me", answer(0)); id != "" {
+		if id := s.Start(t.Context(), "me", answer(0)); id != "" {
 			t.Error("a job was taken beyond the memory of answers")
 		}
+	})
+}
+
+func TestADroppedJobEndsAndLeavesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := jobs.New(jobs.Config{Jobs: 1, AnswerBytes: 8, Keep: time.Minute}, time.Now)
+		asked, cancel := context.WithCancel(t.Context())
+		ended := false
+		running := s.Start(asked, "me", func(ctx context.Context) jobs.Answer {
+			<-ctx.Done()
+			time.Sleep(time.Second)
+			ended = true
+			return jobs.Answer{Body: []byte("nobody's")}
+		})
+		cancel() // the request that started it may end
+		time.Sleep(time.Second)
+		if ended || s.Drop("somebody else", running) || s.Drop("me", "another") || !s.Drop("me", running) || s.Drop("me", running) {
+			t.Fatal("the job ended by itself, or was dropped by somebody else, or twice")
+		}
+		if _, known := s.Wait(t.Context(), "me", running); known {
+			t.Error("a dropped job is known")
+		}
+		full := func(context.Context) jobs.Answer { return jobs.Answer{Body: make([]byte, 8)} }
+		if s.Start(t.Context(), "me", full) != "" {
+			t.Error("a job that has not ended yet does not count")
+		}
+		time.Sleep(2 * time.Second)
+		if !ended {
+			t.Fatal("the job did not end")
+		}
+		finished := s.Start(t.Context(), "me", full)
+		synctest.Wait()
+		if !s.Drop("me", finished) || s.Start(t.Context(), "me", full) == "" {
+			t.Error("an answer that was dropped takes memory")
+		}
+		synctest.Wait()
 	})
 }

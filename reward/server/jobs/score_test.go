@@ -86,12 +86,18 @@ func TestAJobsAnswerIsThatOfItsRequest(t *testing.T) {
 		status                         int
 	}{
 		{"a job that nobody started", http.MethodGet, "/v1/jobs/0123", "", "", http.StatusNotFound},
+		{"dropping one", http.MethodDelete, "/v1/jobs/0123", "", "", http.StatusNotFound},
 		{"a wait that is no number", http.MethodGet, "/v1/jobs/0123?wait=soon", "", "", http.StatusBadRequest},
 		{"a wait without end", http.MethodGet, "/v1/jobs/0123?wait=1e9", "", "", http.StatusBadRequest},
 		{"a wait of NaN", http.MethodGet, "/v1/jobs/0123?wait=NaN", "", "", http.StatusBadRequest},
 	} {
 		if h, text := ask(t, tt.method, web.URL+tt.path, tt.kind, []byte(tt.body)); h.StatusCode != tt.status {
 			t.Errorf("%s: status %d: %s", tt.name, h.StatusCode, text)
+		}
+	}
+	for _, want := range []int{http.StatusNoContent, http.StatusNotFound} {
+		if h, text := ask(t, http.MethodDelete, at, "", nil); h.StatusCode != want {
+			t.Errorf("dropping: status %d, want %d: %s", h.StatusCode, want, text)
 		}
 	}
 	h, _ := ask(t, http.MethodPost, web.URL+"/v1/jobs", "application/json", []byte(`{"prompts": 3}`))

@@ -93,7 +93,7 @@ const Unknown = "other"
 // KnownMethod is an HTTP method that some path answers, or Unknown.
 func KnownMethod(method string) string {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost:
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete:
 		return method
 	}
 	return Unknown
