@@ -10,6 +10,8 @@
 // https to a server without TLS, a certificate that is not trusted, a path that is
 // not there, a redirection. The Python client does the same.
 //
+// Submit has a request answered later, so that rewards overlap the next rollout.
+//
 // Failures of a whole request are *reward.Error in the error's chain; match
 // them with errors.Is and errors.As. Failures of single samples are in the
 // response's Errors and cost their neighbours nothing.

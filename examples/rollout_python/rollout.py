@@ -2,8 +2,8 @@
 
     PYTHONPATH=client/python/src python3 examples/rollout_python/rollout.py
 
-Each batch holds several images of each prompt. Its rewards are asked for in the
-background, and waited for once all batches are drawn. The server answers with
+Each batch holds several images of each prompt. It is submitted as soon as it is
+drawn, and its rewards are waited for once all batches are. The server answers with
 scores, rewards, dense rewards on the latent grid and advantages within each
 prompt's group. Without --server a server with the demonstration checkpoint is
 started for the occasion.
@@ -12,7 +12,6 @@ started for the occasion.
 import argparse
 import contextlib
 import pathlib
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -49,14 +48,13 @@ def main():
             program = ["go", "run", "./cmd/densereward"]
             args.server = stack.enter_context(densereward.LocalServer(program=program, cwd=str(ROOT))).url
         client = stack.enter_context(densereward.Client(args.server))
-        background = stack.enter_context(ThreadPoolExecutor())
         asked = []
         for _ in range(BATCHES):
             prompts = [p for p in PROMPTS for _ in range(IMAGES)]
             images = densereward.to_uint8(draw(prompts, rng))  # a quarter of the bytes, the same rewards
-            asked.append((prompts, background.submit(client.score, images, prompts, grid="sd3", advantage="flowgrpo")))
-        for number, (prompts, answer) in enumerate(asked):
-            show(number, prompts, answer.result())
+            asked.append((prompts, client.submit(images, prompts, grid="sd3", advantage="flowgrpo")))
+        for number, (prompts, job) in enumerate(asked):
+            show(number, prompts, job.result())
 
 
 def show(number, prompts, result):

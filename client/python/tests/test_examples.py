@@ -39,6 +39,11 @@ def test_a_rollout_shows_every_picture(demo_server):
     assert sum(line.startswith("batch") for line in lines) == 2
 
 
+def test_the_overlap_of_rollout_and_rewards_is_timed(demo_server):
+    lines = run("overlap/overlap.py", "--server", demo_server.url, "--rollout", "0.01", "--update", "0", "--steps", "1", "--batches", "2", "--images", "1")
+    assert [line.split("  ")[0] for line in lines[1:]] == ["score after each batch", "submit"]
+
+
 def test_the_best_of_n_is_marked(demo_server, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"not an image")
     demo = sorted((ROOT / "cmd/densereward/demo").glob("*.png"))
@@ -61,6 +66,6 @@ def test_the_rollout_in_go_starts_its_own_as_well():
     assert lines[-1].startswith("loss ")
 
 
-@pytest.mark.parametrize("example", ["denseflow_step/step.py", "rollout_python/rollout.py", "best_of_n/best_of_n.py"])
+@pytest.mark.parametrize("example", ["denseflow_step/step.py", "rollout_python/rollout.py", "overlap/overlap.py", "best_of_n/best_of_n.py"])
 def test_every_example_says_how_it_is_run(example):
     assert "--server" in "\n".join(run(example, "--help"))
