@@ -76,8 +76,9 @@ func rewardRules() []Rule {
 			Rooms: []string{"reward", "internal/memorylimit"},
 			Libs:  []string{"github.com/hashicorp/golang-lru/v2"},
 		},
-		{Room: "reward/scoring", Rooms: []string{"reward", "reward/batch", "dense", "flowgrpo", "engine/image"}},
-		{Room: "reward/groups", Rooms: []string{"reward", "reward/scoring"}},
+		{Room: "reward/advantages", Rooms: []string{"reward", "dense", "flowgrpo"}},
+		{Room: "reward/scoring", Rooms: []string{"reward", "reward/batch", "reward/advantages", "dense", "flowgrpo", "engine/image"}},
+		{Room: "reward/groups", Rooms: []string{"reward", "reward/advantages"}},
 		{
 			Room:  "reward/compat",
 			Rooms: []string{"reward", "reward/wire", "reward/wire/boundedjson", "reward/scoring"},

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/scoring"
+	"github.com/denseflow/densereward/reward/advantages"
 )
 
 // Config bounds the groups that span requests.
@@ -54,16 +54,14 @@ type use struct {
 	bytes  int64
 }
 
-// ownedBarrier is a Barrier as one owner sees it.
-type ownedBarrier struct {
-	*Barrier
-	owner string
+// Owned is a Barrier as one owner sees it.
+type Owned struct {
+	barrier *Barrier
+	owner   string
 }
 
-var _ scoring.Barrier = ownedBarrier{}
-
 // For is the barrier of an owner, whose groups no other owner meets.
-func (b *Barrier) For(owner string) scoring.Barrier { return ownedBarrier{b, owner} }
+func (b *Barrier) For(owner string) Owned { return Owned{b, owner} }
 
 // groupKey names a group of a step; group is empty where the members of a
 // whole step come together.
@@ -78,8 +76,9 @@ func New(cfg Config) *Barrier {
 // members' shares. It fails with an *reward.Error: group_incomplete after the
 // timeout or ctx's deadline, group_conflict where requests disagree,
 // too_many_groups at the limits. What fails leaves nothing behind.
-func (b ownedBarrier) Gather(ctx context.Context, groups *reward.Groups, rule scoring.Rule, members []scoring.Member) ([]scoring.Share, error) {
-	participants := newParticipants(b.owner, groups, rule, members)
+func (o Owned) Gather(ctx context.Context, groups *reward.Groups, rule advantages.Rule, members []advantages.Member) ([]advantages.Share, error) {
+	b := o.barrier
+	participants := newParticipants(o.owner, groups, rule, members)
 	full, err := b.joinAll(participants)
 	for key, t := range full {
 		b.conclude(key, t)
@@ -98,7 +97,7 @@ func (b ownedBarrier) Gather(ctx context.Context, groups *reward.Groups, rule sc
 			return nil, p.group.err
 		}
 	}
-	shares := make([]scoring.Share, len(members))
+	shares := make([]advantages.Share, len(members))
 	for _, p := range participants {
 		for k, i := range p.samples {
 			shares[i] = p.group.shares[p.places[k]]
@@ -145,7 +144,7 @@ func (b *Barrier) conclude(key groupKey, t *group) {
 	b.mu.Lock()
 	order, members := t.ordered()
 	b.mu.Unlock()
-	var shares []scoring.Share
+	var shares []advantages.Share
 	err := error(reward.ErrInternal) // stays if the mathematics panics
 	defer func() {
 		b.mu.Lock()

@@ -14,29 +14,29 @@ import (
 
 	"github.com/denseflow/densereward/dense"
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/scoring"
+	"github.com/denseflow/densereward/reward/advantages"
 )
 
 // flow is the rule of scalar advantages.
-var flow = scoring.Rule{Method: reward.AdvantageFlowGRPO}
+var flow = advantages.Rule{Method: reward.AdvantageFlowGRPO}
 
 // scored are members of group "g" with rewards.
-func scored(rewards ...float64) []scoring.Member {
-	members := make([]scoring.Member, len(rewards))
+func scored(rewards ...float64) []advantages.Member {
+	members := make([]advantages.Member, len(rewards))
 	for i, r := range rewards {
-		members[i] = scoring.Member{Group: "g", Reward: r}
+		members[i] = advantages.Member{Group: "g", Reward: r}
 	}
 	return members
 }
 
 // answer is what a call of Gather gave.
 type answer struct {
-	shares []scoring.Share
+	shares []advantages.Share
 	err    error
 }
 
 // later calls Gather in the background.
-func later(ctx context.Context, b *Barrier, groups reward.Groups, u scoring.Rule, members []scoring.Member) <-chan answer {
+func later(ctx context.Context, b *Barrier, groups reward.Groups, u advantages.Rule, members []advantages.Member) <-chan answer {
 	given := make(chan answer, 1)
 	go func() {
 		shares, err := b.For("").Gather(ctx, &groups, u, members)
@@ -112,8 +112,8 @@ func TestAMissingMemberIsNamedAtTheDeadline(t *testing.T) {
 func TestTheListOfMissingMembersIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := New(DefaultConfig())
-		u := scoring.Rule{Method: reward.AdvantageFlowGRPO, GlobalStd: true}
-		members := append(scored(1), scoring.Member{Group: "h", Reward: 1})
+		u := advantages.Rule{Method: reward.AdvantageFlowGRPO, GlobalStd: true}
+		members := append(scored(1), advantages.Member{Group: "h", Reward: 1})
 		named := <-later(t.Context(), b, reward.Groups{Step: "1", Size: 30, Count: 9, Members: []int{0, 0}}, u, members)
 		for _, part := range []string{"2 of 270 members came", "7 of 9 groups are missing altogether", "28, 29;", `"h" misses members 1, 2, 3 and 26 more`} {
 			if !strings.Contains(named.err.Error(), part) {
@@ -183,23 +183,23 @@ func TestARepeatedRequestTakesItsOwnPlace(t *testing.T) {
 }
 
 func TestAMemberThatComesAgainMustBringAllThatCounts(t *testing.T) {
-	base := scoring.Member{Group: "g", Reward: 1, Weight: []float32{1, 0.5}, Scores: []float64{1, 2}, ScoreWeights: []float64{0.5, 0.25}}
-	for name, change := range map[string]func(m *scoring.Member){
-		"weights":       func(m *scoring.Member) { m.Weight = []float32{1, 0.25} },
-		"boxes":         func(m *scoring.Member) { m.Boxes = []dense.Box{{Importance: 1}} },
-		"scores":        func(m *scoring.Member) { m.Scores = []float64{2, 1} },
-		"score weights": func(m *scoring.Member) { m.ScoreWeights = []float64{1, 0} },
-		"a gain":        func(m *scoring.Member) { m.Gain = 1 },
+	base := advantages.Member{Group: "g", Reward: 1, Weight: []float32{1, 0.5}, Scores: []float64{1, 2}, ScoreWeights: []float64{0.5, 0.25}}
+	for name, change := range map[string]func(m *advantages.Member){
+		"weights":       func(m *advantages.Member) { m.Weight = []float32{1, 0.25} },
+		"boxes":         func(m *advantages.Member) { m.Boxes = []dense.Box{{Importance: 1}} },
+		"scores":        func(m *advantages.Member) { m.Scores = []float64{2, 1} },
+		"score weights": func(m *advantages.Member) { m.ScoreWeights = []float64{1, 0} },
+		"a gain":        func(m *advantages.Member) { m.Gain = 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := New(DefaultConfig())
 				ctx, cancel := context.WithCancel(t.Context())
 				groups := reward.Groups{Step: "1", Size: 2, Members: []int{0}}
-				first := later(ctx, b, groups, flow, []scoring.Member{base})
+				first := later(ctx, b, groups, flow, []advantages.Member{base})
 				other := base
 				change(&other)
-				if a := <-later(ctx, b, groups, flow, []scoring.Member{other}); !errors.Is(a.err, reward.ErrGroupConflict) {
+				if a := <-later(ctx, b, groups, flow, []advantages.Member{other}); !errors.Is(a.err, reward.ErrGroupConflict) {
 					t.Errorf("got %v", a.err)
 				}
 				cancel()
@@ -214,19 +214,19 @@ func TestAMemberThatComesAgainMustBringAllThatCounts(t *testing.T) {
 func TestAMemberThatComesAgainAfterItsGroupIsCompleteIsCompared(t *testing.T) {
 	cells := dense.Grid{Height: 1, Width: 2}
 	box := dense.Box{Coords: [4]float64{0, 0, 1000, 1000}, Importance: 1}
-	bring := func(weight float32, importance float64) []scoring.Member {
-		one := scoring.Member{Group: "g", Reward: 1, Weight: []float32{weight, 1}, Boxes: []dense.Box{box}}
+	bring := func(weight float32, importance float64) []advantages.Member {
+		one := advantages.Member{Group: "g", Reward: 1, Weight: []float32{weight, 1}, Boxes: []dense.Box{box}}
 		one.Boxes[0].Importance = importance
-		return []scoring.Member{one}
+		return []advantages.Member{one}
 	}
-	for method, other := range map[reward.AdvantageMethod][]scoring.Member{
+	for method, other := range map[reward.AdvantageMethod][]advantages.Member{
 		reward.AdvantageDenseFlowPaper: bring(0.75, 1),
 		reward.AdvantageBoxFlow:        bring(0.5, 2),
 	} {
 		t.Run(string(method), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := New(DefaultConfig())
-				rule := scoring.Rule{Method: method, Grid: cells, Floor: 0.1}
+				rule := advantages.Rule{Method: method, Grid: cells, Floor: 0.1}
 				at := func(member int) reward.Groups {
 					return reward.Groups{Step: "1", Size: 2, Members: []int{member}}
 				}
@@ -249,9 +249,9 @@ func TestAMemberThatComesAgainAfterItsGroupIsCompleteIsCompared(t *testing.T) {
 
 func TestGDPOWaitsForAllGroupsOfItsStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, u := New(DefaultConfig()), scoring.Rule{Method: reward.AdvantageGDPO}
-		member := func(group string, score float64) []scoring.Member {
-			return []scoring.Member{{Group: group, Reward: score, Scores: []float64{score}, ScoreWeights: []float64{1}}}
+		b, u := New(DefaultConfig()), advantages.Rule{Method: reward.AdvantageGDPO}
+		member := func(group string, score float64) []advantages.Member {
+			return []advantages.Member{{Group: group, Reward: score, Scores: []float64{score}, ScoreWeights: []float64{1}}}
 		}
 		var answers []<-chan answer
 		for _, group := range []string{"g", "h"} {
@@ -270,15 +270,15 @@ func TestGDPOWaitsForAllGroupsOfItsStep(t *testing.T) {
 }
 
 func TestRequestsOfAGroupMustAgree(t *testing.T) {
-	dense1 := scoring.Rule{Method: reward.AdvantageDenseFlowPaper, Grid: dense.Grid{Height: 1, Width: 1}}
+	dense1 := advantages.Rule{Method: reward.AdvantageDenseFlowPaper, Grid: dense.Grid{Height: 1, Width: 1}}
 	for name, c := range map[string]struct {
 		groups  reward.Groups
-		rule    scoring.Rule
+		rule    advantages.Rule
 		rewards []float64
 	}{
 		"about its size":          {reward.Groups{Step: "1", Size: 4, Members: []int{1}}, flow, []float64{1}},
 		"about the method":        {reward.Groups{Step: "1", Size: 3, Members: []int{1}}, dense1, []float64{1}},
-		"about the options":       {reward.Groups{Step: "1", Size: 3, Members: []int{1}}, scoring.Rule{Method: flow.Method, Floor: 1}, []float64{1}},
+		"about the options":       {reward.Groups{Step: "1", Size: 3, Members: []int{1}}, advantages.Rule{Method: flow.Method, Floor: 1}, []float64{1}},
 		"about numbering members": {reward.Groups{Step: "1", Size: 3}, flow, []float64{1}},
 		"about a member's reward": {reward.Groups{Step: "1", Size: 3, Members: []int{0}}, flow, []float64{2}},
 	} {
@@ -337,10 +337,10 @@ func TestTheMapsOfWaitingMembersAreLimited(t *testing.T) {
 		cfg := DefaultConfig()
 		cfg.Bytes = 100 << 10
 		b := New(cfg)
-		u := scoring.Rule{Method: reward.AdvantageDenseFlowPaper, Grid: dense.Grid{Height: 64, Width: 64}}
+		u := advantages.Rule{Method: reward.AdvantageDenseFlowPaper, Grid: dense.Grid{Height: 64, Width: 64}}
 		maps := make([]float32, 64*64)
 		open := func(step string, size int) <-chan answer {
-			return later(t.Context(), b, reward.Groups{Step: step, Size: size}, u, []scoring.Member{{Group: "g", Reward: 1, Weight: maps}})
+			return later(t.Context(), b, reward.Groups{Step: step, Size: size}, u, []advantages.Member{{Group: "g", Reward: 1, Weight: maps}})
 		}
 		one := open("1", 2)
 		two := open("2", 2)
@@ -359,18 +359,18 @@ func TestTheMapsOfWaitingMembersAreLimited(t *testing.T) {
 func TestAGlobalStandardDeviationWaitsForTheStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := New(DefaultConfig())
-		u := scoring.Rule{Method: reward.AdvantageFlowGRPO, GlobalStd: true}
+		u := advantages.Rule{Method: reward.AdvantageFlowGRPO, GlobalStd: true}
 		groups := reward.Groups{Step: "1", Size: 2, Count: 2}
 		first := later(t.Context(), b, groups, u, scored(1, 3))
 		if !waiting(first) {
 			t.Fatal("answered when its own group was complete")
 		}
-		third := scoring.Member{Group: "k", Reward: 1}
-		second := later(t.Context(), b, groups, u, []scoring.Member{{Group: "h", Reward: 10}})
-		if a := <-later(t.Context(), b, groups, u, []scoring.Member{third}); !errors.Is(a.err, reward.ErrGroupConflict) {
+		third := advantages.Member{Group: "k", Reward: 1}
+		second := later(t.Context(), b, groups, u, []advantages.Member{{Group: "h", Reward: 10}})
+		if a := <-later(t.Context(), b, groups, u, []advantages.Member{third}); !errors.Is(a.err, reward.ErrGroupConflict) {
 			t.Errorf("a third Group: got %v", a.err)
 		}
-		last := later(t.Context(), b, groups, u, []scoring.Member{{Group: "h", Reward: 12}})
+		last := later(t.Context(), b, groups, u, []advantages.Member{{Group: "h", Reward: 12}})
 		sigma := math.Sqrt((5.5*5.5+3.5*3.5+3.5*3.5+5.5*5.5)/4) + 1e-4
 		checkShares(t, first, -1/sigma, 1/sigma)
 		checkShares(t, second, -1/sigma)
@@ -384,7 +384,7 @@ func TestAFailedMemberTakesItsPlaceAndNoPart(t *testing.T) {
 		b := New(DefaultConfig())
 		groups := reward.Groups{Step: "1", Size: 3}
 		first := later(t.Context(), b, groups, flow, scored(1, 3))
-		failed := <-later(t.Context(), b, groups, flow, []scoring.Member{{Group: "g", Failed: true, Reward: math.NaN()}})
+		failed := <-later(t.Context(), b, groups, flow, []advantages.Member{{Group: "g", Failed: true, Reward: math.NaN()}})
 		checkShares(t, first, -1, 1)
 		if failed.err != nil || !math.IsNaN(failed.shares[0].Advantage) {
 			t.Errorf("got %v, %v", failed.shares, failed.err)
@@ -400,10 +400,10 @@ func TestManyRanksShareManyGroups(t *testing.T) {
 		var callers sync.WaitGroup
 		for rank := range ranks {
 			callers.Go(func() {
-				var members []scoring.Member
+				var members []advantages.Member
 				var places []int
 				for p := range prompts {
-					members = append(members, scoring.Member{Group: fmt.Sprint(p), Reward: float64((rank*7 + p) % ranks)})
+					members = append(members, advantages.Member{Group: fmt.Sprint(p), Reward: float64((rank*7 + p) % ranks)})
 					places = append(places, rank)
 				}
 				shares, err := b.For("").Gather(t.Context(), &reward.Groups{Step: "1", Size: ranks, Members: places}, flow, members)

@@ -7,14 +7,14 @@ import (
 	"strings"
 
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/scoring"
+	"github.com/denseflow/densereward/reward/advantages"
 )
 
 // group is one group, or a whole step, whose members come with several
 // requests. Its fields are guarded by the Barrier; err and shares are read
 // freely once done is closed.
 type group struct {
-	rule    scoring.Rule
+	rule    advantages.Rule
 	size    int
 	count   int
 	whole   bool
@@ -28,7 +28,7 @@ type group struct {
 	ended  bool
 	done   chan struct{}
 	err    error
-	shares map[place]scoring.Share
+	shares map[place]advantages.Share
 }
 
 // stopper is a timer.
@@ -36,7 +36,7 @@ type stopper interface{ Stop() bool }
 
 // placed is a member in its place and how many requests brought it.
 type placed struct {
-	scoring.Member
+	advantages.Member
 	holders int
 }
 
@@ -106,7 +106,7 @@ func (t *group) free(group string) int {
 }
 
 // bytesOf is what a member holds, with its share: three maps at most.
-func (t *group) bytesOf(m *scoring.Member) int64 {
+func (t *group) bytesOf(m *advantages.Member) int64 {
 	return 256 + int64(len(m.Group)) + 3*4*int64(t.rule.Grid.Cells()) + 64*int64(len(m.Boxes)) + 8*int64(len(m.Scores))
 }
 
@@ -131,7 +131,7 @@ func (t *group) isFull() bool { return len(t.members) == t.size*t.count }
 
 // ordered gives the members in the order of their groups' names and their numbers, so
 // that sums do not depend on who came first.
-func (t *group) ordered() ([]place, []scoring.Member) {
+func (t *group) ordered() ([]place, []advantages.Member) {
 	order := make([]place, 0, len(t.members))
 	for s := range t.members {
 		order = append(order, s)
@@ -142,7 +142,7 @@ func (t *group) ordered() ([]place, []scoring.Member) {
 		}
 		return a.number - b.number
 	})
-	members := make([]scoring.Member, len(order))
+	members := make([]advantages.Member, len(order))
 	for i, s := range order {
 		members[i] = t.members[s].Member
 	}
@@ -150,12 +150,12 @@ func (t *group) ordered() ([]place, []scoring.Member) {
 }
 
 // conclude ends a full group with the shares of its members in order, or an error.
-func (t *group) conclude(order []place, shares []scoring.Share, err error) {
+func (t *group) conclude(order []place, shares []advantages.Share, err error) {
 	if err != nil {
 		t.fail(err)
 		return
 	}
-	t.shares = make(map[place]scoring.Share, len(order))
+	t.shares = make(map[place]advantages.Share, len(order))
 	for i, s := range order {
 		t.shares[s] = shares[i]
 	}

@@ -2,7 +2,7 @@ package groups
 
 import (
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/scoring"
+	"github.com/denseflow/densereward/reward/advantages"
 )
 
 // anyNumber is the wish of a sample whose request numbers no members.
@@ -17,18 +17,18 @@ type place struct {
 // participant is the samples of one request that belong to one group, or to the
 // one step that is completed as a whole.
 type participant struct {
-	rule    scoring.Rule
+	rule    advantages.Rule
 	size    int  // members of each group
 	count   int  // groups
 	whole   bool // the groups of a step come together
 	samples []int
 	places  []place // of each sample; numbered when it joins
-	members []*scoring.Member
+	members []*advantages.Member
 	group   *group // once joined
 }
 
 // newParticipants deals the members of a request out to their groups.
-func newParticipants(owner string, groups *reward.Groups, rule scoring.Rule, members []scoring.Member) map[groupKey]*participant {
+func newParticipants(owner string, groups *reward.Groups, rule advantages.Rule, members []advantages.Member) map[groupKey]*participant {
 	participants := map[groupKey]*participant{}
 	for i := range members {
 		key := groupKey{owner, rule.Evaluator, groups.Step, members[i].Group}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/advantages"
 )
 
 // Input is N samples. Exactly one of Images and Latents is set.
@@ -87,5 +88,5 @@ func (in *Input) groupName(i int) string {
 // waits until the groups are complete and returns the members' shares, in their
 // order. It fails with an *reward.Error.
 type Barrier interface {
-	Gather(ctx context.Context, groups *reward.Groups, rule Rule, members []Member) ([]Share, error)
+	Gather(ctx context.Context, groups *reward.Groups, rule advantages.Rule, members []advantages.Member) ([]advantages.Share, error)
 }
