@@ -180,6 +180,9 @@ func (s *Server) input(q *wire.Request, b *body) (*scoring.Pipeline, scoring.Inp
 		return pipeline, in, nil
 	}
 	d, ok := s.decoders[q.VAE]
+	if !ok && len(s.decoders) == 0 {
+		return nil, in, reward.ErrUnknownVAE.With("vae: no latent decoder %.80q, the server has none: serve --vae NAME=PATH", q.VAE)
+	}
 	if !ok {
 		return nil, in, reward.ErrUnknownVAE.With("vae: no latent decoder %.80q, the server has %v", q.VAE, slices.Sorted(maps.Keys(s.decoders)))
 	}

@@ -235,6 +235,47 @@ def test_a_token_that_ends_in_a_newline_lets_in(program, tmp_path):
     assert TOKEN not in str(caught.value)
 
 
+METHODS = "none flowgrpo denseflow denseflow_paper boxflow gdpo densegrpo"
+WRONG = {
+    "a preset": ({"grid": "sd4"}, "sd3, flux, flux2, qwen-image, qwen-image-2.1, sana, wan, z-image"),
+    "a method": ({"advantage": "ppo"}, f"[{METHODS}]"),
+    "a score's weight": ({"weights": {"scores": {"beauty": 1}}}, "[semantic_alignment aesthetics plausibility overall]"),
+    "a map's weight": ({"weights": {"heatmaps": {"beauty": 1}}}, "[misalignment artifact]"),
+    "an evaluator": ({"evaluator": "doctor"}, "[imagedoctor]"),
+    "a mode": ({"mode": "reason"}, '"answer" or "think"'),
+    "a thing to return": ({"returns": "heatmap"}, "[dense heatmaps text boxes images]"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_name_is_told_the_right_ones(kind, client):
+    options, right = WRONG[kind]
+    with pytest.raises(densereward.ServerError) as caught:
+        client.score(np.zeros((1, 16, 16, 3), np.uint8), ["a"], **options)
+    assert right in str(caught.value)
+
+
+def test_a_wrong_decoder_is_told_how_to_have_one(client):
+    with pytest.raises(densereward.UnknownVAEError, match="the server has none: serve --vae NAME=PATH"):
+        client.score(latents=np.zeros((1, 16, 8, 8), np.float32), vae="sd3", prompts=["a"])
+
+
+@pytest.mark.parametrize("format", ["GIF", "BMP", "TIFF", "ICO"])
+def test_a_file_of_another_format_is_told_the_right_ones(format, client):
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, format)
+    (error,) = client.score([file.getvalue()], ["a"]).errors
+    assert isinstance(error, densereward.ImageUnsupportedError) and "PNG, JPEG or WebP" in str(error)
+
+
+@pytest.mark.parametrize("image", [IMAGE, str(IMAGE), io.BytesIO(IMAGE.read_bytes()), IMAGE.read_bytes()], ids=["a Path", "a path", "a BytesIO", "bytes"])
+def test_a_grid_of_one_side_one_return_and_files_just_work(image, client):
+    result = client.score([image], ["a"], grid=64, returns=["heatmaps", "dense"], missing="zero")
+    alone = client.score([image], ["a"], returns="heatmaps", missing="zero")
+    assert result.dense.weight.shape == (1, 64, 64)
+    np.testing.assert_array_equal(alone.heatmaps.artifact, result.heatmaps.artifact)
+
+
 # Processes.
 
 TRAINER = """
