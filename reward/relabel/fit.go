@@ -19,7 +19,7 @@ func (l *Labels) Fit(ctx context.Context, shard *Shard, columns Columns) {
 	}
 }
 
-// collides writes the first record to nowhere.
+// collides writes the first record, where there is one, to nowhere.
 func collides(ctx context.Context, shard *Shard, columns Columns, labels Labels) bool {
 	reader, err := shard.Format.Open(ctx, shard.Store, shard.Path, columns)
 	if err != nil {
@@ -27,11 +27,11 @@ func collides(ctx context.Context, shard *Shard, columns Columns, labels Labels)
 	}
 	defer reader.Close() //nolint:errcheck // it was only read
 	record, err := reader.Next()
-	if err != nil {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return false
 	}
 	writer, err := reader.Writer(io.Discard, labels)
-	if err == nil {
+	if err == nil && record != nil {
 		err = writer.Write(record, &Label{ErrorCode: "not_scored"})
 		err = errors.Join(err, writer.Close())
 	}

@@ -3,6 +3,9 @@ package relabel
 import (
 	"context"
 	"io"
+	"path"
+
+	"github.com/denseflow/densereward/reward"
 )
 
 // A Store holds files under slash-separated names: a folder or a bucket. Files
@@ -46,6 +49,19 @@ func ReadFile(ctx context.Context, s Store, name string) ([]byte, error) {
 	}
 	defer object.Close() //nolint:errcheck // it was only read
 	return io.ReadAll(object)
+}
+
+// LoadBeside reads an image that a shard names by its path, relative to the
+// shard's folder. Its error is the sample's.
+func LoadBeside(ctx context.Context, s Store, shard, file string) ([]byte, error) {
+	if !path.IsAbs(file) {
+		file = path.Join(path.Dir(shard), file)
+	}
+	data, err := ReadFile(ctx, s, file)
+	if err != nil {
+		return nil, reward.ErrImageCorrupt.With("the image cannot be read: %v", err)
+	}
+	return data, nil
 }
 
 func writeFile(ctx context.Context, s Store, name string, data []byte) error {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"slices"
 
 	"github.com/denseflow/densereward/reward/relabel"
@@ -42,7 +41,7 @@ func openCSV(ctx context.Context, s relabel.Store, name string, columns relabel.
 	if err != nil {
 		return nil, err
 	}
-	r := &csvReader{name: name, columns: columns, stream: stream, images: images{ctx, s, path.Dir(name)}}
+	r := &csvReader{name: name, columns: columns, stream: stream, images: images{ctx, s, name}}
 	r.rows = csv.NewReader(stream)
 	if r.header, err = r.rows.Read(); err != nil {
 		return nil, errors.Join(fmt.Errorf("the line that names the columns: %w", err), stream.Close())

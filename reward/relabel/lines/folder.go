@@ -80,8 +80,7 @@ func (r *folderReader) Next() (*relabel.Record, error) {
 		return nil, err
 	}
 	record.Prompt = strings.TrimSpace(string(prompt))
-	images := images{r.ctx, r.store, r.folder}
-	record.Load = func() ([]byte, error) { return images.load(name) }
+	record.Load = func() ([]byte, error) { return relabel.LoadBeside(r.ctx, r.store, name, path.Base(name)) }
 	row, err := json.Marshal(struct {
 		FileName string `json:"file_name"`
 		Prompt   string `json:"prompt"`

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 
 	"github.com/denseflow/densereward/reward/relabel"
 	"github.com/denseflow/densereward/reward/relabel/compress"
@@ -31,7 +30,7 @@ func (JSONL) Open(ctx context.Context, s relabel.Store, name string, columns rel
 	}
 	return &jsonlReader{
 		name: name, columns: columns, stream: stream, lines: bufio.NewReaderSize(stream, 1<<16),
-		images: images{ctx, s, path.Dir(name)},
+		images: images{ctx, s, name},
 	}, nil
 }
 

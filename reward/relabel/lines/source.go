@@ -29,9 +29,9 @@ func checkLabels(labels relabel.Labels) error {
 
 // images loads the images that a shard names.
 type images struct {
-	ctx    context.Context // of the reader
-	store  relabel.Store
-	folder string // of the shard
+	ctx   context.Context // of the reader
+	store relabel.Store
+	shard string
 }
 
 // record makes the record called name from the fields of a row; get returns a
@@ -47,19 +47,8 @@ func (i images) record(name string, columns relabel.Columns, get func(field stri
 		r.Err = reward.ErrMissingField.With("the row has no prompt")
 		return r
 	}
-	if !path.IsAbs(file) {
-		file = path.Join(i.folder, file)
-	}
-	r.Load = func() ([]byte, error) { return i.load(file) }
+	r.Load = func() ([]byte, error) { return relabel.LoadBeside(i.ctx, i.store, i.shard, file) }
 	return r
-}
-
-func (i images) load(file string) ([]byte, error) {
-	data, err := relabel.ReadFile(i.ctx, i.store, file)
-	if err != nil {
-		return nil, reward.ErrImageCorrupt.With("the image cannot be read: %v", err)
-	}
-	return data, nil
 }
 
 // first is the field called name, or the first of the usual ones that is there.

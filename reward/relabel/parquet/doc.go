@@ -1,9 +1,16 @@
 // Package parquet reads and writes shards in Parquet as Hugging Face datasets
 // writes them: an image is a struct {bytes, path} or plain bytes, or latents in
-// the bytes of a .npy or .safetensors file; the prompt is a string.
+// the bytes of a .npy or .safetensors file; the prompt is a string. Where there
+// are no bytes, as datasets writes a folder of images, or where the column holds
+// strings, the image lies at the path: absolute, or relative to the shard.
 //
-// The output has all columns of the source in their order, then those of the
-// labels, null where a sample failed:
+// Shards whose pages are compressed with LZ4 are refused; zstd, snappy, gzip,
+// brotli and uncompressed ones are read.
+//
+// The output has all columns of the source in their order, as Parquet knows them
+// (what Arrow alone knows, such as dictionaries, large strings and durations,
+// becomes what it lies in: strings, integers), then those of the labels, null
+// where a sample failed:
 //
 //	reward              double
 //	one for each score  double

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	pq "github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/denseflow/densereward/reward/relabel"
 	"github.com/denseflow/densereward/reward/relabel/parquet"
@@ -23,6 +24,8 @@ var sources = map[string]relabeltest.Source{
 	"datasets": {Format: parquet.Format{}, Store: store.Folder("testdata"), Path: "datasets.parquet", Records: 23, Failing: []int{5, 7},
 		Columns: relabel.Columns{Metadata: []string{"id", "caption"}}, Metadata: map[string]any{"id": int64(0), "caption": "caption 0 – ü"}},
 	"pyarrow": {Format: parquet.Format{}, Store: store.Folder("testdata"), Path: "pyarrow.parquet", Records: 23, Failing: []int{5, 7}},
+	"paths":   {Format: parquet.Format{}, Store: store.Folder("testdata"), Path: "paths.parquet", Records: 4, Failing: []int{2}},
+	"strings": {Format: parquet.Format{}, Store: store.Folder("testdata"), Path: "strings.parquet", Records: 3, Failing: []int{1, 2}},
 }
 
 func TestFormat(t *testing.T) {
@@ -128,8 +131,45 @@ func TestMetadataDescribeTheNewColumns(t *testing.T) {
 	}
 }
 
+// A shard without rows has an output without rows.
+func TestShardsMayBeEmpty(t *testing.T) {
+	source := sources["pyarrow"]
+	source.Path = "empty.parquet"
+	records, data := relabeltest.Read(t, source, relabeltest.Labels("x_"))
+	file, err := pq.OpenFile(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(records) != 0 || file.NumRows() != 0 || file.Root().Column("x_reward") == nil {
+		t.Errorf("%d records, %d rows of %v", len(records), file.NumRows(), file.Root().Columns())
+	}
+}
+
+// Columns that are all null have a type of their own, which the chunks of the
+// output must have in common with the schema: DuckDB refuses any other.
+func TestColumnsOfNothingKeepTheirType(t *testing.T) {
+	_, data := relabeltest.Read(t, sources["strings"], relabeltest.Labels("x_"))
+	file, err := pq.OpenFile(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	none := file.Root().Column("none")
+	if _, ok := none.Type().LogicalType().Value.(*format.NullType); !ok {
+		t.Errorf("the column is of type %v", none.Type())
+	}
+	for _, g := range file.Metadata().RowGroups {
+		if got := g.Columns[none.Index()].MetaData.Type; got != format.Int32 {
+			t.Errorf("a chunk of the column has type %v, want INT32", got)
+		}
+	}
+}
+
 func TestUnusableShardsAreRefused(t *testing.T) {
 	good, err := os.ReadFile("testdata/datasets.parquet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lz4, err := os.ReadFile("testdata/lz4.parquet")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +185,8 @@ func TestUnusableShardsAreRefused(t *testing.T) {
 		{"numbers for images", good, relabel.Columns{Image: "id"}, relabel.Labels{}, "column id does not hold one string or bytes for each row"},
 		{"lists for prompts", good, relabel.Columns{Prompt: "tags"}, relabel.Labels{}, "column tags does not hold one string or bytes for each row"},
 		{"lists for metadata", good, relabel.Columns{Metadata: []string{"tags"}}, relabel.Labels{}, "column tags does not hold one value for each row"},
-		{"a struct without bytes", good, relabel.Columns{Image: "meta"}, relabel.Labels{}, "neither bytes nor a struct with bytes"},
+		{"a struct without bytes", good, relabel.Columns{Image: "meta"}, relabel.Labels{}, "the image column meta is neither bytes nor paths nor a struct with bytes"},
+		{"pages that the library decodes wrongly", lz4, relabel.Columns{}, relabel.Labels{}, "is compressed with LZ4, which cannot be read"},
 		{"a column of a score's name", good, relabel.Columns{}, relabel.Labels{Scores: []string{"label"}}, `already has a column "label"`},
 		{"a name that is none", good, relabel.Columns{}, relabel.Labels{Scores: []string{`a"b`}}, "cannot name a column"},
 	} {

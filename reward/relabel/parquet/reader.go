@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/relabel"
@@ -20,7 +22,7 @@ var _ relabel.Format = Format{}
 
 // The usual names of columns, in the order in which they are looked for.
 var (
-	imageNames  = []string{"image", "img", "jpg", "png", "webp", "latents"}
+	imageNames  = []string{"image", "img", "jpg", "png", "webp", "latents", "file_name", "image_path", "path"}
 	promptNames = []string{"prompt", "caption", "text"}
 )
 
@@ -31,6 +33,9 @@ func (Format) Open(ctx context.Context, s relabel.Store, path string, columns re
 		return nil, err
 	}
 	r, err := newReader(source, columns)
+	if err == nil {
+		r.beside = func(file string) ([]byte, error) { return relabel.LoadBeside(ctx, s, path, file) }
+	}
 	if err != nil {
 		return nil, errors.Join(err, source.Close())
 	}
@@ -52,17 +57,15 @@ func newReader(source relabel.Object, columns relabel.Columns) (*reader, error) 
 	if err != nil {
 		return nil, err
 	}
-	if !image.Leaf() {
-		if image = image.Column("bytes"); image == nil {
-			return nil, errors.New("the image column is neither bytes nor a struct with bytes")
-		}
+	if err := r.findImage(image); err != nil {
+		return nil, err
 	}
-	for _, c := range []*parquet.Column{image, prompt} {
-		if !c.Leaf() || c.Type().Kind() != parquet.ByteArray || c.MaxRepetitionLevel() > 0 {
-			return nil, fmt.Errorf("column %s does not hold one string or bytes for each row", c.Name())
-		}
+	if r.prompt, err = leaf(prompt); err != nil {
+		return nil, err
 	}
-	r.image, r.prompt = image.Index(), prompt.Index()
+	if err := checkCompression(file); err != nil {
+		return nil, err
+	}
 	r.metadata = map[int]string{}
 	for _, name := range columns.Metadata {
 		c, err := find(file, "metadata", name, nil)
@@ -75,6 +78,58 @@ func newReader(source relabel.Object, columns relabel.Columns) (*reader, error) 
 		r.metadata[c.Index()] = name
 	}
 	return r, nil
+}
+
+// findImage finds the leaves of the images' bytes and paths.
+func (r *reader) findImage(c *parquet.Column) (err error) {
+	r.image, r.path = -1, -1
+	if c.Leaf() {
+		if _, text := logicalType(c).(*format.StringType); text {
+			r.path, err = leaf(c)
+		} else {
+			r.image, err = leaf(c)
+		}
+		return err
+	}
+	if bytes := c.Column("bytes"); bytes == nil {
+		return fmt.Errorf("the image column %s is neither bytes nor paths nor a struct with bytes", c.Name())
+	} else if r.image, err = leaf(bytes); err != nil {
+		return err
+	}
+	if path := c.Column("path"); path != nil && logicalType(path) != nil {
+		if _, null := logicalType(path).(*format.NullType); !null {
+			r.path, err = leaf(path)
+		}
+	}
+	return err
+}
+
+// leaf is the index of a column of strings or bytes.
+func leaf(c *parquet.Column) (int, error) {
+	if !c.Leaf() || c.Type().Kind() != parquet.ByteArray || c.MaxRepetitionLevel() > 0 {
+		return -1, fmt.Errorf("column %s does not hold one string or bytes for each row", c.Name())
+	}
+	return c.Index(), nil
+}
+
+func logicalType(c *parquet.Column) any {
+	if !c.Leaf() || c.Type().LogicalType() == nil {
+		return nil
+	}
+	return c.Type().LogicalType().Value
+}
+
+// checkCompression refuses what the library decodes wrongly: it loses the data of
+// an LZ4 page unless it guesses its size.
+func checkCompression(file *parquet.File) error {
+	for _, g := range file.Metadata().RowGroups {
+		for _, c := range g.Columns {
+			if c.MetaData.Codec == format.Lz4Raw {
+				return fmt.Errorf("column %s is compressed with LZ4, which cannot be read; zstd, snappy, gzip, brotli and none can", strings.Join(c.MetaData.PathInSchema, "."))
+			}
+		}
+	}
+	return nil
 }
 
 // find returns a top-level column.
@@ -95,17 +150,19 @@ func find(file *parquet.File, what, name string, usual []string) (*parquet.Colum
 }
 
 type reader struct {
-	source        relabel.Object
-	file          *parquet.File
-	image, prompt int // leaf columns
-	metadata      map[int]string
-	groups        []parquet.RowGroup
-	group         int // the next one
-	rows          parquet.Rows
-	ended         bool // buffer holds the last of rows, which must stay open for it
-	buffer        []parquet.Row
-	next, filled  int
-	count         int64 // records read
+	source       relabel.Object
+	file         *parquet.File
+	image, path  int // leaf columns, -1 for none
+	prompt       int
+	beside       func(path string) ([]byte, error) // reads a file that the shard names
+	metadata     map[int]string
+	groups       []parquet.RowGroup
+	group        int // the next one
+	rows         parquet.Rows
+	ended        bool // buffer holds the last of rows, which must stay open for it
+	buffer       []parquet.Row
+	next, filled int
+	count        int64 // records read
 }
 
 // row is what a record's Row holds.
@@ -129,11 +186,14 @@ func (r *reader) Next() (*relabel.Record, error) {
 	record := &relabel.Record{Name: fmt.Sprintf("row %d", r.count)}
 	r.count++
 	var image []byte
+	var path string
 	hasPrompt := false
 	for _, v := range values {
 		switch v.Column() {
 		case r.image:
 			image = v.ByteArray()
+		case r.path:
+			path = string(v.ByteArray())
 		case r.prompt:
 			record.Prompt, hasPrompt = string(v.ByteArray()), !v.IsNull()
 		}
@@ -142,12 +202,17 @@ func (r *reader) Next() (*relabel.Record, error) {
 		}
 	}
 	switch {
-	case image == nil:
-		record.Err = reward.ErrMissingField.With("the row has no image bytes")
+	case image == nil && path == "":
+		record.Err = reward.ErrMissingField.With("the row has neither bytes nor a path of an image")
 	case !hasPrompt:
 		record.Err = reward.ErrMissingField.With("the row has no prompt")
 	}
-	record.Load = func() ([]byte, error) { return image, nil }
+	record.Load = func() ([]byte, error) {
+		if image == nil {
+			return r.beside(path)
+		}
+		return image, nil
+	}
 	record.Row = &row{values: values, last: r.next == r.filled && r.ended}
 	return record, nil
 }
@@ -177,6 +242,9 @@ func (r *reader) fill() error {
 		}
 	}
 	if r.rows == nil {
+		for r.group < len(r.groups) && r.groups[r.group].NumRows() == 0 {
+			r.group++ // the library cannot read these
+		}
 		if r.group == len(r.groups) {
 			if r.count != r.file.NumRows() {
 				return fmt.Errorf("%d rows, where the footer says %d", r.count, r.file.NumRows())

@@ -29,7 +29,7 @@ func (r *root) Fields() []parquet.Field { return r.fields }
 type field struct {
 	parquet.Field
 	fields []parquet.Field
-	half   bool // the library forgets which columns of two bytes are float16
+	typ    parquet.Type // in place of the library's; nil
 }
 
 func (f *field) Compression() compress.Codec { return &zstd.Codec{Level: zstd.SpeedFastest} }
@@ -37,18 +37,31 @@ func (f *field) Encoding() encoding.Encoding { return nil }
 func (f *field) Fields() []parquet.Field     { return f.fields }
 
 func (f *field) Type() parquet.Type {
-	if f.half {
-		return float16Type{f.Field.Type()}
+	if f.typ != nil {
+		return f.typ
 	}
 	return f.Field.Type()
 }
 
-type float16Type struct {
+// logical is a physical type with a logical one that the library forgets.
+type logical struct {
 	parquet.Type
+	as format.LogicalType
 }
 
-func (float16Type) LogicalType() *format.LogicalType {
-	return &format.LogicalType{Value: new(format.Float16Type)}
+func (l logical) LogicalType() *format.LogicalType { return &l.as }
+
+// typeOf is what stands in for the library's type of a leaf: it forgets which
+// columns of two bytes are float16, and writes an invalid type for those that are
+// all null.
+func typeOf(leaf parquet.Type, logicalType format.LogicalType) parquet.Type {
+	switch logicalType.Value.(type) {
+	case *format.Float16Type:
+		return logical{leaf, logicalType}
+	case *format.NullType:
+		return logical{parquet.Int32Type, logicalType}
+	}
+	return nil
 }
 
 // sourceFields are the columns of a file.
@@ -69,7 +82,7 @@ func wrap(fields []parquet.Field, leaves *[]*format.SchemaElement) []parquet.Fie
 	for i, f := range fields {
 		w := &field{Field: f, fields: wrap(f.Fields(), leaves)}
 		if f.Leaf() && leaves != nil {
-			_, w.half = (*leaves)[0].LogicalType.Value.(*format.Float16Type)
+			w.typ = typeOf(f.Type(), (*leaves)[0].LogicalType)
 			*leaves = (*leaves)[1:]
 		}
 		wrapped[i] = w

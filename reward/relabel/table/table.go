@@ -46,8 +46,9 @@ func Read(ctx context.Context, addresses []string, env func(string) string, visi
 		}
 		switch s.Format.(type) {
 		case parquet.Format:
+			load := func(file string) ([]byte, error) { return relabel.LoadBeside(ctx, s.Store, s.Path, file) }
 			err = parquet.ReadRows(ctx, s.Store, s.Path, func(fields map[string]any, maps relabel.MapType) error {
-				return emit(&Row{Fields: fields, mapType: maps})
+				return emit(&Row{Fields: fields, mapType: maps, load: load})
 			})
 		case webdataset.Format:
 			err = webdataset.ReadSamples(ctx, s.Store, s.Path, func(key string, fields map[string]any) error {
@@ -277,15 +278,29 @@ func (r *Row) Image(find func(path string) ([]byte, error)) []byte {
 			if data, ok := v["bytes"].([]byte); ok {
 				return data
 			}
-		case string:
-			for _, load := range []func(string) ([]byte, error){r.load, find} {
-				if load == nil || r.load == nil {
-					continue
-				}
-				if data, err := load(v); err == nil {
+			if path, ok := v["path"].(string); ok {
+				if data := r.file(path, find); data != nil {
 					return data
 				}
 			}
+		case string:
+			if data := r.file(v, find); data != nil {
+				return data
+			}
+		}
+	}
+	return nil
+}
+
+// file reads a file beside the shard, or where find finds it; nil where there is
+// none.
+func (r *Row) file(path string, find func(string) ([]byte, error)) []byte {
+	for _, load := range []func(string) ([]byte, error){r.load, find} {
+		if load == nil || r.load == nil {
+			continue
+		}
+		if data, err := load(path); err == nil {
+			return data
 		}
 	}
 	return nil

@@ -53,3 +53,14 @@ table = pyarrow.table({
     "day": pyarrow.array(range(23), pyarrow.date32()),
 })
 pyarrow.parquet.write_table(table, here / "pyarrow.parquet", row_group_size=7, compression="gzip", data_page_version="2.0")
+
+# A folder of images as its loader hands it on: paths, and bytes of none.
+(here / "beside.png").write_bytes(png(0))
+paths = [{"image": {"bytes": None, "path": "beside.png"} if i != 2 else None, "text": f"caption {i}"} for i in range(4)]
+features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
+datasets.Dataset.from_list(paths, features=features).to_parquet(here / "paths.parquet")
+strings = pyarrow.table({"image_path": ["beside.png", None, "beside.png"], "caption": ["a", "b", None], "none": pyarrow.nulls(3)})
+pyarrow.parquet.write_table(strings, here / "strings.parquet", compression="brotli")
+
+pyarrow.parquet.write_table(table.slice(0, 0), here / "empty.parquet")
+pyarrow.parquet.write_table(table.slice(0, 1), here / "lz4.parquet", compression="lz4")
