@@ -140,6 +140,9 @@ export function byteMap({ name, height, width, data }) {
   return { name, height, width, data: Float32Array.from(bytesOf(data), (v) => v / 255) };
 }
 
+/** How much of its colour and light an image keeps under a map of a strength in [0,1]. */
+const fade = (strength) => ({ grey: 0.35 * strength, dark: 0.08 * strength });
+
 /**
  * Draws the image of an element with class "layers", which holds an img, a canvas and
  * perhaps boxes, under a map, or bare for none. strength in [0,1] is how much of the map
@@ -147,7 +150,35 @@ export function byteMap({ name, height, width, data }) {
  */
 export function overlay(layers, map, strength) {
   const canvas = layers.querySelector("canvas");
-  layers.style.setProperty("--strength", map ? strength : 0);
+  const { grey, dark } = fade(map ? strength : 0);
+  for (const [name, value] of Object.entries({ strength: map ? strength : 0, grey, dark })) layers.style.setProperty("--" + name, value);
   if (map && canvas.drawn !== map) paintHeat(canvas, map);
   canvas.drawn = map || canvas.drawn;
+}
+
+const heat = document.createElement("canvas");
+
+/**
+ * Draws the same on one canvas of the image's own size: what many small overlays cost a
+ * browser that scrolls is their filters and layers. image is anything that drawImage
+ * takes, width by height.
+ */
+export function flatten(canvas, image, width, height, map, strength) {
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0, width, height);
+  if (!map) return;
+  const { grey, dark } = fade(strength);
+  context.globalCompositeOperation = "saturation"; // takes the image's colour and leaves its light
+  context.fillStyle = `rgb(0 0 0 / ${grey})`;
+  context.fillRect(0, 0, width, height);
+  context.globalCompositeOperation = "source-atop";
+  context.fillStyle = `rgb(0 0 0 / ${dark})`;
+  context.fillRect(0, 0, width, height);
+  paintHeat(heat, map);
+  context.globalAlpha = strength;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(heat, 0, 0, width, height);
+  context.globalAlpha = 1;
 }

@@ -1,6 +1,6 @@
 // The view in which two evaluators see the same images.
 import { el, number, options, problem, signed } from "./dom.js";
-import { card } from "./sample.js";
+import { baseNames, card } from "./sample.js";
 import { imagePlace } from "./images.js";
 import { firstMap, lookBar } from "./try.js";
 import { request, score } from "./server.js";
@@ -50,7 +50,7 @@ function comparison(images, both, samples) {
     made.push(...cards);
     return el("section", { class: "versus", "aria-label": image.name }, el("h2", {}, image.name), differences(pairs[i]), el("div", { class: "cards" }, cards.map((c) => c.element)));
   });
-  const maps = [...new Map(both.flatMap((e) => e.maps).map((m) => [m.name, m])).values()];
+  const maps = baseNames(both.flatMap((e) => e.maps)).map((name) => ({ name }));
   const look = { map: firstMap(maps), strength: 0.9, boxes: true };
   const show = () => made.forEach((one) => one.show(look.map, look.strength, look.boxes));
   show();

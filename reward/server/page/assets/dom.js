@@ -37,12 +37,17 @@ export function signed(v, digits = 3) {
   return v > 0 ? "+" + number(v, digits) : number(v, digits);
 }
 
+/** A time in milliseconds for people. */
+export function duration(ms) {
+  return ms < 1000 ? `${number(ms, ms < 10 ? 1 : 0)}\u00a0ms` : `${number(ms / 1000, 1)}\u00a0s`;
+}
+
 /** A size in bytes for people. */
 export function size(bytes) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let unit = 0;
   for (; bytes >= 1024 && unit < units.length - 1; unit++) bytes /= 1024;
-  return `${unit && bytes < 10 ? bytes.toFixed(1) : Math.round(bytes)} ${units[unit]}`;
+  return `${unit && bytes < 10 ? bytes.toFixed(1) : Math.round(bytes)}\u00a0${units[unit]}`;
 }
 
 /** A group of radio buttons that look like one switch. */

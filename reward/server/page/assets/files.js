@@ -1,5 +1,6 @@
 // What people take away: PNG, NPY and JSON files, and the lines that ask the same.
 import { el } from "./dom.js";
+import { flatten } from "./drawing.js";
 
 /** Offers bytes or text as a file. */
 export function save(name, data, type) {
@@ -23,17 +24,11 @@ export function npy({ height, width, data }) {
 /** What the layers of an element show, at the image's own size. */
 export function picture(figure) {
   const image = figure.querySelector("img"), over = figure.querySelector("canvas");
-  const canvas = el("canvas", { width: image.naturalWidth, height: image.naturalHeight });
-  const context = canvas.getContext("2d");
   const strength = Number(figure.style.getPropertyValue("--strength") || 0);
-  context.filter = `grayscale(${0.6 * strength}) brightness(${1 - 0.08 * strength})`;
-  context.drawImage(image, 0, 0);
-  context.filter = "none";
-  context.globalAlpha = strength;
-  context.imageSmoothingQuality = "high";
-  if (over.drawn) context.drawImage(over, 0, 0, canvas.width, canvas.height);
-  context.globalAlpha = 1;
+  const canvas = el("canvas");
+  flatten(canvas, image, image.naturalWidth, image.naturalHeight, strength ? over.drawn : null, strength);
   if (figure.classList.contains("boxed")) {
+    const context = canvas.getContext("2d");
     context.lineWidth = Math.max(1, canvas.width / 250);
     for (const box of figure.querySelectorAll(".boxes rect")) {
       context.strokeStyle = getComputedStyle(box).stroke;

@@ -6,6 +6,16 @@ import { el, number, signed } from "./dom.js";
 /** The name of all maps at once. */
 export const all = "all";
 
+/** The names of maps without those of a mixture's members, each once. */
+export const baseNames = (maps) => [...new Set(maps.map((map) => base(map.name)))];
+const base = (name) => name.split("/").pop();
+
+/** The map of a name, of all, or of a base name: the worst of those it stands for; null for none. */
+export function mapOf(maps, name) {
+  if (name === all) return worst(maps);
+  return maps.find((map) => map.name === name) ?? worst(maps.filter((map) => base(map.name) === name));
+}
+
 let count = 0;
 
 /** Bars of scores. spec says their ranges; other is a second list to compare with. */
@@ -117,7 +127,7 @@ export function card(sample, { address, name, evaluator, downloads = [], group =
       show() {},
     };
   }
-  const everything = worst(sample.maps);
+  let shown, over;
   const figure = layers(address, name, sample.boxes);
   const readout = el("output", { class: "readout", id: `readout-${++count}` });
   if (sample.maps.length) probe(figure, sample, readout);
@@ -140,7 +150,8 @@ export function card(sample, { address, name, evaluator, downloads = [], group =
   return {
     element, figure,
     show(map, strength, boxes) {
-      overlay(figure, map === all ? everything : sample.maps.find((m) => m.name === map), strength);
+      if (map !== shown) [shown, over] = [map, mapOf(sample.maps, map)];
+      overlay(figure, over, strength);
       figure.classList.toggle("boxed", boxes);
     },
   };

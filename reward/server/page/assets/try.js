@@ -1,5 +1,5 @@
 // The view in which people score images of their own.
-import { el, number, options, problem, segmented, slider } from "./dom.js";
+import { duration, el, options, problem, segmented, slider } from "./dom.js";
 import { all, card } from "./sample.js";
 import { imagePlace } from "./images.js";
 import { curl, npy, picture, pythonLines, save, stem } from "./files.js";
@@ -58,7 +58,7 @@ export function tryView(app) {
     }
   });
 
-  const state = (answer) => `${answer.evaluator}, ${number(answer.timing_ms.total, 0)} ms`;
+  const state = (answer) => `${answer.evaluator}, ${duration(answer.timing_ms.total)}`;
 
   return {
     models(found) {

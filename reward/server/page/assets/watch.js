@@ -1,7 +1,7 @@
 // The view that shows what the server is doing, from one stream.
-import { byteMap, overlay, worst } from "./drawing.js";
-import { el, number, options, segmented, size, slider } from "./dom.js";
-import { all, card, layers } from "./sample.js";
+import { byteMap, bytesOf, flatten } from "./drawing.js";
+import { duration, el, number, options, segmented, size, slider } from "./dom.js";
+import { all, baseNames, card, mapOf } from "./sample.js";
 import { events } from "./server.js";
 
 const span = 90; // states that the lines look back on
@@ -120,8 +120,8 @@ function stateView() {
       waits.show(depths);
       tiles.rate.set(number(now, now < 10 ? 1 : 0), `${scored(state)} scored, ${state.requests} requests`);
       tiles.queue.set(depth, `${sum(evaluators, (e) => e.busy)} of ${sum(evaluators, (e) => e.places)} evaluators busy`);
-      const l = state.latency_ms, time = (ms) => (ms < 1000 ? `${number(ms, ms < 10 ? 1 : 0)} ms` : `${number(ms / 1000, 1)} s`);
-      tiles.latency.set(l ? time(l.p50) : "–", l ? `p90 ${time(l.p90)}, p99 ${time(l.p99)}` : "no request yet");
+      const l = state.latency_ms;
+      tiles.latency.set(l ? duration(l.p50) : "–", l ? `p90 ${duration(l.p90)}, p99 ${duration(l.p99)}` : "no request yet");
       const sizes = evaluators.flatMap((e) => e.batches);
       tiles.batches.set(sizes.length ? number(sum(sizes, (n) => n) / sizes.length, 1) : "–", `at most ${Math.max(0, ...evaluators.map((e) => e.max_batch))}`);
       const hits = sum(evaluators, (e) => e.events.cache_hit + e.events.cache_shared), misses = sum(evaluators, (e) => e.events.cache_miss);
@@ -162,37 +162,49 @@ function recentView() {
   const title = el("h2", { class: "part" }, "Samples scored last");
   const element = el("section", { "aria-label": "Samples scored last" }, title, none, bar, told, grid, dialog);
 
-  // A canvas is drawn when its sample comes into sight.
+  // A sample is drawn when it comes into sight, and lets go of its canvas when it leaves.
   const sight = new IntersectionObserver((entries) => {
-    for (const { target, isIntersecting } of entries) {
-      target.item.near = isIntersecting;
-      if (isIntersecting) paint(target.item);
+    for (const { target: { item }, isIntersecting } of entries) {
+      item.near = isIntersecting;
+      if (isIntersecting) paint(item);
+      else item.canvas.width = item.canvas.height = 0;
     }
-  }, { rootMargin: "600px" });
+  }, { rootMargin: "900px" });
 
-  function paint(item) {
-    if (!item.figure) return;
-    item.maps ??= item.sample.maps.map(byteMap);
-    if (look.map === all) item.all ??= worst(item.maps);
-    overlay(item.figure, look.map === all ? item.all : item.maps.find((m) => m.name === look.map), look.strength);
+  async function paint(item) {
+    const { sample: { image, maps }, canvas } = item;
+    const turn = item.turn = {};
+    const bitmap = await createImageBitmap(new Blob([bytesOf(image.jpeg)], { type: "image/jpeg" }));
+    if (item.turn === turn && item.near) {
+      item.maps ??= maps.map(byteMap);
+      flatten(canvas, bitmap, bitmap.width, bitmap.height, mapOf(item.maps, look.map), look.strength);
+      canvas.drawn = true;
+    }
+    bitmap.close();
   }
 
+  let redrawn = false;
   function redraw() {
-    for (const item of items.values()) if (item.near) paint(item);
+    if (redrawn) return;
+    redrawn = true;
+    requestAnimationFrame(() => {
+      redrawn = false;
+      for (const item of items.values()) if (item.near) paint(item);
+    });
   }
 
   function make(sample) {
     const item = { sample };
     const value = sample.error ? el("span", { class: "wrong" }, sample.error.code) : el("span", { class: "amount" }, number(sample.reward));
-    const alt = sample.prompt || "an empty prompt";
-    item.figure = sample.image && layers("data:image/jpeg;base64," + sample.image.jpeg, "", []);
-    const button = el("button", { type: "button", onclick: () => open(item) }, item.figure || el("span", { class: "layers blank" }, "no image"),
-      el("span", { class: "line" }, value, el("span", { class: "hint" }, sample.evaluator)), el("span", { class: "prompt" }, alt));
+    const figure = sample.image ? el("canvas", { class: "thumbnail", "aria-hidden": "true" }) : el("span", { class: "thumbnail blank" }, "no image");
+    const button = el("button", { type: "button", onclick: () => open(item) }, figure,
+      el("span", { class: "line" }, value, el("span", { class: "hint" }, sample.evaluator)), el("span", { class: "prompt" }, sample.prompt || "an empty prompt"));
     item.element = el("li", {}, button);
-    item.element.item = item;
-    if (item.figure) item.figure.querySelector("img").width = sample.image.width;
-    if (item.figure) item.figure.querySelector("img").height = sample.image.height;
-    sight.observe(item.element);
+    if (sample.image) {
+      item.canvas = figure;
+      item.element.item = item;
+      sight.observe(item.element);
+    }
     return item;
   }
 
@@ -259,7 +271,7 @@ function recentView() {
     },
     models({ evaluators }) {
       options(evaluator, [["", "all evaluators"], ...evaluators.map((e) => [e.name, e.name])]);
-      const names = [...new Set(evaluators.flatMap((e) => e.maps.map((m) => m.name)))];
+      const names = baseNames(evaluators.flatMap((e) => e.maps));
       if (kinds === names.join()) return;
       kinds = names.join();
       maps.replaceChildren(segmented("Map", "recent-map", [["", "none"], [all, all], ...names.map((n) => [n, n])], look.map, (v) => { look.map = v; redraw(); }));

@@ -108,6 +108,9 @@ for (const [look, context] of [
     await page.selectOption("[aria-label=Order]", "worst");
     await accessible(page);
     await screenshot(page, `watch-${look}`);
+    await page.evaluate(() => document.querySelector("#watch-recent .part").scrollIntoView());
+    await page.waitForFunction(() => document.querySelector(".tiles.small li:nth-child(8) canvas").drawn);
+    await screenshot(page, `watch-samples-${look}`);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the page is wider than its window");
     await close(page);
   });
