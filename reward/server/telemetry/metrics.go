@@ -142,12 +142,11 @@ func (m *Metrics) Request(a Answered) {
 	m.durations.WithLabelValues(a.Path).Observe(a.Took.Seconds())
 	m.bodyBytes.WithLabelValues("in").Add(float64(a.In))
 	m.bodyBytes.WithLabelValues("out").Add(float64(a.Out))
-	switch {
-	case a.Code != CodeOK:
-		m.activity.Request(knownCode(a.Code), a.Took)
-	case a.Scores:
-		m.activity.Request("", a.Took)
+	code := ""
+	if a.Code != CodeOK {
+		code = knownCode(a.Code)
 	}
+	m.activity.Request(code, a.Scores, a.Took)
 }
 
 // Stage is a part of a request's time.

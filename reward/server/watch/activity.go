@@ -21,8 +21,8 @@ const (
 type Activity struct {
 	mu        sync.Mutex
 	durations ring[time.Duration] // of requests for scores that were answered
-	requests  uint64              // for scores
-	errors    map[string]uint64   // of all requests, by code
+	requests  uint64              // for scores that ended, with an error or not
+	errors    map[string]uint64   // of requests of any kind, by code
 	names     []string            // of evaluators, in order
 	models    map[string]*Model
 }
@@ -32,17 +32,20 @@ func NewActivity() *Activity {
 	return &Activity{durations: ring[time.Duration]{most: keptDurations}, errors: map[string]uint64{}, models: map[string]*Model{}}
 }
 
-// Request notes a request for scores and how long it took; code is "" for one without
-// an error, and otherwise one of a bounded set.
-func (a *Activity) Request(code string, d time.Duration) {
+// Request notes a request that ended, whether it asked for scores, and how long it took;
+// code is "" for one without an error, and otherwise one of a bounded set.
+func (a *Activity) Request(code string, scores bool, d time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.requests++
-	if code != "" {
-		a.errors[code]++
-		return
+	if scores {
+		a.requests++
 	}
-	a.durations.add(d)
+	switch {
+	case code != "":
+		a.errors[code]++
+	case scores:
+		a.durations.add(d)
+	}
 }
 
 // Model is what one evaluator's batches were. It is safe for concurrent use.
