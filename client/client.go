@@ -2,11 +2,13 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -62,8 +64,18 @@ func (c *Client) Score(ctx context.Context, q *wire.Request) (*wire.Response, er
 // exchange is one way to have a server answer a request, once.
 type exchange func(ctx context.Context, s *server, message *wire.Message) (*wire.Response, error)
 
-// score has q answered, in parts where it does not fit.
+// score has q answered, by the servers where its groups meet.
 func (c *Client) score(ctx context.Context, q *wire.Request, once exchange) (*wire.Response, error) {
+	if q.Groups.Step != "" && checkWhole(q, c.opts.limits) == nil {
+		if homes := c.homes(q); len(homes) > 1 {
+			return c.scoreHomes(ctx, q, homes, once)
+		}
+	}
+	return c.scoreHome(ctx, q, once)
+}
+
+// scoreHome has q answered, in parts where it does not fit.
+func (c *Client) scoreHome(ctx context.Context, q *wire.Request, once exchange) (*wire.Response, error) {
 	if len(q.Prompts) > c.opts.partSize() {
 		return c.scoreParts(ctx, q, once)
 	}
@@ -76,7 +88,10 @@ func (c *Client) scoreOne(ctx context.Context, q *wire.Request, once exchange) (
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	attempts := c.servers.attempts(q.Groups.Step, c.opts.tries)
+	key := c.key(q, 0)
+	attempts := c.servers.attempts(key, c.opts.tries)
+	ctx = withPlacement(ctx, key)
+	patience := awayPatience
 	var last error // of the tries so far
 	for {
 		s, pause := attempts.next(c.opts.now())
@@ -89,10 +104,16 @@ func (c *Client) scoreOne(ctx context.Context, q *wire.Request, once exchange) (
 			}
 			return nil, fmt.Errorf("client: %w; the last of %d tries: %w", interrupted, attempts.failed, last)
 		}
-		response, err := once(ctx, s, message)
+		away := attempts.away(s)
+		response, err := within(ctx, away, patience, func(ctx context.Context) (*wire.Response, error) { return once(ctx, s, message) })
 		if err == nil {
 			s.succeeded()
 			return response, nil
+		}
+		if away && ctx.Err() == nil && alone(err) {
+			patience *= 2
+			last = err
+			continue
 		}
 		if !retryable(err) || ctx.Err() != nil {
 			return nil, fmt.Errorf("client: %w", err)
@@ -100,6 +121,25 @@ func (c *Client) scoreOne(ctx context.Context, q *wire.Request, once exchange) (
 		attempts.fail(s, err, &c.opts)
 		last = err
 	}
+}
+
+// awayPatience is how long a request waits at first for its group on another server than
+// the group's own, which others may have found back meanwhile; it doubles each time.
+const awayPatience = 5 * time.Second
+
+// within calls once, with a limit of time if limited.
+func within(ctx context.Context, limited bool, limit time.Duration, once func(context.Context) (*wire.Response, error)) (*wire.Response, error) {
+	if !limited {
+		return once(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return once(ctx)
+}
+
+// alone reports whether a request ended without having met its group.
+func alone(err error) bool {
+	return errors.Is(err, reward.ErrGroupIncomplete) || errors.Is(err, reward.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // pause waits unless there is nothing to wait for.

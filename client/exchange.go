@@ -118,6 +118,9 @@ func (c *Client) newRequest(ctx context.Context, method, address string) (*http.
 	if c.opts.token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.opts.token)
 	}
+	if key, ok := ctx.Value(placement{}).(string); ok {
+		r.Header.Set(wire.HeaderPlacement, key)
+	}
 	if deadline, ok := ctx.Deadline(); ok {
 		left := deadline.Sub(c.opts.now()).Seconds()
 		r.Header.Set(wire.HeaderTimeout, strconv.FormatFloat(max(left, 0.001), 'f', 3, 64))

@@ -28,6 +28,7 @@ type options struct {
 	tries       int
 	firstPause  time.Duration
 	maxPause    time.Duration
+	splitGroups bool
 	now         func() time.Time
 	sleep       func(context.Context, time.Duration) error
 	random      func() float64 // in [0,1)
@@ -100,12 +101,17 @@ func (o *options) partSize() int {
 }
 
 // WithServers adds servers of the same evaluators. Requests take turns on all,
-// and one that fails on one server goes to the next. Requests with a step in
-// their groups all go to one server, the same for every client with the same
-// addresses, so that their groups meet; they wait for it while its queue is full.
+// and one that fails on one server goes to the next. Groups that span requests meet at
+// one server, the same for every client with the same addresses, found by their step
+// and name; they wait for it while its queue is full, and go to the next in their
+// own order while it is lost.
 func WithServers(addresses ...string) Option {
 	return func(o *options) { o.addresses = append(o.addresses, addresses...) }
 }
+
+// WithSplitGroups sends a request for each group that spans requests, so that a load
+// balancer in front of several servers can place it by wire.HeaderPlacement.
+func WithSplitGroups() Option { return func(o *options) { o.splitGroups = true } }
 
 // WithHTTPClient sends through another HTTP client, for TLS or a proxy of its
 // own. The default one speaks HTTP/1.1, follows no redirection and no proxy of the

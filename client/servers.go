@@ -1,9 +1,7 @@
 package client
 
 import (
-	"cmp"
 	"errors"
-	"hash/fnv"
 	"net/http"
 	"slices"
 	"sync"
@@ -62,36 +60,27 @@ type attempts struct {
 	count  map[*server]int // failed tries so far
 	failed int             // their sum
 	most   int             // tries of each server
-	ofStep bool            // the order is the step's
+	ofKey  bool            // the order is the key's
 }
 
-// attempts begins a request. Requests of one step go to one server, whichever
+// attempts begins a request. Requests of one key go to one server, whichever
 // client sends them, since that server brings their groups together: to the first
-// in the step's own order that is up, and they wait for it while it is full. The
+// in the key's own order that is up, and they wait for it while it is full. The
 // rest take turns.
-func (s *servers) attempts(step string, most int) *attempts {
-	a := &attempts{order: slices.Clone(s.all), count: map[*server]int{}, most: most}
-	if step != "" {
-		a.ofStep = true
-		slices.SortFunc(a.order, func(x, y *server) int {
-			return cmp.Compare(rank(step, x.base), rank(step, y.base))
-		})
+func (s *servers) attempts(key string, most int) *attempts {
+	a := &attempts{count: map[*server]int{}, most: most}
+	if key != "" {
+		a.ofKey, a.order = true, s.ordered(key)
 		return a
 	}
+	a.order = s.all
 	first := int(s.turn.Add(1)-1) % len(a.order)
 	a.order = append(slices.Clone(s.all[first:]), s.all[:first]...)
 	return a
 }
 
-// rank orders servers for a step in a way that all clients share.
-func rank(step, base string) uint64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(step + "\x00" + base))
-	return h.Sum64()
-}
-
 // next is the server to try and the pause before that, or nil once the tries
-// are used up. A request of a step goes to the first server that is not lost,
+// are used up. A request of a key goes to the first server that is not lost,
 // however long it rests, and to no other when its tries of that one are used
 // up. Else it is the server that rests shortest, if at all: of several the one
 // tried least, of these the first in order.
@@ -100,9 +89,9 @@ func (a *attempts) next(now time.Time) (next *server, pause time.Duration) {
 		rest, lost := s.rest(now)
 		left := a.count[s] < a.most
 		switch {
-		case a.ofStep && !lost && left:
+		case a.ofKey && !lost && left:
 			return s, rest
-		case a.ofStep && !lost:
+		case a.ofKey && !lost:
 			return nil, 0
 		case !left:
 		case next == nil || rest < pause || rest == pause && a.count[s] < a.count[next]:
@@ -124,3 +113,7 @@ func (a *attempts) fail(s *server, err error, o *options) {
 	}
 	s.failed(status(err) == http.StatusTooManyRequests, o.now().Add(pause))
 }
+
+// away reports whether s is another server than that where the requests of the key should
+// meet.
+func (a *attempts) away(s *server) bool { return a.ofKey && s != a.order[0] }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -93,10 +94,9 @@ func TestRequestsOfAStepMeetOnOneServer(t *testing.T) {
 	used := map[[3]int]bool{}
 	for step := range 12 {
 		scripts, c := three(t, newClock())
-		for member := range 2 {
+		for range 2 { // the second as if it came again
 			q := rollout(1)
 			q.Groups = reward.Groups{Step: fmt.Sprint("step ", step), Size: 1, Members: []int{0}}
-			q.Prompts[0] = fmt.Sprint(member)
 			q.Advantage = &reward.Advantage{Method: reward.AdvantageFlowGRPO}
 			mustScore(t, c, q)
 		}
@@ -113,22 +113,21 @@ func TestRequestsOfAStepMeetOnOneServer(t *testing.T) {
 
 // Else the members of a group would be parted.
 func TestRequestsOfAStepWaitForAFullServerAndLeaveALostOne(t *testing.T) {
-	request := func(member string) *wire.Request {
+	request := func() *wire.Request { // the same, as if it came again
 		q := rollout(1)
 		q.Groups = reward.Groups{Step: "step", Size: 1, Members: []int{0}}
-		q.Prompts[0] = member
 		q.Advantage = &reward.Advantage{Method: reward.AdvantageFlowGRPO}
 		return q
 	}
 	clock := newClock()
 	scripts, c := three(t, clock)
-	mustScore(t, c, request("a"))
+	mustScore(t, c, request())
 	found := counts(scripts)
 	first := slices.Index(found[:], 1)
 	want := [3]int{}
 
 	scripts[first].steps = []http.HandlerFunc{fails(reward.ErrOverloaded, "Retry-After", "7")}
-	mustScore(t, c, request("b"))
+	mustScore(t, c, request())
 	want[first] = 3
 	if counts(scripts) != want || len(clock.pauses) != 1 || clock.pauses[0] < 7*time.Second {
 		t.Errorf("with a full queue: requests went %v with pauses %v, want %v", counts(scripts), clock.pauses, want)
@@ -136,8 +135,8 @@ func TestRequestsOfAStepWaitForAFullServerAndLeaveALostOne(t *testing.T) {
 
 	clock.pauses = nil
 	scripts[first].steps = []http.HandlerFunc{breaks}
-	mustScore(t, c, request("c"))
-	mustScore(t, c, request("d"))
+	mustScore(t, c, request())
+	mustScore(t, c, request())
 	n := counts(scripts)
 	if n[first] != 4 || slices.Max(slices.Delete(n[:], first, first+1)) != 2 || len(clock.pauses) != 0 {
 		t.Errorf("with a lost server: requests went %v with pauses %v; the server was %d", counts(scripts), clock.pauses, first)
@@ -169,5 +168,79 @@ func TestALostServerCostsNothing(t *testing.T) {
 	}
 	if len(clock.pauses) != 0 {
 		t.Errorf("paused for %v", clock.pauses)
+	}
+}
+
+func TestTheGroupsOfAStepAreSpreadOverServers(t *testing.T) {
+	scripts, c := three(t, newClock())
+	q := rollout(60)
+	q.Groups = reward.Groups{Step: "step", Size: 1, Members: make([]int, 60)}
+	for i := range q.Prompts {
+		q.Groups.Names = append(q.Groups.Names, fmt.Sprint("group ", i))
+	}
+	q.Advantage = &reward.Advantage{Method: reward.AdvantageFlowGRPO}
+	q.Return = []wire.Return{wire.ReturnDense, wire.ReturnHeatmaps, wire.ReturnText, wire.ReturnBoxes}
+	got := mustScore(t, c, q)
+	if n := counts(scripts); slices.Min(n[:]) < 1 || slices.Max(n[:]) > 2 {
+		t.Errorf("requests went %v: want the groups of each of six orders of servers in one request", n)
+	}
+	want := mustScore(t, newClient(t, listen(t, newServer(t, &rewardtest.Fake{}))), q)
+	got.TimingMS, want.TimingMS = nil, nil
+	got.Cached, want.Cached = nil, nil
+	if !reflect.DeepEqual(got, want) {
+		t.Error("the answer differs from that of one server")
+	}
+}
+
+func TestALoadBalancerIsToldWhatBelongsTogether(t *testing.T) {
+	keys := func(opts ...client.Option) (found []string) {
+		s := &script{next: newServer(t, &rewardtest.Fake{})}
+		q := rollout(3)
+		q.Groups = reward.Groups{Step: "12", Size: 1, Names: []string{"a", "b", "c"}, Members: make([]int, 3)}
+		q.Advantage = &reward.Advantage{Method: reward.AdvantageFlowGRPO}
+		mustScore(t, newClient(t, listen(t, s), opts...), q)
+		for _, r := range s.seen {
+			found = append(found, r.Header.Get(wire.HeaderPlacement))
+		}
+		slices.Sort(found)
+		return found
+	}
+	whole, apart := keys(), keys(client.WithSplitGroups())
+	if len(whole) != 1 || len(apart) != 3 || len(slices.Compact(slices.Clone(apart))) != 3 || slices.Contains(apart, whole[0]) {
+		t.Errorf("a step has the key %v, its groups %v", whole, apart)
+	}
+	if !slices.Equal(whole, keys()) || !slices.Equal(apart, keys(client.WithSplitGroups())) {
+		t.Error("another client has other keys")
+	}
+	if want := []string{"6ed026c1db7637cc"}; !slices.Equal(whole, want) {
+		t.Errorf("the key is %v; the Python client has %v", whole, want)
+	}
+}
+
+// A request that met its group's server away from home looks again before it gives up.
+func TestARequestThatWaitsElsewhereFindsItsServerBack(t *testing.T) {
+	scripts, c := three(t, newClock())
+	request := func() *wire.Request {
+		q := rollout(1)
+		q.Groups = reward.Groups{Step: "step", Size: 1, Members: []int{0}}
+		q.Advantage = &reward.Advantage{Method: reward.AdvantageFlowGRPO}
+		return q
+	}
+	mustScore(t, c, request())
+	found := counts(scripts)
+	home := slices.Index(found[:], 1)
+	for i, s := range scripts {
+		s.steps = []http.HandlerFunc{fails(reward.ErrGroupIncomplete)}
+		if i == home {
+			s.steps = []http.HandlerFunc{breaks, breaks}
+		}
+	}
+	mustScore(t, c, request()) // by whichever is up after the other's refusal
+	if n := counts(scripts); n[0]+n[1]+n[2] < 4 {
+		t.Errorf("requests went %v", n)
+	}
+	scripts[home].steps = []http.HandlerFunc{fails(reward.ErrGroupIncomplete)}
+	if _, err := newClient(t, listen(t, scripts[home])).Score(t.Context(), request()); !errors.Is(err, reward.ErrGroupIncomplete) {
+		t.Errorf("at home: %v", err)
 	}
 }

@@ -90,6 +90,19 @@ func (t *Tensor) Part(from, to int) *Tensor {
 	return &Tensor{Type: t.Type, Shape: append([]int{to - from}, t.Shape[1:]...), Data: t.Data[from*stride : to*stride : to*stride]}
 }
 
+// Gather is a copy of the elements at places of the first dimension, nil for nil.
+func (t *Tensor) Gather(places []int) *Tensor {
+	if t == nil {
+		return nil
+	}
+	stride := len(t.Data) / max(t.Shape[0], 1)
+	all := &Tensor{Type: t.Type, Shape: append([]int{len(places)}, t.Shape[1:]...), Data: make([]byte, 0, stride*len(places))}
+	for _, i := range places {
+		all.Data = append(all.Data, t.Data[i*stride:(i+1)*stride]...)
+	}
+	return all
+}
+
 // Float32Tensor is a tensor of the given shape over values, which it keeps. It
 // panics if shape does not fit them.
 func Float32Tensor(values []float32, shape ...int) *Tensor {

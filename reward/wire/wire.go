@@ -15,6 +15,9 @@ const (
 	// HeaderRequestID carries the id that names a request in logs and errors;
 	// a client may choose it.
 	HeaderRequestID = "X-Request-ID"
+	// HeaderPlacement carries 16 hexadecimal digits that are equal for requests which
+	// must reach the same of several servers behind one address.
+	HeaderPlacement = "X-Placement-Key"
 	// HeaderTimeout carries what the client will still wait, in decimal
 	// seconds; work past it is dropped.
 	HeaderTimeout = "X-Request-Timeout"

@@ -300,4 +300,4 @@ def test_a_connection_that_dies_without_a_word_is_found_out(monkeypatch, client)
         server = type(server)(type(server.transport)(f"http://127.0.0.1:{mute.getsockname()[1]}", token=None, ca_certs=None, client_cert=None, max_response=1 << 20))
         started = type("Started", (), {"body": b'{"id":"a1"}', "address": server.address})
         with pytest.raises(densereward.ConnectionFailedError, match="does not answer any more"):
-            _job_fetch.fetch(_job_fetch.Call(60), server, started)
+            _job_fetch.fetch(_job_fetch.Call(60), server, started, {})

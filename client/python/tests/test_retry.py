@@ -11,7 +11,8 @@ from stub import ok, refusal, scripted
 import densereward
 from densereward._call import Call
 from densereward._sender import _retry_after as retry_after
-from densereward._servers import Backoff, Servers, rank
+from densereward._placement import header, rank
+from densereward._servers import Backoff, Servers
 from densereward._transport import Answer
 
 IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
@@ -264,9 +265,16 @@ class TestLeavingServersAlone:
         assert servers.choose("7") == (second, 0.0)
 
     def test_the_order_of_servers_is_the_one_that_all_clients_share(self):
-        """As the Go client has it: FNV-1a over the step, a zero byte, the address."""
-        assert rank("", "") == 0xAF63BD4C8601B7DF  # computed by Go
-        assert rank("12", "http://a:8080") == 0xCE869DC030EEF1E1
+        """As the Go client has it, whose tests hold the same key."""
+        assert header("12") == "6ed026c1db7637cc"
+        assert rank("", "") == 0xB9034AD37056F5FB  # computed by Go, as the next
+        assert rank("12", "http://a:8080") == 0xF563FE4E828F3FC2
+
+    @pytest.mark.parametrize("pattern", ["http://host:808{}", "http://replica-{}.rewards:8080", "http://10.0.0.{}:80"])
+    def test_servers_that_differ_in_a_digit_have_even_shares(self, pattern):
+        servers = [pattern.format(i) for i in range(1, 5)]
+        homes = [min(servers, key=lambda s: rank(f"step {i // 32}\0prompt {i % 32}", s)) for i in range(4000)]
+        assert all(850 < homes.count(s) < 1150 for s in servers)
 
     def test_half_of_a_pause_is_random(self):
         assert [Backoff(1.0, 8.0, rand=lambda r=r: r).pause(1) for r in (0.0, 0.5, 1.0)] == [0.5, 0.75, 1.0]

@@ -55,6 +55,7 @@ class AsyncClient:
         ca_certs: Union[str, "os.PathLike[str]", None] = None,
         client_cert: Optional[ClientCertificate] = None,
         max_response: int = 1 << 30,
+        split_groups: bool = False,
     ) -> None:
         self._client = Client(
             servers,
@@ -68,6 +69,7 @@ class AsyncClient:
             ca_certs=ca_certs,
             client_cert=client_cert,
             max_response=max_response,
+            split_groups=split_groups,
         )
         self._in_flight = int(in_flight)
         self._lock = threading.Lock()

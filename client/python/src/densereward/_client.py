@@ -27,6 +27,7 @@ from ._errors import (
 )
 from ._job import Job, in_daemon
 from ._merge import Part, merge
+from ._placement import order
 from ._request import Groups, Options
 from ._response import Result
 from ._samples import Samples, from_images, from_latents
@@ -63,7 +64,12 @@ class Client:
     pause between tries in seconds, and ``max_response`` bounds the bytes of an
     answer. Certificates of https are always checked: ``ca_certs`` is a PEM file of
     the authorities to trust, the system's by default, and ``client_cert`` the PEM
-    files of a certificate and its key, for a server that asks for them. Raises
+    files of a certificate and its key, for a server that asks for them.
+
+    Groups that span requests meet at one of several servers, found by their step and name;
+    one that is lost leaves its groups to others. Where one address stands for several
+    servers, ``split_groups`` sends a request for each such group, so that a load balancer
+    can place it by its X-Placement-Key header. Raises
     ValueError or OSError for settings that cannot work.
     """
 
@@ -81,6 +87,7 @@ class Client:
         ca_certs: Union[str, "os.PathLike[str]", None] = None,
         client_cert: Optional[ClientCertificate] = None,
         max_response: int = 1 << 30,
+        split_groups: bool = False,
     ) -> None:
         if batch_size < 1 or request_bytes < 1 or concurrency < 1 or (tries is not None and tries < 1):
             raise ValueError("batch_size, request_bytes, concurrency and tries: want at least 1")
@@ -95,6 +102,7 @@ class Client:
             "max_response": int(max_response),
         }
         self._addresses = addresses(servers)
+        self._split_groups = bool(split_groups)
         self._lock = threading.Lock()
         self._told: Dict[str, bool] = {}  # what was said once and need not be said again
         self._jobs: weakref.WeakSet[Job[Any]] = weakref.WeakSet()
@@ -128,6 +136,7 @@ class Client:
             "request_bytes": self._request_bytes,
             "concurrency": self._concurrency,
             "backoff": self._backoff,
+            "split_groups": self._split_groups,
             **self._transport_options,
         }
 
@@ -256,9 +265,19 @@ class Client:
         listed = request.check_prompts(() if prompts is None else prompts, samples)
         request.check_counts(samples, listed, options)
         self._check_open()
-        plan = request.plan(samples.sizes(), listed, options, self._batch_size, self._request_bytes)
-        requests = [(places, Request(request.body(samples, listed, options, places))) for places in plan]
+
+        def key(place: int) -> Optional[str]:
+            return request.key(listed, options, place, len(self._addresses) > 1 or self._split_groups)
+
+        plan = request.plan(
+            samples.sizes(), listed, options, self._batch_size, self._request_bytes, lambda place: self._home(key(place))
+        )
+        requests = [(places, Request(request.body(samples, listed, options, places), key(places[0]))) for places in plan]
         return _Ready(requests, samples.failed, options, output)
+
+    def _home(self, key: Optional[str]) -> object:
+        """Equal for keys whose groups may come in one request, wherever it goes."""
+        return key if key is None or self._split_groups else order(key, [server.address for server in self._servers.all])
 
     def _finish(self, ready: "_Ready", parts: List[Part]) -> Result[Any]:
         """The answer of a batch, of those of its requests."""

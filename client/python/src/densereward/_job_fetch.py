@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Mapping
 
 from ._call import Call
 from ._errors import CanceledError, ConnectionFailedError, DeadlineExceededError, DenseRewardError, InvalidResponseError, NotFoundError
@@ -21,18 +22,18 @@ LOST_FETCHES = 3
 _PAUSES = (0.1, 2.0)
 
 
-def fetch(call: Call, server: Server, started: Answer) -> Answer:
+def fetch(call: Call, server: Server, started: Answer, headers: Mapping[str, str]) -> Answer:
     """The answer of the job that a server started. A connection that breaks costs
     nothing. Raises `ConnectionFailedError` where the server cannot be reached any more or
     does not know the job, and as ``call.left`` does. A call that is given up ends
-    the job."""
+    the job. ``headers`` see to it that load balancers find the same server."""
     path = f"{JOBS}/{_id(started)}"
     backoff = Backoff(*_PAUSES)
     lost = 0
     try:
         while True:
             try:
-                answer = _ask(call, server, path)
+                answer = _ask(call, server, path, headers)
             except (ConnectionFailedError, DeadlineExceededError) as e:
                 call.left()
                 lost += 1
@@ -47,7 +48,7 @@ def fetch(call: Call, server: Server, started: Answer) -> Answer:
             if answer.status != 202:
                 return answer
     except CanceledError:
-        _drop(server, path)
+        _drop(server, path, headers)
         raise
 
 
@@ -61,18 +62,18 @@ def _id(started: Answer) -> str:
     return found
 
 
-def _ask(call: Call, server: Server, path: str) -> Answer:
+def _ask(call: Call, server: Server, path: str, headers: Mapping[str, str]) -> Answer:
     """The answer, one of status 202 where it is not there yet."""
     left = call.left()
     wait = WAIT_SECONDS if left is None else min(left, WAIT_SECONDS)
     # A connection that died without a word is found out by the call's own end.
-    return server.transport.get(f"{path}?wait={wait:.3f}", call.within(wait + PROBE_SECONDS))
+    return server.transport.get(f"{path}?wait={wait:.3f}", call.within(wait + PROBE_SECONDS), headers)
 
 
-def _drop(server: Server, path: str) -> None:
+def _drop(server: Server, path: str, headers: Mapping[str, str]) -> None:
     """Tells the server that nobody waits for a job any more. If it does not hear that,
     the job ends by itself."""
     try:
-        server.transport.delete(path, Call(PROBE_SECONDS))
+        server.transport.delete(path, Call(PROBE_SECONDS), headers)
     except DenseRewardError:
         pass

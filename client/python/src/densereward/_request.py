@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ._errors import InvalidValueError
 from ._plain import name, plain, surrogate, text, whole
@@ -207,19 +207,42 @@ def _groups_of(groups: Union[List[str], Groups, None], places: Sequence[int]) ->
     return fields
 
 
+def key(prompts: Sequence[str], options: Options, place: int, by_group: bool) -> Optional[str]:
+    """What all requests that a sample's group comes with have in common, None where groups
+    are of one request: its step, and by group, unless statistics are of the whole
+    step, its name too."""
+    groups = options.groups
+    if not isinstance(groups, Groups):
+        return None
+    if groups.count is not None or not by_group:
+        return str(groups.step)
+    names = prompts if groups.names is None else groups.names
+    return f"{groups.step}\0{names[place]}"
+
+
 def plan(
-    sizes: Sequence[int], prompts: Sequence[str], options: Options, most_samples: int, most_bytes: int
+    sizes: Sequence[int],
+    prompts: Sequence[str],
+    options: Options,
+    most_samples: int,
+    most_bytes: int,
+    home: Callable[[int], object] = lambda place: None,
 ) -> List[List[int]]:
     """The places of the samples that each request carries.
 
     Requests are of about one size, so that servers share the work evenly. Groups
     stay whole where advantages are asked for, because their statistics are of one
-    request; statistics over all groups, and groups that span requests by
-    themselves, leave the batch in one piece.
+    request; statistics over all groups leave the batch in one piece. So do groups that
+    span requests by themselves, but for those with another ``home``, by place.
     """
     everything = list(range(len(prompts)))
     advantage = options.advantage or {}
-    if isinstance(options.groups, Groups) or advantage.get("global_std") or advantage.get("method") == "gdpo":
+    if isinstance(options.groups, Groups):
+        homes: Dict[object, List[int]] = {}
+        for i in everything:
+            homes.setdefault(home(i), []).append(i)
+        return list(homes.values())
+    if advantage.get("global_std") or advantage.get("method") == "gdpo":
         return [everything]
     if advantage.get("method", "none") == "none":
         return _fill([[i] for i in everything], sizes, most_samples, most_bytes)

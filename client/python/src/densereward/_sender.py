@@ -14,11 +14,13 @@ from ._errors import (
     ConnectionFailedError,
     DeadlineExceededError,
     DenseRewardError,
+    GroupIncompleteError,
     InvalidResponseError,
     NotReadyError,
 )
 from ._job_fetch import JOBS, fetch
 from ._message import Message
+from ._placement import header
 from ._refusal import refusal
 from ._response import Result, decode
 from ._servers import Server, Servers
@@ -37,15 +39,32 @@ TOO_LONG = 2.0**31
 RETRYABLE = frozenset({429, 502, 503})
 
 
-class Request:
-    """A request as it travels, with the step of its groups, if they have one, and the id
-    that all its tries share, so that logs show them as one."""
+#: Seconds for which a request waits at first for its group on another server than the
+#: group's own, which may be back meanwhile; doubled each time.
+AWAY_SECONDS = 5.0
 
-    def __init__(self, body: Dict[str, Any]) -> None:
+
+class Request:
+    """A request as it travels, with the id that all its tries share, so that logs show
+    them as one. Requests of one ``key`` must meet at one server."""
+
+    def __init__(self, body: Dict[str, Any], key: Optional[str] = None) -> None:
         self.message = Message(body)
-        groups = body.get("groups")
-        self.step: Optional[str] = groups["step"] if isinstance(groups, dict) else None
+        self.key = key
         self.id = uuid.uuid4().hex
+
+    def headers(self, call: Call) -> Dict[str, str]:
+        """Those of a call's try."""
+        headers = {"Content-Type": MEDIA_TYPE, "X-Request-ID": self.id, **self.placement()}
+        left = call.left()
+        if left is not None:
+            headers["X-Request-Timeout"] = f"{max(left, 0.001):.3f}"
+        return headers
+
+    def placement(self) -> Dict[str, str]:
+        """What tells a load balancer which server to take: that of the key, or for a job
+        without one always the same."""
+        return {"X-Placement-Key": header(self.id if self.key is None else self.key)}
 
 
 class Sender:
@@ -61,8 +80,8 @@ class Sender:
         no, `ConnectionFailedError` when the tries are used up without one,
         `ConfigurationError` where none can help, and as ``call.left`` does."""
 
-        def post(server: Server) -> Answer:
-            return server.transport.post(SCORE, request.message, _headers(call, request), call)
+        def post(server: Server, part: Call) -> Answer:
+            return server.transport.post(SCORE, request.message, request.headers(part), part)
 
         return self._result(call, post, request)
 
@@ -71,14 +90,14 @@ class Sender:
         asked for the answer as often as it takes: a connection that breaks meanwhile
         costs nothing. A server that has started since gets the request again."""
 
-        def post_and_fetch(server: Server) -> Answer:
-            answer = server.transport.post(JOBS, request.message, _headers(call, request), call)
-            return fetch(call, server, answer) if answer.status == 202 else answer
+        def post_and_fetch(server: Server, part: Call) -> Answer:
+            answer = server.transport.post(JOBS, request.message, request.headers(part), part)
+            return fetch(part, server, answer, request.placement()) if answer.status == 202 else answer
 
         return self._result(call, post_and_fetch, request)
 
-    def _result(self, call: Call, once: Callable[[Server], Answer], request: Request) -> Result[Any]:
-        answer = self._exchange(call, once, SCORE, request.step)
+    def _result(self, call: Call, once: Callable[[Server, Call], Answer], request: Request) -> Result[Any]:
+        answer = self._exchange(call, once, SCORE, request.key)
         kind = answer.headers.get("content-type", "")
         if kind.startswith("text/"):
             raise InvalidResponseError(f"{answer.address} answered with {kind}: it seems not to be a DenseReward server")
@@ -86,7 +105,7 @@ class Sender:
 
     def models(self, call: Call) -> Models:
         """What GET /v1/models says. Raises as `send` does."""
-        answer = self._exchange(call, lambda server: server.transport.get("/v1/models", call), "/v1/models")
+        answer = self._exchange(call, lambda server, part: server.transport.get("/v1/models", part), "/v1/models")
         try:
             models: Models = json.loads(answer.body)
             if not isinstance(models, dict):
@@ -95,20 +114,31 @@ class Sender:
             raise InvalidResponseError(f"{answer.address}/v1/models: {e}") from e
         return models
 
-    def _exchange(self, call: Call, once: Callable[[Server], Answer], path: str, step: Optional[str] = None) -> Answer:
-        """The first answer of status 200, from any server, or from that of a step.
-        Raises that of an answer which another try would not better."""
+    def _exchange(self, call: Call, once: Callable[[Server, Call], Answer], path: str, key: Optional[str] = None) -> Answer:
+        """The first answer of status 200, from any server, or from that of a key.
+        Raises that of an answer which another try would not better.
+
+        Requests of a key that went elsewhere, since its own server was lost, and do not meet
+        their group there look again soon: others may have found that server back."""
         failure: Optional[DenseRewardError] = None
+        away_seconds = AWAY_SECONDS
         try:
             for made in itertools.count(1):
-                server = self._servers.take(call, step)
+                server = self._servers.take(call, key)
                 began = self._servers.now()
                 retry_after = 0.0
+                away = not self._servers.is_home(server, key)
                 try:
                     server.check_ready(call)
-                    answer = once(server)
+                    answer = once(server, call.within(away_seconds) if away else call)
                 except (ConnectionFailedError, NotReadyError) as e:
                     failure = e
+                except DeadlineExceededError as e:
+                    call.left()
+                    if not away or made == self._tries:
+                        raise
+                    failure, away_seconds = e, 2 * away_seconds
+                    continue
                 else:
                     if answer.status == 200:
                         self._servers.answered(server)
@@ -116,6 +146,10 @@ class Sender:
                     failure, retry_after = refusal(answer, path, server.transport.has_token), _retry_after(answer)
                     if answer.status not in RETRYABLE:
                         self._servers.answered(server)
+                        if away and isinstance(failure, (GroupIncompleteError, DeadlineExceededError)) and made != self._tries:
+                            call.left()
+                            away_seconds *= 2
+                            continue
                         raise failure
                 finally:
                     self._servers.give_back(server)
@@ -127,14 +161,6 @@ class Sender:
                 raise
             raise DeadlineExceededError(f"{e.message}; the last try met: {failure}") from failure
         raise AssertionError("unreachable")
-
-
-def _headers(call: Call, request: Request) -> Dict[str, str]:
-    headers = {"Content-Type": MEDIA_TYPE, "X-Request-ID": request.id}
-    left = call.left()
-    if left is not None:
-        headers["X-Request-Timeout"] = f"{max(left, 0.001):.3f}"
-    return headers
 
 
 def _retry_after(answer: Answer) -> float:

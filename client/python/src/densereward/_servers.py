@@ -17,6 +17,7 @@ from ._errors import (
     NotReadyError,
     ServerError,
 )
+from ._placement import rank
 from ._refusal import refusal
 from ._transport import Transport
 
@@ -73,15 +74,6 @@ def bearer_token(token: Optional[str]) -> Optional[str]:
         if not "!" <= character <= "~":
             raise ValueError(f"token: character {place} of {len(token)} is not one that a header can carry (the token is not shown)")
     return token
-
-
-def rank(step: str, address: str) -> int:
-    """Orders servers for a step, the lowest first, in a way that all clients
-    share: FNV-1a of 64 bits. They must be given the same addresses."""
-    h = 0xCBF29CE484222325
-    for byte in f"{step}\0{address}".encode():
-        h = (h ^ byte) * 0x100000001B3 % (1 << 64)
-    return h
 
 
 class Backoff:
@@ -156,18 +148,18 @@ class Servers:
         self._lock = threading.Lock()
         self._turn = 0
 
-    def choose(self, step: Optional[str] = None) -> Tuple[Server, float]:
+    def choose(self, key: Optional[str] = None) -> Tuple[Server, float]:
         """The server for the next request, now with one more to do; or, with a
         wait in seconds, the one to ask again after that.
 
         Of those not left alone it is the one with the least to do, in turn among
-        equals. Requests of one step go to one server, whichever client sends them,
-        because their groups come together there: to the first in the step's own
+        equals. Requests of one key go to one server, whichever client sends them,
+        because their groups come together there: to the first in the key's own
         order that is up, and they wait for it while it is full.
         """
         now = self.now()
         with self._lock:
-            chosen = self._in_turn(now) if step is None else self._of_step(step, now)
+            chosen = self._in_turn(now) if key is None else self._of_key(key, now)
             wait = max(0.0, chosen.resumes_at - now)
             if wait == 0:
                 chosen.in_flight += 1
@@ -179,16 +171,23 @@ class Servers:
         free = [s for s in turned if s.resumes_at <= now]
         return min(free, key=lambda s: s.in_flight) if free else min(turned, key=lambda s: s.resumes_at)
 
-    def _of_step(self, step: str, now: float) -> Server:
-        ordered = sorted(self.all, key=lambda s: rank(step, s.address))
+    def _of_key(self, key: str, now: float) -> Server:
+        ordered = self._ordered(key)
         up = [s for s in ordered if not (s.suspect and s.resumes_at > now)]
         return up[0] if up else min(ordered, key=lambda s: s.resumes_at)
 
-    def take(self, call: Call, step: Optional[str] = None) -> Server:
+    def _ordered(self, key: str) -> List[Server]:
+        return sorted(self.all, key=lambda s: rank(key, s.address))
+
+    def is_home(self, server: Server, key: Optional[str]) -> bool:
+        """Whether a server is where requests of a key should meet."""
+        return key is None or self._ordered(key)[0] is server
+
+    def take(self, call: Call, key: Optional[str] = None) -> Server:
         """A server to send one request to, to be given back. Waits while all are
         left alone; raises when the call is over."""
         while True:
-            server, wait = self.choose(step)
+            server, wait = self.choose(key)
             if wait == 0:
                 return server
             call.sleep(wait)

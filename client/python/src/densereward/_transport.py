@@ -210,13 +210,13 @@ class Transport:
         sized = {**headers, "Content-Length": str(message.size)}
         return self._exchange("POST", path, message, sized, call, GRACE_SECONDS)
 
-    def get(self, path: str, call: Call) -> Answer:
+    def get(self, path: str, call: Call, headers: Optional[Mapping[str, str]] = None) -> Answer:
         """Asks for a path. Raises as `post` does."""
-        return self._exchange("GET", path, None, {}, call, 0.0)
+        return self._exchange("GET", path, None, headers or {}, call, 0.0)
 
-    def delete(self, path: str, call: Call) -> Answer:
+    def delete(self, path: str, call: Call, headers: Mapping[str, str]) -> Answer:
         """Deletes what is at a path. Raises as `post` does."""
-        return self._exchange("DELETE", path, None, {}, call, 0.0)
+        return self._exchange("DELETE", path, None, headers, call, 0.0)
 
     def _exchange(
         self, method: str, path: str, message: Optional[Message], headers: Mapping[str, str], call: Call, grace: float

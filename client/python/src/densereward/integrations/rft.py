@@ -25,11 +25,14 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from .._call import Call
 from .._client import Client
 from .._errors import InvalidResponseError
 from .._message import Message
 from .._sender import MEDIA_TYPE
+from .._servers import Server
 from .._tensor import host_array, pack
+from .._transport import Answer
 from . import _settings as settings
 
 _PATH = "/v1/rft"
@@ -73,7 +76,11 @@ def completion_rewards(
     client._check_open()
     message, headers = Message(body), {"Content-Type": MEDIA_TYPE, "X-Request-ID": uuid.uuid4().hex}
     call = client._call(timeout)
-    answer = client._sender._exchange(call, lambda server: server.transport.post(_PATH, message, headers, call), _PATH)
+
+    def post(server: Server, part: Call) -> Answer:
+        return server.transport.post(_PATH, message, headers, part)
+
+    answer = client._sender._exchange(call, post, _PATH)
     try:
         found = msgpack.unpackb(answer.body, strict_map_key=False)
         rewards = {name: _numbers(values) for name, values in found["rewards"].items()}
