@@ -19,7 +19,6 @@ func (c *Client) BestOf(ctx context.Context, q *wire.Request, k int) (best [][]i
 	return reward.Best(p.Rewards, groupNames(q), k), p, nil
 }
 
-// groupNames are the groups of all samples.
 func groupNames(q *wire.Request) []string {
 	names := make([]string, len(q.Prompts))
 	for i := range names {

@@ -64,7 +64,6 @@ func readCases(t *testing.T) cases {
 	return c
 }
 
-// source is the map that a case pools.
 func (c poolCase) source(t *testing.T) []float64 {
 	t.Helper()
 	if c.Values != nil {

@@ -47,7 +47,6 @@ func buffersOf(b *Batch[float32], r *Results[float32]) [][]float32 {
 	}
 }
 
-// bytesOf is the size of the buffers.
 func bytesOf(buffers [][]float32) int64 {
 	var n int
 	for _, buffer := range buffers {

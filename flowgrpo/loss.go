@@ -18,7 +18,6 @@ const (
 	DirectRatio
 )
 
-// String names the ratio.
 func (r Ratio) String() string {
 	switch r {
 	case ImageRatio:

@@ -47,7 +47,6 @@ func variant[T Float](t *testing.T, c lossCase, name string) (Loss, *Batch[T]) {
 	return loss, batch
 }
 
-// allResults has every buffer.
 func allResults[T Float](shape Shape) *Results[T] {
 	return &Results[T]{
 		LogProb:         make([]float64, shape.Batch),

@@ -12,7 +12,6 @@ import (
 // caseSchedule is the schedule of all step and loss cases.
 func caseSchedule() Schedule { return NewSchedule(10, 3) }
 
-// stepsAt returns one step for each index.
 func stepsAt(s Schedule, indexes []int, method Method, noiseLevel float64) []Step {
 	steps := make([]Step, len(indexes))
 	for i, index := range indexes {

@@ -43,7 +43,6 @@ type benchCommand struct {
 	engineBenchFlags `group:"Flags of --engine:"`
 }
 
-// Help is the long help.
 func (benchCommand) Help() string {
 	return `Loads a server of protocol version 1 and prints images a second, percentiles of the latency, bytes, and the answers by their error codes. Prompts never repeat, so that no answer comes from the server's cache. The server's own processor time is shown if its /metrics can be read.
 
@@ -130,7 +129,6 @@ func (c *benchCommand) runLoad(ctx context.Context, t cli.Terminal) error {
 	return nil
 }
 
-// ask sets what requests ask for.
 func (c *benchCommand) ask(q *wire.Request) {
 	q.Mode, q.Evaluator = c.Mode, c.Evaluator
 	q.Return = []wire.Return{}

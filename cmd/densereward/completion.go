@@ -13,7 +13,6 @@ type completionCommand struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"${enum}."`
 }
 
-// Help is the long help.
 func (completionCommand) Help() string {
 	return `Prints what a shell runs at its start to complete commands, flags and their values:
 

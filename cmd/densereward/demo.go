@@ -24,7 +24,6 @@ type demoCommand struct {
 	hosting.EvaluatorFlags `group:"Evaluator flags:"`
 }
 
-// Help is the long help.
 func (demoCommand) Help() string {
 	return `Starts a server on a free port of this machine and asks it through the Go client, as a trainer would: three prompts with four images each, of which one is right, and then one prompt with four images that are sent as latents, for the server to decode. Prints the scores, rewards and group-relative advantages that come back, writes an overlay for each image and a grid of them all, and stops.
 

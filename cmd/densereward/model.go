@@ -30,7 +30,6 @@ type modelInitCommand struct {
 	Seed      uint64 `default:"1" placeholder:"N" help:"Equal seeds write equal files. [${default}]"`
 }
 
-// Help is the long help.
 func (modelInitCommand) Help() string {
 	return `Adds the two tokens that ask for heatmaps, and untrained heads that draw them, to a plain Qwen2.5-VL: where a training of one's own begins. The trunk is copied as it is, under the released names of tensors; rows of the two tokens are the mean of the embedding's. Weights are streamed.
 
@@ -60,7 +59,6 @@ type modelRandomCommand struct {
 	Seed uint64 `default:"1" placeholder:"N" help:"Equal seeds write equal files. [${default}]"`
 }
 
-// Help is the long help.
 func (modelRandomCommand) Help() string {
 	return `Writes a whole checkpoint folder, configuration, tokenizer and weights, in the shapes of another one. What it answers means nothing; how fast it answers is as the trained one: "densereward bench --engine" measures with it, and nothing need be downloaded.
 

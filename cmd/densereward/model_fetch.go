@@ -17,7 +17,6 @@ type modelFetchCommand struct {
 	All      bool          `help:"All files of the repository, not just those that evaluators and decoders read."`
 }
 
-// Help is the long help.
 func (modelFetchCommand) Help() string {
 	return `Downloads what is missing of a model into the cache that huggingface_hub keeps, so that either program uses what the other fetched, and prints where it lies. A download that broke off is taken up where it ended; files are held against the hub's digests.
 
@@ -33,7 +32,6 @@ Examples:
 	densereward serve --model GYX97/ImageDoctor --vae flux=black-forest-labs/FLUX.1-dev`
 }
 
-// Run fetches the model.
 func (c *modelFetchCommand) Run(ctx context.Context, t cli.Terminal) error {
 	reference := c.Model
 	if c.Revision != "" {

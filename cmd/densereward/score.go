@@ -32,7 +32,6 @@ type scoreCommand struct {
 	about reward.Description
 }
 
-// Help is the long help.
 func (scoreCommand) Help() string {
 	return `Prints one JSON object a line, in the order of the images:
 
@@ -141,7 +140,6 @@ type failure struct {
 	Error string `json:"error"`
 }
 
-// Run scores the images.
 func (c *scoreCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
 	if _, err := files.ParseGrid(c.Grid); err != nil {
 		return cli.Usage("grid", err)

@@ -34,7 +34,6 @@ type serveCommand struct {
 	hosting.EvaluatorFlags `group:"Evaluator flags:"`
 }
 
-// Help is the long help.
 func (serveCommand) Help() string {
 	return `Answers POST /v1/score (msgpack, protocol version 1; see reward/PROTOCOL.md), GET /v1/models, /healthz, /readyz and /metrics, with a page for people at /, and Flow-Factory's GET /health and POST /compute. Only this machine can reach it unless --public allows more.
 

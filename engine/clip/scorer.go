@@ -63,7 +63,6 @@ func newScorer(m *Model, kind, fingerprint string) *Scorer {
 	}}
 }
 
-// Describe says which score it gives and in which range.
 func (s *Scorer) Describe() reward.Description { return s.about }
 
 // Close frees the model.

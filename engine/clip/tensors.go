@@ -20,7 +20,6 @@ type tensors interface {
 	block(tower towerName, i int) blockTensors
 }
 
-// blockTensors are the tensors of one block.
 type blockTensors interface {
 	norm(second bool, size int) (weight, bias onnx.Value)
 	attention(part attentionPart, size int) (weight, bias onnx.Value)

@@ -187,7 +187,6 @@ func (e *Evaluator) form() graphOptions {
 	return o
 }
 
-// load opens a session of a graph.
 func (e *Evaluator) load(runtime *ort.Runtime, graph *onnx.Graph) (*qwenvl.Session, error) {
 	return qwenvl.OpenSession(runtime, graph, e.checkpoint.Weights, ort.SessionOptions{
 		Provider: qwenvl.Provider(e.options.Provider, e.form().DType), Threads: e.options.Threads,

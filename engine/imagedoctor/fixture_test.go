@@ -130,7 +130,6 @@ func (f form) options() Options {
 	return o
 }
 
-// folder is that of the checkpoint in this form.
 func (f form) folder(t testing.TB) string {
 	t.Helper()
 	if !f.small {

@@ -19,7 +19,6 @@ import (
 	"github.com/denseflow/densereward/engine/safetensors"
 )
 
-// constant is a tensor of one value.
 func constant(name string, value float32, dims ...int64) safetensors.Source {
 	return safetensors.Source{Name: name, DType: safetensors.F32, Shape: dims, Fill: func(w io.Writer) error {
 		n := int64(1)

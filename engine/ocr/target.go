@@ -44,7 +44,6 @@ func target(s *reward.Sample) ([]rune, error) {
 // lowered is text in lower case as Python's str.lower has it.
 func lowered(text string) string { return cases.Lower(language.Und).String(text) }
 
-// character is a character of a line.
 type character struct{ line, index int }
 
 // joined is what was read, without spaces and in lower case, and where each of its

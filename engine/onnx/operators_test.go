@@ -9,7 +9,6 @@ import (
 	"github.com/denseflow/densereward/engine/ort/orttest"
 )
 
-// operator is one use of an operator.
 type operator struct {
 	name  string
 	build func(s *sketch) []onnx.Value

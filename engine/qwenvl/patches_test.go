@@ -35,7 +35,6 @@ func defaultPatchConfig() patchConfig {
 	}
 }
 
-// grid returns how many patches an image has in height and width.
 func (p patchConfig) grid(img *reward.Image) (height, width int) {
 	return img.Height / p.PatchSize, img.Width / p.PatchSize
 }

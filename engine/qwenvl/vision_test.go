@@ -14,7 +14,6 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-// nanoConfig is that of the miniature checkpoint.
 func nanoConfig(t *testing.T) checkpoint.Config {
 	t.Helper()
 	c, err := checkpoint.LoadConfig(nanoDir)

@@ -141,7 +141,6 @@ func OpenFile(path string) (*Checkpoint, error) {
 	return c, c.settle()
 }
 
-// readFile reads the header of one file.
 func readFile(path string) ([]Tensor, map[string]string, openedFile, error) {
 	f, opened, err := openRegular(path)
 	if err != nil {
@@ -234,7 +233,6 @@ func (c *Checkpoint) Read(name string) ([]byte, error) {
 	return data, nil
 }
 
-// readAt fills data from r at offset.
 func readAt(r io.ReaderAt, data []byte, offset int64) error {
 	n, err := r.ReadAt(data, offset)
 	if n == len(data) {

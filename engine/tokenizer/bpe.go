@@ -21,7 +21,6 @@ type mergeWork struct {
 	heap    mergeHeap
 }
 
-// appendMerged appends the ids that the bytes of word merge into.
 func (t *Tokenizer) appendMerged(ids []int32, word string, work *mergeWork) []int32 {
 	if len(word) <= shortWord {
 		return t.mergeShort(ids, word, work)

@@ -139,7 +139,6 @@ func (m *machine) step(op byte) error {
 	return nil
 }
 
-// take returns the next n bytes.
 func (m *machine) take(n int) ([]byte, error) {
 	if n > len(m.data) {
 		return nil, errCut

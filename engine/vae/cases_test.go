@@ -37,7 +37,6 @@ var cases = sync.OnceValues(func() (map[string]npy.Array, error) {
 	return npy.ReadZip(f, info.Size(), 1<<24)
 })
 
-// array is one of the cases.
 func array(tb testing.TB, name string) *reward.Tensor {
 	tb.Helper()
 	all, err := cases()

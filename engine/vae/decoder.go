@@ -166,7 +166,6 @@ func newSession(m *autoencoder.Model, o Options, p autoencoder.Part, probes bool
 	return session, nil
 }
 
-// Describe says what the decoder is.
 func (d *Decoder) Describe() reward.DecoderDescription {
 	return reward.DecoderDescription{
 		Name: d.name, Fingerprint: d.fingerprint, Channels: d.config.LatentChannels,

@@ -58,7 +58,6 @@ func (d *Decoder) layoutOf(shape []int, tokenHeight, tokenWidth int) (layout, er
 	return l, nil
 }
 
-// tokenGrid is the grid of so many tokens.
 func tokenGrid(tokens, height, width int) (int, int, error) {
 	if height == 0 && width == 0 {
 		side := int(math.Sqrt(float64(tokens)))

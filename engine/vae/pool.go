@@ -40,7 +40,6 @@ func (p *Pool) release() {
 	}
 }
 
-// Describe says what the decoder is.
 func (p *Pool) Describe() reward.DecoderDescription { return p.all[0].Describe() }
 
 // Precision is that of Decoder.

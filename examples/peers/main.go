@@ -30,7 +30,6 @@ import (
 	"github.com/denseflow/densereward/internal/loadgen"
 )
 
-// options are the flags.
 type options struct {
 	images   string
 	scripts  string

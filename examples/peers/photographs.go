@@ -79,7 +79,6 @@ func at(im *reward.Image, x, y int) []uint8 {
 	return im.Pix[i : i+3]
 }
 
-// square fills a square with colours.
 func square(colour func(x, y int) []uint8) *reward.Image {
 	im := &reward.Image{Width: side, Height: side, Pix: make([]uint8, 0, 3*side*side)}
 	for y := range side {
@@ -90,7 +89,6 @@ func square(colour func(x, y int) []uint8) *reward.Image {
 	return im
 }
 
-// encode is the photographs in a form.
 func (p photographs) encode(form loadgen.Form) ([]wire.Image, error) {
 	var images []wire.Image
 	for _, im := range p {

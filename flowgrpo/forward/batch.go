@@ -76,7 +76,6 @@ func (b *Batch[T]) check(klBeta float64, grad []T) {
 // target is u = eps - x_0 of a value.
 func (b *Batch[T]) target(i int) float64 { return float64(b.Noise[i]) - float64(b.Clean[i]) }
 
-// each visits the values of an image.
 func (b *Batch[T]) each(image int, visit func(location, i int)) {
 	for l := range b.Shape.Locations {
 		for c := range b.Shape.Channels {

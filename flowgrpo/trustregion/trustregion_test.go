@@ -267,7 +267,6 @@ func TestLossesScaleWithTheirAdvantages(t *testing.T) {
 	})
 }
 
-// The order of the images does not matter.
 func TestLossesDoNotDependOnTheOrderOfTheirImages(t *testing.T) {
 	each(t, func(t *testing.T, loss Loss, b *Batch[float64]) {
 		want, err := Evaluate(loss, b, nil)

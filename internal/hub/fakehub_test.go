@@ -158,7 +158,6 @@ func (h *fakeHub) listing() map[string]any {
 	return map[string]any{"id": "org/model", "sha": h.commit, "siblings": siblings}
 }
 
-// store is the other host.
 func (h *fakeHub) store(w http.ResponseWriter, r *http.Request) {
 	h.note(r)
 	if r.Header.Get("Authorization") != "" {

@@ -274,7 +274,6 @@ func importsOf(tree fs.FS, name string) ([]string, error) {
 	return imported, nil
 }
 
-// checkFile returns the breaches of one file.
 func checkFile(name string, imported []string, rules []Rule) []string {
 	folder := path.Dir(name)
 	rule, ok := ruleFor(folder, rules)

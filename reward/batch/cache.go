@@ -58,7 +58,6 @@ func (c *cache) get(k key) (reward.Result, bool) {
 // whole cache is not kept.
 func (c *cache) add(pixels key, r reward.Result) { c.put(pixels, entry{result: r}) }
 
-// addFile keeps which pixels a file has.
 func (c *cache) addFile(file, pixels key) { c.put(file, entry{isFile: true, pixels: pixels}) }
 
 func (c *cache) put(k key, e entry) {

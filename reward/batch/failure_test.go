@@ -139,7 +139,6 @@ func TestASampleThatTheEvaluatorRefusesIsCounted(t *testing.T) {
 	})
 }
 
-// preparing is a fake with a Preparer.
 type preparing struct {
 	*fake
 	prepare func(*reward.Sample) error

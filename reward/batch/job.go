@@ -82,7 +82,6 @@ type ticket struct {
 	timing Timing
 }
 
-// newRequest makes the request and one work for each job.
 func newRequest(ctx context.Context, jobs []Job, now time.Time) (*request, []work) {
 	req := &request{
 		ctx:      ctx,

@@ -86,7 +86,6 @@ func (q *queue) lengths() (waiting, ready int) {
 	return waiting, ready
 }
 
-// ofMode finds the queue of a mode or makes it.
 func (q *queue) ofMode(m reward.Mode) *modeQueue {
 	for _, l := range q.modes {
 		if l.mode == m {

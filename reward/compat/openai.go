@@ -39,7 +39,6 @@ type chat struct {
 	ignored   []string
 }
 
-// turn is one message.
 type turn struct {
 	role   string
 	texts  []string

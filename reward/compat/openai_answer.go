@@ -39,7 +39,6 @@ type (
 	}
 )
 
-// newCompletion is a completion of one text.
 func newCompletion(text string, prompt, tokens int, truncated bool) *completion {
 	finish := "stop"
 	if truncated {

@@ -130,7 +130,6 @@ func (b *Boxes) find(text string) ([]reward.Box, error) {
 	return boxes, nil
 }
 
-// box reads one box.
 func (b *Boxes) box(item map[string]json.RawMessage) (reward.Box, error) {
 	box := reward.Box{Importance: 100}
 	var corners []float64

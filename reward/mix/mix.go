@@ -45,7 +45,6 @@ type Evaluator struct {
 	about   reward.Description
 }
 
-// member is a Member with what it describes.
 type member struct {
 	Member
 	about   reward.Description

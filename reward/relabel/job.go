@@ -67,10 +67,8 @@ type ShardError struct {
 	Err   error
 }
 
-// Error names the shard.
 func (e *ShardError) Error() string { return fmt.Sprintf("shard %s: %v", e.Shard, e.Err) }
 
-// Unwrap is the reason.
 func (e *ShardError) Unwrap() error { return e.Err }
 
 // Summary is what a run did.

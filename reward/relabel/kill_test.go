@@ -54,7 +54,6 @@ func relabelFolder(dir string) error {
 	return err
 }
 
-// digest scores what a record holds.
 func digest(_ context.Context, chunk []*relabel.Record) ([]relabel.Label, error) {
 	labels := make([]relabel.Label, len(chunk))
 	for i, r := range chunk {

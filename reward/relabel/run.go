@@ -193,7 +193,6 @@ func (r *runner) readChunks(ctx context.Context, o *opened, send func(item) bool
 	}
 }
 
-// label gives a chunk its labels, from the journal or by evaluation.
 func (r *runner) label(ctx context.Context, j *journal, c *chunk) error {
 	if at, known := j.chunks[c.index]; known {
 		labels, err := j.read(at)

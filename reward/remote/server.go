@@ -63,7 +63,6 @@ func NewServer(ctx context.Context, evaluator string, o Options) (*Server, error
 	return s, s.about.Validate()
 }
 
-// description is what a server says of an evaluator.
 func description(e client.Evaluator) reward.Description {
 	d := reward.Description{
 		Name: e.Name, Kind: "remote", Fingerprint: e.Fingerprint, Modes: e.Modes, Text: e.Text, Boxes: e.Boxes,
@@ -153,7 +152,6 @@ func (s *Server) evaluate(ctx context.Context, mode reward.Mode, samples []rewar
 	return nil
 }
 
-// mapOf is a map of sample k.
 func mapOf(p *wire.Response, name string, k int) (reward.Map, error) {
 	at := slices.IndexFunc(p.Heatmaps, func(m wire.NamedMaps) bool { return m.Name == name })
 	if at < 0 {

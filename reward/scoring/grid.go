@@ -75,7 +75,6 @@ func (l *Loaded) chooseGrids() error {
 	return nil
 }
 
-// settleGrids is the grid of each sample.
 func (l *Loaded) settleGrids() ([]dense.Grid, error) {
 	spec, preset := l.o.Grid, l.o.Grid.Preset
 	var grid dense.Grid

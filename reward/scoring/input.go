@@ -76,7 +76,6 @@ func (o *Options) method() reward.AdvantageMethod {
 	return o.Advantage.Method
 }
 
-// groupName is the name of the group of sample i.
 func (in *Input) groupName(i int) string {
 	if in.Groups.Names != nil {
 		return in.Groups.Names[i]

@@ -82,7 +82,6 @@ func (l *latents) image(ctx context.Context, i int) (*reward.Image, error) {
 	return image, nil
 }
 
-// decode decodes a chunk.
 func (l *latents) decode(ctx context.Context, its *chunk) {
 	its.err = reward.ErrInternal // stays if the decoder panics
 	defer close(its.done)

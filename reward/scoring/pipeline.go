@@ -194,5 +194,4 @@ func (p *Pipeline) logger() *slog.Logger {
 	return p.Logger
 }
 
-// imageLimits are those of one image.
 func (p *Pipeline) imageLimits() image.Limits { return image.Limits{MaxPixels: p.Limits.ImagePixels} }

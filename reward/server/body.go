@@ -96,7 +96,6 @@ func (b *body) take(n int64) ([]byte, error) {
 	return b.buffers.Take(n), nil
 }
 
-// give returns a buffer and its memory.
 func (b *body) give(buffer []byte) {
 	n := int64(cap(buffer))
 	b.buffers.Put(buffer)
@@ -119,7 +118,6 @@ func (b *body) fill(buffer []byte, from io.Reader, before int) (filled []byte, e
 	return buffer, false, nil
 }
 
-// readAnnounced reads a body of n bytes.
 func (b *body) readAnnounced(from io.Reader, n int64) (err error) {
 	if b.bytes, err = b.take(n); err != nil {
 		return err

@@ -69,7 +69,6 @@ type host struct {
 
 var _ compat.Host = (*host)(nil)
 
-// Describe says what an evaluator gives.
 func (h *host) Describe(evaluator string) (reward.Description, error) {
 	pipeline, err := h.server.pipeline(evaluator)
 	if err != nil {
@@ -96,7 +95,6 @@ func (h *host) Score(ctx context.Context, call compat.Call) (*scoring.Scored, er
 	return scored, nil
 }
 
-// Generate has one evaluator continue prompts.
 func (h *host) Generate(ctx context.Context, evaluator string, in scoring.Input, c reward.Continuation) (*scoring.Generated, error) {
 	pipeline, err := h.server.pipeline(evaluator)
 	if err != nil {

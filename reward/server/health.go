@@ -43,7 +43,6 @@ func (s *Server) watchServer(c echo.Context) error {
 	})
 }
 
-// pageFile sends a file of the page.
 func (s *Server) pageFile(c echo.Context) error {
 	if !s.page.Has(c.Request().URL.Path) {
 		return reward.ErrNotFound

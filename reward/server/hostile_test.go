@@ -145,7 +145,6 @@ func TestTheLargestBodyTakesLessThanTwiceItsLimit(t *testing.T) {
 	checkAnswered(t, "the largest body", c)
 }
 
-// counted counts what is read of it.
 type counted struct {
 	io.Reader
 	n int64

@@ -87,7 +87,6 @@ func (s *stack) scrape(t testing.TB) string {
 	return get(t, s.metrics.Handler(), "/metrics").Body.String()
 }
 
-// wantMetrics checks that lines are in the metrics.
 func (s *stack) wantMetrics(t testing.TB, lines ...string) {
 	t.Helper()
 	text := s.scrape(t)

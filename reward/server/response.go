@@ -11,7 +11,6 @@ import (
 	"github.com/denseflow/densereward/reward/wire"
 )
 
-// response assembles the response.
 func (a *answer) response(s *scoring.Scored) *wire.Response {
 	n := len(s.Outcomes)
 	p := &wire.Response{

@@ -25,7 +25,6 @@ type reply struct {
 	took   time.Duration
 }
 
-// send sends r in the background.
 func send(client *http.Client, r *http.Request) <-chan reply {
 	done := make(chan reply, 1)
 	began := time.Now()
@@ -173,7 +172,6 @@ func TestARequestWithoutATimeoutHasTheServers(t *testing.T) {
 	})
 }
 
-// probe makes a GET.
 func probe(t testing.TB, path string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://server"+path, nil)

@@ -104,7 +104,6 @@ func vectorRequests(t *testing.T) map[string]*wire.Request {
 	}
 }
 
-// vectorFile is the PNG file of the vectors.
 func vectorFile(t *testing.T) []byte {
 	q, err := wire.DecodeRequest(vectors(t, "request", 8)["a file"].bytes(t), wire.DefaultLimits())
 	if err != nil {

@@ -63,7 +63,6 @@ func flagsOf(above map[string]*kong.Flag, n *kong.Node) map[string]*kong.Flag {
 	return flags
 }
 
-// childOf is the subcommand of n with a name.
 func childOf(n *kong.Node, name string) *kong.Node {
 	for _, child := range n.Children {
 		if child.Name == name {

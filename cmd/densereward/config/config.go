@@ -72,7 +72,6 @@ func Read(r io.Reader) (kong.Resolver, error) {
 	return c, nil
 }
 
-// evaluatorFlag is the flag that names evaluators.
 const evaluatorFlag = "evaluator"
 
 // evaluatorTables gives the tables [evaluator.NAME] as the flag takes them, in
@@ -152,7 +151,6 @@ func (c *file) Validate(app *kong.Application) error {
 	return nil
 }
 
-// fileFlag is the flag that names a file.
 const fileFlag = "config"
 
 // Resolve gives the file's value of a flag that neither the command line nor the

@@ -42,7 +42,6 @@ type Place struct {
 // Registry is the kinds that can be named.
 type Registry []Kind
 
-// find is the kind of a name.
 func (r Registry) find(name string) (Kind, error) {
 	var names []string
 	for _, k := range r {

@@ -101,7 +101,6 @@ func (f mapFolder) write(stem string, image *reward.Image, scored *scoring.Score
 	})
 }
 
-// create writes one file.
 func (f mapFolder) create(stem, suffix string, write func(io.Writer) error) error {
 	path := filepath.Join(f.dir, stem+"."+suffix)
 	file, err := os.Create(path)

@@ -65,7 +65,6 @@ func (r *partReader) samples(n int) scoring.Input {
 	return in
 }
 
-// image is the part of an image file.
 func (r *partReader) image(path string) part {
 	return part{
 		names: []string{path}, stems: []string{stem(path)},

@@ -42,7 +42,6 @@ type Evaluate struct {
 	made relabelled
 }
 
-// Help is the long help.
 func (Evaluate) Help() string {
 	return `Measures what relabel, score or anything else wrote: the mean of each score with its confidence interval, by group; with --against two models on the same prompts (paired bootstrap, win rates); with human labels PLCC, SRCC and Kendall of scores, MSE, CC, KLD, SIM, NSS and AUC-Judd of heatmaps, presence of flaws at 0, 0.1 and 0.33, boxes at IoU 0.5, and how often preferences are predicted.
 

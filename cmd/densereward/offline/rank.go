@@ -41,7 +41,6 @@ type Rank struct {
 	hosting.EvaluatorFlags `group:"Evaluator flags:"`
 }
 
-// Help is the long help.
 func (Rank) Help() string {
 	return `Picks the best of N. Candidates for one prompt lie in a folder of their own; the prompt is in its prompt.txt, or is the folder's name with spaces for underscores. Rows that were labelled before, by relabel or score, are ranked as they are.
 
@@ -66,7 +65,6 @@ type Candidate struct {
 	load func() []byte // its bytes; nil where it has none
 }
 
-// Run ranks the candidates.
 func (c *Rank) Run(ctx context.Context, t cli.Terminal) error {
 	if err := cli.AtLeast("top", c.Top, 1); err != nil {
 		return err

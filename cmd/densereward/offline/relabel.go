@@ -53,7 +53,6 @@ type Relabel struct {
 	first relabel.Shard // of all machines
 }
 
-// Help is the long help.
 func (Relabel) Help() string {
 	return `Scores data sets: for each input shard it writes one of the same kind and name to --out, with all of its columns or files and
 

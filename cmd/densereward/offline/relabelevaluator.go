@@ -74,7 +74,6 @@ func (c *Relabel) labels(ctx context.Context, about *reward.Description) relabel
 	return labels
 }
 
-// readLatents reads latents from the bytes of a file.
 func readLatents(data []byte, channels int) (t *reward.Tensor, err error) {
 	extension := ".safetensors"
 	if data[0] == '\x93' {

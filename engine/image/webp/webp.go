@@ -16,7 +16,6 @@ func Sniff(data []byte) bool {
 	return len(data) >= 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP"
 }
 
-// corrupt is an codec.ErrCorrupt.
 func corrupt(err error) error {
 	return fmt.Errorf("%w: webp: %w", codec.ErrCorrupt, err)
 }

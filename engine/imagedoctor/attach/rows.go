@@ -80,7 +80,6 @@ func (g *grown) each(do func(at int, row []byte) error) error {
 	return nil
 }
 
-// fill writes all rows.
 func (g *grown) fill(w io.Writer) error {
 	if err := g.each(func(at int, row []byte) error {
 		if slices.Contains(g.ids[:], at) { // there was room

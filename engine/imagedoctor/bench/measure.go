@@ -60,7 +60,6 @@ type Device struct {
 	MemoryBytes int64 `json:"memory_bytes,omitempty"`
 }
 
-// measuring is one Measure at work.
 type measuring struct {
 	o       Options
 	runtime *ort.Runtime

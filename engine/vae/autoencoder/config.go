@@ -94,7 +94,6 @@ func (c Config) PixelScale() int {
 // patchified tells whether a cell of the latents holds 2x2 of the decoder's.
 func (c Config) patchified() bool { return c.BatchNormEps != 0 }
 
-// decoderChannels is the channels of z.
 func (c Config) decoderChannels() int {
 	if c.patchified() {
 		return c.LatentChannels / patch / patch

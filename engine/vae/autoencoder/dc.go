@@ -29,7 +29,6 @@ type dcDecoder struct {
 	wholeFrom   int // stages from this one on see the whole image
 }
 
-// dcStage is one stage of a dcDecoder.
 type dcStage struct {
 	width, layers int
 	attention     bool
@@ -110,7 +109,6 @@ func parseDC(data []byte) (Config, error) {
 	return c, outputChannels("in_channels", d.out)
 }
 
-// read reads the stages.
 func (d *dcDecoder) read(f dcFile) error {
 	if f.Widths == nil {
 		f.Widths = []int{128, 256, 512, 512, 1024, 1024}
@@ -139,7 +137,6 @@ func (d *dcDecoder) read(f dcFile) error {
 	return d.checkWidths()
 }
 
-// stage reads stage i of n.
 func (f dcFile) stage(i, n int) (dcStage, error) {
 	s := dcStage{width: f.Widths[i], layers: f.Layers[i]}
 	kind, err := f.BlockTypes.of("decoder_block_types", i, n, "ResBlock")

@@ -21,7 +21,6 @@ type section struct {
 	Footer string
 }
 
-// sections are the tables that a report has.
 func (r *Report) sections() []section {
 	percent := fmt.Sprintf("%g %% intervals", 100*r.Level)
 	var all []section

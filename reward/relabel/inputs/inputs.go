@@ -94,7 +94,6 @@ func file(s relabel.Store, name string, size int64) ([]relabel.Shard, error) {
 	return []relabel.Shard{{Name: name, Store: s, Path: name, Size: size, Format: format}}, nil
 }
 
-// below is the shards of a folder.
 func below(ctx context.Context, s relabel.Store) ([]relabel.Shard, error) {
 	var shards []relabel.Shard
 	files := 0

@@ -68,7 +68,6 @@ type csvReader struct {
 // csvRow is what a record's Row holds.
 type csvRow []string
 
-// Next reads the next row.
 func (r *csvReader) Next() (*relabel.Record, error) {
 	row, err := r.rows.Read()
 	if err != nil {

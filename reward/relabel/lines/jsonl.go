@@ -18,7 +18,6 @@ type JSONL struct{}
 
 var _ relabel.Format = JSONL{}
 
-// Open opens the file.
 func (JSONL) Open(ctx context.Context, s relabel.Store, name string, columns relabel.Columns) (relabel.Reader, error) {
 	source, err := s.Open(ctx, name)
 	if err != nil {

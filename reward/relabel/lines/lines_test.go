@@ -18,7 +18,6 @@ import (
 	"github.com/denseflow/densereward/reward/relabel/store"
 )
 
-// write makes a folder of files.
 func write(t *testing.T, files map[string]string) store.Folder {
 	t.Helper()
 	dir := t.TempDir()

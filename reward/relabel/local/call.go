@@ -90,7 +90,6 @@ func (e *Evaluator) prepare(ctx context.Context, job *batch.Job) (err error) {
 	return nil
 }
 
-// recovered makes an error of a panic.
 func recovered(err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("panic: %v", p)

@@ -174,7 +174,6 @@ type row struct {
 // batchRows are read from the file at a time: each may be megabytes.
 const batchRows = 8
 
-// Next returns the next row.
 func (r *reader) Next() (*relabel.Record, error) {
 	for r.next == r.filled {
 		if err := r.fill(); err != nil {

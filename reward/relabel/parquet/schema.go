@@ -64,7 +64,6 @@ func typeOf(leaf parquet.Type, logicalType format.LogicalType) parquet.Type {
 	return nil
 }
 
-// sourceFields are the columns of a file.
 func sourceFields(file *parquet.File) []parquet.Field {
 	var leaves []*format.SchemaElement
 	for i := range file.Metadata().Schema {

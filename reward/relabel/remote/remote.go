@@ -157,7 +157,6 @@ func (e *Evaluator) label(p *wire.Response, i int) (relabel.Label, error) {
 	return label, nil
 }
 
-// mapOf is a map of sample i.
 func mapOf(p *wire.Response, name string, i int) (reward.Map, error) {
 	var t *reward.Tensor
 	if name == relabel.ColumnDense && p.Dense != nil {

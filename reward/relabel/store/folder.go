@@ -80,7 +80,6 @@ func (f Folder) List(ctx context.Context, prefix string, visit func(name string,
 	return err
 }
 
-// Open opens a file.
 func (f Folder) Open(_ context.Context, name string) (relabel.Object, error) {
 	file, err := os.Open(f.path(name))
 	if err != nil {

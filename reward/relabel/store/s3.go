@@ -72,7 +72,6 @@ func OpenBucket(address string, env func(string) string) (*Bucket, error) {
 // Address is the object's s3:// address.
 func (b *Bucket) Address(name string) string { return b.String() + name }
 
-// String is the address.
 func (b *Bucket) String() string { return "s3://" + b.bucket + "/" + b.prefix }
 
 // List visits the objects below the prefix.
@@ -116,7 +115,6 @@ func (o *remoteFile) Size() int64 { return o.size }
 // partSize of uploads: 10,000 parts make 320 GiB.
 const partSize = 32 << 20
 
-// Create begins an upload.
 func (b *Bucket) Create(ctx context.Context, name string) (relabel.Upload, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	r, w := io.Pipe()

@@ -32,7 +32,6 @@ const (
 	jsonExtension   = "json"
 )
 
-// Open opens the shard.
 func (Format) Open(ctx context.Context, s relabel.Store, name string, columns relabel.Columns) (relabel.Reader, error) {
 	source, err := s.Open(ctx, name)
 	if err != nil {
@@ -93,7 +92,6 @@ func (s *sample) find(extension string) *member {
 // maxMember bounds a file of the archive, which is held in memory.
 const maxMember = 1 << 30
 
-// Next reads the next sample.
 func (r *reader) Next() (*relabel.Record, error) {
 	s := &sample{}
 	for {

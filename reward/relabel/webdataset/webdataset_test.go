@@ -120,7 +120,6 @@ func checkLabel(t *testing.T, want relabel.Label, key string, old, files map[str
 
 type file struct{ name, data string }
 
-// shard writes files into a shard.
 func shard(t *testing.T, files ...file) relabeltest.Source {
 	t.Helper()
 	var data bytes.Buffer

@@ -74,7 +74,6 @@ func (w *writer) Write(record *relabel.Record, label *relabel.Label) error {
 	return w.maps(s.key, modified, extensions, label)
 }
 
-// maps adds the maps that the label has.
 func (w *writer) maps(key string, modified time.Time, extensions []string, label *relabel.Label) error {
 	if label.Failed() {
 		return nil

@@ -109,7 +109,6 @@ func serveProcess() error {
 	return <-ended
 }
 
-// process is a server of its own.
 type process struct {
 	address string
 	limit   int64

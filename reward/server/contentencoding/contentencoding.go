@@ -55,7 +55,6 @@ func Decode(r *http.Request) error {
 	return nil
 }
 
-// decodedBody decodes a body as it is read.
 type decodedBody struct {
 	encoded io.ReadCloser
 	open    func() (io.Reader, func(), error)

@@ -48,7 +48,6 @@ func KeepFresh(ctx context.Context, interval time.Duration, now <-chan os.Signal
 	}
 }
 
-// readFile reads a file of at most limit bytes.
 func readFile(path string, limit int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {

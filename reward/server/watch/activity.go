@@ -88,7 +88,6 @@ func (m *Model) Batch(samples int, d time.Duration) {
 	m.batches.add(batchRun{samples, d})
 }
 
-// Count notes events.
 func (m *Model) Count(e batch.Event, n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

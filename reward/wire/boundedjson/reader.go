@@ -180,7 +180,6 @@ func (r *Reader) Base64() ([]byte, error) {
 // byte 0 where there is none.
 func (r *Reader) Peek() byte { return byte(r.dec.PeekKind()) }
 
-// Bool reads a boolean.
 func (r *Reader) Bool() (bool, error) {
 	kind := r.dec.PeekKind()
 	if kind != 't' && kind != 'f' {
