@@ -109,7 +109,6 @@ func (c *Client) response(s *server, answer *http.Response, body []byte) (*wire.
 	return response, nil
 }
 
-// newRequest makes a request with the client's headers.
 func (c *Client) newRequest(ctx context.Context, method, address string) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, method, address, nil)
 	if err != nil {

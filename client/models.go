@@ -96,7 +96,6 @@ func (c *Client) Ready(ctx context.Context) error {
 // maxJSON bounds the answers of the server's JSON paths.
 const maxJSON = 1 << 20
 
-// get reads one of the server's JSON paths.
 func (c *Client) get(ctx context.Context, s *server, path string) ([]byte, error) {
 	answer, body, err := c.ask(ctx, s, http.MethodGet, path, nil, maxJSON)
 	if err != nil {

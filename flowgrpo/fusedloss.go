@@ -168,7 +168,6 @@ func (f *FusedLoss[T]) scratch(n int) []float64 {
 	return f.distances[n*size : (n+1)*size]
 }
 
-// evaluateImage does all the work on an image.
 func (f *FusedLoss[T]) evaluateImage(image int, distances []float64) {
 	first := image * f.blocks
 	for block := range f.blocks {
@@ -214,7 +213,6 @@ func (f *FusedLoss[T]) closeScores(image int) {
 	}
 }
 
-// summarize joins everything into the diagnostics.
 func (f *FusedLoss[T]) summarize() (Diagnostics, error) {
 	var d Diagnostics
 	var overImages, overLocations ratioStatistics

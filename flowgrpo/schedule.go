@@ -105,7 +105,7 @@ func (s Schedule) StretchTo(terminal float64) Schedule {
 	return stretched
 }
 
-// Steps is the number of steps.
+// Steps is one less than there are sigmas.
 func (s Schedule) Steps() int { return len(s.Timesteps) }
 
 // StepIndex finds the step of a timestep by exact comparison. Where a timestep

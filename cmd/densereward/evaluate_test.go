@@ -10,7 +10,6 @@ import (
 	"github.com/denseflow/densereward/reward/metrics/report"
 )
 
-// writeLines writes a file and returns its path.
 func writeLines(t *testing.T, name string, lines ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)

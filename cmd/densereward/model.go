@@ -38,7 +38,6 @@ Example:
 	densereward model init Qwen/Qwen2.5-VL-3B-Instruct /data/doctor`
 }
 
-// Run writes the checkpoint.
 func (c *modelInitCommand) Run(ctx context.Context, t cli.Terminal) error {
 	plain, err := models.Finder{Terminal: t}.Path(ctx, c.Qwen)
 	if err != nil {
@@ -68,7 +67,6 @@ Examples:
 	densereward bench --engine --model /data/random --device cuda`
 }
 
-// Run writes the checkpoint.
 func (c *modelRandomCommand) Run(ctx context.Context, t cli.Terminal) error {
 	began := time.Now()
 	var size int64

@@ -70,7 +70,6 @@ func serve(t *testing.T, flags ...string) *served {
 	return s
 }
 
-// get reads a page.
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
 	answer, err := http.Get(url)

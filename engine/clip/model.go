@@ -312,7 +312,6 @@ func (m *Model) session(weights checkpoint, g *onnx.Graph) (*ort.Session, error)
 // Close frees the sessions. The model must not be used afterwards.
 func (m *Model) Close() error { return errors.Join(m.text.Close(), m.image.Close()) }
 
-// Config describes the towers.
 func (m *Model) Config() Config { return m.config }
 
 // LogitScale is exp of the checkpoint's logit_scale, what cosines are multiplied

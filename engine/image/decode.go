@@ -32,7 +32,7 @@ type Decoder struct {
 	spares sync.Pool // *reward.Image, given back
 }
 
-// NewDecoder returns a Decoder with limits.
+// NewDecoder returns a Decoder that refuses what exceeds limits with ErrTooLarge.
 func NewDecoder(limits Limits) *Decoder { return &Decoder{limits: limits} }
 
 // Decode decodes a PNG, JPEG or WebP file to RGB.

@@ -36,7 +36,6 @@ const (
 
 var dtypeNames = [...]string{"uint8", "float16", "bfloat16", "float32"}
 
-// String is the name of d.
 func (d DType) String() string {
 	if int(d) < len(dtypeNames) {
 		return dtypeNames[d]

@@ -59,7 +59,7 @@ func (e *Evaluator) Tokens(s *reward.Sample) int {
 	return 0
 }
 
-// BatchTokens is Options.BatchTokens.
+// BatchTokens is the limit of a batch in padded tokens: see Options.
 func (e *Evaluator) BatchTokens() int { return e.options.BatchTokens }
 
 // modeOr is m, or the default mode where it is empty.

@@ -61,7 +61,6 @@ func compare(read, target []rune) difference {
 	return d
 }
 
-// contains reports whether part occurs in text.
 func contains(text, part []rune) bool {
 	for i := range len(text) - len(part) + 1 {
 		if slices.Equal(text[i:i+len(part)], part) {

@@ -125,7 +125,7 @@ func (g *Graph) NewSym(hint string) Dim {
 	return Sym(fmt.Sprintf("%s_%d", hint, g.symbols))
 }
 
-// Input adds a graph input.
+// Input adds a graph input. A name that is taken fails the graph.
 func (g *Graph) Input(name string, dtype DType, shape Shape) Value {
 	if g.names[name] > 0 {
 		return g.Fail("input %q: the name is taken", name)
@@ -139,7 +139,8 @@ func (g *Graph) input(name string, dtype DType, shape Shape) Value {
 	return v
 }
 
-// Output makes v a graph output called name.
+// Output makes v a graph output. A value of another graph, or of a loop's body, fails
+// the graph.
 func (g *Graph) Output(name string, v Value) {
 	if !v.Valid() {
 		g.Fail("output %q: the value is invalid", name)

@@ -95,7 +95,6 @@ func Open(lib provision.Library) (*Runtime, error) {
 	return &Runtime{library: lib}, nil
 }
 
-// Library is what the runtime was opened with.
 func (r *Runtime) Library() provision.Library { return r.library }
 
 // Version is the library's own version, such as "1.29.0".

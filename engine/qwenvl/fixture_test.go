@@ -74,7 +74,6 @@ func readCases(t testing.TB) []refCase {
 	return cases
 }
 
-// openSession opens a session of a graph until the test ends.
 func openSession(t *testing.T, g *onnx.Graph, o ort.SessionOptions) *ort.Session {
 	t.Helper()
 	model, err := g.Marshal()

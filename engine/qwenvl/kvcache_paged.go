@@ -112,7 +112,6 @@ func (p *pagedCache) step(g *onnx.Graph, w window, _ []onnx.Value, run runLayers
 	return sum, branch, func(onnx.Value) []onnx.Value { return nil }
 }
 
-// pagedAttention is attention by PagedAttention.
 type pagedAttention struct {
 	*pagedCache
 	g                  *onnx.Graph

@@ -60,7 +60,6 @@ func Shards(index []byte) ([]string, error) {
 	return slices.Compact(slices.Sorted(maps.Values(shardOf))), nil
 }
 
-// readIndex reads which shard holds which tensor.
 func readIndex(path string) (map[string]string, error) {
 	data, err := modelfile.Read(path, maxHeaderBytes)
 	if err != nil {

@@ -111,7 +111,6 @@ func parse(data []byte) (*Tokenizer, error) {
 	return file.tokenizer()
 }
 
-// tokenizer makes a tokenizer of what has been read.
 func (f *tokenizerFile) tokenizer() (*Tokenizer, error) {
 	form, err := f.form()
 	if err != nil {

@@ -61,7 +61,6 @@ func loadFolder(dir string) (*Tokenizer, error) {
 	return file.tokenizer()
 }
 
-// readJSON reads a file of a folder into v.
 func readJSON(dir, name string, v any) error {
 	data, err := modelfile.Read(filepath.Join(dir, name), maxFileBytes)
 	if err != nil {

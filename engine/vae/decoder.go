@@ -82,7 +82,6 @@ type Decoder struct {
 	closed   bool
 }
 
-// runner is a session.
 type runner interface {
 	Run(ctx context.Context, inputs []ort.Tensor) ([]ort.Tensor, error)
 	Close() error

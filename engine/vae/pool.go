@@ -32,7 +32,6 @@ func LoadPool(ctx context.Context, dir string, o Options, providers ...ort.Provi
 	return p, nil
 }
 
-// release makes all decoders free.
 func (p *Pool) release() {
 	p.free = make(chan *Decoder, len(p.all))
 	for _, d := range p.all {

@@ -107,7 +107,6 @@ func (r repository) ensure(ctx context.Context, commit string, listing map[strin
 	return fetched, nil
 }
 
-// fetch brings one file into the snapshot.
 func (r repository) fetch(ctx context.Context, commit string, f File) (int64, error) {
 	unlock, err := r.lock(ctx, f.Digest)
 	if err != nil {

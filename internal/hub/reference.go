@@ -44,7 +44,6 @@ var (
 	commitPattern   = regexp.MustCompile(`^[0-9a-f]{40}$`)
 )
 
-// UnmarshalText is ParseReference.
 func (r *Reference) UnmarshalText(text []byte) (err error) {
 	*r, err = ParseReference(string(text))
 	return err
@@ -94,7 +93,7 @@ func ParseReference(text string) (Reference, error) {
 	return r, nil
 }
 
-// At is the reference at another revision.
+// At names another revision, a branch, tag or commit, of the same repository.
 func (r Reference) At(revision string) (Reference, error) {
 	if !isRevision(revision) {
 		return Reference{}, fmt.Errorf("%.80q is no revision", revision)

@@ -26,7 +26,6 @@ const (
 // jpegQuality is what image generators commonly save with.
 const jpegQuality = 90
 
-// Encode is an image in a form.
 func Encode(im *reward.Image, f Form) (wire.Image, error) {
 	var b bytes.Buffer
 	var err error

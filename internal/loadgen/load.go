@@ -65,7 +65,6 @@ func (l *Load) validate() error {
 	return nil
 }
 
-// run is one load on its way.
 type run struct {
 	load   Load
 	target Target

@@ -54,7 +54,6 @@ func NewClient(concurrency int) *http.Client {
 	return &http.Client{Transport: t}
 }
 
-// Ask sends one shot.
 func (p *Poster) Ask(ctx context.Context) Answer {
 	s, err := p.Make()
 	if err != nil {
@@ -76,7 +75,6 @@ func (p *Poster) Ask(ctx context.Context) Answer {
 	return p.exchange(r, s)
 }
 
-// exchange sends r and reads the answer.
 func (p *Poster) exchange(r *http.Request, s Shot) Answer {
 	resp, err := p.Client.Do(r)
 	if err != nil {

@@ -101,14 +101,14 @@ func rank(sorted []float64, share float64) float64 {
 	return sorted[max(i, 0)]
 }
 
-// WriteJSON writes the report as one JSON object.
+// WriteJSON writes one indented object; durations are in milliseconds.
 func (r *Report) WriteJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(r)
 }
 
-// WriteTable writes the report for people.
+// WriteTable writes a line a figure, in aligned columns.
 func (r *Report) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, format string, values ...any) {

@@ -17,7 +17,7 @@ type Listener struct {
 	once   sync.Once
 }
 
-// New returns a Listener.
+// New returns a Listener that nobody has dialled yet; it must be closed.
 func New() *Listener { return &Listener{conns: make(chan net.Conn), closed: make(chan struct{})} }
 
 // Accept returns the other end of the next connection that is dialled.

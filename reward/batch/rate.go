@@ -15,7 +15,6 @@ type rate struct {
 	samples, seconds float64
 }
 
-// add notes a batch.
 func (r *rate) add(samples int, d time.Duration) {
 	r.samples = r.samples*rateMemory + float64(samples)
 	r.seconds = r.seconds*rateMemory + d.Seconds()

@@ -29,7 +29,6 @@ func openAI(now func() time.Time) []Endpoint {
 	}}
 }
 
-// chat is one request.
 type chat struct {
 	model     string
 	mode      reward.Mode // a key of this server

@@ -252,7 +252,6 @@ type entry struct {
 	value any
 }
 
-// MarshalJSON writes an object.
 func (o ordered) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteByte('{')

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Shard is one input.
+// Shard is a file of a data set, which becomes one file of labels.
 type Shard struct {
 	Name   string // of the output, slash-separated
 	Store  Store
@@ -27,7 +27,7 @@ func (s *Shard) source() string {
 	return strings.TrimSuffix(s.Store.Address(""), "/")
 }
 
-// Job is one run.
+// Job labels shards, each of which is finished by itself.
 type Job struct {
 	Config   Config
 	Shards   []Shard // this process's share
@@ -71,7 +71,7 @@ func (e *ShardError) Error() string { return fmt.Sprintf("shard %s: %v", e.Shard
 
 func (e *ShardError) Unwrap() error { return e.Err }
 
-// Summary is what a run did.
+// Summary counts what a run did; shards that were finished before are not in Progress.
 type Summary struct {
 	Progress
 	Skipped     int           // shards that were finished before

@@ -22,7 +22,7 @@ const (
 	ColumnDense        = "dense"
 )
 
-// MapType is how maps are stored.
+// MapType is the type of a stored map's values, in [0,1].
 type MapType string
 
 // The types of maps: IEEE half precision, or value = byte/255.
@@ -127,7 +127,7 @@ func NewMap(m reward.Map, t MapType) Map {
 	return stored
 }
 
-// MapValues are the values of a map that is stored as t.
+// MapValues undoes what a label stores: float16 is little-endian, a byte counts 255ths.
 func MapValues(data []byte, t MapType) []float32 {
 	var values []float32
 	if t == Uint8 {

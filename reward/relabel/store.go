@@ -41,7 +41,7 @@ type Upload interface {
 	Abort()
 }
 
-// ReadFile reads a whole file.
+// ReadFile reads a whole file into memory, whatever its size.
 func ReadFile(ctx context.Context, s Store, name string) ([]byte, error) {
 	object, err := s.Open(ctx, name)
 	if err != nil {

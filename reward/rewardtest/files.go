@@ -8,7 +8,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-// PNG is an image as a PNG file.
+// PNG encodes an image without loss, so that it keeps its Identity.
 func PNG(img *reward.Image) []byte {
 	m := image.NewRGBA(image.Rect(0, 0, img.Width, img.Height))
 	for from, to := 0, 0; from < len(img.Pix); from, to = from+3, to+4 {

@@ -78,7 +78,6 @@ func (q *Request) Wants(what Return) bool {
 	return false
 }
 
-// GroupName is the name of the group of sample i.
 func (q *Request) GroupName(i int) string {
 	if q.Groups.Names != nil {
 		return q.Groups.Names[i]

@@ -146,7 +146,7 @@ func checkMaps(field string, t *reward.Tensor, n int, shared bool, limits Limits
 	return nil
 }
 
-// Encode is the request as it travels.
+// Encode fails for a request that a server with these limits would refuse.
 func (q *RFTRequest) Encode(limits Limits) (*Message, error) {
 	if err := q.check(limits); err != nil {
 		return nil, err

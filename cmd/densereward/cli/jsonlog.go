@@ -12,7 +12,7 @@ import (
 // other text becomes the message of a line, so that nothing else is on the stream.
 type JSONLog struct{ w io.Writer }
 
-// NewJSONLog returns a JSONLog that writes to w.
+// NewJSONLog writes to w, which needs no buffering: every line is one write.
 func NewJSONLog(w io.Writer) JSONLog { return JSONLog{w} }
 
 // Write takes whole lines.

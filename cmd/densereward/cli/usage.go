@@ -28,7 +28,7 @@ type UsageError struct {
 	Cause error
 }
 
-// Usage is the UsageError of a flag.
+// Usage blames a flag, named without its dashes: the program then exits with 2.
 func Usage(flag string, cause error) error { return &UsageError{flag, cause} }
 
 func (e *UsageError) Error() string { return fmt.Sprintf("--%s: %v", e.Flag, e.Cause) }

@@ -9,7 +9,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 )
 
-// Kind is a kind of evaluator.
+// Kind says how evaluators of one model family or protocol are opened.
 type Kind struct {
 	Name   string
 	Source string // what SOURCE is, for people; "" if there is none

@@ -18,7 +18,7 @@ import (
 	"github.com/denseflow/densereward/reward/scoring"
 )
 
-// Job is files to be scored.
+// Job scores files, each with the same prompt.
 type Job struct {
 	Paths    []string // images, and latents as .npy or .safetensors
 	Prompt   string   // of all

@@ -18,7 +18,8 @@ type LatentFlags struct {
 	VAEHalf bool      `name:"vae-half" help:"Run the decoders in float16, with --device cuda. Those that overflow in it stay in float32, and the log says so."`
 }
 
-// Decoders are the decoders to load on the devices.
+// Decoders are what --vae names, for all devices. A name that comes twice, or half
+// precision without CUDA, is a usage error.
 func (f *LatentFlags) Decoders(devices []string) ([]Decoder, error) {
 	for _, device := range devices {
 		if f.VAEHalf && !strings.HasPrefix(device, "cuda") {

@@ -73,7 +73,6 @@ Examples:
 	densereward relabel data --out labelled --shard 8      # in a job array of 8`
 }
 
-// Run labels the shards.
 func (c *Relabel) Run(ctx context.Context, t cli.Terminal) (err error) {
 	// Most of the heap is pages of images that soon are garbage: pyarrow's hold up
 	// to 1024 of them.

@@ -100,7 +100,7 @@ func paste(canvas *image.RGBA, img *reward.Image, x, y int) {
 	}
 }
 
-// Mean is the mean of a map.
+// Mean sums in float64; it is NaN for no values.
 func Mean(values []float32) float64 {
 	var sum float64
 	for _, v := range values {

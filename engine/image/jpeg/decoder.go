@@ -105,12 +105,10 @@ func (j *Decoder) huffman() *huffmanTables {
 	return j.memory.huffman
 }
 
-// corrupt is an codec.ErrCorrupt.
 func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: jpeg: %s", codec.ErrCorrupt, fmt.Sprintf(format, args...))
 }
 
-// unsupported is an codec.ErrUnsupported.
 func unsupported(format string, args ...any) error {
 	return fmt.Errorf("%w: jpeg: %s", codec.ErrUnsupported, fmt.Sprintf(format, args...))
 }

@@ -64,7 +64,6 @@ type Decoder struct {
 	raw        []byte // filtered rows, each behind its filter type
 }
 
-// corrupt is a codec.ErrCorrupt.
 func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: png: %w", codec.ErrCorrupt, fmt.Errorf(format, args...))
 }

@@ -26,7 +26,6 @@ func open(t *testing.T, cache string) string {
 	return dir
 }
 
-// names lists a folder.
 func names(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

@@ -296,7 +296,6 @@ func (j *Judge) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward
 	return j.inBatches(ctx, samples, false, j.evaluate)
 }
 
-// row is a sample in its batch.
 type row struct {
 	at     int // among the samples of the call
 	sample reward.Sample

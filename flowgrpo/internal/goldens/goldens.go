@@ -11,7 +11,6 @@ import (
 	"testing"
 )
 
-// Methods holds all cases.
 type Methods struct {
 	Transitions []Transition `json:"transitions"`
 	Forward     []Forward    `json:"forward"`
@@ -117,7 +116,6 @@ type Window struct {
 	Steps [][]int `json:"steps"`
 }
 
-// Read reads the cases.
 func Read(tb testing.TB) Methods {
 	tb.Helper()
 	_, here, _, _ := runtime.Caller(0)

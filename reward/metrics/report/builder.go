@@ -65,7 +65,7 @@ type mapColumn struct {
 	peaks   columns
 }
 
-// NewBuilder makes a Builder.
+// NewBuilder makes an empty Builder; its Report has the level of o.
 func NewBuilder(o Options) *Builder {
 	b := &Builder{
 		o: o, values: map[string][]scored{}, keys: map[string][]float64{}, pairs: map[Pair]*columns{}, boxes: map[string]*metrics.Detection{},

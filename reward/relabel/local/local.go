@@ -48,7 +48,8 @@ type Evaluator struct {
 	failing atomic.Int32 // chunks in a row that failed altogether
 }
 
-// New makes an Evaluator.
+// New fails without an evaluator or a decoder, and where the labels want maps that the
+// evaluator does not give.
 func New(o Options) (*Evaluator, error) {
 	if len(o.Evaluators) == 0 || o.Files == nil {
 		return nil, errors.New("local: an evaluator and a decoder of images are needed")
@@ -88,7 +89,8 @@ func LabelsOf(about *reward.Description, maps []string) relabel.Labels {
 	return labels
 }
 
-// Evaluate labels a chunk.
+// Evaluate labels a chunk, in its order. What is wrong with one record is the error of
+// its label; the error returned is that of the whole chunk.
 func (e *Evaluator) Evaluate(ctx context.Context, chunk []*relabel.Record) ([]relabel.Label, error) {
 	labels := make([]relabel.Label, len(chunk))
 	loaded := make([]*scoring.Loaded, len(chunk))

@@ -15,7 +15,6 @@ import (
 	"github.com/denseflow/densereward/reward/relabel"
 )
 
-// Format is Parquet.
 type Format struct{}
 
 var _ relabel.Format = Format{}

@@ -28,7 +28,7 @@ type Options struct {
 // Evaluator labels chunks. Evaluate is its relabel.Evaluate.
 type Evaluator struct{ o Options }
 
-// New makes an Evaluator.
+// New sends nothing yet.
 func New(o Options) *Evaluator { return &Evaluator{o} }
 
 // Evaluate labels a chunk. Errors of the whole request end the run, but for

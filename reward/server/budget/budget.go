@@ -79,7 +79,7 @@ type Loan struct {
 	clock time.Time
 }
 
-// Open makes a loan of nothing.
+// Open makes a loan that holds nothing yet and has to be returned whatever it grows to.
 func (b *Budget) Open() *Loan { return &Loan{budget: b} }
 
 // Grow borrows n bytes more. It fails with ErrFull, or a *TooLargeError.

@@ -32,7 +32,7 @@ type identity struct {
 	config *tls.Config
 }
 
-// OpenCertificate reads the files.
+// OpenCertificate fails where a file cannot be read or key and certificate do not match.
 func OpenCertificate(files CertificateFiles) (*Certificate, error) {
 	c := &Certificate{files: files}
 	if err := c.Reload(); err != nil {

@@ -55,7 +55,7 @@ type job struct {
 	dropped bool      // nobody wants the answer
 }
 
-// New makes an empty store.
+// New makes an empty store, which ages its jobs by now.
 func New(cfg Config, now func() time.Time) *Store {
 	return &Store{cfg: cfg, now: now, jobs: map[string]*job{}}
 }

@@ -94,7 +94,6 @@ func (p *Page) add(at, kind string, data []byte) error {
 	return nil
 }
 
-// Has reports whether the page has a file at a path.
 func (p *Page) Has(path string) bool { return p != nil && p.files[path] != nil }
 
 // ServeHTTP sends a file, or says that the browser has it already.

@@ -11,7 +11,7 @@ import (
 	"github.com/denseflow/densereward/reward/server/recent"
 )
 
-// Path is that of the stream.
+// Path is where the stream is asked for with GET.
 const Path = "/v1/watch"
 
 // MediaType is that of the stream: an object of JSON a line.
