@@ -37,6 +37,11 @@ ACCEPTED = {
     ),
     "a method of an enumeration": ({"advantage": Method.FLOWGRPO}, {"advantage": {"method": "flowgrpo"}}),
     "a method of numpy's text": ({"advantage": np.str_("flowgrpo")}, {"advantage": {"method": "flowgrpo"}}),
+    "a method of an array without dimensions": ({"advantage": np.array("flowgrpo")}, {"advantage": {"method": "flowgrpo"}}),
+    "a preset of an array without dimensions": ({"grid": np.array("sd3")}, {"grid": {"preset": "sd3"}}),
+    "one thing to return of an array without dimensions": ({"returns": np.array("text")}, {"return": ["text"]}),
+    "a policy of an array without dimensions": ({"missing": np.array("zero")}, {"missing": "zero"}),
+    "a name of an array without dimensions": ({"evaluator": np.array("doctor")}, {"evaluator": "doctor"}),
     "groups of integers": ({"groups": np.array([7, 8])}, {"groups": ["7", "8"]}),
     "groups across requests": (
         {"groups": Groups(np.int64(3), np.int64(2), names=np.array([0, 1]), members=np.array([0, 1]), count=np.int32(2))},
@@ -77,6 +82,7 @@ def test_settings_of_the_client_may_be_numpys_too(client, shared_server, images)
 
 
 REFUSED = {
+    "an advantage of a number": ({"advantage": 1}, TypeError, "advantage: want a method or a map"),
     "a grid of three sides": ({"grid": (1, 2, 3)}, ValueError, "grid: want a preset"),
     "a grid of fractions": ({"grid": (1.5, 2)}, TypeError, "grid height: want a whole number"),
     "groups in one text": ({"groups": "ab"}, TypeError, "groups: want a list"),

@@ -95,6 +95,7 @@ def closed():
 BROKEN = {
     "a PIL image whose chunks are broken": (lambda: Image.open(io.BytesIO((HERE / "testdata/broken.png").read_bytes())), densereward.ImageCorruptError),
     "a PIL image that was closed": (closed, densereward.ImageCorruptError),
+    "a PIL image without pixels": (lambda: Image.new("RGB", (0, 8)), densereward.ImageCorruptError),
     "a PIL image of 32-bit integers": (lambda: Image.new("I", (8, 8), 40000), densereward.ImageCorruptError),
     "a PIL image of floats": (lambda: Image.new("F", (8, 8), 0.5), densereward.ImageCorruptError),
     "a PIL image of 16-bit levels": (lambda: Image.fromarray(np.full((8, 8), 40000, np.uint16)), densereward.ImageCorruptError),

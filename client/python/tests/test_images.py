@@ -107,6 +107,7 @@ def test_images_that_cannot_be_sent_are_named(client, images, message):
         (b"file", ["a"], r"give \[image\]"),
         ([object()], ["a"], "image 0: want an array"),
         ([b"file"], "a", "got one text"),
+        ([b"file"], np.array("a"), "got one text"),
         ([b"file"], [None], r"prompts\[0\]: want a text"),
     ],
 )

@@ -11,8 +11,9 @@ from ._tensor import is_torch
 
 
 def text(value: Any, field: str) -> str:
-    """value as a str of Python's own class. Raises TypeError for anything else,
+    """value, or that of an array without dimensions, as a str of Python's own class. Raises TypeError for anything else,
     and ValueError for half a surrogate pair, which is no character."""
+    value = scalar(value)
     if not isinstance(value, str):
         raise TypeError(f"{field}: want a text, got {type(value).__name__}")
     wrong = surrogate(value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ._errors import InvalidValueError
-from ._plain import name, plain, surrogate, text, whole
+from ._plain import name, plain, scalar, surrogate, text, whole
 from ._samples import Samples
 from ._types import Advantage, Grid, Metadata, Missing, Return, Weights
 
@@ -68,7 +68,7 @@ def options(
         mode=None if mode is None else text(mode, "mode"),
         grid=_grid(grid),
         groups=_groups(groups),
-        advantage=plain({"method": advantage} if isinstance(advantage, str) else advantage, "advantage"),
+        advantage=_advantage(advantage),
         weights=plain(weights, "weights"),
         returns=_returns(returns),
         evaluator=None if evaluator is None else text(evaluator, "evaluator"),
@@ -78,10 +78,22 @@ def options(
     )
 
 
+def _advantage(advantage: Union[str, Advantage, Mapping[str, Any], None]) -> Optional[Dict[str, Any]]:
+    given: Any = scalar(advantage)
+    if given is None:
+        return None
+    if isinstance(given, str):
+        given = {"method": given}
+    if not isinstance(given, Mapping):
+        raise TypeError(f"advantage: want a method or a map, got {type(advantage).__name__}")
+    fields: Dict[str, Any] = plain(given, "advantage")
+    return fields
+
+
 def _grid(grid: Optional[Grid]) -> Optional[Dict[str, Any]]:
     if grid is None:
         return None
-    if isinstance(grid, str):
+    if isinstance(scalar(grid), str):
         return {"preset": text(grid, "grid")}
     if isinstance(grid, Mapping):
         fields: Dict[str, Any] = plain(grid, "grid")
@@ -96,7 +108,7 @@ def _grid(grid: Optional[Grid]) -> Optional[Dict[str, Any]]:
 def _groups(groups: Union[Sequence[Union[str, int]], Groups, None]) -> Union[List[str], Groups, None]:
     if groups is None:
         return None
-    if isinstance(groups, (str, bytes)):
+    if isinstance(scalar(groups), (str, bytes)):
         raise TypeError("groups: want a list with one name for each sample, got one text")
     if not isinstance(groups, Groups):
         return [name(group, f"groups[{i}]") for i, group in enumerate(groups)]
@@ -112,14 +124,15 @@ def _groups(groups: Union[Sequence[Union[str, int]], Groups, None]) -> Union[Lis
 def _returns(returns: Union[Return, Sequence[Return], None]) -> Optional[List[str]]:
     if returns is None:
         return None
-    listed = [returns] if isinstance(returns, str) else returns
+    listed = [returns] if isinstance(scalar(returns), str) else returns
     return [text(r, f"returns[{i}]") for i, r in enumerate(listed)]
 
 
 def _missing(missing: Optional[Missing]) -> Optional[str]:
-    if missing not in (None, "zero", "error"):
+    policy = scalar(missing)
+    if policy not in (None, "zero", "error"):
         raise ValueError(f'missing {missing!r}: want "zero" or "error"')
-    return missing
+    return None if policy is None else text(policy, "missing")
 
 
 def _metadata(metadata: Optional[Sequence[Metadata]]) -> Optional[List[Optional[Dict[str, Any]]]]:
@@ -138,9 +151,9 @@ def check_prompts(prompts: Any, samples: Samples) -> List[str]:
     """prompts as a list; one text instead of a list is an error, because its
     letters would count as prompts. A prompt that no text can hold fails its
     sample, and travels as an empty one."""
-    if isinstance(prompts, (str, bytes)):
+    if isinstance(scalar(prompts), (str, bytes)):
         raise TypeError("prompts: want a list with one prompt for each image, got one text")
-    listed = list(prompts)
+    listed = [scalar(prompt) for prompt in prompts]
     if not listed:
         raise ValueError("prompts: want at least one")
     for i, prompt in enumerate(listed):

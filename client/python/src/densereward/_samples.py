@@ -103,6 +103,8 @@ class ImageList:
         if image.mode.startswith(_RANGELESS_MODES):
             remedy = 'convert it to "RGB" with the range it has'
             return self._failed(place, ImageCorruptError(f"image {place}: mode {image.mode!r} does not say what is white; {remedy}"))
+        if 0 in image.size:
+            return self._failed(place, ImageCorruptError(f"image {place}: {image.width}x{image.height} pixels"))
         try:
             return pack(np.asarray(image.convert("RGB")), "|u1")
         except MemoryError:
