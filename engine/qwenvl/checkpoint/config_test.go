@@ -139,6 +139,7 @@ func TestConfigurationFaultsNameTheirKey(t *testing.T) {
 		"rope sections of another width":    {"rope_scaling", rope(16, 24, 24), "mrope_section: [16 24 24] does not sum"},
 		"a negative rope section":           {"rope_scaling", rope(-2, 5, 5), "mrope_section: -2"},
 		"a scaled rope of transformers 5":   {"rope_parameters", map[string]any{"rope_type": "yarn"}, `rope_parameters.rope_type: "yarn"`},
+		"a rope for each kind of layer":     {"rope_parameters", map[string]any{"full_attention": map[string]any{"rope_theta": 1e5}}, "rope_parameters: settings for each kind of layer"},
 		"a rope of a part of a head":        {"rope_parameters", map[string]any{"partial_rotary_factor": 0.5}, "partial_rotary_factor: 0.5"},
 		"rope sections in turn":             {"rope_scaling", map[string]any{"mrope_interleaved": true}, "mrope_interleaved: true"},
 		"another model":                     {"model_type", "qwen2_vl", `model_type: "qwen2_vl"`},

@@ -126,6 +126,10 @@ type ropeJSON struct {
 	Type                *string  `json:"type"`
 	RopeTheta           *float64 `json:"rope_theta"`
 	PartialRotaryFactor *float64 `json:"partial_rotary_factor"`
+
+	// transformers 5 has these for models whose layers differ; Qwen-VL's do not.
+	FullAttention    *ropeJSON `json:"full_attention"`
+	SlidingAttention *ropeJSON `json:"sliding_attention"`
 }
 
 type visionJSON struct {
@@ -274,6 +278,9 @@ func (t *textJSON) rope(k *checker, c *Config) {
 		}
 		if part := or(r.PartialRotaryFactor, 1); part != 1 {
 			k.fail(form.key+".partial_rotary_factor", "%v is not supported, only 1", part)
+		}
+		if r.FullAttention != nil || r.SlidingAttention != nil {
+			k.fail(form.key, "settings for each kind of layer are not supported, only for all layers")
 		}
 		// mrope is what Qwen2-VL called default.
 		if kind := or(r.RopeType, or(r.Type, "default")); kind != "default" && kind != "mrope" {
