@@ -133,15 +133,23 @@ func TestRegisteredAndUsualMediaTypesAreMsgpack(t *testing.T) {
 
 func TestHEADAndSlashesAreAnsweredAsGET(t *testing.T) {
 	_, url := serveOver(t, &rewardtest.Fake{}, nil)
-	for _, path := range []string{"/healthz", "/readyz", "/v1/models", "/metrics", "/health", "/healthz/", "//v1//models", "/v1/models//"} {
+	for _, path := range []string{"/healthz", "/readyz", "/v1/watch", "/v1/models", "/metrics", "/health", "/healthz/", "//v1//models", "/v1/models//"} {
 		answer, err := http.Head(url + path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		answer.Body.Close()
-		if answer.StatusCode != http.StatusOK || answer.ContentLength == 0 {
+		if answer.StatusCode != http.StatusOK || path != "/v1/watch" && answer.ContentLength == 0 {
 			t.Errorf("HEAD %s: %d, length %d", path, answer.StatusCode, answer.ContentLength)
 		}
+	}
+	missing, err := http.Head(url + wire.JobsPath + "/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing.Body.Close()
+	if missing.StatusCode != http.StatusNotFound {
+		t.Errorf("HEAD of a job that there is not: %d", missing.StatusCode)
 	}
 	answer, err := http.Post(url+"//v1/score/", wire.MediaType, bytes.NewReader(message(t)))
 	if err != nil {

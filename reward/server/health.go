@@ -27,6 +27,10 @@ func (s *Server) readyz(c echo.Context) error {
 // watchServer answers GET /v1/watch with what the server does, for as long as the client
 // stays.
 func (s *Server) watchServer(c echo.Context) error {
+	if c.Request().Method == http.MethodHead { // which has no stream to hold a place with
+		c.Response().Header().Set(echo.HeaderContentType, watch.MediaType)
+		return c.NoContent(http.StatusOK)
+	}
 	owner, _ := c.Get(ownerKey).(string)
 	leave, ok := s.streams.Enter(owner)
 	if !ok {

@@ -23,7 +23,7 @@ const MaxJobWait = time.Minute
 // it scored, whether or not the client stays.
 func (s *Server) startJob(c echo.Context) error {
 	if _, known := jsonwire.Sent(c.Request().Header); !known {
-		return reward.ErrUnsupportedMediaType
+		return unsupportedMediaType()
 	}
 	defer c.Request().Body.Close()
 	b, err := s.openBody(c.Request(), stopReading(c))

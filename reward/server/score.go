@@ -18,11 +18,16 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
+// unsupportedMediaType says what a request may be.
+func unsupportedMediaType() error {
+	return reward.ErrUnsupportedMediaType.With("want Content-Type %s or %s", wire.MediaType, echo.MIMEApplicationJSON)
+}
+
 // score answers POST /v1/score.
 func (s *Server) score(c echo.Context) error {
 	isJSON, known := jsonwire.Sent(c.Request().Header)
 	if !known {
-		return reward.ErrUnsupportedMediaType
+		return unsupportedMediaType()
 	}
 	return s.withBody(c, func(ctx context.Context, b *body, watch *stopwatch) error {
 		format := jsonwire.MapsAsTensors

@@ -229,7 +229,7 @@ func (s *Server) route() {
 	s.echo.POST(wire.ScorePath, s.score)
 	s.echo.POST(wire.RFTPath, s.rewardCompletions)
 	s.echo.POST(wire.JobsPath, s.startJob)
-	s.echo.GET(wire.JobsPath+"/:id", s.fetchJob)
+	s.get(wire.JobsPath+"/:id", s.fetchJob)
 	s.echo.DELETE(wire.JobsPath+"/:id", s.dropJob)
 	s.get(wire.ModelsPath, s.listModels)
 	s.get(healthPath, s.healthz)
@@ -240,7 +240,7 @@ func (s *Server) route() {
 		s.get(page.Root, echo.WrapHandler(s.page))
 		s.get(page.Folder+"*", s.pageFile)
 	}
-	s.echo.GET(watch.Path, s.watchServer)
+	s.get(watch.Path, s.watchServer)
 	s.get(metricsPath, echo.WrapHandler(s.cfg.Metrics.Handler()))
 }
 

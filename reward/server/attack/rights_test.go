@@ -1,6 +1,7 @@
 package attack_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -25,13 +26,15 @@ func TestATokenLetsItsOwnerDoWhatItsRightsSay(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newServer(t, &rewardtest.Fake{}, func(c *server.Config) { c.Tokens = tokens })
+	gone, leave := context.WithCancel(t.Context()) // of those who watch, or they would stay
+	leave()
 	const no = http.StatusUnauthorized
-	for token, want := range map[string]struct{ score, models, metrics int }{
-		scorer:  {200, 200, no},
-		scraper: {no, no, 200},
-		both:    {200, 200, 200},
-		admin:   {200, 200, 200},
-		old:     {200, 200, 200},
+	for token, want := range map[string]struct{ score, models, metrics, watch int }{
+		scorer:  {200, 200, no, no},
+		scraper: {no, no, 200, no},
+		both:    {200, 200, 200, no},
+		admin:   {200, 200, 200, 200},
+		old:     {200, 200, 200, 200},
 	} {
 		for _, c := range []struct {
 			r    *http.Request
@@ -40,6 +43,7 @@ func TestATokenLetsItsOwnerDoWhatItsRightsSay(t *testing.T) {
 			{scoreRequest(t, "a cat", 1), want.score},
 			{httptest.NewRequest(http.MethodGet, wire.ModelsPath, nil), want.models},
 			{httptest.NewRequest(http.MethodGet, "/metrics", nil), want.metrics},
+			{httptest.NewRequestWithContext(gone, http.MethodGet, "/v1/watch", nil), want.watch},
 		} {
 			c.r.Header.Set("Authorization", "Bearer "+token)
 			w := httptest.NewRecorder()
