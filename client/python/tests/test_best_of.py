@@ -29,3 +29,8 @@ def test_failed_samples_never_win(client):
 
 def test_of_equal_rewards_the_earlier_is_the_better():
     assert best([1, 3, 3, float("nan"), 2], "aaaab", 2) == [[1, 2], [4]]
+
+
+def test_names_that_it_does_not_take_are_refused(client):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'grids'; there are: advantage, clamp"):
+        client.best_of(list(random_images(1)), ["a"], grids="sd3")

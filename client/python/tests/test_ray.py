@@ -37,6 +37,14 @@ def test_labels_are_added_to_a_batch(shared_server):
     assert list(labelled["error_code"]) == [""] * 3
 
 
+def test_maps_of_several_sizes_are_one_a_row(shared_server):
+    small, large = random_images(1)[0], np.zeros((96, 128, 3), np.uint8)
+    batch = {"image": column([small, None, large]), "prompt": column(["a", "b", "c"])}
+    dense = Scorer(shared_server.url, returns=["dense"])(batch)["dense"]
+    assert dense.dtype == object and dense[1] is None
+    assert (dense[0].shape, dense[2].shape) == ((6, 8), (12, 16))
+
+
 def test_images_that_fail_cost_the_others_nothing(shared_server):
     images = random_images(2)
     batch = {"picture": column([None, images[0], b"no image", images[1]]), "caption": column(["a", "b", "c", "d"])}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Literal, Mapping, Optional, Sequence, Tuple, TypeVar, Union, overload
-
-from numpy.typing import NDArray
 
 from . import _request as request
 from ._best import best
@@ -18,7 +17,7 @@ from ._client import Client
 from ._job import Job
 from ._request import Groups
 from ._response import Result
-from ._types import Advantage, ClientCertificate, Grid, Images, Latents, Metadata, Missing, Models, Output, Return, ScoreOptions, Weights
+from ._types import BatchOptions, ClientCertificate, Images, Models, NumpyArray, Output, ScoreOptions
 
 if TYPE_CHECKING:
     import torch
@@ -103,21 +102,10 @@ class AsyncClient:
         images: Optional[Images] = None,
         prompts: Optional[Sequence[str]] = None,
         *,
-        latents: Optional[Latents] = None,
-        vae: Optional[str] = None,
-        mode: Optional[str] = None,
-        grid: Optional[Grid] = None,
-        groups: Union[Sequence[Union[str, int]], Groups, None] = None,
-        advantage: Union[str, Advantage, Mapping[str, Any], None] = None,
-        weights: Union[Weights, Mapping[str, Any], None] = None,
-        returns: Union[Return, Sequence[Return], None] = None,
-        evaluator: Optional[str] = None,
-        metadata: Optional[Sequence[Metadata]] = None,
-        missing: Optional[Missing] = None,
-        clamp: bool = False,
         output: Literal["numpy"] = "numpy",
         timeout: Optional[float] = None,
-    ) -> Result[NDArray[Any]]:
+        **options: Unpack[ScoreOptions],
+    ) -> Result[NumpyArray]:
         ...
 
     @overload
@@ -126,20 +114,9 @@ class AsyncClient:
         images: Optional[Images] = None,
         prompts: Optional[Sequence[str]] = None,
         *,
-        latents: Optional[Latents] = None,
-        vae: Optional[str] = None,
-        mode: Optional[str] = None,
-        grid: Optional[Grid] = None,
-        groups: Union[Sequence[Union[str, int]], Groups, None] = None,
-        advantage: Union[str, Advantage, Mapping[str, Any], None] = None,
-        weights: Union[Weights, Mapping[str, Any], None] = None,
-        returns: Union[Return, Sequence[Return], None] = None,
-        evaluator: Optional[str] = None,
-        metadata: Optional[Sequence[Metadata]] = None,
-        missing: Optional[Missing] = None,
-        clamp: bool = False,
         output: Literal["torch"],
         timeout: Optional[float] = None,
+        **options: Unpack[ScoreOptions],
     ) -> Result[torch.Tensor]:
         ...
 
@@ -148,27 +125,13 @@ class AsyncClient:
         images: Optional[Images] = None,
         prompts: Optional[Sequence[str]] = None,
         *,
-        latents: Optional[Latents] = None,
-        vae: Optional[str] = None,
-        mode: Optional[str] = None,
-        grid: Optional[Grid] = None,
-        groups: Union[Sequence[Union[str, int]], Groups, None] = None,
-        advantage: Union[str, Advantage, Mapping[str, Any], None] = None,
-        weights: Union[Weights, Mapping[str, Any], None] = None,
-        returns: Union[Return, Sequence[Return], None] = None,
-        evaluator: Optional[str] = None,
-        metadata: Optional[Sequence[Metadata]] = None,
-        missing: Optional[Missing] = None,
-        clamp: bool = False,
         output: Output = "numpy",
         timeout: Optional[float] = None,
+        **options: Unpack[ScoreOptions],
     ) -> Result[Any]:
         """`Client.score`, awaited."""
-        options = request.options(
-            vae, mode, grid, groups, advantage, weights, returns, evaluator, missing, clamp, metadata
-        )
-        call = self._client._call(timeout)
-        return await self._run(self._client._score, call, images, prompts, latents, options, output)
+        latents, wishes = request.named(options)
+        return await self._run(self._client._score, self._client._call(timeout), images, prompts, latents, wishes, output)
 
     @overload
     def submit(
@@ -179,7 +142,7 @@ class AsyncClient:
         output: Literal["numpy"] = "numpy",
         timeout: Optional[float] = None,
         **options: Unpack[ScoreOptions],
-    ) -> asyncio.Future[Result[NDArray[Any]]]:
+    ) -> asyncio.Future[Result[NumpyArray]]:
         ...
 
     @overload
@@ -209,6 +172,7 @@ class AsyncClient:
         job: Job[Any] = self._client.submit(images, prompts, output=output, timeout=timeout, **options)
         return asyncio.wrap_future(job, loop=loop)
 
+    @overload
     async def best_of(
         self,
         images: Optional[Images] = None,
@@ -216,13 +180,43 @@ class AsyncClient:
         k: int = 1,
         *,
         groups: Optional[Sequence[Union[str, int]]] = None,
-        **options: Any,
+        output: Literal["numpy"] = "numpy",
+        timeout: Optional[float] = None,
+        **options: Unpack[BatchOptions],
+    ) -> Tuple[List[List[int]], Result[NumpyArray]]:
+        ...
+
+    @overload
+    async def best_of(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        k: int = 1,
+        *,
+        groups: Optional[Sequence[Union[str, int]]] = None,
+        output: Literal["torch"],
+        timeout: Optional[float] = None,
+        **options: Unpack[BatchOptions],
+    ) -> Tuple[List[List[int]], Result[torch.Tensor]]:
+        ...
+
+    async def best_of(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        k: int = 1,
+        *,
+        groups: Optional[Sequence[Union[str, int]]] = None,
+        output: Output = "numpy",
+        timeout: Optional[float] = None,
+        **options: Unpack[BatchOptions],
     ) -> Tuple[List[List[int]], Result[Any]]:
         """As `Client.best_of`."""
         if k < 1:
             raise ValueError(f"k is {k}: want at least 1")
         listed = list(prompts or ())
-        result: Result[Any] = await self.score(images, listed, groups=groups, **options)
+        latents, wishes = request.named(options, groups)
+        result = await self._run(self._client._score, self._client._call(timeout), images, listed, latents, wishes, output)
         return best(result.rewards, listed if groups is None else groups, k), result
 
     async def health(self, timeout: float = 5.0) -> Dict[str, bool]:
@@ -257,3 +251,7 @@ class AsyncClient:
 
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
+
+
+# `Client.score` says by name what it takes, for help() and completion.
+setattr(AsyncClient.score, "__signature__", inspect.signature(Client.score))

@@ -11,8 +11,6 @@ import weakref
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Literal, Mapping, NamedTuple, Optional, Sequence, Tuple, Union, overload
 
-from numpy.typing import NDArray
-
 from . import _request as request
 from ._best import best
 from ._call import Call
@@ -34,7 +32,22 @@ from ._samples import Samples, from_images, from_latents
 from ._sender import Request, Sender
 from ._servers import PROBE_SECONDS, Backoff, Server, Servers, addresses, bearer_token
 from ._transport import Transport
-from ._types import Advantage, ClientCertificate, Grid, Images, Latents, Metadata, Missing, Models, Output, Return, ScoreOptions, Weights
+from ._types import (
+    AdvantageLike,
+    BatchOptions,
+    ClientCertificate,
+    Grid,
+    Images,
+    Latents,
+    Metadata,
+    Missing,
+    Models,
+    NumpyArray,
+    Output,
+    Return,
+    ScoreOptions,
+    WeightsLike,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -155,21 +168,10 @@ class Client:
         images: Optional[Images] = None,
         prompts: Optional[Sequence[str]] = None,
         *,
-        latents: Optional[Latents] = None,
-        vae: Optional[str] = None,
-        mode: Optional[str] = None,
-        grid: Optional[Grid] = None,
-        groups: Union[Sequence[Union[str, int]], Groups, None] = None,
-        advantage: Union[str, Advantage, Mapping[str, Any], None] = None,
-        weights: Union[Weights, Mapping[str, Any], None] = None,
-        returns: Union[Return, Sequence[Return], None] = None,
-        evaluator: Optional[str] = None,
-        metadata: Optional[Sequence[Metadata]] = None,
-        missing: Optional[Missing] = None,
-        clamp: bool = False,
         output: Literal["numpy"] = "numpy",
         timeout: Optional[float] = None,
-    ) -> Result[NDArray[Any]]:
+        **options: Unpack[ScoreOptions],
+    ) -> Result[NumpyArray]:
         ...
 
     @overload
@@ -178,20 +180,9 @@ class Client:
         images: Optional[Images] = None,
         prompts: Optional[Sequence[str]] = None,
         *,
-        latents: Optional[Latents] = None,
-        vae: Optional[str] = None,
-        mode: Optional[str] = None,
-        grid: Optional[Grid] = None,
-        groups: Union[Sequence[Union[str, int]], Groups, None] = None,
-        advantage: Union[str, Advantage, Mapping[str, Any], None] = None,
-        weights: Union[Weights, Mapping[str, Any], None] = None,
-        returns: Union[Return, Sequence[Return], None] = None,
-        evaluator: Optional[str] = None,
-        metadata: Optional[Sequence[Metadata]] = None,
-        missing: Optional[Missing] = None,
-        clamp: bool = False,
         output: Literal["torch"],
         timeout: Optional[float] = None,
+        **options: Unpack[ScoreOptions],
     ) -> Result[torch.Tensor]:
         ...
 
@@ -205,8 +196,8 @@ class Client:
         mode: Optional[str] = None,
         grid: Optional[Grid] = None,
         groups: Union[Sequence[Union[str, int]], Groups, None] = None,
-        advantage: Union[str, Advantage, Mapping[str, Any], None] = None,
-        weights: Union[Weights, Mapping[str, Any], None] = None,
+        advantage: AdvantageLike = None,
+        weights: WeightsLike = None,
         returns: Union[Return, Sequence[Return], None] = None,
         evaluator: Optional[str] = None,
         metadata: Optional[Sequence[Metadata]] = None,
@@ -296,7 +287,7 @@ class Client:
         output: Literal["numpy"] = "numpy",
         timeout: Optional[float] = None,
         **options: Unpack[ScoreOptions],
-    ) -> Job[NDArray[Any]]:
+    ) -> Job[NumpyArray]:
         ...
 
     @overload
@@ -334,9 +325,8 @@ class Client:
         and one that has started since gets the request again.
         """
         call = self._call(timeout)
-        taken: Dict[str, Any] = dict(options)
-        latents = taken.pop("latents", None)
-        ready = self._prepare(images, prompts, latents, request.options(**taken), output)
+        latents, wishes = request.named(options)
+        ready = self._prepare(images, prompts, latents, wishes, output)
         for _, one in ready.requests:
             one.message.copied()
         job: Job[Any] = Job(call)
@@ -384,6 +374,7 @@ class Client:
             self._told[text] = True
             return True
 
+    @overload
     def best_of(
         self,
         images: Optional[Images] = None,
@@ -391,7 +382,36 @@ class Client:
         k: int = 1,
         *,
         groups: Optional[Sequence[Union[str, int]]] = None,
-        **options: Any,
+        output: Literal["numpy"] = "numpy",
+        timeout: Optional[float] = None,
+        **options: Unpack[BatchOptions],
+    ) -> Tuple[List[List[int]], Result[NumpyArray]]:
+        ...
+
+    @overload
+    def best_of(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        k: int = 1,
+        *,
+        groups: Optional[Sequence[Union[str, int]]] = None,
+        output: Literal["torch"],
+        timeout: Optional[float] = None,
+        **options: Unpack[BatchOptions],
+    ) -> Tuple[List[List[int]], Result[torch.Tensor]]:
+        ...
+
+    def best_of(
+        self,
+        images: Optional[Images] = None,
+        prompts: Optional[Sequence[str]] = None,
+        k: int = 1,
+        *,
+        groups: Optional[Sequence[Union[str, int]]] = None,
+        output: Output = "numpy",
+        timeout: Optional[float] = None,
+        **options: Unpack[BatchOptions],
     ) -> Tuple[List[List[int]], Result[Any]]:
         """Scores as `score` does and lists the samples of each group from the best to
         the worst, at most ``k``, by their reward. Groups are the prompts by default
@@ -404,7 +424,8 @@ class Client:
         if k < 1:
             raise ValueError(f"k is {k}: want at least 1")
         listed = list(prompts or ())
-        result: Result[Any] = self.score(images, listed, groups=groups, **options)
+        latents, wishes = request.named(options, groups)
+        result = self._score(self._call(timeout), images, listed, latents, wishes, output)
         return best(result.rewards, listed if groups is None else groups, k), result
 
     def health(self, timeout: float = PROBE_SECONDS) -> Dict[str, bool]:

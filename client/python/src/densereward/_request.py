@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 from ._errors import InvalidValueError
 from ._plain import name, plain, scalar, surrogate, text, whole
 from ._samples import Samples
-from ._types import Advantage, Grid, Metadata, Missing, Return, Weights
+from ._types import AdvantageLike, BatchOptions, Grid, Latents, Metadata, Missing, Return, ScoreOptions, WeightsLike
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def options(
     mode: Optional[str] = None,
     grid: Optional[Grid] = None,
     groups: Union[Sequence[Union[str, int]], Groups, None] = None,
-    advantage: Union[str, Advantage, Mapping[str, Any], None] = None,
-    weights: Union[Weights, Mapping[str, Any], None] = None,
+    advantage: AdvantageLike = None,
+    weights: WeightsLike = None,
     returns: Union[Return, Sequence[Return], None] = None,
     evaluator: Optional[str] = None,
     missing: Optional[Missing] = None,
@@ -78,7 +78,7 @@ def options(
     )
 
 
-def _advantage(advantage: Union[str, Advantage, Mapping[str, Any], None]) -> Optional[Dict[str, Any]]:
+def _advantage(advantage: AdvantageLike) -> Optional[Dict[str, Any]]:
     given: Any = scalar(advantage)
     if given is None:
         return None
@@ -88,6 +88,19 @@ def _advantage(advantage: Union[str, Advantage, Mapping[str, Any], None]) -> Opt
         raise TypeError(f"advantage: want a method or a map, got {type(advantage).__name__}")
     fields: Dict[str, Any] = plain(given, "advantage")
     return fields
+
+
+def named(given: BatchOptions, groups: Optional[Sequence[Union[str, int]]] = None) -> Tuple[Optional[Latents], Options]:
+    """The latents, and `options` of the rest, of arguments by their names. Those of
+    `ScoreOptions` may have groups, unless they are given here."""
+    unknown = [one for one in given if one not in ScoreOptions.__annotations__]
+    if unknown:
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}; there are: {', '.join(sorted(ScoreOptions.__annotations__))}")
+    taken: Dict[str, Any] = dict(given)
+    if groups is not None:
+        taken["groups"] = groups
+    latents = taken.pop("latents", None)
+    return latents, options(**taken)
 
 
 def _grid(grid: Optional[Grid]) -> Optional[Dict[str, Any]]:

@@ -35,16 +35,16 @@ class Dense(Generic[A]):
     N (h,w) where the images differ in size and the grid follows them."""
 
     grid: Union[Tuple[int, int], List[Tuple[int, int]]]  # height, width
-    weight: Any  # 1-H, H the combined heatmap
-    reward: Any  # the dense reward R_D
+    weight: Union[A, List[A]]  # 1-H, H the combined heatmap
+    reward: Union[A, List[A]]  # the dense reward R_D
 
 
-class Heatmaps(Dict[str, Any]):
+class Heatmaps(Dict[str, Union[A, List[A]]]):
     """The evaluator's own maps by name, each float32 (N,h,w), or N of (h,w) where
     their sizes differ; 1 means flawed. Names are attributes as well:
     ``heatmaps.artifact`` is ``heatmaps["artifact"]``."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Union[A, List[A]]:
         try:
             return self[name]
         except KeyError:
@@ -68,8 +68,8 @@ class Result(Generic[A]):
     model: str  # the checkpoint's fingerprint
     timing_ms: Dict[str, float]  # by stage; of a batch in several requests, the longest
     dense: Optional[Dense[A]] = None
-    advantages: Any = None  # float64 (N), or float32 maps as dense has them
-    heatmaps: Optional[Heatmaps] = None
+    advantages: Union[A, List[A], None] = None  # float64 (N), or float32 maps as dense has them
+    heatmaps: Optional[Heatmaps[A]] = None
     texts: Optional[List[str]] = None
     boxes: Optional[List[List[Box]]] = None
     images: Optional[List[bytes]] = None  # PNG files

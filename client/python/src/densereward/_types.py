@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
     from ._request import Groups
 
+#: numpy's arrays; what has one says of which type its elements are.
+NumpyArray = NDArray[Any]
+
 #: An array of any library that this package knows.
-Array = Union[NDArray[Any], "torch.Tensor"]
+Array = Union[NumpyArray, "torch.Tensor"]
 
 #: A number, of Python, numpy or torch.
 Number = Union[float, np.number, "torch.Tensor"]
@@ -44,7 +47,7 @@ Images = Union[Array, Sequence[ImageLike]]
 Latents = Union[Array, Sequence[Array]]
 
 #: A preset by name, (height, width) in cells, or the side of a square.
-Grid = Union[str, SupportsIndex, Sequence[SupportsIndex], Mapping[str, Any]]
+Grid = Union[str, SupportsIndex, Sequence[SupportsIndex], Mapping[str, object]]
 
 #: What can come back beside the scores.
 Return = Literal["dense", "heatmaps", "text", "boxes", "images"]
@@ -81,6 +84,13 @@ class Weights(TypedDict, total=False):
 
     scores: Mapping[str, Number]
     heatmaps: Mapping[str, Number]
+
+
+#: How advantages are made: the method, or the method with its settings.
+AdvantageLike = Union[str, Advantage, Mapping[str, object], None]
+
+#: Weights, some of which may be left out.
+WeightsLike = Union[Weights, Mapping[str, object], None]
 
 
 class ScoreDescription(TypedDict):
@@ -141,19 +151,18 @@ class Models(TypedDict):
 
 
 #: What the evaluator is told about one sample.
-Metadata = Optional[Mapping[str, Any]]
+Metadata = Optional[Mapping[str, object]]
 
 
-class ScoreOptions(TypedDict, total=False):
-    """What `Client.score` takes by name, beside ``output`` and ``timeout``."""
+class BatchOptions(TypedDict, total=False):
+    """`ScoreOptions` without groups, for what groups by itself."""
 
     latents: Optional[Latents]
     vae: Optional[str]
     mode: Optional[str]
     grid: Optional[Grid]
-    groups: Union[Sequence[Union[str, int]], Groups, None]
-    advantage: Union[str, Advantage, Mapping[str, Any], None]
-    weights: Union[Weights, Mapping[str, Any], None]
+    advantage: AdvantageLike
+    weights: WeightsLike
     returns: Union[Return, Sequence[Return], None]
     evaluator: Optional[str]
     metadata: Optional[Sequence[Metadata]]
@@ -161,5 +170,33 @@ class ScoreOptions(TypedDict, total=False):
     clamp: bool
 
 
+class ScoreOptions(BatchOptions, total=False):
+    """What `Client.score` takes by name, beside ``output`` and ``timeout``."""
+
+    groups: Union[Sequence[Union[str, int]], Groups, None]
+
+
 #: A certificate and its key, as PEM files.
 ClientCertificate = Tuple[Union[str, "os.PathLike[str]"], Union[str, "os.PathLike[str]"]]
+
+
+class ClientOptions(TypedDict, total=False):
+    """What `Client` takes beside its servers."""
+
+    token: Optional[str]
+    timeout: Optional[float]
+    tries: Optional[int]
+    batch_size: int
+    request_bytes: int
+    concurrency: int
+    backoff: Tuple[float, float]
+    ca_certs: Union[str, "os.PathLike[str]", None]
+    client_cert: Optional[ClientCertificate]
+    max_response: int
+    split_groups: bool
+
+
+class AsyncClientOptions(ClientOptions, total=False):
+    """What `AsyncClient` takes beside its servers."""
+
+    in_flight: int

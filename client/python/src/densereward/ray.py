@@ -16,7 +16,7 @@ has no side effects. This module does not import Ray.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, TypedDict, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,24 @@ from ._client import Client
 from ._errors import ServerError
 from ._local_server import LocalServer
 from ._response import Result
+from ._types import ClientOptions, Grid, Missing, NumpyArray, WeightsLike
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: The labels of an image that cannot be scored: numbers are NaN, maps too.
 _NO_IMAGE = "missing_field"
+
+
+class ScorerOptions(TypedDict, total=False):
+    """What `Scorer` passes on to `densereward.Client.score`."""
+
+    mode: Optional[str]
+    grid: Optional[Grid]
+    weights: WeightsLike
+    evaluator: Optional[str]
+    missing: Optional[Missing]
+    clamp: bool
 
 
 class Scorer:
@@ -35,15 +50,16 @@ class Scorer:
 
     ``reward``, a column for each score, ``missing``, ``error_code`` and
     ``error_message``, and what ``returns`` names: ``dense`` the weights 1-H (h,w),
-    ``text``, ``boxes``, and each heatmap by its name.
+    ``text``, ``boxes``, and each heatmap by its name. Maps of one size are one array,
+    others one a row, None where the row has no image.
 
     Its worker asks the ``servers``, or starts a server of its own with the flags
     ``serve``, which ends with the worker; Ray shows it the GPUs that the worker was
     given. Images are in the column ``image``: arrays, encoded files as bytes, or
     structs with bytes, as datasets and `ray.data.read_images` have them; prompts in
     ``prompt``. ``prefix`` goes before the names of new columns. ``options`` are
-    `densereward.Client.score`'s: mode, grid, weights, evaluator; ``client`` are the
-    client's own, and ``program`` is the server's.
+    `densereward.Client.score`'s: those of `ScorerOptions`; ``client`` are the client's
+    own, and ``program`` is the server's.
 
     An image that cannot be scored has an ``error_code``, and its numbers are NaN.
     Raises what `Client.score` raises, which ends the task: Ray tries it again, or
@@ -60,8 +76,8 @@ class Scorer:
         prompt: str = "prompt",
         prefix: str = "",
         returns: Sequence[str] = (),
-        client: Optional[Mapping[str, Any]] = None,
-        **options: Any,
+        client: Optional[ClientOptions] = None,
+        **options: Unpack[ScorerOptions],
     ) -> None:
         if (servers is None) == (serve is None):
             raise ValueError("give servers, or serve, the flags of one for each worker")
@@ -74,7 +90,7 @@ class Scorer:
         self._returns: List[Any] = list(returns)
         self._options = options
 
-    def __call__(self, batch: Dict[str, Any]) -> Dict[str, Any]:
+    def __call__(self, batch: Mapping[str, NumpyArray]) -> Dict[str, NumpyArray]:
         for name in (self._image, self._prompt):
             if name not in batch:
                 raise ValueError(f"the batch has no column {name!r}; it has: {', '.join(sorted(batch))}")
@@ -109,10 +125,10 @@ class Scorer:
             found = [[{"box": list(b.box), "label": b.label, "importance": b.importance} for b in row] for row in result.boxes]
             columns["boxes"] = _listed(found, there, n, [])
         if result.dense is not None:
-            columns["dense"] = _spread(result.dense.weight, there, n)
+            columns["dense"] = _maps(result.dense.weight, there, n)
         if result.heatmaps is not None:
             for name, maps in result.heatmaps.items():
-                columns[name] = _spread(maps, there, n)
+                columns[name] = _maps(maps, there, n)
         return {**columns, **_failures(errors)}
 
 
@@ -128,6 +144,12 @@ def _spread(values: NDArray[Any], there: Sequence[int], n: int) -> NDArray[Any]:
     out = np.full((n, *values.shape[1:]), np.nan, values.dtype)
     out[list(there)] = values
     return out
+
+
+def _maps(values: Union[NumpyArray, List[NumpyArray]], there: Sequence[int], n: int) -> NumpyArray:
+    """One array where all maps have one size; else each by itself, None in the rows
+    that were not sent."""
+    return _listed(values, there, n, None) if isinstance(values, list) else _spread(values, there, n)
 
 
 def _listed(values: Sequence[Any], there: Sequence[int], n: int, empty: Any) -> NDArray[np.object_]:

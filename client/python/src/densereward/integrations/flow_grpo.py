@@ -22,7 +22,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -31,9 +31,12 @@ from .._errors import PixelRangeError, NotFiniteError
 from .._pixels import to_uint8
 from .._response import Result
 from .._tensor import is_torch, to_torch
-from .._types import Missing
+from .._types import ClientOptions, Missing
 from . import _settings as settings
 from ._settings import ENV_SERVERS as ENV_SERVERS
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 log = logging.getLogger("densereward")
 
@@ -54,7 +57,7 @@ def image_doctor_hp(
     weights: Optional[Mapping[str, Mapping[str, float]]] = None,
     missing: Optional[Missing] = None,
     failed: Optional[float] = None,
-    **options: Any,
+    **options: Unpack[ClientOptions],
 ) -> RewardFunction:
     """The function ``(images, prompts, metadata) -> (scores, {"heatmap": maps})``.
 
@@ -87,7 +90,7 @@ def multi_score(
     score_dict: Mapping[str, float],
     servers: Union[str, Sequence[str], None] = None,
     others: Optional[Callable[[Any, Mapping[str, float]], RewardFunction]] = None,
-    **options: Any,
+    **options: Unpack[ClientOptions],
 ) -> RewardFunction:
     """The trainer's ``multi_score(device, score_dict)`` with this reward served.
 
@@ -152,7 +155,7 @@ def _scores(result: Result[Any], failed: Optional[float]) -> Any:
 
 
 def _maps(result: Result[Any]) -> List[Any]:
-    assert result.dense is not None
+    assert result.dense is not None and not isinstance(result.dense.weight, list)  # the grid is named
     heatmaps = np.float32(1) - result.dense.weight
     heatmaps[~result.ok] = 0
     return list(to_torch(heatmaps) if sys.modules.get("torch") is not None else heatmaps)

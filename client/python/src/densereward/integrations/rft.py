@@ -19,7 +19,7 @@ The server computes (``POST /v1/rft``); it needs no evaluator for that.
 from __future__ import annotations
 
 import uuid
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 import msgpack
 import numpy as np
@@ -33,7 +33,11 @@ from .._sender import MEDIA_TYPE
 from .._servers import Server
 from .._tensor import host_array, pack
 from .._transport import Answer
+from .._types import ClientOptions
 from . import _settings as settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _PATH = "/v1/rft"
 
@@ -104,7 +108,7 @@ class CompletionReward:
         *,
         only: Optional[str] = None,
         columns: Optional[Mapping[str, str]] = None,
-        **options: Any,
+        **options: Unpack[ClientOptions],
     ) -> None:
         self.client = Client(settings.servers(servers), **options)
         self.only = only

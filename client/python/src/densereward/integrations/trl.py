@@ -12,12 +12,16 @@ trainers with DDPO's form, ``(images, prompts, metadata) -> (rewards, {})``, tak
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
 from .._async_client import AsyncClient
+from .._types import AsyncClientOptions, WeightsLike
 from . import _settings as settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: What TRL awaits: (prompts, completions, **columns) -> rewards.
 RewardFunction = Callable[..., Awaitable[List[float]]]
@@ -31,9 +35,9 @@ def reward_function(
     metadata: Sequence[str] = (),
     evaluator: Optional[str] = None,
     mode: Optional[str] = None,
-    weights: Optional[Mapping[str, Any]] = None,
+    weights: WeightsLike = None,
     name: str = "densereward",
-    **options: Any,
+    **options: Unpack[AsyncClientOptions],
 ) -> RewardFunction:
     """A reward function that scores N images and gives N floats.
 

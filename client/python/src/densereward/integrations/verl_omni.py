@@ -29,6 +29,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from .._async_client import AsyncClient
 from .._errors import InvalidValueError
+from .._types import Grid, WeightsLike
 from . import _settings as settings
 
 _clients: Dict[Tuple[str, Optional[str]], AsyncClient] = {}
@@ -47,8 +48,8 @@ async def compute_score(
     vae: Optional[str] = None,
     evaluator: Optional[str] = None,
     mode: Optional[str] = None,
-    weights: Optional[Mapping[str, Any]] = None,
-    grid: Any = None,
+    weights: WeightsLike = None,
+    grid: Optional[Grid] = None,
     maps: bool = False,
     token: Optional[str] = None,
     timeout: float = 300.0,
