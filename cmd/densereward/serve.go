@@ -91,6 +91,9 @@ func (c *serveCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := c.openPush(ctx, d, s.Metrics); err != nil {
+		return err
+	}
 	for _, h := range e.Evaluators.Hosted {
 		about := h.Description
 		logger.Info("loaded", "evaluator", about.Name, "kind", about.Kind, "fingerprint", about.Fingerprint,

@@ -146,6 +146,7 @@ type operationFlags struct {
 	DebugListen string        `placeholder:"ADDR" help:"Loopback address of profiles and metrics, off without it."`
 	Traces      string        `placeholder:"URL" help:"OpenTelemetry collector (OTLP over HTTP) for traces, off without it."`
 	TraceRatio  float64       `default:"1" placeholder:"X" help:"Share of requests traced whose caller has not decided. [${default}]"`
+	PushMetrics string        `name:"push-metrics" placeholder:"URL" help:"OpenTelemetry collector (OTLP over HTTP) for metrics, off without it: http://HOST:4318/v1/metrics."`
 	AccessLog   bool          `default:"true" negatable:"" help:"Log a line for each request."`
 	LogLevel    slog.Level    `default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. [${default}]"`
 	LogFormat   string        `enum:"text,json" default:"text" placeholder:"FORMAT" help:"text or json, where each line is an object and durations are in seconds. [${default}]"`
@@ -163,6 +164,22 @@ func (f *operationFlags) logger(t cli.Terminal) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(t.Err, cli.JSONLogOptions(f.LogLevel)))
 	}
 	return slog.New(slog.NewTextHandler(t.Err, &slog.HandlerOptions{Level: f.LogLevel}))
+}
+
+func (f *operationFlags) openPush(ctx context.Context, d *deployment, m *telemetry.Metrics) error {
+	if f.PushMetrics == "" {
+		return nil
+	}
+	pushed, err := telemetry.Push(ctx, f.PushMetrics, buildVersion(), m)
+	if err != nil {
+		return err
+	}
+	d.closers = append(d.closers, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), f.DrainLimit)
+		defer cancel()
+		return pushed.Shutdown(ctx)
+	})
+	return nil
 }
 
 func (f *operationFlags) openTracing(ctx context.Context, d *deployment) error {

@@ -61,8 +61,8 @@ func rewardRules() []Rule {
 		{Room: "reward/server/front", Rooms: []string{"reward", "reward/server/credentials", "reward/server/places"}},
 		{
 			Room:  "reward/server/telemetry",
-			Rooms: []string{"reward", "reward/batch", "reward/scoring", "reward/server/watch"},
-			Libs:  []string{"github.com/prometheus/client_golang", "go.opentelemetry.io/otel"},
+			Rooms: []string{"reward", "reward/batch", "reward/scoring", "reward/server/watch", "internal/nvml"},
+			Libs:  []string{"github.com/prometheus/client_golang", "go.opentelemetry.io/otel", "go.opentelemetry.io/contrib/bridges/prometheus"},
 		},
 		{Room: "reward/server/contentencoding", Rooms: []string{"reward"}, Libs: []string{"github.com/klauspost/compress"}},
 		{Room: "reward/server/credentials"},
@@ -184,6 +184,7 @@ func edgeRules() []Rule {
 		},
 		{Room: "internal"},
 		{Room: "internal/npy"},
+		{Room: "internal/nvml", Libs: []string{"github.com/ebitengine/purego"}},
 		{Room: "internal/floats"},
 		{Room: "internal/memorylimit"},
 		{Room: "internal/modelfile"},

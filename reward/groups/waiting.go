@@ -43,3 +43,16 @@ func (b *Barrier) Waiting(owner string, most int) (groups []Waiting, all int) {
 	})
 	return groups[:min(most, len(groups))], len(groups)
 }
+
+// WaitingNow is how many groups of all owners wait, and for how many members that came.
+func (b *Barrier) WaitingNow() (groups, members int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, t := range b.groups {
+		if !t.full && !t.ended {
+			groups++
+			members += len(t.members)
+		}
+	}
+	return groups, members
+}

@@ -70,6 +70,13 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		`densereward_queue_held_bytes{model="fake"} 0`,
 		`densereward_cache_entries{model="fake"} 2`,
 		`densereward_evaluators{model="fake"} 1`,
+		`densereward_rewards_count{model="fake"} 4`,
+		`densereward_scores_count{model="fake",score="overall"} 4`,
+		`densereward_scores_bucket{model="fake",score="overall",le="1"} 4`,
+		`densereward_answer_tokens_count{model="fake"} 0`,
+		`densereward_groups_waiting 0`,
+		`densereward_group_members_waiting 0`,
+		`densereward_body_memory_held_bytes 0`,
 	)
 	if w := get(t, s.server, "/metrics"); w.Code != 200 || !strings.Contains(w.Body.String(), "go_goroutines") {
 		t.Errorf("GET /metrics: %d\n%s", w.Code, w.Body)

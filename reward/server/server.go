@@ -149,6 +149,7 @@ func New(cfg Config) (*Server, error) {
 		if _, taken := s.models[name]; taken {
 			return nil, fmt.Errorf("server: model name %q is taken", name)
 		}
+		s.cfg.Metrics.Describe(m.Description)
 		s.models[name] = &scoring.Pipeline{
 			Evaluator: m.Description, Scorer: m.Scorer, Files: s.cfg.Files, Logger: s.cfg.Logger, Cells: cells,
 			Limits: scoring.Limits{ImagePixels: s.cfg.Limits.ImagePixels, MapCells: s.cfg.Limits.MapCells},
@@ -156,6 +157,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.budget = budget.New(s.cfg.BodyMemory, s.cfg.DataRate.MinRate)
 	s.groups = groups.New(s.cfg.Groups)
+	s.cfg.Metrics.WatchServer(s.groups.WaitingNow, s.budget.Held)
 	s.jobs = jobs.New(s.cfg.Jobs, s.cfg.Now)
 	s.recent = recent.New(s.cfg.KeepRecent, s.cfg.Now)
 	s.streams = watch.New(watch.Config{

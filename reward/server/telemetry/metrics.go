@@ -6,11 +6,12 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
+	"github.com/denseflow/densereward/internal/nvml"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
-	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/server/watch"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -31,6 +32,7 @@ type Metrics struct {
 	failures  *prometheus.CounterVec // code, of single samples
 	missing   *prometheus.CounterVec // model, part
 	warnings  prometheus.Counter
+	found     sync.Map // *distributions by model
 
 	batchSizes   *prometheus.HistogramVec // model
 	batchSeconds *prometheus.HistogramVec // model
@@ -72,6 +74,7 @@ func NewMetrics(version string) *Metrics {
 	m.registry.MustRegister(build, m.requests, m.durations, m.stages, m.inFlight, m.bodyBytes, m.failures, m.missing, m.warnings,
 		m.batchSizes, m.batchSeconds, m.sampleStages, m.samples,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.watchGPUs(nvml.DefaultName)
 	return m
 }
 
@@ -166,16 +169,6 @@ func (m *Metrics) Scored(stages []Stage, errs []*reward.Error) {
 			m.failures.WithLabelValues(knownCode(e.Code())).Inc()
 		}
 	}
-}
-
-// Found notes what the answers to samples lacked, and the warnings to their caller.
-func (m *Metrics) Found(e *scoring.Evaluated) {
-	for i := range e.Outcomes {
-		for _, part := range e.Outcomes[i].Missing {
-			m.missing.WithLabelValues(e.Evaluator.Name, part).Inc()
-		}
-	}
-	m.warnings.Add(float64(len(e.Warnings)))
 }
 
 // Observer is for the batch.Config of the Scheduler of a model.

@@ -26,13 +26,17 @@ func NewTracing(ctx context.Context, endpoint, version string, ratio float64) (*
 	if err != nil {
 		return nil, fmt.Errorf("telemetry: trace exporter: %w", err)
 	}
-	about := resource.NewSchemaless(
+	return sdktrace.NewTracerProvider(
+		sdktrace.WithBatcher(exporter),
+		sdktrace.WithResource(about(version)),
+		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(ratio))),
+	), nil
+}
+
+// about is who tells.
+func about(version string) *resource.Resource {
+	return resource.NewSchemaless(
 		attribute.String("service.name", "densereward"),
 		attribute.String("service.version", version),
 	)
-	return sdktrace.NewTracerProvider(
-		sdktrace.WithBatcher(exporter),
-		sdktrace.WithResource(about),
-		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(ratio))),
-	), nil
 }
