@@ -2,7 +2,7 @@
 
     python peers.py DENSEREWARD     # the program
 
-Needs datasets, pyarrow, webdataset, pillow, numpy, duckdb and moto[server].
+Needs datasets, pyarrow, webdataset, pillow, numpy, pandas, duckdb and moto[server].
 """
 
 import io
@@ -24,6 +24,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import datasets
 import duckdb
 import numpy
+import pandas
 import pyarrow
 import pyarrow.parquet
 import webdataset
@@ -66,9 +67,9 @@ def command(inputs, out, *flags):
     return [PROGRAM, "relabel", str(inputs), "--out", str(out), "--batch", "4", "--maps", "dense,artifact", *flags]
 
 
-def relabel(inputs, out, *flags, env=None):
+def relabel(inputs, out, *flags, env=None, code=3):
     done = subprocess.run(command(inputs, out, *flags), capture_output=True, text=True, env=env)
-    assert done.returncode == 3, (done.returncode, done.stderr)  # some samples are bad
+    assert done.returncode == code, (done.returncode, done.stderr)  # 3: some samples are bad
     summary = json.loads(done.stdout)
     assert summary["unreadable"] == 0, summary
     return summary
@@ -171,6 +172,49 @@ def without_sources(files):
     return {name: re.sub(rb'\n *"source": "[^"]*",', b"", data) if name.startswith(".densereward/") else data for name, data in files.items()}
 
 
+def check_writers(folder):
+    """Shards of many writers, their captions in a column text, which the labels have too."""
+    source = folder / "writers"
+    images = source / "images"
+    images.mkdir(parents=True)
+    data, text = [image(s, "PNG") for s in range(3)], [prompt(s) for s in range(3)]
+    for seed in range(3):
+        (images / f"{seed}.png").write_bytes(data[seed])
+    (images / "metadata.jsonl").write_text("".join(json.dumps({"file_name": f"{s}.png", "text": text[s]}) + "\n" for s in range(3)))
+    read = datasets.load_dataset("imagefolder", data_dir=str(images), split="train", cache_dir=str(folder / "cache"))
+    assert read[1]["text"] == prompt(1), read[1]
+    read.to_parquet(source / "imagefolder.parquet")  # paths without bytes
+    features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("large_string")})
+    datasets.Dataset.from_list([{"image": {"bytes": d, "path": None}, "text": t} for d, t in zip(data, text)], features=features).to_parquet(source / "hugging.parquet")
+    plain = pyarrow.table({"image": data, "text": text})
+    write = pyarrow.parquet.write_table
+    write(plain.append_column("none", pyarrow.nulls(3)), source / "arrow.parquet", row_group_size=2)
+    write(pyarrow.table({"image": pyarrow.array(data, pyarrow.large_binary()), "text": pyarrow.array(text).dictionary_encode()}), source / "dictionary.parquet", compression="brotli", data_page_version="2.0")
+    write(plain, source / "delta.parquet", use_dictionary=False, column_encoding={"image": "DELTA_LENGTH_BYTE_ARRAY", "text": "DELTA_BYTE_ARRAY"})
+    write(plain.slice(0, 0), source / "empty.parquet")
+    pandas.DataFrame({"image": data, "text": text}, index=["x", "y", "z"]).to_parquet(source / "pandas.parquet")
+    duckdb.sql(f"copy (select {{'bytes': image, 'path': null::varchar}} as image, text, [1, 2] as list from plain) to '{source}/duck.parquet' (compression zstd)")
+    out = folder / "writers-out"
+    shards = sorted(p for p in source.iterdir() if p.suffix == ".parquet")
+    summary = relabel(source, out, "--prompt-column", "text", code=0)
+    assert summary["column_prefix"] == "densereward_" and summary["failed"] == 0 and summary["samples"] == 3 * len(shards), summary  # one shard is empty, and one is JSONL
+    rewards = set()
+    for shard in [*shards, images / "metadata.jsonl"]:
+        labelled, kind = out / shard.relative_to(source), "json" if shard.suffix == ".jsonl" else "parquet"
+        rows = []
+        if shard.stem != "empty":  # datasets loads no split without rows
+            rows = list(datasets.load_dataset(kind, data_files=str(labelled), split="train", cache_dir=str(folder / "cache")))
+            assert [row["text"] for row in rows] == text, (shard, rows)
+            rewards.add(tuple(row["densereward_reward"] for row in rows))
+        if kind == "json":
+            maps = [numpy.load(labelled.parent / row["densereward_dense"]) for row in rows]
+            assert all(m.dtype == numpy.float16 and m.shape[0] == 8 and 0 <= m.min() <= m.max() <= 1 for m in maps), maps
+        if kind == "parquet":
+            assert len(duckdb.sql(f"select * from '{labelled}'").fetchall()) == len(pandas.read_parquet(labelled)) == len(rows), shard
+            before, after = pyarrow.parquet.read_table(shard), pyarrow.parquet.read_table(labelled)
+            assert all(before[c].to_pylist() == after[c].to_pylist() for c in before.column_names), shard
+    assert len(rewards) == 1, rewards
+    return len(shards) + 1
 
 
 def main():
@@ -189,6 +233,7 @@ def main():
         relabel(inputs / "hugging.parquet", folder / "one")
         whole = datasets.load_dataset(str(folder / "one"), split="train", cache_dir=str(folder / "cache"))
         assert len(whole) == PER_SHARD and "reward" in whole.features, "a folder cannot be loaded by its name"
+        print(f"{check_writers(folder)} shards of other writers give the same rewards")
         want = files(out)
         print(f"{summary['samples']} samples of 4 shards, read by datasets, pyarrow, webdataset and DuckDB ({time.monotonic() - start:.0f} s)")
         kills = kill_now_and_then(inputs, folder / "killed", want, 10)

@@ -95,6 +95,7 @@ func rewardRules() []Rule {
 				"github.com/klauspost/compress/zstd", // .zst
 				"github.com/x448/float16",
 				"github.com/gofrs/flock", // one process a shard
+				"golang.org/x/sync/errgroup",
 			},
 		},
 		{Room: "reward/metrics", Rooms: []string{"reward"}, Libs: []string{"gonum.org/v1/gonum"}},

@@ -30,7 +30,7 @@ func collides(ctx context.Context, shard *Shard, columns Columns, labels Labels)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false
 	}
-	writer, err := reader.Writer(io.Discard, labels)
+	writer, err := reader.Writer(io.Discard, func(string, []byte) error { return nil }, labels)
 	if err == nil && record != nil {
 		err = writer.Write(record, &Label{ErrorCode: "not_scored"})
 		err = errors.Join(err, writer.Close())

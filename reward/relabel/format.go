@@ -46,10 +46,15 @@ type Reader interface {
 	Next() (*Record, error)
 	// Position is how far Next has come, in bytes of the shard.
 	Position() int64
-	// Writer makes the shard's output. It fails where labels do not fit.
-	Writer(w io.Writer, labels Labels) (Writer, error)
+	// Writer makes the shard's output, in w and in files beside it. It fails where
+	// labels do not fit.
+	Writer(w io.Writer, beside Beside, labels Labels) (Writer, error)
 	Close() error
 }
+
+// Beside writes a file that a shard's output names; the name is relative to the
+// output's folder. All such files are durable before the output appears.
+type Beside func(name string, data []byte) error
 
 // Writer writes records in the order in which they were read. The same records
 // and labels give the same bytes.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,6 +26,16 @@ func (s *Shard) source() string {
 		return s.Store.Address(folder)
 	}
 	return strings.TrimSuffix(s.Store.Address(""), "/")
+}
+
+// Outside is the shards that are none of output's own, which may lie in the folder
+// that was searched for shards.
+func Outside(shards []Shard, output Store) []Shard {
+	within := strings.TrimSuffix(output.Address(""), "/") + "/"
+	return slices.DeleteFunc(shards, func(s Shard) bool {
+		address := s.Store.Address(s.Path)
+		return strings.HasPrefix(address, within) && address != output.Address(s.Name)
+	})
 }
 
 // Job labels shards, each of which is finished by itself.
@@ -95,6 +106,9 @@ func (j *Job) check() error {
 		}
 		if address := j.Output.Address(s.Name); address == s.Store.Address(s.Path) {
 			return fmt.Errorf("relabel: %s would be replaced by its own output", address)
+		}
+		if folder := s.Store.Address(s.Path) + "/"; strings.HasPrefix(j.Output.Address("")+"/", folder) {
+			return fmt.Errorf("relabel: the output %s lies in the folder %s, whose images are the input", j.Output, folder)
 		}
 		seen[s.Name] = s.Path
 	}

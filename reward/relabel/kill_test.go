@@ -46,7 +46,7 @@ func relabelFolder(dir string) error {
 	}
 	out := filepath.Join(dir, "out")
 	_, err = relabel.Run(context.Background(), relabel.Job{
-		Config: relabel.Config{Evaluator: "fake", ChunkSize: 7, Labels: relabel.Labels{Scores: []string{"score"}}},
+		Config: relabel.Config{Evaluator: "fake", ChunkSize: 7, Labels: relabel.Labels{Scores: []string{"score"}, Maps: []string{"dense"}, MapType: relabel.Uint8}},
 		Shards: shards, Output: store.Folder(out), State: filepath.Join(out, ".densereward", "journals"),
 		Evaluate: digest, Concurrency: 3, Now: time.Now,
 		Progress: func(relabel.Progress) { fmt.Println() },
@@ -63,7 +63,7 @@ func digest(_ context.Context, chunk []*relabel.Record) ([]relabel.Label, error)
 		}
 		sum := sha256.Sum256(append(data, r.Prompt...))
 		v := float64(binary.LittleEndian.Uint32(sum[:])) / (1 << 32)
-		labels[i] = relabel.Label{Reward: v + float64(len(chunk)), Scores: []float64{v}}
+		labels[i] = relabel.Label{Reward: v + float64(len(chunk)), Scores: []float64{v}, Maps: []relabel.Map{{Height: 4, Width: 8, Data: sum[:]}}}
 	}
 	return labels, nil
 }
@@ -151,6 +151,9 @@ func TestAProcessThatIsKilledLosesNothing(t *testing.T) {
 	want := tree(t, out)
 	if n := strings.Count(want["1.jsonl"], "\n"); n != killedSamples {
 		t.Fatalf("%d lines", n)
+	}
+	if _, there := want["1.jsonl.maps/00000049.dense.npy"]; !there {
+		t.Fatal("a row of JSONL has no map beside it")
 	}
 	program, err := os.Executable()
 	if err != nil {

@@ -1,12 +1,14 @@
 package relabel
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/x448/float16"
 
+	"github.com/denseflow/densereward/internal/npy"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -125,6 +127,17 @@ func NewMap(m reward.Map, t MapType) Map {
 		}
 	}
 	return stored
+}
+
+// NPY is the map as a .npy file: float16, or uint8 for value*255.
+func (m *Map) NPY(t MapType) ([]byte, error) {
+	descr := "<f2"
+	if t == Uint8 {
+		descr = "|u1"
+	}
+	var file bytes.Buffer
+	err := npy.Write(&file, npy.Array{Descr: descr, Shape: []int{m.Height, m.Width}, Data: m.Data})
+	return file.Bytes(), err
 }
 
 // MapValues undoes what a label stores: float16 is little-endian, a byte counts 255ths.

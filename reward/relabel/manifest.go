@@ -149,7 +149,7 @@ func writeJSON(ctx context.Context, s Store, name string, v any) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(ctx, s, name, append(data, '\n'))
+	return s.Write(ctx, name, append(data, '\n'))
 }
 
 func markerName(shard string) string { return markerDir + shard + ".json" }

@@ -50,10 +50,10 @@ func (l *Labels) Fields(label *Label) ([]Field, error) {
 	return fields, failure
 }
 
-// Merge adds the members of a label behind those of object, a JSON object, whose
-// spelling it keeps. It fails with an ErrDoNotFit if object has one of their
+// Merge adds the members of a label, and what stands for its maps, behind those of
+// object, a JSON object, whose spelling it keeps. It fails with an ErrDoNotFit if object has one of their
 // names.
-func (l *Labels) Merge(object []byte, label *Label) ([]byte, error) {
+func (l *Labels) Merge(object []byte, label *Label, paths ...Field) ([]byte, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(object, &members); err != nil || members == nil {
 		return nil, fmt.Errorf("no JSON object: %w", err)
@@ -65,6 +65,7 @@ func (l *Labels) Merge(object []byte, label *Label) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	fields = append(fields, paths...)
 	object = bytes.TrimSpace(object)
 	out := slices.Clone(bytes.TrimSpace(object[:len(object)-1])) // without the brace
 	for i, f := range fields {

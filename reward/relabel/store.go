@@ -17,6 +17,8 @@ type Store interface {
 	Open(ctx context.Context, name string) (Object, error)
 	// Create begins a file that appears, whole, when it is committed.
 	Create(ctx context.Context, name string) (Upload, error)
+	// Write writes a whole file as Create and Commit do.
+	Write(ctx context.Context, name string, data []byte) error
 	// Remove deletes a file; it is no error if there is none.
 	Remove(ctx context.Context, name string) error
 	// Address is where a file is: equal for equal files of any two stores.
@@ -62,16 +64,4 @@ func LoadBeside(ctx context.Context, s Store, shard, file string) ([]byte, error
 		return nil, reward.ErrImageCorrupt.With("the image cannot be read: %v", err)
 	}
 	return data, nil
-}
-
-func writeFile(ctx context.Context, s Store, name string, data []byte) error {
-	upload, err := s.Create(ctx, name)
-	if err != nil {
-		return err
-	}
-	if _, err := upload.Write(data); err != nil {
-		upload.Abort()
-		return err
-	}
-	return upload.Commit()
 }

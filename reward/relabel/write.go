@@ -13,6 +13,7 @@ type shardWriter struct {
 
 	open   *opened // the shard that is being written
 	upload Upload
+	beside *besides // files of the upload
 	writer Writer
 	bad    error // why open has no output, although it goes on being read
 	counts Counts
@@ -67,8 +68,9 @@ func (w *shardWriter) begin(ctx context.Context, o *opened) error {
 	if w.upload, err = w.job.Output.Create(ctx, o.shard.Name); err != nil {
 		return err
 	}
+	w.beside = newBesides(ctx, w.job.Output, o.shard.Name)
 	// The source may lack room for the labels' columns.
-	w.writer, w.bad = o.reader.Writer(w.upload, w.job.Config.Labels)
+	w.writer, w.bad = o.reader.Writer(w.upload, w.beside.write, w.job.Config.Labels)
 	return nil
 }
 
@@ -118,6 +120,9 @@ func (w *shardWriter) end(ctx context.Context) error {
 	if err := w.writer.Close(); err != nil {
 		return err
 	}
+	if err := w.beside.wait(); err != nil {
+		return err
+	}
 	upload := w.upload
 	w.upload = nil // also when it fails, Commit ends it
 	if err := upload.Commit(); err != nil {
@@ -154,6 +159,7 @@ func (w *shardWriter) giveUp(bad *ShardError) error {
 // closes the shards that were opened ahead.
 func (w *shardWriter) abandon(ahead []*opened) {
 	if w.upload != nil {
+		_ = w.beside.wait() // the next run writes them again
 		w.upload.Abort()
 		w.upload = nil
 	}

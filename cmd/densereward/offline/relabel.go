@@ -32,7 +32,7 @@ type Relabel struct {
 	PromptColumn string           `placeholder:"NAME" help:"Column of the prompts; in a tar an extension or a member of the .json. [the first usual name]"`
 	Metadata     []string         `placeholder:"NAME" help:"Columns that the evaluator may read, such as text for ocr."`
 	ColumnPrefix string           `placeholder:"TEXT" help:"Put before the names of the new columns. [none, or densereward_ where the first shard has a column of one of their names]"`
-	Maps         []string         `placeholder:"NAME" help:"Maps to store, in Parquet and tar: dense (1-H on the grid), heatmaps (all of the evaluator's), or names of heatmaps."`
+	Maps         []string         `placeholder:"NAME" help:"Maps to store: in columns of Parquet, and in .npy files in a tar or beside JSONL, CSV and a folder: dense (1-H on the grid), heatmaps (all of the evaluator's), or names of heatmaps."`
 	MapType      relabel.MapType  `enum:"float16,uint8" default:"float16" placeholder:"TYPE" help:"How maps are stored: ${enum}. [${default}]"`
 	Mode         reward.Mode      `enum:"answer,think" default:"answer" placeholder:"MODE" help:"${enum}. [${default}]"`
 	Grid         string           `placeholder:"GRID" help:"Latent grid of dense maps: HEIGHTxWIDTH in cells, sd3, flux or qwen-image. [sd3]"`
@@ -58,7 +58,7 @@ func (Relabel) Help() string {
 
 	reward, one column for each score, missing, text, boxes, error_code, error_message,
 
-and with --maps the maps. Where the first shard already has a column of one of these names, such as captions in a column text, all new names begin with densereward_ (or --column-prefix), which the summary and the manifest say. What can be read by datasets or webdataset is still so afterwards. Images are in a column image (bytes, or a struct with bytes), under .jpg, .png and so on in a tar, or a path in JSONL and CSV; prompts in prompt, caption or text, or .txt.
+and with --maps the maps. Where the first shard already has a column of one of these names, such as captions in a column text, all new names begin with densereward_ (or --column-prefix), which the summary and the manifest say. What can be read by datasets or webdataset is still so afterwards. Images are in a column image (bytes, or a struct with bytes), under .jpg, .png and so on in a tar, or a path, relative to the shard, in JSONL, CSV and a column of strings; prompts in prompt, caption or text, or .txt.
 
 It can be killed at any time: a rerun skips shards that are finished and resumes the others from their journals, and the output has the same bytes as if nothing had happened. A sample that fails has an error_code and costs the others nothing; a shard that cannot be read has no output and is named at the end; the exit code is then 3. A lost device, or a full disk, ends the run, and nothing is lost; so does a server that is lost for longer than the client tries (some seconds, all of --server being tried), while one that comes back is not noticed.
 
@@ -129,9 +129,10 @@ func (c *Relabel) plan(ctx context.Context) (relabel.Job, error) {
 	if err != nil {
 		return job, err
 	}
-	if len(shards) > 0 {
-		c.first = shards[0]
+	if shards = relabel.Outside(shards, job.Output); len(shards) == 0 {
+		return job, fmt.Errorf("there are no shards in %q but those of --out", c.In)
 	}
+	c.first = shards[0]
 	job.Shards = share.Of(shards)
 	return job, nil
 }

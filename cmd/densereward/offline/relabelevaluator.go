@@ -68,9 +68,7 @@ func (c *Relabel) useEngine(ctx context.Context, e *hosting.Engine, job *relabel
 func (c *Relabel) labels(ctx context.Context, about *reward.Description) relabel.Labels {
 	labels := local.LabelsOf(about, c.Maps)
 	labels.Prefix, labels.MapType = c.ColumnPrefix, c.MapType
-	if c.first.Format != nil {
-		labels.Fit(ctx, &c.first, c.columns())
-	}
+	labels.Fit(ctx, &c.first, c.columns())
 	return labels
 }
 

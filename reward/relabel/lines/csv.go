@@ -94,15 +94,15 @@ func (r *csvReader) Position() int64 { return r.stream.Position() }
 func (r *csvReader) Close() error    { return r.stream.Close() }
 
 // Writer makes the output of the shard.
-func (r *csvReader) Writer(w io.Writer, labels relabel.Labels) (relabel.Writer, error) {
-	if err := errors.Join(checkLabels(labels), labels.CheckCollision(r.header)); err != nil {
+func (r *csvReader) Writer(w io.Writer, beside relabel.Beside, labels relabel.Labels) (relabel.Writer, error) {
+	if err := labels.CheckCollision(r.header); err != nil {
 		return nil, err
 	}
 	out, err := compress.NewWriter(w, r.name)
 	if err != nil {
 		return nil, err
 	}
-	c := &csvWriter{out: out, rows: csv.NewWriter(out), labels: labels}
+	c := &csvWriter{out: out, rows: csv.NewWriter(out), labels: labels, maps: newMapFiles(r.name, beside, labels)}
 	return c, c.rows.Write(append(slices.Clone(r.header), labels.Columns()...))
 }
 
@@ -110,6 +110,7 @@ type csvWriter struct {
 	out    io.WriteCloser
 	rows   *csv.Writer
 	labels relabel.Labels
+	maps   *mapFiles
 }
 
 // Write adds a row.
@@ -122,8 +123,12 @@ func (w *csvWriter) Write(record *relabel.Record, label *relabel.Label) error {
 	if err != nil {
 		return err
 	}
+	maps, err := w.maps.add(label)
+	if err != nil {
+		return err
+	}
 	out := slices.Clone(row)
-	for _, f := range fields {
+	for _, f := range append(fields, maps...) {
 		cell := string(f.Value)
 		var text string
 		if cell == "null" {

@@ -11,5 +11,7 @@
 // prompt beside each image NAME.png, .jpg, .jpeg, .webp, .npy or .safetensors;
 // its output is a metadata.jsonl whose file_name is the path in the folder.
 //
-// Maps have no place in lines.
+// Each map is a file beside the output, SHARD.maps/NUMBER.NAME.npy with the
+// number of the record in the shard, from 0: float16, or uint8 for value*255. The
+// row has its path, relative to the output, null or empty where there is none.
 package lines

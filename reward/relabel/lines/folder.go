@@ -99,13 +99,9 @@ func (r *folderReader) Close() error {
 }
 
 // Writer makes the folder's metadata.jsonl.
-func (r *folderReader) Writer(w io.Writer, labels relabel.Labels) (relabel.Writer, error) {
+func (r *folderReader) Writer(w io.Writer, beside relabel.Beside, labels relabel.Labels) (relabel.Writer, error) {
 	if err := labels.CheckCollision([]string{"file_name", "prompt"}); err != nil {
 		return nil, err
 	}
-	out, err := newJSONLWriter(w, "metadata.jsonl", labels)
-	if err != nil {
-		return nil, fmt.Errorf("folder %s: %w", r.folder, err)
-	}
-	return out, nil
+	return newJSONLWriter(w, "metadata.jsonl", beside, labels)
 }

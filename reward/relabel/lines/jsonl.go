@@ -96,8 +96,8 @@ func (r *jsonlReader) Position() int64 { return r.stream.Position() }
 func (r *jsonlReader) Close() error    { return r.stream.Close() }
 
 // Writer makes the output of the shard.
-func (r *jsonlReader) Writer(w io.Writer, labels relabel.Labels) (relabel.Writer, error) {
-	return newJSONLWriter(w, r.name, labels)
+func (r *jsonlReader) Writer(w io.Writer, beside relabel.Beside, labels relabel.Labels) (relabel.Writer, error) {
+	return newJSONLWriter(w, r.name, beside, labels)
 }
 
 // jsonlRow is a JSON object in the source's own spelling.
@@ -106,14 +106,12 @@ type jsonlRow []byte
 type jsonlWriter struct {
 	out    io.WriteCloser
 	labels relabel.Labels
+	maps   *mapFiles
 }
 
-func newJSONLWriter(w io.Writer, name string, labels relabel.Labels) (*jsonlWriter, error) {
-	if err := checkLabels(labels); err != nil {
-		return nil, err
-	}
+func newJSONLWriter(w io.Writer, name string, beside relabel.Beside, labels relabel.Labels) (*jsonlWriter, error) {
 	out, err := compress.NewWriter(w, name)
-	return &jsonlWriter{out, labels}, err
+	return &jsonlWriter{out, labels, newMapFiles(name, beside, labels)}, err
 }
 
 // Write adds the labels behind the members of the source.
@@ -122,7 +120,11 @@ func (w *jsonlWriter) Write(record *relabel.Record, label *relabel.Label) error 
 	if !ok {
 		return fmt.Errorf("jsonl: %s is not of this format", record.Name)
 	}
-	line, err := w.labels.Merge(row, label)
+	maps, err := w.maps.add(label)
+	if err != nil {
+		return err
+	}
+	line, err := w.labels.Merge(row, label, maps...)
 	if err != nil {
 		return fmt.Errorf("%s: %w", record.Name, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -66,7 +67,7 @@ func folder(t *testing.T) relabeltest.Source {
 	}
 }
 
-// withoutMaps labels with what lines can hold.
+// withoutMaps labels with what lines hold themselves.
 func withoutMaps() relabel.Labels {
 	labels := relabeltest.Labels("x_")
 	labels.Maps = nil
@@ -76,8 +77,30 @@ func withoutMaps() relabel.Labels {
 func TestFormats(t *testing.T) {
 	for name, s := range map[string]relabeltest.Source{"jsonl": jsonl(t), "csv": table(t), "folder": folder(t)} {
 		t.Run(name, func(t *testing.T) {
-			s.Labels = withoutMaps()
 			relabeltest.Run(t, s)
+		})
+	}
+}
+
+// Label's second map is missing in every third record, and every fifth failed.
+func TestMapsLieBesideAndTheRowsNameThem(t *testing.T) {
+	for name, s := range map[string]relabeltest.Source{"list.jsonl": jsonl(t), "list.csv": table(t), "metadata.jsonl": folder(t)} {
+		t.Run(name, func(t *testing.T) {
+			s.Beside = map[string][]byte{}
+			records, out := relabeltest.Read(t, s, relabeltest.Labels("x_"))
+			for i := range records {
+				want := relabeltest.Label(i)
+				for k, m := range []string{"dense", "artifact"} {
+					file := fmt.Sprintf("%s.maps/%08d.x_%s.npy", name, i, m)
+					there := !want.Failed() && want.Maps[k].Height > 0
+					if got := bytes.Contains(out, []byte(file)); got != there {
+						t.Errorf("record %d: the output names %s: %v", i, file, got)
+					}
+					if data, got := s.Beside[file]; got != there || there && !bytes.HasSuffix(data, want.Maps[k].Data) {
+						t.Errorf("record %d: %s has %q, %v; want %+v", i, file, data, got, want)
+					}
+				}
+			}
 		})
 	}
 }
@@ -146,7 +169,6 @@ func TestAnImageThatIsGoneFailsAlone(t *testing.T) {
 }
 
 func TestUnusableShardsAreErrors(t *testing.T) {
-	maps := relabeltest.Labels("")
 	for _, c := range []struct {
 		name   string
 		format relabel.Format
@@ -157,8 +179,6 @@ func TestUnusableShardsAreErrors(t *testing.T) {
 		{"a line that is no JSON", lines.JSONL{}, "{\"image\":\"a\"}\nnonsense\n", relabel.Labels{}, "line 2 is no JSON object"},
 		{"a line that is no object", lines.JSONL{}, "[]", relabel.Labels{}, "line 1 is no JSON object"},
 		{"a member of the label's name", lines.JSONL{}, `{"reward":1}`, relabel.Labels{}, `already has a column "reward"`},
-		{"maps in JSONL", lines.JSONL{}, ``, maps, "cannot hold maps"},
-		{"maps in CSV", lines.CSV{}, "image,prompt\n", maps, "cannot hold maps"},
 		{"an empty CSV", lines.CSV{}, "", relabel.Labels{}, "names the columns"},
 		{"a CSV without prompts", lines.CSV{}, "image,id\n", relabel.Labels{}, `none of ["prompt" "caption" "text"] is among the columns ["image" "id"]`},
 		{"a CSV row of another length", lines.CSV{}, "image,prompt\na\n", relabel.Labels{}, "wrong number of fields"},
@@ -179,7 +199,7 @@ func process(s store.Folder, format relabel.Format, labels relabel.Labels) error
 		return err
 	}
 	defer r.Close() //nolint:errcheck // it was only read
-	w, err := r.Writer(io.Discard, labels)
+	w, err := r.Writer(io.Discard, nil, labels)
 	if err != nil {
 		return err
 	}

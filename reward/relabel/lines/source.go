@@ -2,8 +2,6 @@ package lines
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"path"
 	"slices"
 
@@ -16,16 +14,6 @@ var (
 	imageNames  = []string{"file_name", "image", "image_path", "path", "img"}
 	promptNames = []string{"prompt", "caption", "text"}
 )
-
-// errMaps is why there is no output with maps.
-var errMaps = errors.New("JSONL, CSV and folders cannot hold maps; Parquet and tar can")
-
-func checkLabels(labels relabel.Labels) error {
-	if len(labels.Maps) > 0 {
-		return fmt.Errorf("%w: %w", relabel.ErrDoNotFit, errMaps)
-	}
-	return nil
-}
 
 // images loads the images that a shard names.
 type images struct {

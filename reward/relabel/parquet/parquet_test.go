@@ -211,7 +211,7 @@ func open(t *testing.T, data []byte, columns relabel.Columns, labels relabel.Lab
 		return err
 	}
 	defer r.Close() //nolint:errcheck // it was only read
-	_, err = r.Writer(new(bytes.Buffer), labels)
+	_, err = r.Writer(new(bytes.Buffer), nil, labels)
 	return err
 }
 

@@ -15,7 +15,7 @@ import (
 const maxGroupBytes = 64 << 20
 
 // Writer makes the output of the shard.
-func (r *reader) Writer(w io.Writer, labels relabel.Labels) (relabel.Writer, error) {
+func (r *reader) Writer(w io.Writer, _ relabel.Beside, labels relabel.Labels) (relabel.Writer, error) {
 	var names []string
 	source := r.file.Root()
 	for _, c := range source.Columns() {

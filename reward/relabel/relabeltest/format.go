@@ -25,6 +25,8 @@ type Source struct {
 	// Metadata is what the first record must have of Columns.Metadata.
 	Metadata map[string]any
 	Labels   relabel.Labels // for Run; the zero value is Labels("x_")
+	// Beside, if set, gets the files beside the output.
+	Beside map[string][]byte
 }
 
 // Labels is what Run labels with, and Label the label of the i-th record.
@@ -64,7 +66,7 @@ func Read(t *testing.T, s Source, labels relabel.Labels) ([]*relabel.Record, []b
 	}
 	defer r.Close() //nolint:errcheck // it was only read
 	var out bytes.Buffer
-	w, err := r.Writer(&out, labels)
+	w, err := r.Writer(&out, s.keep, labels)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +95,14 @@ func Read(t *testing.T, s Source, labels relabel.Labels) ([]*relabel.Record, []b
 		t.Fatal(err)
 	}
 	return records, out.Bytes()
+}
+
+// keep is the output's relabel.Beside.
+func (s *Source) keep(name string, data []byte) error {
+	if s.Beside != nil {
+		s.Beside[name] = data
+	}
+	return nil
 }
 
 // Run tests the format of a source.

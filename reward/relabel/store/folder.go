@@ -148,6 +148,19 @@ func (u *localUpload) Abort() {
 	_ = os.Remove(u.Name()) // the next Create replaces it
 }
 
+// Write writes a file.
+func (f Folder) Write(ctx context.Context, name string, data []byte) error {
+	upload, err := f.Create(ctx, name)
+	if err != nil {
+		return err
+	}
+	if _, err := upload.Write(data); err != nil {
+		upload.Abort()
+		return err
+	}
+	return upload.Commit()
+}
+
 // Remove deletes a file.
 func (f Folder) Remove(_ context.Context, name string) error {
 	if err := os.Remove(f.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

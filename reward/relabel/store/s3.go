@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -148,6 +149,12 @@ func (u *remoteUpload) Abort() {
 	_ = u.CloseWithError(errAborted) // never fails
 	<-u.done
 	u.cancel()
+}
+
+// Write writes an object.
+func (b *Bucket) Write(ctx context.Context, name string, data []byte) error {
+	_, err := b.client.PutObject(ctx, b.bucket, b.prefix+name, bytes.NewReader(data), int64(len(data)), minio.PutObjectOptions{})
+	return b.explain("writing", name, err)
 }
 
 // Remove deletes an object.

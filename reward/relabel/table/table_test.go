@@ -9,6 +9,8 @@ import (
 
 	"github.com/denseflow/densereward/internal/npy"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/relabel"
+	"github.com/denseflow/densereward/reward/relabel/lines"
 	"github.com/denseflow/densereward/reward/relabel/parquet"
 	"github.com/denseflow/densereward/reward/relabel/relabeltest"
 	"github.com/denseflow/densereward/reward/relabel/store"
@@ -28,12 +30,22 @@ func read(t *testing.T, path string) []*table.Row {
 
 // What relabel's writers write is read back, whatever the format.
 func TestLabelsAreReadBack(t *testing.T) {
+	named := store.Folder("testdata")
 	for _, source := range []relabeltest.Source{
 		{Format: parquet.Format{}, Store: store.Folder("../parquet/testdata"), Path: "datasets.parquet"},
 		{Format: webdataset.Format{}, Store: store.Folder("../webdataset/testdata"), Path: "json.tar.zst"},
+		{Format: lines.JSONL{}, Store: named, Path: "list.jsonl"},
+		{Format: lines.CSV{}, Store: named, Path: "list.csv"},
 	} {
+		source.Beside = map[string][]byte{}
 		records, data := relabeltest.Read(t, source, relabeltest.Labels("x_"))
-		path := filepath.Join(t.TempDir(), source.Path)
+		out := store.Folder(t.TempDir())
+		for name, file := range source.Beside {
+			if err := out.Write(context.Background(), name, file); err != nil {
+				t.Fatal(err)
+			}
+		}
+		path := filepath.Join(string(out), source.Path)
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +67,7 @@ func TestLabelsAreReadBack(t *testing.T) {
 			if err != nil || there == want.Failed() || there && (m.Width != 2 || m.Data[0] != float32(i)/255 || m.Data[1] != 1) {
 				t.Errorf("%s: map %+v, %v, %v", row.Name(), m, there, err)
 			}
-			if records[i].Err == nil && !bytes.HasPrefix(row.Image(nil), []byte("\x89PNG")) {
+			if records[i].Err == nil && !bytes.HasPrefix(row.Image(in(named)), []byte("\x89PNG")) {
 				t.Errorf("%s has no image", row.Name())
 			}
 		}
@@ -63,6 +75,11 @@ func TestLabelsAreReadBack(t *testing.T) {
 			t.Errorf("%s: the fields are %v", source.Path, rows[0].Fields)
 		}
 	}
+}
+
+// in finds files in a folder.
+func in(s store.Folder) func(string) ([]byte, error) {
+	return func(name string) ([]byte, error) { return relabel.ReadFile(context.Background(), s, name) }
 }
 
 func TestMapsComeInManyForms(t *testing.T) {
@@ -74,10 +91,10 @@ func TestMapsComeInManyForms(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "m.npy"), file.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	lines := `{"id":7,"m":"m.npy"}
+	text := `{"id":7,"m":"m.npy"}
 {"id":"x","m":[[1,2,3],[4,5,6]]}
 {"file_name":"f","m":null}`
-	if err := os.WriteFile(filepath.Join(dir, "rows.jsonl"), []byte(lines), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "rows.jsonl"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	rows := read(t, dir)

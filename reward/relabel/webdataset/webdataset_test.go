@@ -199,7 +199,7 @@ func TestLabelsThatDoNotFitAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer r.Close() //nolint:errcheck // it was only read
-		w, err := r.Writer(io.Discard, relabel.Labels{Maps: []string{"dense"}})
+		w, err := r.Writer(io.Discard, nil, relabel.Labels{Maps: []string{"dense"}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,20 +3,18 @@ package webdataset
 import (
 	"archive/tar"
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"time"
 
-	"github.com/denseflow/densereward/internal/npy"
 	"github.com/denseflow/densereward/reward/relabel"
 	"github.com/denseflow/densereward/reward/relabel/compress"
 )
 
 // Writer makes the output of the shard.
-func (r *reader) Writer(w io.Writer, labels relabel.Labels) (relabel.Writer, error) {
+func (r *reader) Writer(w io.Writer, _ relabel.Beside, labels relabel.Labels) (relabel.Writer, error) {
 	buffer := bufio.NewWriterSize(w, 1<<20)
 	stream, err := compress.NewWriter(buffer, compression(r.name))
 	if err != nil {
@@ -83,15 +81,11 @@ func (w *writer) maps(key string, modified time.Time, extensions []string, label
 		if m.Height == 0 {
 			continue
 		}
-		descr := "<f2"
-		if w.labels.MapType == relabel.Uint8 {
-			descr = "|u1"
-		}
-		var file bytes.Buffer
-		if err := npy.Write(&file, npy.Array{Descr: descr, Shape: []int{m.Height, m.Width}, Data: m.Data}); err != nil {
+		file, err := m.NPY(w.labels.MapType)
+		if err != nil {
 			return err
 		}
-		if err := w.addNew(key+"."+extension, modified, file.Bytes()); err != nil {
+		if err := w.addNew(key+"."+extension, modified, file); err != nil {
 			return err
 		}
 	}
