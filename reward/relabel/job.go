@@ -99,7 +99,7 @@ func (j *Job) check() error {
 	seen := map[string]string{}
 	for _, s := range j.Shards {
 		if other, taken := seen[s.Name]; taken {
-			return fmt.Errorf("relabel: %s and %s would both become %s", other, s.Path, s.Name)
+			return fmt.Errorf("relabel: %s and %s would both become %s; label them to two outputs", other, s.Store.Address(s.Path), s.Name)
 		}
 		if strings.HasPrefix(s.Name, stateDir) {
 			return fmt.Errorf("relabel: %s lies in the state of another run", s.Path)
@@ -110,7 +110,7 @@ func (j *Job) check() error {
 		if folder := s.Store.Address(s.Path) + "/"; strings.HasPrefix(j.Output.Address("")+"/", folder) {
 			return fmt.Errorf("relabel: the output %s lies in the folder %s, whose images are the input", j.Output, folder)
 		}
-		seen[s.Name] = s.Path
+		seen[s.Name] = s.Store.Address(s.Path)
 	}
 	return nil
 }

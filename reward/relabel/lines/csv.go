@@ -1,6 +1,7 @@
 package lines
 
 import (
+	"bufio"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -42,7 +43,7 @@ func openCSV(ctx context.Context, s relabel.Store, name string, columns relabel.
 		return nil, err
 	}
 	r := &csvReader{name: name, columns: columns, stream: stream, images: images{ctx, s, name}}
-	r.rows = csv.NewReader(stream)
+	r.rows = csv.NewReader(skipMark(bufio.NewReader(stream)))
 	if r.header, err = r.rows.Read(); err != nil {
 		return nil, errors.Join(fmt.Errorf("the line that names the columns: %w", err), stream.Close())
 	}
@@ -79,7 +80,7 @@ func (r *csvReader) Next() (*relabel.Record, error) {
 		if at < 0 {
 			return "", false
 		}
-		return row[at], true
+		return row[at], row[at] != "" // an empty cell is how null is written
 	})
 	for _, name := range r.columns.Metadata {
 		if at := slices.Index(r.header, name); at >= 0 {

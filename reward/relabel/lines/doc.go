@@ -5,7 +5,7 @@
 // file, and one with the prompt. The output has the source's columns as they
 // were (paths stay relative to the input), then those of the labels. In JSONL
 // what a failed record lacks is null, in CSV it is empty; missing and boxes are
-// JSON in CSV.
+// JSON in CSV, whose empty cells are null.
 //
 // A folder has a metadata.jsonl, which is read as JSONL, or a NAME.txt with the
 // prompt beside each image NAME.png, .jpg, .jpeg, .webp, .npy or .safetensors;

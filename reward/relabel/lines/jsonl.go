@@ -28,7 +28,7 @@ func (JSONL) Open(ctx context.Context, s relabel.Store, name string, columns rel
 		return nil, err
 	}
 	return &jsonlReader{
-		name: name, columns: columns, stream: stream, lines: bufio.NewReaderSize(stream, 1<<16),
+		name: name, columns: columns, stream: stream, lines: skipMark(bufio.NewReaderSize(stream, 1<<16)),
 		images: images{ctx, s, name},
 	}, nil
 }

@@ -105,6 +105,19 @@ func TestMapsLieBesideAndTheRowsNameThem(t *testing.T) {
 	}
 }
 
+// Spreadsheets and some editors begin files with a mark, end lines with CRLF, and
+// leave out the last.
+func TestLinesComeFromEveryEditor(t *testing.T) {
+	for name, s := range map[string]relabeltest.Source{
+		"jsonl": {Format: lines.JSONL{}, Path: "list", Records: 2, Store: write(t, map[string]string{
+			"ü 1.png": "one", "list": "\ufeff{\"image\":\"ü 1.png\",\"caption\":\"a\"}\r\n\r\n \t\r\n{\"image\":\"ü 1.png\",\"caption\":\"b\"}"})},
+		"csv": {Format: lines.CSV{}, Path: "list", Records: 3, Failing: []int{2}, Store: write(t, map[string]string{
+			"ü 1.png": "one", "list": "\ufeffimage,caption\r\nü 1.png,\"a \"\"b\"\",\r\nc\"\r\nü 1.png,b\r\nü 1.png,"})},
+	} {
+		t.Run(name, func(t *testing.T) { relabeltest.Run(t, s) })
+	}
+}
+
 func TestJSONLKeepsTheSpellingOfTheSource(t *testing.T) {
 	_, out := relabeltest.Read(t, jsonl(t), withoutMaps())
 	got := strings.Split(strings.TrimSpace(string(out)), "\n")

@@ -1,6 +1,7 @@
 package lines
 
 import (
+	"bufio"
 	"context"
 	"path"
 	"slices"
@@ -14,6 +15,15 @@ var (
 	imageNames  = []string{"file_name", "image", "image_path", "path", "img"}
 	promptNames = []string{"prompt", "caption", "text"}
 )
+
+// skipMark passes over the mark of byte order that some editors and spreadsheets
+// begin UTF-8 with; outputs are without it.
+func skipMark(r *bufio.Reader) *bufio.Reader {
+	if begin, err := r.Peek(3); err == nil && string(begin) == "\ufeff" {
+		_, _ = r.Discard(3) // it was peeked at
+	}
+	return r
+}
 
 // images loads the images that a shard names.
 type images struct {

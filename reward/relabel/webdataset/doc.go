@@ -8,7 +8,8 @@
 // name others: an extension, or for the prompt a member of json.
 //
 // The output has the files of the source in their order. KEY.json, which is added
-// where there is none, has the labels behind its own members, and each map is in
+// where there is none, has the labels behind its own members (one that is no JSON
+// object fails its sample and gives way to the labels), and each map is in
 // KEY.NAME.npy: float16, or uint8 for value*255. Files that belong to no sample
 // are kept.
 package webdataset

@@ -185,6 +185,10 @@ func (r *reader) record(s *sample) *relabel.Record {
 		record.Err = reward.ErrMissingField.With("the sample has no prompt")
 		return record
 	}
+	if m := s.find(jsonExtension); m != nil && object(m.data) == nil {
+		record.Err = reward.ErrInvalidValue.With("%s is no JSON object", m.header.Name)
+		return record
+	}
 	r.keepMetadata(record, s)
 	record.Load = func() ([]byte, error) { return image.data, nil }
 	return record
@@ -210,17 +214,27 @@ func (r *reader) prompt(s *sample) (string, bool) {
 	if m := s.find(extension); m != nil && extension != jsonExtension {
 		return strings.TrimSpace(string(m.data)), true
 	}
-	var object map[string]json.RawMessage
-	if m := s.find(jsonExtension); m == nil || json.Unmarshal(m.data, &object) != nil {
+	m := s.find(jsonExtension)
+	if m == nil {
 		return "", false
 	}
+	members := object(m.data)
 	for _, name := range names {
 		var text *string
-		if json.Unmarshal(object[name], &text) == nil && text != nil {
+		if json.Unmarshal(members[name], &text) == nil && text != nil {
 			return *text, true
 		}
 	}
 	return "", false
+}
+
+// object is the members of a JSON object, nil for what is none.
+func object(data []byte) map[string]json.RawMessage {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(data, &members) != nil {
+		return nil
+	}
+	return members
 }
 
 // keepMetadata takes members of the JSON object, and the text of files by their
@@ -229,12 +243,12 @@ func (r *reader) keepMetadata(record *relabel.Record, s *sample) {
 	if len(r.columns.Metadata) == 0 {
 		return
 	}
-	var object map[string]json.RawMessage
-	if m := s.find(jsonExtension); m != nil && json.Unmarshal(m.data, &object) != nil {
-		object = nil // the writer refuses it
+	var members map[string]json.RawMessage
+	if m := s.find(jsonExtension); m != nil {
+		members = object(m.data)
 	}
 	for _, name := range r.columns.Metadata {
-		if value, there := relabel.MetadataValue(object[name]); there {
+		if value, there := relabel.MetadataValue(members[name]); there {
 			record.Keep(name, value)
 		} else if m := s.find(strings.ToLower(name)); m != nil {
 			record.Keep(name, strings.TrimSpace(string(m.data)))

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/internal/npy"
+	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/relabel"
 	"github.com/denseflow/densereward/reward/relabel/compress"
 	"github.com/denseflow/densereward/reward/relabel/relabeltest"
@@ -191,7 +192,6 @@ func TestColumnsNameExtensionsAndMembers(t *testing.T) {
 func TestLabelsThatDoNotFitAreRefused(t *testing.T) {
 	for name, s := range map[string]relabeltest.Source{
 		"a member of the label's name": shard(t, file{"1.jpg", "j"}, file{"1.json", `{"reward":1}`}),
-		"no object":                    shard(t, file{"1.jpg", "j"}, file{"1.json", `[1]`}),
 		"a map of the label's name":    shard(t, file{"1.jpg", "j"}, file{"1.dense.npy", `n`}),
 	} {
 		r, err := s.Format.Open(context.Background(), s.Store, s.Path, s.Columns)
@@ -209,6 +209,18 @@ func TestLabelsThatDoNotFitAreRefused(t *testing.T) {
 		}
 		if err := w.Write(record, &relabel.Label{Maps: make([]relabel.Map, 1)}); !errors.Is(err, relabel.ErrDoNotFit) {
 			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+func TestASampleWhoseJSONIsNoObjectFailsAlone(t *testing.T) {
+	for _, text := range []string{`[1]`, `{nonsense`, `null`, ``} {
+		records, out := relabeltest.Read(t, shard(t, file{"1.jpg", "j"}, file{"1.txt", "p"}, file{"1.json", text}, file{"2.jpg", "j"}, file{"2.txt", "p"}), relabeltest.Labels("x_"))
+		if len(records) != 2 || !errors.Is(records[0].Err, reward.ErrInvalidValue) || records[1].Err != nil {
+			t.Errorf("%q: %+v", text, records)
+		}
+		if !bytes.Contains(out, []byte(`{"x_reward":0,`)) {
+			t.Errorf("%q: the output lacks the first sample's label", text)
 		}
 	}
 }

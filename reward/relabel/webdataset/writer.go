@@ -40,17 +40,20 @@ func (w *writer) Write(record *relabel.Record, label *relabel.Label) error {
 	for _, name := range w.labels.Maps {
 		extensions = append(extensions, w.labels.Prefix+name+".npy")
 	}
-	object := []byte("{}")
+	source := []byte("{}")
 	at := len(s.members) // of the JSON object
 	for i, m := range s.members {
 		if m.key != "" && m.extension == jsonExtension {
-			object, at = m.data, i
+			at = i
+			if object(m.data) != nil { // else it gives way to the label of its failure
+				source = m.data
+			}
 		}
 		if m.key != "" && slices.Contains(extensions, m.extension) {
 			return fmt.Errorf("%w: the source already has %s; give the new ones a prefix, --column-prefix", relabel.ErrDoNotFit, m.header.Name)
 		}
 	}
-	labelled, err := w.labels.Merge(object, label)
+	labelled, err := w.labels.Merge(source, label)
 	if err != nil {
 		return fmt.Errorf("%w: %s.json: %w", relabel.ErrDoNotFit, s.key, err)
 	}
