@@ -450,7 +450,7 @@ func TestSharesAreReadFromTheEnvironment(t *testing.T) {
 func TestShardsOfOneNameAreRefused(t *testing.T) {
 	job := newJob(t, listShards(t, 1, 1), t.TempDir(), newCounting())
 	job.Shards = append(job.Shards, job.Shards[0])
-	if _, err := relabel.Run(context.Background(), job); err == nil || !strings.Contains(err.Error(), "0.jsonl and 0.jsonl would both become 0.jsonl") {
+	if _, err := relabel.Run(context.Background(), job); err == nil || !strings.Contains(err.Error(), "/0.jsonl would both become 0.jsonl; label them to two outputs") {
 		t.Errorf("error %v", err)
 	}
 }
