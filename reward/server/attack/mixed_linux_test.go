@@ -77,13 +77,7 @@ func hostile(t *testing.T) []func(io.Writer) {
 func TestAPoliteClientIsServedAmongHostileOnes(t *testing.T) {
 	p := startProcess(t)
 	body := scoreBody(t, "a cat", 1)
-	measure := func(d time.Duration) *politeClient {
-		ctx, over := context.WithTimeout(t.Context(), d)
-		defer over()
-		client := &politeClient{address: p.address, body: body}
-		client.run(t, ctx)
-		return client
-	}
+	measure := func(d time.Duration) *politeClient { return p.measurePolitely(t, body, d) }
 	calm := measure(min(*attackTime, 20*time.Second))
 	before := p.state(t)
 
@@ -99,16 +93,19 @@ func TestAPoliteClientIsServedAmongHostileOnes(t *testing.T) {
 	peak := p.peakRSS(t)
 	after := p.rest(t, before)
 
-	good, calmTail, tail := polite.statuses[http.StatusOK], calm.percentile(0.99), polite.percentile(0.99)
-	t.Logf("%d of %d answered 200, statuses %v; p50 %v, calm %v; p99 %v, calm %v", good, polite.sent, polite.statuses,
+	good, calmTail, tail := polite.Statuses[http.StatusOK], calm.percentile(0.99), polite.percentile(0.99)
+	t.Logf("%d of %d answered 200, statuses %v; p50 %v, calm %v; p99 %v, calm %v", good, polite.Sent, polite.Statuses,
 		polite.percentile(0.5), calm.percentile(0.5), tail, calmTail)
 	t.Logf("peak of the server's memory %d MiB, limit %d MiB; before %+v, after %+v", peak>>20, p.limit>>20, before, after)
 	// In a short attack chance decides how many are told to come again, and how long the slowest takes.
-	if long := *attackTime >= 30*time.Second; long && good*10 < polite.sent*9 || long && tail >= 5*calmTail {
-		t.Errorf("%d of %d answered 200, p99 %v beside a calm %v", good, polite.sent, tail, calmTail)
+	if long := *attackTime >= 30*time.Second; long && good*10 < polite.Sent*9 || long && tail >= 5*calmTail {
+		t.Errorf("%d of %d answered 200, p99 %v beside a calm %v", good, polite.Sent, tail, calmTail)
 	}
-	if good == 0 || good+polite.statuses[http.StatusTooManyRequests] != polite.sent {
-		t.Errorf("statuses %v of %d requests", polite.statuses, polite.sent)
+	if good == 0 || good+polite.Statuses[http.StatusTooManyRequests] != polite.Sent {
+		t.Errorf("statuses %v of %d requests", polite.Statuses, polite.Sent)
+	}
+	for _, fault := range slices.Concat(calm.Faults, polite.Faults) {
+		t.Error(fault)
 	}
 	if peak >= p.limit {
 		t.Errorf("the server took %d bytes, its limit is %d", peak, p.limit)
@@ -140,17 +137,17 @@ func keepAttacking(ctx context.Context, address string, send func(io.Writer)) {
 	}
 }
 
-// politeClient sends small requests one after the other, as fast as twenty a second.
+// politeClient sends small requests one after the other, as fast as twenty a second,
+// and notes what came of them.
 type politeClient struct {
-	address  string
-	body     []byte
-	sent     int
-	statuses map[int]int
-	took     []time.Duration
+	Sent     int
+	Statuses map[int]int
+	Took     []time.Duration
+	Faults   []string
 }
 
-func (p *politeClient) run(t *testing.T, ctx context.Context) {
-	p.statuses = map[int]int{}
+func (p *politeClient) run(ctx context.Context, address string, body []byte) {
+	p.Statuses = map[int]int{}
 	ticks := time.NewTicker(50 * time.Millisecond)
 	defer ticks.Stop()
 	// An address of its own, as a client has that is not among the hostile ones.
@@ -161,29 +158,29 @@ func (p *politeClient) run(t *testing.T, ctx context.Context) {
 	for ctx.Err() == nil {
 		<-ticks.C
 		began := time.Now()
-		p.sent++
-		answer, err := client.Post("http://"+p.address+wire.ScorePath, wire.MediaType, bytes.NewReader(p.body))
+		p.Sent++
+		answer, err := client.Post("http://"+address+wire.ScorePath, wire.MediaType, bytes.NewReader(body))
 		if err != nil {
-			t.Logf("request %d: %v", p.sent, err)
-			p.statuses[0]++
+			p.Faults = append(p.Faults, fmt.Sprintf("request %d: %v", p.Sent, err))
+			p.Statuses[0]++
 			continue
 		}
 		if _, err := io.Copy(io.Discard, answer.Body); err != nil {
-			t.Errorf("request %d: %v", p.sent, err)
+			p.Faults = append(p.Faults, fmt.Sprintf("request %d: %v", p.Sent, err))
 		}
 		_ = answer.Body.Close()
 		if answer.StatusCode == http.StatusTooManyRequests && answer.Header.Get("Retry-After") == "" {
-			t.Error("429 without Retry-After")
+			p.Faults = append(p.Faults, "429 without Retry-After")
 		}
-		p.statuses[answer.StatusCode]++
-		p.took = append(p.took, time.Since(began))
+		p.Statuses[answer.StatusCode]++
+		p.Took = append(p.Took, time.Since(began))
 	}
 }
 
 func (p *politeClient) percentile(q float64) time.Duration {
-	if len(p.took) == 0 {
+	if len(p.Took) == 0 {
 		return 0
 	}
-	slices.Sort(p.took)
-	return p.took[int(q*float64(len(p.took)-1))]
+	slices.Sort(p.Took)
+	return p.Took[int(q*float64(len(p.Took)-1))]
 }

@@ -2,6 +2,7 @@ package attack_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -28,18 +29,47 @@ import (
 	"github.com/denseflow/densereward/reward/wire"
 )
 
-// asServer in the environment makes the test's program a server, whose memory is then
-// not the attackers'.
-const asServer = "DENSEREWARD_ATTACKED"
+// The environment makes the test's program a server, whose memory is then not the
+// attackers', or a polite client, whose turns are then not theirs.
+const (
+	asServer = "DENSEREWARD_ATTACKED"
+	asPolite = "DENSEREWARD_POLITE"
+)
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asServer) == "" {
+	var err error
+	switch {
+	case os.Getenv(asServer) != "":
+		err = serveProcess()
+	case os.Getenv(asPolite) != "":
+		err = politeProcess()
+	default:
 		os.Exit(m.Run())
 	}
-	if err := serveProcess(); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// errand is what a polite client is told.
+type errand struct {
+	Address string
+	Body    []byte
+	Time    time.Duration
+}
+
+// politeProcess runs an errand of its standard input and says what came of it.
+func politeProcess() error {
+	var e errand
+	if err := json.NewDecoder(os.Stdin).Decode(&e); err != nil {
+		return err
+	}
+	ctx, over := context.WithTimeout(context.Background(), e.Time)
+	defer over()
+	var p politeClient
+	p.run(ctx, e.Address, e.Body)
+	return json.NewEncoder(os.Stdout).Encode(&p)
 }
 
 // state is what a server holds. Descriptors are its connections and a few of its own.
@@ -146,6 +176,27 @@ func startProcess(t *testing.T) *process {
 	}
 	p.address, p.limit = h.Address, h.Limit
 	return p
+}
+
+// measurePolitely runs a polite client for a time.
+func (p *process) measurePolitely(t *testing.T, body []byte, d time.Duration) *politeClient {
+	t.Helper()
+	given, err := json.Marshal(errand{p.address, body, d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), asPolite+"=1")
+	c.Stdin, c.Stderr = bytes.NewReader(given), os.Stderr
+	out, err := c.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var client politeClient
+	if err := json.Unmarshal(out, &client); err != nil {
+		t.Fatal(err)
+	}
+	return &client
 }
 
 func (p *process) state(t *testing.T) (s state) {
