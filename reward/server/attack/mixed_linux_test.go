@@ -21,31 +21,44 @@ import (
 // attackTime is long by hand, where the figures of SECURITY.md come from.
 var attackTime = flag.Duration("attack", time.Second, "how long TestAPoliteClientIsServedAmongHostileOnes attacks; 2m is thorough")
 
+// hostileBodies are requests that cost more than they look.
+type hostileBodies struct {
+	Answer   []byte
+	Many     []byte // small, for a large answer
+	Thoughts []byte
+	Latents  []byte // one column of many rows
+	Bomb     []byte // an image file of two gigapixels
+}
+
+func makeHostileBodies(t *testing.T) hostileBodies {
+	return hostileBodies{
+		Answer:   scoreBody(t, "a cat", 16, wire.ReturnHeatmaps),
+		Many:     scoreBody(t, "a cat", 256, wire.ReturnHeatmaps),
+		Thoughts: encode(t, func(q *wire.Request) { q.Mode = reward.ModeThink }, 16),
+		Latents: encode(t, func(q *wire.Request) {
+			q.Images, q.VAE = nil, "vae"
+			q.Latents = &reward.Tensor{Type: reward.Float16, Shape: []int{1, 16, 262144, 1}, Data: make([]byte, 2*16*262144)}
+		}, 1),
+		Bomb: encode(t, func(q *wire.Request) { q.Images[0].Encoded = bombPNG() }, 1),
+	}
+}
+
 // hostile are what a connection sends. Each then reads nothing until it is closed or
 // its turn is over.
-func hostile(t *testing.T) []func(io.Writer) {
+func hostile(bodies hostileBodies) []func(io.Writer) {
 	post := func(w io.Writer, path, kind, length string) {
 		fmt.Fprintf(w, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\n%s\r\n\r\n", path, kind, length)
 	}
-	answer := scoreBody(t, "a cat", 16, wire.ReturnHeatmaps)
-	many := scoreBody(t, "a cat", 256, wire.ReturnHeatmaps)
-	thoughts := encode(t, func(q *wire.Request) { q.Mode = reward.ModeThink }, 16)
-	latents := encode(t, func(q *wire.Request) {
-		q.Images, q.VAE = nil, "vae"
-		q.Latents = &reward.Tensor{Type: reward.Float16, Shape: []int{1, 16, 262144, 1}, Data: make([]byte, 2*16*262144)}
-	}, 1)
-	bomb := encode(t, func(q *wire.Request) { q.Images[0].Encoded = bombPNG() }, 1)
-	send := func(w io.Writer, body []byte) {
-		post(w, wire.ScorePath, wire.MediaType, fmt.Sprintf("Content-Length: %d", len(body)))
-		_, _ = w.Write(body)
+	send := func(body []byte) func(io.Writer) {
+		return func(w io.Writer) {
+			post(w, wire.ScorePath, wire.MediaType, fmt.Sprintf("Content-Length: %d", len(body)))
+			_, _ = w.Write(body)
+		}
 	}
 	zeros := make([]byte, 64<<10)
 	return []func(io.Writer){
-		func(w io.Writer) { send(w, answer) }, // an answer that is not read
-		func(w io.Writer) { send(w, many) },   // a small request for a large one
-		func(w io.Writer) { send(w, thoughts) },
-		func(w io.Writer) { send(w, latents) }, // one column of many rows
-		func(w io.Writer) { send(w, bomb) },    // an image file of two gigapixels
+		send(bodies.Answer), // an answer that is not read
+		send(bodies.Many), send(bodies.Thoughts), send(bodies.Latents), send(bodies.Bomb),
 		func(w io.Writer) { // a body that stalls before its end
 			post(w, wire.ScorePath, wire.MediaType, "Content-Length: 8388608")
 			for range 127 {
@@ -77,19 +90,13 @@ func hostile(t *testing.T) []func(io.Writer) {
 func TestAPoliteClientIsServedAmongHostileOnes(t *testing.T) {
 	p := startProcess(t)
 	body := scoreBody(t, "a cat", 1)
-	measure := func(d time.Duration) *politeClient { return p.measurePolitely(t, body, d) }
-	calm := measure(min(*attackTime, 20*time.Second))
+	calm := p.send(t, errand{Time: min(*attackTime, 20*time.Second), Body: body})()
 	before := p.state(t)
 
-	attack, over := context.WithTimeout(t.Context(), *attackTime)
-	defer over()
-	var attackers sync.WaitGroup
-	kinds := hostile(t)
-	for i := range 64 {
-		attackers.Go(func() { keepAttacking(attack, p.address, kinds[i%len(kinds)]) })
-	}
-	polite := measure(*attackTime)
-	attackers.Wait()
+	bodies := makeHostileBodies(t)
+	over := p.send(t, errand{Time: *attackTime, Hostile: &bodies})
+	polite := p.send(t, errand{Time: *attackTime, Body: body})()
+	over()
 	peak := p.peakRSS(t)
 	after := p.rest(t, before)
 
@@ -113,6 +120,16 @@ func TestAPoliteClientIsServedAmongHostileOnes(t *testing.T) {
 	if !after.like(before) {
 		t.Errorf("after the attack %+v, before %+v", after, before)
 	}
+}
+
+// attackWith has 64 hostile connections of all kinds at a time.
+func attackWith(ctx context.Context, address string, bodies hostileBodies) {
+	var attackers sync.WaitGroup
+	kinds := hostile(bodies)
+	for i := range 64 {
+		attackers.Go(func() { keepAttacking(ctx, address, kinds[i%len(kinds)]) })
+	}
+	attackers.Wait()
 }
 
 // keepAttacking opens one connection after the other, each until the server closes it.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,10 +32,10 @@ import (
 )
 
 // The environment makes the test's program a server, whose memory is then not the
-// attackers', or a polite client, whose turns are then not theirs.
+// attackers', or clients, whose turns are then not each other's.
 const (
 	asServer = "DENSEREWARD_ATTACKED"
-	asPolite = "DENSEREWARD_POLITE"
+	asClient = "DENSEREWARD_ATTACKING"
 )
 
 func TestMain(m *testing.M) {
@@ -41,8 +43,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(asServer) != "":
 		err = serveProcess()
-	case os.Getenv(asPolite) != "":
-		err = politeProcess()
+	case os.Getenv(asClient) != "":
+		err = clientProcess()
 	default:
 		os.Exit(m.Run())
 	}
@@ -52,15 +54,17 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// errand is what a polite client is told.
+// errand is what a process of clients is told: to be a polite one that sends Body, or
+// hostile ones.
 type errand struct {
 	Address string
-	Body    []byte
 	Time    time.Duration
+	Body    []byte
+	Hostile *hostileBodies
 }
 
-// politeProcess runs an errand of its standard input and says what came of it.
-func politeProcess() error {
+// clientProcess runs an errand of its standard input and says what came of it.
+func clientProcess() error {
 	var e errand
 	if err := json.NewDecoder(os.Stdin).Decode(&e); err != nil {
 		return err
@@ -68,8 +72,35 @@ func politeProcess() error {
 	ctx, over := context.WithTimeout(context.Background(), e.Time)
 	defer over()
 	var p politeClient
-	p.run(ctx, e.Address, e.Body)
+	if e.Hostile != nil {
+		if err := beLast(); err != nil {
+			return err
+		}
+		attackWith(ctx, e.Address, *e.Hostile)
+	} else {
+		p.run(ctx, e.Address, e.Body)
+	}
 	return json.NewEncoder(os.Stdout).Encode(&p)
+}
+
+// beLast gives the process's threads, and those that they start, the least of the
+// processors: hostile clients have machines of their own, and what is measured is what
+// they take from others through the server.
+func beLast() error {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, thread := range threads {
+		id, err := strconv.Atoi(thread.Name())
+		if err != nil {
+			return err
+		}
+		if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, 19); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // state is what a server holds. Descriptors are its connections and a few of its own.
@@ -178,25 +209,28 @@ func startProcess(t *testing.T) *process {
 	return p
 }
 
-// measurePolitely runs a polite client for a time.
-func (p *process) measurePolitely(t *testing.T, body []byte, d time.Duration) *politeClient {
+// send starts a process of clients on an errand and returns what waits for its report.
+func (p *process) send(t *testing.T, e errand) (report func() *politeClient) {
 	t.Helper()
-	given, err := json.Marshal(errand{p.address, body, d})
+	e.Address = p.address
+	given, err := json.Marshal(e)
 	if err != nil {
 		t.Fatal(err)
 	}
+	var out bytes.Buffer
 	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), asPolite+"=1")
-	c.Stdin, c.Stderr = bytes.NewReader(given), os.Stderr
-	out, err := c.Output()
-	if err != nil {
+	c.Env = append(os.Environ(), asClient+"=1")
+	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(given), &out, os.Stderr
+	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var client politeClient
-	if err := json.Unmarshal(out, &client); err != nil {
-		t.Fatal(err)
+	return func() *politeClient {
+		client := new(politeClient)
+		if err := errors.Join(c.Wait(), json.Unmarshal(out.Bytes(), client)); err != nil {
+			t.Fatal(err)
+		}
+		return client
 	}
-	return &client
 }
 
 func (p *process) state(t *testing.T) (s state) {
