@@ -47,11 +47,22 @@ type Place struct {
 	answering bool      // guarded by the listener, as is
 	since     time.Time // when it was opened or its last answer ended
 	trusted   bool      // its client has shown a token
+
+	gone chan struct{} // closed with the connection
+
+	writing       sync.Mutex // guards the next three
+	begun         bool       // the answer
+	old           bool       // the client does not know interim answers
+	writeDeadline time.Time
+
+	reading      sync.Mutex // guards the next two
+	readDeadline time.Time
+	changed      chan struct{} // closed, and made anew, with readDeadline
 }
 
 // Accept waits for a place, then for a connection.
 func (l *Listener) Accept() (net.Conn, error) {
-	p := &Place{listener: l}
+	p := &Place{listener: l, gone: make(chan struct{}), changed: make(chan struct{})}
 	for {
 		freed, again, ok := l.enter(p)
 		if ok {
@@ -132,6 +143,7 @@ func (l *Listener) Close() error {
 // giveUp makes the place free, once.
 func (p *Place) giveUp() {
 	p.leave.Do(func() {
+		close(p.gone)
 		l := p.listener
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -211,6 +223,7 @@ func Of(ctx context.Context) *Place {
 func Handler(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p := Of(r.Context()); p != nil {
+			p.begin(r)
 			p.answer(true)
 			defer p.answer(false)
 		}
