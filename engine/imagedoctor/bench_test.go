@@ -77,7 +77,7 @@ func BenchmarkJoinBatch(b *testing.B) {
 		ready[i] = samples[0].Prepared.(*prepared)
 	}
 	for b.Loop() {
-		e.batch(reward.ModeAnswer, ready)
+		e.inputs(e.joined(reward.ModeAnswer, ready))
 	}
 }
 

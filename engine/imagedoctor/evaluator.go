@@ -11,6 +11,7 @@ import (
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/draft"
 	"github.com/denseflow/densereward/engine/tokenizer"
 	"github.com/denseflow/densereward/reward"
 )
@@ -81,8 +82,8 @@ type Evaluator struct {
 	session     *qwenvl.Session
 	resizer     resize.Resizer
 	fingerprint string
-	draft       *qwenvl.Draft   // nil where a step is one token
-	grid        checkpoint.Grid // of every image; zero where they differ
+	drafts      map[reward.Mode]*draft.Learner // nil where a step is one token
+	grid        checkpoint.Grid                // of every image; zero where they differ
 }
 
 var (
@@ -136,7 +137,10 @@ func open(dir string, o Options) (*Evaluator, error) {
 		e.grid = checkpoint.Grid{Rows: side, Cols: side}
 	}
 	if !o.NoSpeculative {
-		e.draft = qwenvl.NewDraft(f.Tokenizer, f.Vocabulary(), answerTemplates(c, f.Tokenizer)...)
+		e.drafts = map[reward.Mode]*draft.Learner{}
+		for _, mode := range []reward.Mode{reward.ModeAnswer, reward.ModeThink} {
+			e.drafts[mode] = draft.New(f.Tokenizer, f.Vocabulary(), answerWordings(c, f.Tokenizer)...)
+		}
 	}
 	return e, nil
 }
@@ -177,7 +181,7 @@ func (o *Options) complete(c Config) {
 func (e *Evaluator) form() graphOptions {
 	o := graphOptions{
 		Options: qwenvl.Options{
-			DType: onnx.Float32, Penalty: e.options.RepetitionPenalty != 1, Draft: e.draft, Grid: e.grid,
+			DType: onnx.Float32, Penalty: e.options.RepetitionPenalty != 1, Drafted: e.drafts != nil, Grid: e.grid,
 		},
 		heads: onnx.Float32,
 	}
@@ -269,7 +273,7 @@ func (e *Evaluator) evaluate(ctx context.Context, mode reward.Mode, ready []*pre
 	for r, i := range part {
 		rows[r] = ready[i]
 	}
-	out, err := e.session.Run(ctx, e.batch(mode, rows))
+	out, err := e.session.Run(ctx, e.inputs(e.joined(mode, rows)))
 	if err != nil {
 		return fmt.Errorf("imagedoctor: %d images: %w", len(rows), err)
 	}
@@ -277,7 +281,9 @@ func (e *Evaluator) evaluate(ctx context.Context, mode reward.Mode, ready []*pre
 		results[i] = e.result(rows[r], out, r)
 		if err := e.truncated(mode, results[i].Trace.GeneratedIDs); err != nil {
 			results[i] = reward.Result{Err: err}
+			continue
 		}
+		e.learn(mode, rows[r].prefix, results[i].Trace.GeneratedIDs)
 	}
 	return nil
 }

@@ -14,6 +14,8 @@ type prepared struct {
 	qwenvl.Prompt
 	mode   reward.Mode
 	prefix string // of the answer
+
+	caption []int32 // the caption's tokens
 }
 
 // Prepare resizes the image and makes token ids of the prompt.
@@ -36,8 +38,8 @@ func (e *Evaluator) Prepare(ctx context.Context, s *reward.Sample) error {
 	if p.mode == reward.ModeAnswer { // inference.py, which thinks, leaves captions as they are
 		caption = CleanCaption(caption)
 	}
-	if n := len(e.tokenizer.EncodeOrdinary(caption)); n > e.options.PromptTokens {
-		return reward.ErrInvalidValue.With("prompt: %d tokens, the limit is %d", n, e.options.PromptTokens)
+	if p.caption = e.tokenizer.EncodeOrdinary(caption); len(p.caption) > e.options.PromptTokens {
+		return reward.ErrInvalidValue.With("prompt: %d tokens, the limit is %d", len(p.caption), e.options.PromptTokens)
 	}
 	image, err := e.resized(s.Image)
 	if err != nil {
@@ -78,16 +80,25 @@ func (e *Evaluator) prefix(m reward.Mode) string {
 	return Prefix(m)
 }
 
-// batch joins prepared samples of one mode: the graph's inputs by name.
-func (e *Evaluator) batch(mode reward.Mode, ready []*prepared) map[string]ort.Tensor {
-	return e.inputs(e.joined(mode, ready))
+// learn has the draft of a mode learn the wording of an answer.
+func (e *Evaluator) learn(mode reward.Mode, prefix string, answer []int32) {
+	if learner := e.drafts[mode]; learner != nil {
+		learner.Learn(append(e.tokenizer.Encode(prefix), answer...))
+	}
 }
 
-// joined is the model's part of batch.
+// joined is the model's inputs for prepared samples of one mode.
 func (e *Evaluator) joined(mode reward.Mode, ready []*prepared) qwenvl.Batch {
 	b := qwenvl.Batch{MaxNewTokens: e.maxNewTokens(mode), Penalty: e.options.RepetitionPenalty}
-	if e.draft != nil {
-		b.DraftState = e.draft.Start(e.tokenizer.Encode(e.prefix(mode)))
+	if learner := e.drafts[mode]; learner != nil {
+		var hints [][]int32
+		if mode == reward.ModeThink { // thoughts repeat what the caption says
+			for _, p := range ready {
+				hints = append(hints, p.caption)
+			}
+		}
+		b.Draft = learner.Machine(hints...)
+		b.DraftState = b.Draft.Start(e.tokenizer.Encode(e.prefix(mode)))
 	}
 	for _, p := range ready {
 		b.Prompts = append(b.Prompts, p.Prompt)

@@ -12,8 +12,6 @@ import (
 	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/engine/safetensors"
-	"github.com/denseflow/densereward/engine/tokenizer"
-	"github.com/denseflow/densereward/engine/tokenizer/qwen"
 )
 
 // The widths of the published heads.
@@ -76,15 +74,13 @@ func TestEveryFormOfTheReleasedGraphIsBuiltWithoutReadingAWeight(t *testing.T) {
 	if config.VocabSize != 0 {
 		t.Fatalf("config.json gives a vocabulary of %d", config.VocabSize)
 	}
-	tok := publishedTokenizer(t)
-	draft := qwenvl.NewDraft(tok, released.Vocabulary, qwenvl.AnswerTemplate{Prefix: answerPrefix, Text: publishedText, Number: number})
 	for name, o := range map[string]graphOptions{
 		"on a CPU":                   {Options: qwenvl.Options{DType: onnx.Float32}, heads: onnx.Float32},
 		"on a GPU":                   {Options: qwenvl.Options{DType: onnx.BFloat16, Paged: true}, heads: onnx.Float16},
-		"speculative":                {Options: qwenvl.Options{DType: onnx.BFloat16, Paged: true, Draft: draft}, heads: onnx.Float16},
-		"speculative with a penalty": {Options: qwenvl.Options{DType: onnx.Float32, Draft: draft, Penalty: true}, heads: onnx.Float32},
+		"speculative":                {Options: qwenvl.Options{DType: onnx.BFloat16, Paged: true, Drafted: true}, heads: onnx.Float16},
+		"speculative with a penalty": {Options: qwenvl.Options{DType: onnx.Float32, Drafted: true, Penalty: true}, heads: onnx.Float32},
 		"with everything": {
-			Options: qwenvl.Options{DType: onnx.BFloat16, Draft: draft, Penalty: true, TeacherForced: true, Patches: true},
+			Options: qwenvl.Options{DType: onnx.BFloat16, Drafted: true, Penalty: true, TeacherForced: true, Patches: true},
 			heads:   onnx.Float16, probes: true,
 		},
 	} {
@@ -177,16 +173,3 @@ func writeHoles(dir string, tensors []safetensors.Tensor) error {
 	return safetensors.WriteShards(dir, sources, 4<<30)
 }
 
-// publishedTokenizer is the whole one of Qwen.
-func publishedTokenizer(t testing.TB) *tokenizer.Tokenizer {
-	t.Helper()
-	data, err := qwen.JSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tok, err := tokenizer.Parse(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tok
-}

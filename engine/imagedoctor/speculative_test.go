@@ -93,7 +93,7 @@ func TestAWrongPlaceInTheTemplateChangesNoAnswer(t *testing.T) {
 	want := answer(t, e, reward.ModeAnswer, ready, 30)
 	b := e.joined(reward.ModeAnswer, ready)
 	b.MaxNewTokens = 30
-	for state := int64(0); state < e.draft.States(); state += 17 {
+	for state := int64(0); state < b.Draft.States(); state += 17 {
 		b.DraftState = state
 		out, err := e.session.Run(t.Context(), e.inputs(b))
 		if err != nil {
@@ -101,6 +101,31 @@ func TestAWrongPlaceInTheTemplateChangesNoAnswer(t *testing.T) {
 		}
 		for i, p := range ready {
 			sameResult(t, fmt.Sprintf("from state %d, row %d", state, i), e.result(p, out, i), want[i])
+		}
+	}
+}
+
+// Right answers, wrong ones and others' are learnt: the draft is right, or wrong, in
+// every way.
+func TestWhatADraftLearntChangesNoAnswer(t *testing.T) {
+	t.Parallel()
+	e := nanoEvaluator(t, form{small: true})
+	rng := rand.New(rand.NewPCG(6, 7))
+	var ready []*prepared
+	for range 4 {
+		ready = append(ready, randomPrompt(rng, e.config, e.tokenizer))
+	}
+	want := answer(t, nanoEvaluator(t, form{small: true, noSpeculative: true}), reward.ModeAnswer, ready, 40)
+	for round := range 3 {
+		for i, r := range answer(t, e, reward.ModeAnswer, ready, 40) {
+			sameResult(t, fmt.Sprintf("round %d, row %d", round, i), r, want[i])
+		}
+		for _, r := range want {
+			ids := slices.Clone(r.Trace.GeneratedIDs)
+			if round == 1 { // half of it right
+				ids = append(ids[:len(ids)/2], want[0].Trace.GeneratedIDs...)
+			}
+			e.learn(reward.ModeAnswer, e.prefix(reward.ModeAnswer), ids)
 		}
 	}
 }

@@ -112,7 +112,7 @@ func TestDraftTokensChangeNoAnswer(t *testing.T) {
 					questions = append(questions, randomPrompt(rng, speculative.config, tokens))
 					answers = append(answers, speculative.randomAnswer(rng, template, length))
 				}
-				state := rng.Int64N(speculative.draft.States())
+				state := rng.Int64N(speculative.drafts[reward.ModeAnswer].Machine().States())
 				got, gotMaps := speculative.take(t, questions, answers, state, most)
 				want, wantMaps := slow.take(t, questions, answers, 0, most)
 				for r := range answers {

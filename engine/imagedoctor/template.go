@@ -3,7 +3,6 @@ package imagedoctor
 import (
 	"strings"
 
-	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
 	"github.com/denseflow/densereward/engine/tokenizer"
 )
@@ -11,6 +10,13 @@ import (
 // number stands for a score in answers: a digit and a point that are nearly always a
 // nought and a point, then digits that nobody can foresee.
 const number = "0.50"
+
+// AnswerTemplate is the fixed text of an answer.
+type AnswerTemplate struct {
+	Prefix string // encoded by itself, as it is where it is given
+	Text   string // what follows
+	Number string // stands for a score wherever it occurs in Text
+}
 
 // answerText is the published form of an answer, behind answerPrefix, with the
 // special tokens as the tokenizer spells them.
@@ -23,15 +29,15 @@ func answerText(misalignment, artifact string) string {
 		"\nOverall Impression score: " + number + "</answer>" + checkpoint.TurnEnd
 }
 
-// answerTemplates are what answers are drafted from: the published form, and the one
-// that the authors' rewards for fine-tuning read, with a semicolon behind each score
-// but the last.
-func answerTemplates(c Config, t *tokenizer.Tokenizer) []qwenvl.AnswerTemplate {
+// answerWordings are the answers that a draft knows from the start: the published form,
+// and the one that the authors' rewards for fine-tuning read, with a semicolon behind each
+// score but the last.
+func answerWordings(c Config, t *tokenizer.Tokenizer) [][]int32 {
 	spelt := func(id int32) string { return t.Decode([]int32{id}, false) }
-	text := answerText(spelt(c.MisalignmentTokenID), spelt(c.ArtifactTokenID))
-	var all []qwenvl.AnswerTemplate
-	for _, text := range []string{text, strings.ReplaceAll(text, number+"\n", number+";\n")} {
-		all = append(all, qwenvl.AnswerTemplate{Prefix: answerPrefix, Text: text, Number: number})
+	published := answerText(spelt(c.MisalignmentTokenID), spelt(c.ArtifactTokenID))
+	var all [][]int32
+	for _, text := range []string{strings.ReplaceAll(published, number+"\n", number+";\n"), published} {
+		all = append(all, append(t.Encode(answerPrefix), t.Encode(text)...))
 	}
 	return all
 }

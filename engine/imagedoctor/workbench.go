@@ -8,6 +8,7 @@ import (
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/draft"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -37,12 +38,19 @@ func (w *Workbench) Config() Config { return w.e.config }
 // Checkpoint is the checkpoint, with its weights and tokenizer.
 func (w *Workbench) Checkpoint() *checkpoint.Folder { return w.e.checkpoint }
 
-// Draft is what answers are drafted from; nil where a step is one token.
-func (w *Workbench) Draft() *qwenvl.Draft { return w.e.draft }
+// Draft is what answers are drafted from at first; nil where a step is one token.
+func (w *Workbench) Draft() *draft.Machine {
+	learner := w.e.drafts[reward.ModeAnswer]
+	if learner == nil {
+		return nil
+	}
+	return learner.Machine()
+}
 
 // Template is the published form of an answer.
-func (w *Workbench) Template() qwenvl.AnswerTemplate {
-	return answerTemplates(w.e.config, w.e.tokenizer)[0]
+func (w *Workbench) Template() AnswerTemplate {
+	spelt := func(id int32) string { return w.e.tokenizer.Decode([]int32{id}, false) }
+	return AnswerTemplate{answerPrefix, answerText(spelt(w.e.config.MisalignmentTokenID), spelt(w.e.config.ArtifactTokenID)), number}
 }
 
 // ImageStart is the index of the first image token in every prompt.

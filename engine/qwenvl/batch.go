@@ -6,6 +6,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/draft"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -78,7 +79,8 @@ type Batch struct {
 	Prompts      []Prompt
 	MaxNewTokens int
 	Penalty      float64
-	DraftState   int64 // of the draft before the answers
+	Draft        *draft.Machine // for graphs with drafts
+	DraftState   int64          // of it before the answers
 
 	TeacherForced ort.Tensor // (B,n) int64, to measure
 	Patches       []float32  // (P,values): the processor's, in place of the images' pixels
@@ -94,7 +96,14 @@ func (b Batch) Inputs(c checkpoint.Config) map[string]ort.Tensor {
 	for name, t := range VisionInputs(c, images, b.Patches) {
 		inputs[name] = t
 	}
-	inputs[InputDraftState] = ort.Int64s([]int64{}, []int64{b.DraftState})
+	if d := b.Draft; d != nil {
+		inputs[InputDraftState] = ort.Int64s([]int64{}, []int64{b.DraftState})
+		inputs[InputDraftClasses] = ort.Int32s([]int64{int64(len(d.Classes))}, d.Classes)
+		inputs[InputDraftWidth] = ort.Int64s([]int64{}, []int64{int64(d.Width)})
+		inputs[InputDraftNext] = ort.Int32s([]int64{int64(len(d.Next))}, d.Next)
+		inputs[InputDraftTokens] = ort.Int64s([]int64{d.States(), draft.Longest}, d.Drafts)
+		inputs[InputDraftLengths] = ort.Int64s([]int64{d.States()}, d.Lengths)
+	}
 	inputs[InputForced] = b.TeacherForced
 	inputs[InputMaxNewTokens] = ort.Int64s([]int64{}, []int64{int64(b.MaxNewTokens)})
 	inputs[InputPenalty] = ort.Float32s([]int64{}, []float32{float32(b.Penalty)})

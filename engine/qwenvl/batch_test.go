@@ -8,6 +8,7 @@ import (
 	"github.com/denseflow/densereward/engine/image/codec"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/draft"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -104,7 +105,7 @@ func TestABatchHasItsInputsByName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := Batch{Prompts: []Prompt{p}, MaxNewTokens: 9, Penalty: 1.5, DraftState: 4}
+	b := Batch{Prompts: []Prompt{p}, MaxNewTokens: 9, Penalty: 1.5, Draft: &draft.Machine{}, DraftState: 4}
 	got := b.Inputs(c)
 	if v := got[InputPenalty].Float32s(); len(v) != 1 || v[0] != 1.5 {
 		t.Errorf("penalty %v", v)

@@ -8,8 +8,8 @@
 // A file holds one part: the vision towers (vision.go, vision_qwen25.go,
 // vision_qwen3.go, patches.go, layout.go), the language model (language.go), its
 // rotary embedding (rope.go), the key/value caches (kvcache_padded.go,
-// kvcache_paged.go), the decoding loop (generation.go, step.go, argmax.go), draft
-// tokens (speculative.go), the repetition penalty, the graph with its inputs
+// kvcache_paged.go), the decoding loop (generation.go, step.go, argmax.go), the
+// repetition penalty, the graph with its inputs
 // (graph.go, batch.go), and a session for it (session.go).
 //
 // What the published config.json leaves out has Qwen2.5-VL's value and is checked
@@ -57,8 +57,8 @@
 //  9. The cache of pages has room for 256 new tokens, then for 1,024, then for all:
 //     an answer that outgrows its room goes on with more, and none reserves what it
 //     does not need.
-//  10. Speculative decoding: where the form of an answer is known, a step runs the
-//     newest token and the draft tokens that the form foresees, and accepts those
+//  10. Speculative decoding: where earlier answers tell how one goes on, a step runs
+//     the newest token and the draft tokens of package draft, and accepts those
 //     that the model itself would have written, up to its own token behind the first
 //     wrong one. The tokens are those of steps of one, as far as the argmax is the
 //     same in sums of another order.

@@ -8,7 +8,6 @@ import (
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
-	"github.com/denseflow/densereward/engine/tokenizer"
 )
 
 const (
@@ -17,15 +16,6 @@ const (
 	// casesDir is what the reference computes with it.
 	casesDir = "../imagedoctor/testdata/cases"
 )
-
-// nanoTemplate is the form of the answers that the miniature learned.
-var nanoTemplate = AnswerTemplate{
-	Prefix: "<think>\n...</think>\n<answer>",
-	Text: "Semantic Alignment score: 0.50\nMisalignment Locations: <|misalignment|>" +
-		"\nAesthetic score: 0.50\nPlausibility score: 0.50\nArtifact Locations: <|artifact|>" +
-		"\nOverall Impression score: 0.50</answer><|im_end|>",
-	Number: "0.50",
-}
 
 func loadJSON(t testing.TB, path string, v any) {
 	t.Helper()
@@ -41,15 +31,6 @@ func readText(t testing.TB, path string) string {
 		t.Fatal(err)
 	}
 	return string(data)
-}
-
-func loadTokenizer(t testing.TB) *tokenizer.Tokenizer {
-	t.Helper()
-	tok, err := tokenizer.Load(nanoDir + "/tokenizer.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tok
 }
 
 // refCase is what the reference computes for one image, in float32 on a CPU.

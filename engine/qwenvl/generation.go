@@ -1,6 +1,9 @@
 package qwenvl
 
-import "github.com/denseflow/densereward/engine/onnx"
+import (
+	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/qwenvl/draft"
+)
 
 // generation is the decoding loop: the argmax of the logits becomes the next
 // token, until every row has ended or the limit is reached. On the way it keeps,
@@ -37,7 +40,7 @@ func (c *carried) fields(o Options) []*onnx.Value {
 	if o.Penalty {
 		l = append(l, &c.seen)
 	}
-	if o.Draft != nil {
+	if o.Drafted {
 		l = append(l, &c.state, &c.drafted)
 	}
 	return l
@@ -45,10 +48,10 @@ func (c *carried) fields(o Options) []*onnx.Value {
 
 // windowSize is the most tokens a row has in one step.
 func (e *Graph) windowSize() int {
-	if e.o.Draft == nil {
+	if !e.o.Drafted {
 		return 1
 	}
-	return 1 + e.o.Draft.longest
+	return 1 + draft.Longest
 }
 
 // run generates from the prompts' last tokens. It returns the tokens (B,N), the
@@ -121,7 +124,7 @@ func (e *Graph) roomOf(g *onnx.Graph, level int) onnx.Value {
 func (e *generation) shapes(g *onnx.Graph) []onnx.Shape {
 	var c carried
 	shapes := make([]onnx.Shape, len(c.fields(e.o)))
-	if e.o.Draft != nil {
+	if e.o.Drafted {
 		shapes[len(shapes)-1] = onnx.Shape{e.Batch, g.NewSym("drafted")}
 	}
 	_, cached := e.cache.carried(g)
@@ -168,7 +171,7 @@ func (e *generation) first() carried {
 	if e.o.Penalty {
 		c.seen = e.mark(g, c.seen, column)
 	}
-	if e.o.Draft != nil {
+	if e.o.Drafted {
 		start := g.Expand(e.in[InputDraftState], rows, e.Batch)
 		e.draftOn(g, &c, start)
 	}
@@ -237,14 +240,12 @@ func (e *generation) teacherAt(g *onnx.Graph, index onnx.Value) onnx.Value {
 // draftOn moves the draft on from the given states (B) by the newest tokens and
 // takes draft tokens as far as any row's state knows them.
 func (e *generation) draftOn(g *onnx.Graph, c *carried, from onnx.Value) {
-	d := e.o.Draft
-	states := int64(len(d.lengths))
-	class := g.Cast(g.Gather(onnx.Const(g, d.classes, int64(len(d.classes))), c.token, 0), onnx.Int64)
-	at := g.Add(g.Mul(from, onnx.Scalar(g, int64(d.width))), class)
-	c.state = g.Gather(onnx.Const(g, d.next, int64(len(d.next))), at, 0)
-	known := g.Gather(onnx.Const(g, d.lengths, states), c.state, 0)
+	class := g.Cast(g.Gather(e.in[InputDraftClasses], c.token, 0), onnx.Int64)
+	at := g.Add(g.Mul(from, e.in[InputDraftWidth]), class)
+	c.state = g.Cast(g.Gather(e.in[InputDraftNext], at, 0), onnx.Int64)
+	known := g.Gather(e.in[InputDraftLengths], c.state, 0)
 	known = g.Where(c.done, onnx.Scalar(g, int64(0)), known)
 	size := g.Unsqueeze(g.ReduceMax(known, 0, false), 0)
-	rows := g.Gather(onnx.Const(g, d.drafts, states, int64(d.longest)), c.state, 0)
+	rows := g.Gather(e.in[InputDraftTokens], c.state, 0)
 	c.drafted = g.SliceTo(rows, 1, onnx.Const(g, []int64{0}, 1), size, g.NewSym("drafted"))
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/draft"
 )
 
 // Names of the graph's inputs. B is the number of prompts, T the number of tokens of
@@ -35,7 +36,12 @@ const (
 	InputPack         = "pack_index"      // (T) int64: place of each token in the padded rows
 	InputMaxNewTokens = "max_new_tokens"  // () int64, at least 1
 	InputPenalty      = "repetition_penalty"
-	InputDraftState   = "draft_state"    // () int64: where in its template an answer begins
+	InputDraftState   = "draft_state"    // () int64: of the draft before the answers
+	InputDraftClasses = "draft_classes"  // (vocabulary) int32, and on: the tables of a draft.Machine
+	InputDraftWidth   = "draft_width"    // () int64
+	InputDraftNext    = "draft_next"     // (states*width) int32
+	InputDraftTokens  = "draft_tokens"   // (states,draft.Longest) int64
+	InputDraftLengths = "draft_lengths"  // (states) int64
 	InputForced       = "teacher_forced" // (B,n) int64, n at least 1
 )
 
@@ -52,7 +58,7 @@ type Options struct {
 	// it first is kept.
 	Watched []int32
 
-	Draft *Draft // draft tokens for steps of several tokens; nil for steps of one
+	Drafted bool // with the tables of a draft as inputs, for steps of several tokens
 
 	rooms []int64 // tokens of an answer that room is made for before it is needed, level by level; nil is the cache's own
 }
@@ -129,8 +135,14 @@ func (e *Graph) inputs() {
 		add(InputPack, onnx.Int64, e.tokens)
 	}
 	add(InputMaxNewTokens, onnx.Int64)
-	if e.o.Draft != nil {
+	if e.o.Drafted {
+		states := onnx.Sym("draft_states")
 		add(InputDraftState, onnx.Int64)
+		add(InputDraftClasses, onnx.Int32, onnx.Sym("draft_vocabulary"))
+		add(InputDraftWidth, onnx.Int64)
+		add(InputDraftNext, onnx.Int32, onnx.Sym("draft_transitions"))
+		add(InputDraftTokens, onnx.Int64, states, onnx.N(draft.Longest))
+		add(InputDraftLengths, onnx.Int64, states)
 	}
 	if e.o.TeacherForced {
 		add(InputForced, onnx.Int64, e.Batch, onnx.Sym("forced"))

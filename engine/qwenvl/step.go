@@ -23,7 +23,7 @@ func (s *step) open() {
 	g := s.g
 	s.tokens, s.window.dim = g.Unsqueeze(s.token, 1), onnx.N(1)
 	s.window.size = onnx.Scalar(g, int64(1))
-	if s.o.Draft != nil {
+	if s.o.Drafted {
 		s.window.dim = g.NewSym("window")
 		s.tokens = g.Concat(1, s.window.dim, s.tokens, s.carried.drafted)
 		s.window.size = g.Squeeze(g.SizeOf(s.tokens, 1), 0)
@@ -62,7 +62,7 @@ func (s *step) perRow(x onnx.Value) onnx.Value {
 // there.
 func (s *step) seenInWindow() onnx.Value {
 	g := s.g
-	if s.o.Draft == nil {
+	if !s.o.Drafted {
 		return s.seen
 	}
 	vocabulary := s.seen.Dim(1)
@@ -85,7 +85,7 @@ func (s *step) seenInWindow() onnx.Value {
 func (s *step) accept() {
 	g := s.g
 	s.kept = g.And(g.Less(s.places, s.in[InputMaxNewTokens]), g.Unsqueeze(g.Not(s.done), 1))
-	if s.o.Draft != nil {
+	if s.o.Drafted {
 		// Before token j of the window: draft tokens that were rejected and end
 		// tokens that were predicted.
 		drafted := g.SliceTo(s.tokens, 1, onnx.Const(g, []int64{1}, 1), g.Unsqueeze(s.window.size, 0), s.carried.drafted.Dim(1))
@@ -112,7 +112,7 @@ func (s *step) keepStates(hidden onnx.Value) {
 	hits := g.Cast(is, onnx.Int32)
 	hit := g.Cast(g.ReduceMax(hits, 1, false), onnx.Bool) // (B,watched)
 	var states onnx.Value
-	if s.o.Draft == nil {
+	if !s.o.Drafted {
 		states = g.Unsqueeze(hidden, 1)
 	} else {
 		states = g.Gather(hidden, g.Add(g.ArgMax(hits, 1), g.Unsqueeze(s.rowStarts(), 1)), 0)
@@ -142,7 +142,7 @@ func (s *step) close() carried {
 	if s.o.Penalty {
 		n.seen = s.mark(g, s.seen, g.Where(s.kept, s.predicted, g.Unsqueeze(s.token, 1)))
 	}
-	if s.o.Draft != nil {
+	if s.o.Drafted {
 		s.draftOn(g, &n, g.Add(s.state, last))
 	}
 	return n

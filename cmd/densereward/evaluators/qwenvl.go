@@ -28,6 +28,7 @@ func openQwenVL(ctx context.Context, s Spec, at Place) (reward.Evaluator, error)
 		PromptTokens      int      `json:"prompt-tokens"`
 		MaxPixels         int      `json:"max-pixels"`
 		Float32           bool     `json:"float32"`
+		NoSpeculative     bool     `json:"no-speculative"`
 	}
 	if err := s.Options.Decode(&o); err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func openQwenVL(ctx context.Context, s Spec, at Place) (reward.Evaluator, error)
 		return nil, err
 	}
 	options := evaluator.Options{
-		Provider: at.Provider, Threads: at.Threads, MaxBatch: at.Batch, Float32: o.Float32,
+		Provider: at.Provider, Threads: at.Threads, MaxBatch: at.Batch, Float32: o.Float32, NoSpeculative: o.NoSpeculative,
 		PromptTokens: o.PromptTokens, MaxPixels: o.MaxPixels,
 	}
 	if p := o.RepetitionPenalty; p != nil {

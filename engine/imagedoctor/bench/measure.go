@@ -12,6 +12,7 @@ import (
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/draft"
 )
 
 // Options say what Measure measures. The zero value of each is the default
@@ -66,7 +67,7 @@ type measuring struct {
 	w       *imagedoctor.Workbench
 	dtype   onnx.DType // of the model's activations
 	graph   *onnx.Graph
-	draft   *qwenvl.Draft // nil where a step is one token
+	draft   *draft.Machine // nil where a step is one token
 	rng     *rand.Rand
 }
 

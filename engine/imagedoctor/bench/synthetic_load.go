@@ -110,16 +110,7 @@ func (m *measuring) steps(answer []int32) int {
 	if d == nil {
 		return len(answer) - 1
 	}
-	state := d.After(d.Start(m.w.Checkpoint().Tokenizer.Encode(m.w.Template().Prefix)), answer[0])
-	steps, rest := 0, answer[1:]
-	for ; len(rest) > 0; steps++ {
-		gained := min(d.Accepted(state, rest)+1, len(rest))
-		for _, id := range rest[:gained] {
-			state = d.After(state, id)
-		}
-		rest = rest[gained:]
-	}
-	return steps
+	return d.Steps(d.Start(m.w.Checkpoint().Tokenizer.Encode(m.w.Template().Prefix)), answer)
 }
 
 // noisy is an image of imagedoctor.SquareSide that compresses as a photograph does, as PNG.

@@ -14,6 +14,7 @@ import (
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/draft"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/judge"
 )
@@ -29,6 +30,10 @@ type Options struct {
 	// Float32 computes in float32 on a GPU as well, where bfloat16 is many times
 	// faster: to compare. A CPU always does.
 	Float32 bool
+
+	// NoSpeculative decodes a token a step, without draft tokens from the answers that
+	// were given before. The answers are the same.
+	NoSpeculative bool
 
 	// RepetitionPenalty replaces the one of generation_config.json; 0 leaves it.
 	RepetitionPenalty float64
@@ -65,6 +70,7 @@ type Judge struct {
 	resizer     resize.Resizer
 	fingerprint string
 	tokens      map[string]int32 // whose probability the file wants
+	drafts      *draft.Learner   // nil where an answer is one token
 }
 
 var (
@@ -124,6 +130,10 @@ func open(dir string, file *judge.File, o Options) (*Judge, error) {
 		p.MaxPixels = o.MaxPixels
 		p.MinPixels = min(p.MinPixels, o.MaxPixels)
 	}
+	// The first token has no draft.
+	if file.MaxNewTokens > 1 && !o.NoSpeculative {
+		j.drafts = draft.New(f.Tokenizer, f.Vocabulary())
+	}
 	return j, j.findTokens()
 }
 
@@ -146,7 +156,7 @@ func (j *Judge) findTokens() error {
 
 // form is the graph that the options ask for.
 func (j *Judge) form() qwenvl.Options {
-	o := qwenvl.Options{DType: onnx.Float32, Penalty: j.options.RepetitionPenalty != 1}
+	o := qwenvl.Options{DType: onnx.Float32, Penalty: j.options.RepetitionPenalty != 1, Drafted: j.drafts != nil}
 	if j.options.Provider.Kind == ort.CUDA && !j.options.Float32 {
 		o.DType, o.Paged = onnx.BFloat16, true
 	}
@@ -337,6 +347,9 @@ func (j *Judge) run(ctx context.Context, rows []row, tokens int) (map[string]ort
 	for i := range rows {
 		b.Prompts = append(b.Prompts, rows[i].prompt)
 	}
+	if j.drafts != nil {
+		b.Draft = j.drafts.Machine()
+	}
 	out, err := j.session.Run(ctx, b.Inputs(j.config))
 	if err != nil {
 		return nil, fmt.Errorf("qwen-vl: %d images: %w", len(rows), err)
@@ -360,6 +373,8 @@ func (j *Judge) evaluate(ctx context.Context, rows []row, results []reward.Resul
 		result.Trace.InputIDs = row.prompt.IDs
 		if result.Err != nil {
 			result = reward.Result{Err: result.Err}
+		} else if j.drafts != nil {
+			j.drafts.Learn(result.Trace.GeneratedIDs)
 		}
 		results[row.at] = result
 	}

@@ -86,6 +86,11 @@ func TestJudgesAnswerAsTransformersDoes(t *testing.T) {
 			}
 			// All shapes in one batch, and each by itself.
 			asTransformers(t, "together", j, prompts, cases, logits)
+			// What is drafted from answers changes none.
+			for _, c := range cases {
+				j.drafts.Learn(c.GeneratedIDs)
+			}
+			asTransformers(t, "together, drafted", j, prompts, cases, logits)
 			size := len(logits) / len(cases)
 			for i := range cases {
 				asTransformers(t, fmt.Sprintf("case %d alone", i), j, prompts[i:i+1], cases[i:i+1], logits[i*size:(i+1)*size])
@@ -119,7 +124,7 @@ func asTheProcessors(t *testing.T, c checkpoint.Config, want qwenvltest.Case, im
 // the reference's.
 func asTransformers(t *testing.T, what string, j *Judge, prompts []qwenvl.Prompt, cases []qwenvltest.Case, logits []float32) {
 	t.Helper()
-	b := qwenvl.Batch{Prompts: prompts, MaxNewTokens: j.file.MaxNewTokens, Penalty: 1}
+	b := qwenvl.Batch{Prompts: prompts, MaxNewTokens: j.file.MaxNewTokens, Penalty: 1, Draft: j.drafts.Machine()}
 	out, err := j.session.Run(t.Context(), b.Inputs(j.config))
 	if err != nil {
 		t.Fatal(err)
