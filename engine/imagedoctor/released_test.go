@@ -172,4 +172,3 @@ func writeHoles(dir string, tensors []safetensors.Tensor) error {
 	}
 	return safetensors.WriteShards(dir, sources, 4<<30)
 }
-
