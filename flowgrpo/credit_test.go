@@ -91,7 +91,8 @@ func TestGDPORefusesBadRewards(t *testing.T) {
 	}
 }
 
-func TestStepGainsEqualDenseGRPOsEquations(t *testing.T) {
+// DenseGRPO published no code; that of TurningPoint-GRPO has the same gains.
+func TestStepGainsEqualThePublicCode(t *testing.T) {
 	c := goldens.Read(t).Advantages
 	n := len(c.Groups)
 	steps := len(c.Gains) / n

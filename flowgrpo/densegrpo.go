@@ -14,7 +14,8 @@ import "fmt"
 //
 // [MapAdvantages] with T*L locations then normalises every step over its group by
 // itself, which is equation 10; its Epsilon is the only departure, which the
-// paper lacks. It fails, naming the sample, for a reward that is NaN or infinite or
+// paper lacks and the public code of TurningPoint-GRPO (arXiv 2602.06422), which has the
+// same gains, adds as 1e-4. It fails, naming the sample, for a reward that is NaN or infinite or
 // a gain that its type cannot hold, and panics on wrong lengths.
 func StepGains[T Float](dst, rewards []T, steps, locations int) error {
 	if steps < 1 || locations < 1 || len(rewards)%((steps+1)*locations) != 0 {

@@ -32,7 +32,7 @@
 //	TempFlow-GRPO   A Norm(std_dev_t sqrt(-dt)): NoiseWeights   w                     2508.04324 [TempFlow]
 //	STAR            A(l) = A M(l): MaskAdvantages               M                     2606.17979, its abstract
 //	GDPO            whitened sum of A_k: GDPOAdvantages         R_k(l)                2601.05242 [GDPO]
-//	DenseGRPO       dR_t = R_{t-1} - R_t: StepGains             R_t(l)                2601.20218, its equations
+//	DenseGRPO       dR_t = R_{t-1} - R_t: StepGains             R_t(l)                2601.20218; code 2602.06422
 //	MixGRPO         steps in a moving window: package mixgrpo   that of the loss      2507.21802 [MixGRPO]
 //	GRPO-Guard      r = exp(mean(e delta)/s): trustregion       w, A(l)               2510.22319 [flow_grpo]
 //	Flow-DPPO       -M A r, M by divergence: trustregion        w, A(l), M(l)         2606.11025 [UniRL]

@@ -8,11 +8,16 @@ are; where the code stands inside a training loop, its lines are. Two changes ar
 .float() becomes .double(), and the scheduler's float32 sigmas are widened. Needs
 torch, diffusers and numpy.
 
-Nothing public exists for two methods, so their equations are written down a second
-time here: the step rewards of DenseGRPO (arXiv 2601.20218, equations 7 and 10), and
-the normalised weights of TempFlow-GRPO (2508.04324, equation 8). STAR (2606.17979)
-published neither code nor, in what was at hand, more than that the map allocates the
-advantage; there is no golden for it.
+DenseGRPO (arXiv 2601.20218) published no code. Its gains of step (equation 7) and
+their normalisation over each step's group (equation 10) are those of TurningPoint-GRPO
+(2602.06422), which defines the same increments of the reward of the ODE-completed
+image by itself and publishes its code; that code is run here, its bonus switched off.
+
+Nothing public was found for the normalised weights of TempFlow-GRPO (2508.04324,
+equation 8), whose published code multiplies by a constant: the equation is written
+down a second time here, by the same hands. STAR (2606.17979) published neither code
+nor, in what was at hand, more than that the map allocates the advantage; there is no
+golden for it.
 """
 
 import argparse
@@ -39,6 +44,8 @@ SOURCES = {
     "guard_factory": ("X-GenGroup/Flow-Factory", "a0b2bc5a2b4fbf9125429b3fb70c0c5d7631047c", "src/flow_factory/trainers/grpo.py"),
     "dppo": ("Tencent-Hunyuan/UniRL", "1a7b501e8fe8517b432a130220d2ff462f9b5afa", "unirl/algorithms/flowdppo.py"),
     "tempflow": ("Shredded-Pork/TempFlow-GRPO", "e66824eca96d2b41cfd70fd1879650ae1ea5892e", "scripts/train_sd3_pr.py"),
+    "turning": ("YunzeTong/TurningPoint-GRPO", "994d26a63b65dbeba3260286317c137453cf3070", "scripts/my_train_sd3_fast_with_op3.py"),
+    "turning_tracker": ("YunzeTong/TurningPoint-GRPO", "994d26a63b65dbeba3260286317c137453cf3070", "flow_grpo/stat_tracking.py"),
     "nft": ("NVlabs/DiffusionNFT", "24af5554898d85e93efa492f42b5e9cdf4156e9b", "scripts/train_nft_sd3.py"),
     "awm": (
         "scxue/advantage_weighted_matching",
@@ -77,6 +84,8 @@ class Sources:
         node = ast.parse(text)
         for part in path:
             node = next(n for n in node.body if getattr(n, "name", None) == part)
+        if isinstance(node, ast.ClassDef):
+            return self.run(ast.unparse(node), **names)[path[-1]]
         node.decorator_list = []
         node.returns = None
         for argument in node.args.args + node.args.kwonlyargs:
@@ -313,7 +322,7 @@ def forwards(sources):
 
 
 def advantages(sources):
-    """GDPO of both published forms, and DenseGRPO's equations."""
+    """GDPO of both published forms, and the gains of DenseGRPO and TurningPoint-GRPO."""
     draw = Randoms(300)
     groups, size, kinds = 3, 4, 3
     rewards = draw(groups * size, kinds) * torch.tensor([1.0, 30.0, 0.01], dtype=torch.float64)
@@ -340,9 +349,15 @@ def advantages(sources):
     )
 
     latent = draw(groups * size, 6)  # rewards of the completed latents, T = 5
-    gains = latent[:, 1:] - latent[:, :-1]
-    grouped = gains.reshape(groups, size, 5)
-    step = (grouped - grouped.mean(1, keepdim=True)) / (grouped.std(1, keepdim=True, unbiased=False) + 1e-4)
+    completed = [{"sde_steps_count": t, "rewards": {"avg": latent[:, t]}} for t in (3, 1, 2, 5, 4)]
+    gains = torch.stack(
+        sources.lines(
+            "turning", "intermediate_results_sorted = sorted(", "d_list.append(d_t)", intermediate_results=completed, ode_reward=latent[:, 0]
+        )["d_list"],
+        dim=1,
+    )
+    Tracker = sources.definition("turning_tracker", "PerPromptStatTracker")
+    step = torch.from_numpy(np.stack([Tracker().update(index, gains[:, t].numpy()) for t in range(5)], axis=1))
     sigmas = scheduler().sigmas
     below = torch.where(sigmas[:-1] == 1, sigmas[1], sigmas[:-1])
     noise = NOISE * torch.sqrt(sigmas[:-1] / (1 - below)) * torch.sqrt(sigmas[:-1] - sigmas[1:])
