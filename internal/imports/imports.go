@@ -179,6 +179,7 @@ func edgeRules() []Rule {
 		{Room: "client", Rooms: []string{"reward", "reward/wire"}},
 		{Room: "cmd/densereward", Rooms: []string{Everything}, Libs: []string{Everything}},
 		{Room: "examples", Rooms: []string{"client", "reward", "reward/wire", "flowgrpo"}}, // the client's requests are wire's
+		{Room: "examples/deploy", Rooms: []string{"engine/ort/provision"}},
 		{
 			// Measures the server itself, with a stand-in for the evaluator.
 			Room:  "examples/peers",

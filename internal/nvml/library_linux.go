@@ -18,7 +18,7 @@ type Library struct {
 }
 
 // nvmlMemory is nvmlMemory_t.
-type nvmlMemory struct{ total, free, used uint64 }
+type nvmlMemory struct{ total, _, used uint64 }
 
 // Open loads and starts a library by its name or path. It fails where there is none, or no
 // driver.

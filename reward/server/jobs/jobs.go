@@ -142,13 +142,23 @@ func (s *Store) Wait(ctx context.Context, owner, id string) (answer *Answer, kno
 	}
 	select {
 	case <-j.done:
-		return &j.answer, true
+		return s.answer(j)
 	default:
 	}
 	select {
 	case <-j.done:
-		return &j.answer, true
+		return s.answer(j)
 	case <-ctx.Done():
 		return nil, true
 	}
+}
+
+// answer is that of a finished job, unless it was dropped.
+func (s *Store) answer(j *job) (answer *Answer, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j.dropped {
+		return nil, false
+	}
+	return &j.answer, true
 }

@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,16 +66,21 @@ func TestADroppedJobEndsAndLeavesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := jobs.New(jobs.Config{Jobs: 1, AnswerBytes: 8, Keep: time.Minute}, time.Now)
 		asked, cancel := context.WithCancel(t.Context())
-		ended := false
+		var ended atomic.Bool
 		running := s.Start(asked, "me", func(ctx context.Context) jobs.Answer {
 			<-ctx.Done()
 			time.Sleep(time.Second)
-			ended = true
+			ended.Store(true)
 			return jobs.Answer{Body: []byte("nobody's")}
 		})
 		cancel() // the request that started it may end
+		go func() {
+			if got, known := s.Wait(t.Context(), "me", running); known {
+				t.Errorf("who waits for a job that is dropped gets %+v", got)
+			}
+		}()
 		time.Sleep(time.Second)
-		if ended || s.Drop("somebody else", running) || s.Drop("me", "another") || !s.Drop("me", running) || s.Drop("me", running) {
+		if ended.Load() || s.Drop("somebody else", running) || s.Drop("me", "another") || !s.Drop("me", running) || s.Drop("me", running) {
 			t.Fatal("the job ended by itself, or was dropped by somebody else, or twice")
 		}
 		if _, known := s.Wait(t.Context(), "me", running); known {
@@ -85,7 +91,7 @@ func TestADroppedJobEndsAndLeavesRoom(t *testing.T) {
 			t.Error("a job that has not ended yet does not count")
 		}
 		time.Sleep(2 * time.Second)
-		if !ended {
+		if !ended.Load() {
 			t.Fatal("the job did not end")
 		}
 		finished := s.Start(t.Context(), "me", full)
