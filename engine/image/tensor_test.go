@@ -28,7 +28,7 @@ func halfData(values ...uint16) []byte {
 	return data
 }
 
-func TestTensorsBecomePictures(t *testing.T) {
+func TestTensorsBecomeImages(t *testing.T) {
 	// 1x2 pixels; the second is brighter than the first in each channel.
 	want := []uint8{0, 51, 128, 255, 102, 128}
 	hwc := []float32{0, 0.2, 0.5019608, 1, 0.4, 0.5019608}

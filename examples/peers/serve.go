@@ -13,7 +13,7 @@ import (
 )
 
 // serve is the densereward server with a stand-in for the evaluator and all
-// else as it is in service: metrics, logs, pacing, limits, cache.
+// else as it is in service: metrics, logs, data rates, limits, cache.
 func serve(ctx context.Context, o options) error {
 	fake := &rewardtest.Fake{}
 	metrics := telemetry.NewMetrics("peers")

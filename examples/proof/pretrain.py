@@ -126,7 +126,7 @@ def main():
     flow.save(ema, args.out / "base.pt")
     held = torch.tensor(world.prompts("choose", min(args.check, 256)), device=device).repeat(max(1, args.check // 256), 1)
     for name, sampler in (("ode", None), ("cps", flow.Sampler()), ("cps 0.4", flow.Sampler(noise_level=0.4))):
-        log(phase="judged", sampler=name, **figures(ema, held, 7, sampler)[0])
+        log(phase="scored", sampler=name, **figures(ema, held, 7, sampler)[0])
 
 
 if __name__ == "__main__":

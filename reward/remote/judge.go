@@ -80,7 +80,7 @@ func (j *Judge) evaluate(ctx context.Context, s *reward.Sample) reward.Result {
 	if err != nil {
 		return reward.Result{Err: err}
 	}
-	return j.file.Read(answer.judged())
+	return j.file.Read(answer.first())
 }
 
 // Generate has the endpoint continue each sample's prompt by itself. A sample that
@@ -236,8 +236,8 @@ func readCompletion(data []byte) (*chatResponse, error) {
 
 func (c *chatChoice) truncated() bool { return c.FinishReason == "length" }
 
-// judged is the first choice as judge files read it.
-func (r *chatResponse) judged() judge.Answer {
+// first is the first choice as judge files read it.
+func (r *chatResponse) first() judge.Answer {
 	c := &r.Choices[0]
 	a := judge.Answer{Text: *c.Message.Content, Truncated: c.truncated()}
 	if c.LogProbs != nil && len(c.LogProbs.Content) > 0 {

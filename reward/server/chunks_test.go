@@ -92,7 +92,7 @@ func TestLatentsThatTheQueueHasNoRoomForAreNotDecoded(t *testing.T) {
 	}
 }
 
-func TestADecoderThatFailsCostsItsLotAlone(t *testing.T) {
+func TestADecoderThatFailsCostsItsChunkAlone(t *testing.T) {
 	for name, fail := range map[string]func() error{
 		"with an error": func() error { return errors.New("no such device") },
 		"with a panic":  func() error { panic("no such device") },

@@ -170,7 +170,7 @@ func (c *Evaluate) options(ctx context.Context, first *table.Row, truth truths) 
 			return o, cli.Usage("images", err)
 		}
 		o.Examples = c.Examples
-		o.Draw = func(row *table.Row) *report.Picture { return drawExample(row, c.made.prefix, find(row.Shard)) }
+		o.Draw = func(row *table.Row) *report.Image { return drawExample(row, c.made.prefix, find(row.Shard)) }
 	}
 	if len(o.Scores) == 0 {
 		o.Scores = c.usualScores(first)

@@ -17,7 +17,7 @@ const exampleSide = 320
 
 // drawExample is a row's image with its heatmaps and boxes; nil for a row without an
 // image that can be read.
-func drawExample(row *table.Row, prefix string, find func(string) ([]byte, error)) *report.Picture {
+func drawExample(row *table.Row, prefix string, find func(string) ([]byte, error)) *report.Image {
 	decoded, err := new(image.Decoder).Decode(row.Image(find))
 	if err != nil {
 		return nil
@@ -30,10 +30,10 @@ func drawExample(row *table.Row, prefix string, find func(string) ([]byte, error
 	if err != nil {
 		return nil
 	}
-	p := &report.Picture{Image: file}
+	p := &report.Image{File: file}
 	for _, name := range []string{"misalignment", "artifact"} {
 		if m, there, err := row.Map(prefix + name); err == nil && there && len(m.Data) > 0 {
-			p.Maps = append(p.Maps, pictureMap(name, m))
+			p.Maps = append(p.Maps, imageMap(name, m))
 		}
 	}
 	boxes, _, err := row.Boxes(prefix + relabel.ColumnBoxes)
@@ -41,14 +41,14 @@ func drawExample(row *table.Row, prefix string, find func(string) ([]byte, error
 		boxes = nil // other people's columns may have the name
 	}
 	for _, b := range boxes {
-		p.Boxes = append(p.Boxes, report.PictureBox{Box: b.Coords, Label: b.Label, Importance: b.Importance})
+		p.Boxes = append(p.Boxes, report.ImageBox{Box: b.Coords, Label: b.Label, Importance: b.Importance})
 	}
 	return p
 }
 
-// pictureMap rounds a map to bytes.
-func pictureMap(name string, m reward.Map) report.PictureMap {
-	p := report.PictureMap{Name: name, Height: m.Height, Width: m.Width, Data: make([]byte, len(m.Data))}
+// imageMap rounds a map to bytes.
+func imageMap(name string, m reward.Map) report.ImageMap {
+	p := report.ImageMap{Name: name, Height: m.Height, Width: m.Width, Data: make([]byte, len(m.Data))}
 	for i, v := range m.Data {
 		p.Data[i] = uint8(math.Round(255 * float64(min(max(v, 0), 1))))
 	}

@@ -31,9 +31,9 @@ type Options struct {
 	Seed   uint64
 
 	// Examples is how many of the best and of the worst rows are kept for a
-	// page, and Draw makes the picture of one; 0 and nil for none.
+	// page, and Draw makes the image of one; 0 and nil for none.
 	Examples int
-	Draw     func(*table.Row) *Picture
+	Draw     func(*table.Row) *Image
 }
 
 // Builder takes rows and makes a Report of them. Its memory is that of the

@@ -13,7 +13,7 @@ type examples struct {
 	best, worst []Example
 }
 
-func (e *examples) add(row *table.Row, values []float64, draw func(*table.Row) *Picture) {
+func (e *examples) add(row *table.Row, values []float64, draw func(*table.Row) *Image) {
 	if e.most == 0 || len(values) == 0 {
 		return
 	}
@@ -30,13 +30,13 @@ func (e *examples) add(row *table.Row, values []float64, draw func(*table.Row) *
 
 // keep puts one among the first most of list, and draws it only if it stays; of
 // equal values the earlier row does.
-func keep(list []Example, one Example, row *table.Row, draw func(*table.Row) *Picture, most int, compare func(a, b Example) int) []Example {
+func keep(list []Example, one Example, row *table.Row, draw func(*table.Row) *Image, most int, compare func(a, b Example) int) []Example {
 	at, _ := slices.BinarySearchFunc(list, one, func(a, b Example) int { return cmp.Or(compare(a, b), -1) })
 	if at == most {
 		return list
 	}
 	if draw != nil {
-		one.Picture = draw(row)
+		one.Image = draw(row)
 	}
 	list = slices.Insert(list, at, one)
 	return list[:min(len(list), most)]

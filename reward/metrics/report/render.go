@@ -176,7 +176,7 @@ func (r *Report) HTML(w io.Writer) error {
 func (r *Report) mapNames() []string {
 	var names []string
 	for _, one := range r.examples {
-		if one.Picture == nil {
+		if one.Image == nil {
 			continue
 		}
 		for _, m := range one.Maps {

@@ -89,30 +89,30 @@ type Preference struct {
 
 // Example is one of the best or worst rows, for the page.
 type Example struct {
-	Best     bool
-	Name     string
-	Prompt   string
-	Value    float64
-	*Picture // nil where there is none
+	Best   bool
+	Name   string
+	Prompt string
+	Value  float64
+	*Image // nil where there is none
 }
 
-// Picture is an image with what was found in it, which the page draws.
-type Picture struct {
-	Image []byte // a PNG file
-	Maps  []PictureMap
-	Boxes []PictureBox
+// Image is an image with what was found in it, which the page draws.
+type Image struct {
+	File  []byte // PNG
+	Maps  []ImageMap
+	Boxes []ImageBox
 }
 
-// PictureMap is a map over an image, a byte a cell, 255 for 1.
-type PictureMap struct {
+// ImageMap is a map over an image, a byte a cell, 255 for 1.
+type ImageMap struct {
 	Name   string `json:"name"`
 	Height int    `json:"height"`
 	Width  int    `json:"width"`
 	Data   []byte `json:"data"`
 }
 
-// PictureBox is a box in thousandths of width and height.
-type PictureBox struct {
+// ImageBox is a box in thousandths of width and height.
+type ImageBox struct {
 	Box        [4]float64 `json:"box"`
 	Label      string     `json:"label"`
 	Importance float64    `json:"importance"`

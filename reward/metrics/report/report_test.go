@@ -170,11 +170,11 @@ func TestRowsThatCannotBeMeasuredAreNamed(t *testing.T) {
 
 func TestReportsAreRendered(t *testing.T) {
 	o := options()
-	o.Examples, o.Draw = 2, func(r *table.Row) *report.Picture {
-		return &report.Picture{
-			Image: fmt.Append(nil, "PNG of ", r.Number),
-			Maps:  []report.PictureMap{{Name: "</script><b>", Height: 1, Width: 2, Data: []byte{0, 255}}},
-			Boxes: []report.PictureBox{{Box: [4]float64{0, 0, 500, 1000}, Label: "artifact"}},
+	o.Examples, o.Draw = 2, func(r *table.Row) *report.Image {
+		return &report.Image{
+			File:  fmt.Append(nil, "PNG of ", r.Number),
+			Maps:  []report.ImageMap{{Name: "</script><b>", Height: 1, Width: 2, Data: []byte{0, 255}}},
+			Boxes: []report.ImageBox{{Box: [4]float64{0, 0, 500, 1000}, Label: "artifact"}},
 		}
 	}
 	b := report.NewBuilder(o)
