@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -26,7 +27,7 @@ type answersFile struct {
 func loadAnswers(t testing.TB) answersFile {
 	t.Helper()
 	var answers answersFile
-	loadJSON(t, "testdata/answers.json", &answers)
+	qwenvltest.ReadJSON(t, "testdata/answers.json", &answers)
 	if len(answers.Texts) != 20 || len(answers.Prompts) != 13 {
 		t.Fatalf("answers.json has %d texts and %d prompts, not 20 and 13", len(answers.Texts), len(answers.Prompts))
 	}

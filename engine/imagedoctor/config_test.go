@@ -6,6 +6,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/imagedoctor/released"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 )
 
 func TestTheHeatmapTokensAreTheConfigurations(t *testing.T) {
@@ -13,11 +14,11 @@ func TestTheHeatmapTokensAreTheConfigurations(t *testing.T) {
 		file                   string
 		misalignment, artifact int32
 	}{
-		"the miniature's":  {readText(t, "nano/config.json"), 1478, 1479},
+		"the miniature's":  {qwenvltest.ReadText(t, "nano/config.json"), 1478, 1479},
 		"the published":    {released.Config, 151665, 151666},
 		"where it is mute": {edit(t, map[string]any{"vocab_size": nil, "misalignment_token_id": nil, "artifact_token_id": nil}), 151665, 151666},
 	} {
-		c, err := LoadConfig(writeConfig(t, map[string]string{checkpoint.ConfigFile: test.file}))
+		c, err := LoadConfig(qwenvltest.WriteFolder(t, map[string]string{checkpoint.ConfigFile: test.file}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +30,7 @@ func TestTheHeatmapTokensAreTheConfigurations(t *testing.T) {
 
 func TestAHeatmapTokenBeyondTheVocabularyIsNamed(t *testing.T) {
 	for key, value := range map[string]int{"misalignment_token_id": 1536, "artifact_token_id": -1} {
-		_, err := LoadConfig(writeConfig(t, map[string]string{checkpoint.ConfigFile: edit(t, map[string]any{key: value})}))
+		_, err := LoadConfig(qwenvltest.WriteFolder(t, map[string]string{checkpoint.ConfigFile: edit(t, map[string]any{key: value})}))
 		if err == nil || !strings.Contains(err.Error(), "config.json: "+key) {
 			t.Errorf("%s: %v", key, err)
 		}
@@ -41,7 +42,7 @@ func TestTokensOfAnotherTokenizerAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tok := loadTokenizer(t)
+	tok := qwenvltest.NanoTokenizer(t)
 	if err := c.CheckTokens(tok); err != nil {
 		t.Error(err)
 	}

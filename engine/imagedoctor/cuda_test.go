@@ -12,6 +12,7 @@ import (
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 	"github.com/denseflow/densereward/internal/numtest"
 	"github.com/denseflow/densereward/reward"
 )
@@ -84,7 +85,7 @@ func TestAGPUInFloat32AnswersAsACPU(t *testing.T) {
 
 // asTheReferenceButForTies holds answers in bfloat16 against the reference's: the
 // same tokens, or the same up to a tie.
-func asTheReferenceButForTies(t *testing.T, what string, r reward.Result, want refCase) {
+func asTheReferenceButForTies(t *testing.T, what string, r reward.Result, want qwenvltest.NanoCase) {
 	t.Helper()
 	got, ids := r.Trace.GeneratedIDs, want.GeneratedIDs
 	if at := parting(got, ids); at >= 0 {

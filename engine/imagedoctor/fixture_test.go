@@ -15,37 +15,13 @@ import (
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/engine/qwenvl"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/internal/npy"
 	"github.com/denseflow/densereward/reward"
 )
 
-// refCase is what the reference computes for one image with the nano weights,
-// in float32 on a CPU, without a forced start of the answer.
-type refCase struct {
-	Name         string  `json:"name"`
-	Prompt       string  `json:"prompt"`
-	InputIDs     []int32 `json:"input_ids"` // not in penalty.json
-	GeneratedIDs []int32 `json:"generated_ids"`
-	Text         string  `json:"text"`
-
-	// The positions of three prompt tokens: temporal, row, column.
-	PositionTail       [3]int `json:"position_ids_tail"`
-	PositionImageFirst [3]int `json:"position_ids_image_first"`
-	PositionImageLast  [3]int `json:"position_ids_image_last"`
-}
-
 const casesDir = "testdata/cases"
-
-func readCases(t testing.TB, file string) []refCase {
-	t.Helper()
-	var cases []refCase
-	loadJSON(t, filepath.Join(casesDir, file), &cases)
-	if len(cases) != 6 {
-		t.Fatalf("%s has %d cases, not 6", file, len(cases))
-	}
-	return cases
-}
 
 // readArrays reads an archive of the reference's arrays.
 func readArrays(t testing.TB, file string) map[string][]float32 {
@@ -68,9 +44,9 @@ func readArrays(t testing.TB, file string) map[string][]float32 {
 }
 
 // refSamples are the reference's cases with their images.
-func refSamples(t testing.TB) ([]refCase, []reward.Sample) {
+func refSamples(t testing.TB) ([]qwenvltest.NanoCase, []reward.Sample) {
 	t.Helper()
-	cases := readCases(t, "cases.json")
+	cases := qwenvltest.ReadNanoCases(t, "cases.json")
 	samples := make([]reward.Sample, len(cases))
 	for i, c := range cases {
 		data, err := os.ReadFile(filepath.Join(casesDir, c.Name+".png"))
@@ -269,22 +245,6 @@ func answerTensors(e *Evaluator, text string) map[string]ort.Tensor {
 	}
 }
 
-func loadJSON(t testing.TB, path string, v any) {
-	t.Helper()
-	if err := json.Unmarshal([]byte(readText(t, path)), v); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func readText(t testing.TB, path string) string {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
-
 func openCheckpoint(t *testing.T, dir string) *safetensors.Checkpoint {
 	t.Helper()
 	c, err := safetensors.Open(dir)
@@ -299,7 +259,7 @@ func openCheckpoint(t *testing.T, dir string) *safetensors.Checkpoint {
 func edit(t *testing.T, changes map[string]any) string {
 	t.Helper()
 	var file map[string]any
-	loadJSON(t, "nano/config.json", &file)
+	qwenvltest.ReadJSON(t, "nano/config.json", &file)
 	for key, value := range changes {
 		section := file
 		if name, ok := strings.CutPrefix(key, "vision_config."); ok {
@@ -316,18 +276,6 @@ func edit(t *testing.T, changes map[string]any) string {
 		t.Fatal(err)
 	}
 	return string(data)
-}
-
-// writeConfig makes a checkpoint folder of configuration files.
-func writeConfig(t *testing.T, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
 }
 
 // processed is samples prepared for e with images as the reference's arrays were

@@ -13,6 +13,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/reward"
 )
@@ -121,7 +122,7 @@ func TestBadTensorsAreNamedAtLoad(t *testing.T) {
 
 func TestFilesThatDoNotFitAreNamedAtLoad(t *testing.T) {
 	var tokens map[string]any
-	loadJSON(t, "nano/tokenizer.json", &tokens)
+	qwenvltest.ReadJSON(t, "nano/tokenizer.json", &tokens)
 	for name, test := range map[string]struct {
 		files map[string]string
 		o     Options
@@ -160,7 +161,7 @@ func TestAFolderOfLinksToHashesLoads(t *testing.T) {
 	}
 	for i, name := range names {
 		hash := fmt.Sprintf("%064d", i)
-		if err := os.WriteFile(filepath.Join(blobs, hash), []byte(readText(t, name)), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(blobs, hash), []byte(qwenvltest.ReadText(t, name)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Symlink(filepath.Join("..", "..", "blobs", hash), filepath.Join(snapshot, filepath.Base(name))); err != nil {
@@ -174,7 +175,7 @@ func TestShardsInTwoFoldersAreOneCheckpoint(t *testing.T) {
 	t.Parallel()
 	elsewhere := filepath.Join(t.TempDir(), "shard")
 	const shard = "model-00002-of-00002.safetensors"
-	if err := os.WriteFile(elsewhere, []byte(readText(t, "nano/"+shard)), 0o600); err != nil {
+	if err := os.WriteFile(elsewhere, []byte(qwenvltest.ReadText(t, "nano/"+shard)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	dir := linked(t, map[string]string{shard: ""})
@@ -260,7 +261,7 @@ func TestAHeadOfItsOwnIsUsed(t *testing.T) {
 	}
 	defer e.Close()
 	_, samples := refSamples(t)
-	other, want := generate(t, e, "answer", samples[:1], 5)[0], readCases(t, "cases.json")[0]
+	other, want := generate(t, e, "answer", samples[:1], 5)[0], qwenvltest.ReadNanoCases(t, "cases.json")[0]
 	if slices.Equal(other.Trace.GeneratedIDs, want.GeneratedIDs[:5]) {
 		t.Error("the head is the embedding all the same")
 	}
@@ -303,7 +304,7 @@ func TestTheProcessorOfTransformers5IsThatOfTransformers4(t *testing.T) {
 
 // The two tokens of the heatmaps under names of their own: config.json's ids decide.
 func TestHeatmapTokensMayBeSpeltOtherwise(t *testing.T) {
-	spelt := strings.NewReplacer(misalignmentToken, "<|mis|>", artifactToken, "<|art|>").Replace(readText(t, "nano/tokenizer.json"))
+	spelt := strings.NewReplacer(misalignmentToken, "<|mis|>", artifactToken, "<|art|>").Replace(qwenvltest.ReadText(t, "nano/tokenizer.json"))
 	e := loadSmall(t, map[string]string{checkpoint.TokenizerFile: spelt}, Options{Prefix: new(string)})
 	_, samples := refSamples(t)
 	got := generate(t, e, reward.ModeAnswer, samples[:1], 200)[0]

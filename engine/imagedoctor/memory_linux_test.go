@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -46,7 +47,7 @@ func TestMemoryGrowsWithAPromptAndNotWithItsSquare(t *testing.T) {
 // peakMemory is the most memory that this process has held, in kB.
 func peakMemory(t *testing.T) int {
 	t.Helper()
-	for line := range strings.Lines(readText(t, "/proc/self/status")) {
+	for line := range strings.Lines(qwenvltest.ReadText(t, "/proc/self/status")) {
 		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
 			kB, err := strconv.Atoi(strings.Fields(rest)[0])
 			if err != nil {

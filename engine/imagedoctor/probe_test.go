@@ -6,6 +6,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 	"github.com/denseflow/densereward/internal/numtest"
 	"github.com/denseflow/densereward/reward"
 )
@@ -36,7 +37,7 @@ func (p *probe) run(t *testing.T, b qwenvl.Batch) map[string]ort.Tensor {
 func TestTheGraphComputesWhatTheReferenceDoesFromItsPatches(t *testing.T) {
 	t.Parallel()
 	p := newProbe(t, true)
-	want, arrays := readCases(t, "cases.json")[0], readArrays(t, "case00.npz")
+	want, arrays := qwenvltest.ReadNanoCases(t, "cases.json")[0], readArrays(t, "case00.npz")
 	laid, err := qwenvl.LayOut(p.config.Config, want.InputIDs, &reward.Image{Width: 504, Height: 504})
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/dense"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 	"github.com/denseflow/densereward/internal/numtest"
 	"github.com/denseflow/densereward/reward"
 )
@@ -36,7 +37,7 @@ func (b bound) hold(t *testing.T, name string, got, want []float32) {
 }
 
 // likeTheReference holds a result against the reference's.
-func likeTheReference(t *testing.T, got reward.Result, want refCase) {
+func likeTheReference(t *testing.T, got reward.Result, want qwenvltest.NanoCase) {
 	t.Helper()
 	if !slices.Equal(got.Trace.InputIDs, want.InputIDs) {
 		t.Errorf("%s: other input ids", want.Name)
@@ -94,13 +95,13 @@ func asTheReference(t *testing.T, f form, hold func(t *testing.T, i int, r rewar
 
 func TestTheReferencesCases(t *testing.T) {
 	t.Parallel()
-	cases := readCases(t, "cases.json")
+	cases := qwenvltest.ReadNanoCases(t, "cases.json")
 	asTheReference(t, form{}, func(t *testing.T, i int, r reward.Result) { likeTheReference(t, r, cases[i]) })
 }
 
 func TestTheReferencesCasesWithARepetitionPenalty(t *testing.T) {
 	t.Parallel()
-	cases, arrays := readCases(t, "penalty.json"), readArrays(t, "penalty.npz")
+	cases, arrays := qwenvltest.ReadNanoCases(t, "penalty.json"), readArrays(t, "penalty.npz")
 	asTheReference(t, form{penalty: 1.05}, func(t *testing.T, i int, r reward.Result) {
 		want := cases[i]
 		if !slices.Equal(r.Trace.GeneratedIDs, want.GeneratedIDs) || r.Text != want.Text {

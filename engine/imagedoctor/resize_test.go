@@ -9,6 +9,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 )
@@ -20,7 +21,7 @@ func TestImagesComeToTheModelAsThePublishedScriptsHandThemOn(t *testing.T) {
 		Width, Height int
 		SHA256        string
 	}
-	loadJSON(t, "testdata/published/resized.json", &file)
+	qwenvltest.ReadJSON(t, "testdata/published/resized.json", &file)
 	count := 0
 	for _, name := range []string{"astronaut", "coffee"} {
 		data, err := os.ReadFile("../image/testdata/images/" + name + ".png")

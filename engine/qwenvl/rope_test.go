@@ -8,6 +8,7 @@ import (
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 	"github.com/denseflow/densereward/internal/numtest"
 	"github.com/denseflow/densereward/reward"
 )
@@ -49,7 +50,7 @@ func turned(t *testing.T, what string, c checkpoint.Config, cos, sin []float32, 
 func TestPositionsAreTheReferences(t *testing.T) {
 	c := nanoConfig(t)
 	const units = 18
-	for _, want := range readCases(t) {
+	for _, want := range qwenvltest.ReadNanoCases(t, "cases.json") {
 		first := want.PositionImageFirst[0]
 		last := first + units*units - 1
 		p, err := LayOut(c, want.InputIDs, &reward.Image{Width: 504, Height: 504})

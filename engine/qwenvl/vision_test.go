@@ -10,13 +10,14 @@ import (
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 	"github.com/denseflow/densereward/internal/numtest"
 	"github.com/denseflow/densereward/reward"
 )
 
 func nanoConfig(t *testing.T) checkpoint.Config {
 	t.Helper()
-	c, err := checkpoint.LoadConfig(nanoDir)
+	c, err := checkpoint.LoadConfig(qwenvltest.Nano(t))
 	if err != nil {
 		t.Fatal(err)
 	}

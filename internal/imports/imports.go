@@ -148,7 +148,7 @@ func engineRules() []Rule {
 		{Room: "engine/qwenvl", Rooms: []string{"reward", "engine/qwenvl/checkpoint", "engine/qwenvl/draft", "engine/ort", "engine/onnx", "engine/safetensors", "engine/initializers"}},
 		{Room: "engine/qwenvl/checkpoint", Rooms: []string{"reward", "internal/modelfile", "engine/safetensors", "engine/tokenizer"}},
 		{Room: "engine/qwenvl/evaluator", Rooms: []string{"reward", "reward/judge", "engine/qwenvl", "engine/qwenvl/checkpoint", "engine/qwenvl/draft", "engine/image", "engine/ort", "engine/onnx", "engine/initializers"}},
-		{Room: "engine/qwenvl/qwenvltest", Rooms: []string{"reward", "engine/image", "internal/npy"}},
+		{Room: "engine/qwenvl/qwenvltest", Rooms: []string{"reward", "engine/image", "engine/tokenizer", "internal/npy"}},
 		{Room: "engine/imagedoctor", Rooms: []string{"reward", "engine/qwenvl", "engine/qwenvl/checkpoint", "engine/qwenvl/draft", "engine/ort", "engine/onnx", "engine/safetensors", "engine/initializers", "engine/tokenizer", "engine/image"}},
 		{Room: "engine/imagedoctor/attach", Rooms: []string{"engine/imagedoctor", "engine/qwenvl/checkpoint", "engine/safetensors"}},
 		{Room: "engine/ocr", Rooms: []string{"reward", "engine/ort"}, Libs: []string{"golang.org/x/text", "google.golang.org/protobuf/encoding/protowire"}},

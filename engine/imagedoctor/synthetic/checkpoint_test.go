@@ -16,21 +16,11 @@ import (
 	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 )
-
-const nanoDir = "../nano"
-
-func readText(t *testing.T, path string) string {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
 
 func openCheckpoint(t *testing.T, dir string) *safetensors.Checkpoint {
 	t.Helper()
@@ -46,7 +36,7 @@ func TestACheckpointHasTheTensorsOfTheOneItIsLike(t *testing.T) {
 	if err := Write(t.Context(), dir, LikeNano, 1, nil); err != nil {
 		t.Fatal(err)
 	}
-	got, want := openCheckpoint(t, dir), openCheckpoint(t, nanoDir)
+	got, want := openCheckpoint(t, dir), openCheckpoint(t, qwenvltest.Nano(t))
 	if !slices.Equal(got.Names(), want.Names()) {
 		t.Errorf("tensors %v\nwant %v", got.Names(), want.Names())
 	}
@@ -58,7 +48,7 @@ func TestACheckpointHasTheTensorsOfTheOneItIsLike(t *testing.T) {
 		}
 	}
 	for _, name := range []string{checkpoint.ConfigFile, checkpoint.PreprocessorFile, checkpoint.TokenizerFile} {
-		if readText(t, filepath.Join(dir, name)) != readText(t, filepath.Join(nanoDir, name)) {
+		if qwenvltest.ReadText(t, filepath.Join(dir, name)) != qwenvltest.ReadText(t, filepath.Join(qwenvltest.Nano(t), name)) {
 			t.Errorf("%s differs", name)
 		}
 	}

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"os"
 	"testing"
+
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 )
 
 func FuzzConfig(f *testing.F) {
-	for _, path := range []string{nanoDir + "/config.json", "../../imagedoctor/released/config.json"} {
+	for _, path := range []string{qwenvltest.Nano(f) + "/config.json", "../../imagedoctor/released/config.json"} {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			f.Fatal(err)

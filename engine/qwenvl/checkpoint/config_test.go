@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/engine/imagedoctor/released"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 )
 
 // clip is CLIP's normalization at the default resolution limits.
@@ -17,7 +18,7 @@ var clip = PreprocessorConfig{
 }
 
 func TestReleasedConfigIsCompletedWithQwensValues(t *testing.T) {
-	dir := writeConfig(t, map[string]string{ConfigFile: released.Config})
+	dir := qwenvltest.WriteFolder(t, map[string]string{ConfigFile: released.Config})
 	got, err := LoadConfig(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +42,7 @@ func TestReleasedConfigIsCompletedWithQwensValues(t *testing.T) {
 }
 
 func TestNanoConfigIsReadAsItStands(t *testing.T) {
-	got, err := LoadConfig(nanoDir)
+	got, err := LoadConfig(qwenvltest.Nano(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,7 @@ func TestNanoConfigIsReadAsItStands(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	if err := got.CheckTokens(loadTokenizer(t)); err != nil {
+	if err := got.CheckTokens(qwenvltest.NanoTokenizer(t)); err != nil {
 		t.Error(err)
 	}
 }
@@ -79,8 +80,8 @@ func TestGenerationConfigIsHonoured(t *testing.T) {
 		"a penalty that encourages": {`{"repetition_penalty": 0.5}`, []int32{1458}, 0.5},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := LoadConfig(writeConfig(t, map[string]string{
-				ConfigFile: readText(t, nanoDir+"/config.json"), GenerationFile: test.file,
+			c, err := LoadConfig(qwenvltest.WriteFolder(t, map[string]string{
+				ConfigFile: qwenvltest.ReadText(t, qwenvltest.Nano(t)+"/config.json"), GenerationFile: test.file,
 			}))
 			if err != nil {
 				t.Fatal(err)
@@ -100,7 +101,7 @@ func TestGenerationConfigIsHonoured(t *testing.T) {
 func edit(t *testing.T, changes map[string]any) string {
 	t.Helper()
 	var file map[string]any
-	loadJSON(t, nanoDir+"/config.json", &file)
+	qwenvltest.ReadJSON(t, qwenvltest.Nano(t)+"/config.json", &file)
 	for key, value := range changes {
 		section := file
 		if name, ok := strings.CutPrefix(key, "vision_config."); ok {
@@ -161,7 +162,7 @@ func TestConfigurationFaultsNameTheirKey(t *testing.T) {
 		"another vision activation":         {"vision_config.hidden_act", "relu", `vision_config.hidden_act: "relu"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := writeConfig(t, map[string]string{ConfigFile: edit(t, map[string]any{test.key: test.value})})
+			dir := qwenvltest.WriteFolder(t, map[string]string{ConfigFile: edit(t, map[string]any{test.key: test.value})})
 			wantError(t, dir, ConfigFile, test.want)
 		})
 	}
@@ -197,7 +198,7 @@ func TestFaultsOfTheOtherFilesNameTheirKey(t *testing.T) {
 		"a file of more than enough": {PreprocessorFile, strings.Repeat(" ", maxConfigBytes+1), "exceeds the limit of 1048576 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := writeConfig(t, map[string]string{ConfigFile: edit(t, nil), test.file: test.content})
+			dir := qwenvltest.WriteFolder(t, map[string]string{ConfigFile: edit(t, nil), test.file: test.content})
 			wantError(t, dir, test.file, test.want)
 		})
 	}
@@ -205,7 +206,7 @@ func TestFaultsOfTheOtherFilesNameTheirKey(t *testing.T) {
 
 func TestConfigurationMayBeWrittenInNewerForms(t *testing.T) {
 	var file map[string]any
-	loadJSON(t, nanoDir+"/config.json", &file)
+	qwenvltest.ReadJSON(t, qwenvltest.Nano(t)+"/config.json", &file)
 	text := maps.Clone(file)
 	for _, key := range []string{"vision_config", "image_token_id", "vision_start_token_id", "vision_end_token_id"} {
 		delete(text, key)
@@ -220,14 +221,14 @@ func TestConfigurationMayBeWrittenInNewerForms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := LoadConfig(writeConfig(t, map[string]string{
+	got, err := LoadConfig(qwenvltest.WriteFolder(t, map[string]string{
 		ConfigFile:       string(data),
 		PreprocessorFile: `{"size": {"shortest_edge": 3136, "longest_edge": 12845056}, "rescale_factor": 0.00392156862745098}`,
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := LoadConfig(nanoDir)
+	want, err := LoadConfig(qwenvltest.Nano(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,11 +244,11 @@ func TestConfigurationMustExist(t *testing.T) {
 }
 
 func TestTokensOfAnotherTokenizerAreRefused(t *testing.T) {
-	c, err := LoadConfig(nanoDir)
+	c, err := LoadConfig(qwenvltest.Nano(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	tok := loadTokenizer(t)
+	tok := qwenvltest.NanoTokenizer(t)
 	c.VisionEndTokenID++
 	if err := c.CheckTokens(tok); err == nil || !strings.Contains(err.Error(), "vision_end_token_id") {
 		t.Errorf("error %v does not name vision_end_token_id", err)
