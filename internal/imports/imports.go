@@ -56,6 +56,7 @@ func rewardRules() []Rule {
 				"go.opentelemetry.io/otel",    // spans of a request
 			},
 		},
+		{Room: "reward/server/servertest", Rooms: []string{"reward", "reward/batch", "reward/server", "reward/server/credentials", "reward/server/telemetry"}},
 		{Room: "reward/server/budget"},
 		{Room: "reward/server/places"},
 		{Room: "reward/server/front", Rooms: []string{"reward", "reward/server/credentials", "reward/server/places"}},

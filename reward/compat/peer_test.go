@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,10 +12,10 @@ import (
 	"testing"
 
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/compat"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/servertest"
 )
 
 // toldToFail fails a prompt that begins with "fail".
@@ -30,20 +29,8 @@ func toldToFail(s reward.Sample) error {
 // serve starts a server of the fake evaluator and others, and gives its address.
 func serve(t *testing.T, cfg compat.Config, others ...reward.Evaluator) string {
 	t.Helper()
-	config := server.Config{Logger: slog.New(slog.DiscardHandler), Compat: cfg}
 	fake := &rewardtest.Fake{Name: "fake", Fail: toldToFail}
-	for _, e := range append([]reward.Evaluator{fake}, others...) {
-		scheduler, err := batch.New(batch.DefaultConfig(), e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		config.Models = append(config.Models, server.Model{Description: e.Describe(), Scorer: scheduler})
-	}
-	s, err := server.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	web := httptest.NewServer(s)
+	web := httptest.NewServer(servertest.New(t, server.Config{Compat: cfg}, append([]reward.Evaluator{fake}, others...)...))
 	t.Cleanup(web.Close)
 	return web.URL
 }

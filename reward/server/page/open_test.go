@@ -1,18 +1,14 @@
 package page_test
 
 import (
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
-	"github.com/denseflow/densereward/reward/server/credentials"
+	"github.com/denseflow/densereward/reward/server/servertest"
 )
 
 const token = "4f0c1d6a9b2e8f7733d1"
@@ -20,26 +16,7 @@ const token = "4f0c1d6a9b2e8f7733d1"
 // guarded is a server that asks for the token.
 func guarded(t *testing.T, withPage bool) *server.Server {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "tokens")
-	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	tokens, err := credentials.OpenTokens(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fake := &rewardtest.Fake{}
-	scheduler, err := batch.New(batch.DefaultConfig(), fake)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := server.New(server.Config{
-		Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}}, Tokens: tokens, Page: withPage, Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return servertest.New(t, server.Config{Tokens: servertest.Tokens(t, token), Page: withPage}, &rewardtest.Fake{})
 }
 
 func TestThePageIsOpenAndItsDataIsNot(t *testing.T) {

@@ -7,20 +7,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
-	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/server/front"
-	"github.com/denseflow/densereward/reward/server/telemetry"
+	"github.com/denseflow/densereward/reward/server/servertest"
 	"github.com/denseflow/densereward/reward/server/watch"
 )
 
@@ -29,32 +24,8 @@ const alice, bob = "4f0c1d6a9b2e8f7733d1", "9a6be2c04d5f18e3c7a1"
 // start starts a server of a fake evaluator that keeps recent samples.
 func start(t *testing.T, ready *front.Readiness) *httptest.Server {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "tokens")
-	if err := os.WriteFile(file, []byte("alice "+alice+"\nbob "+bob+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	tokens, err := credentials.OpenTokens(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fake := &rewardtest.Fake{}
-	metrics := telemetry.NewMetrics("")
-	scheduling := batch.DefaultConfig()
-	scheduling.Observer, scheduling.CacheBytes = metrics.Observer("fake"), 1<<20
-	scheduler, err := batch.New(scheduling, fake)
-	if err != nil {
-		t.Fatal(err)
-	}
-	about := fake.Describe()
-	about.Name = "fake"
-	metrics.Watch("fake", scheduler.Stats)
-	s, err := server.New(server.Config{
-		Models: []server.Model{{Description: about, Scorer: scheduler}}, Metrics: metrics, Tokens: tokens, KeepRecent: 8, Ready: ready.Err, Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	web := httptest.NewServer(s)
+	cfg := server.Config{Tokens: servertest.Tokens(t, "alice "+alice, "bob "+bob), KeepRecent: 8, Ready: ready.Err}
+	web := httptest.NewServer(servertest.New(t, cfg, &rewardtest.Fake{}))
 	t.Cleanup(web.Close)
 	return web
 }

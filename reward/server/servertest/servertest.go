@@ -1,0 +1,56 @@
+// Package servertest makes servers for the tests of what stands around package server.
+package servertest
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
+	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/credentials"
+	"github.com/denseflow/densereward/reward/server/telemetry"
+)
+
+// Tokens are those of a file of these lines: a token, or a name with its token.
+func Tokens(t testing.TB, lines ...string) *credentials.Tokens {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := credentials.OpenTokens(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tokens
+}
+
+// New is a server of evaluators, each behind a scheduler that caches results and whose
+// metrics the server has. It logs nothing unless cfg says where.
+func New(t testing.TB, cfg server.Config, evaluators ...reward.Evaluator) *server.Server {
+	t.Helper()
+	cfg.Metrics = telemetry.NewMetrics("test")
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	for _, e := range evaluators {
+		about := e.Describe()
+		queue := batch.DefaultConfig()
+		queue.Observer = cfg.Metrics.Observer(about.Name)
+		scheduler, err := batch.New(queue, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Metrics.Watch(about.Name, scheduler.Stats)
+		cfg.Models = append(cfg.Models, server.Model{Description: about, Scorer: scheduler})
+	}
+	s, err := server.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
