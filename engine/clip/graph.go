@@ -14,6 +14,7 @@ const (
 	inputImages = "images"    // (B,side,side,3) uint8
 
 	outputEmbedding = "embedding" // (B,D) float32, of any length
+	outputPatches   = "patches"   // (B,grid*grid,D) float32, of any length
 )
 
 // tower writes a transformer.
@@ -89,22 +90,31 @@ func textGraph(g *onnx.Graph, c Config, w tensors) {
 	g.Output(outputEmbedding, g.Cast(out, onnx.Float32))
 }
 
-// imageGraph writes the vision tower into g.
-func imageGraph(g *onnx.Graph, c Config, w tensors, p *Preprocessor, dtype onnx.DType) {
+// imageGraph writes the vision tower into g; patches adds what its patches come to.
+func imageGraph(g *onnx.Graph, c Config, w tensors, p *Preprocessor, dtype onnx.DType, patches bool) {
 	side, hidden := int64(c.ImageSize), c.Vision.HiddenSize
 	batch := onnx.Sym("batch")
 	images := g.Input(inputImages, onnx.Uint8, onnx.Shape{batch, onnx.N(side), onnx.N(side), onnx.N(3)})
-	var out onnx.Value
+	var out, rest onnx.Value
 	g.Scope("vision", func() {
 		x := embedPatches(g, c, w, normalize(g, images, p, dtype))
 		x = g.LayerNorm(x, w.vector(preNormWeight, hidden), w.vector(preNormBias, hidden), float32(c.Vision.LayerNormEps))
 		x = tower{visionTower, c.Vision, w, false}.blocks(g, x)
 
-		x = g.Squeeze(g.Slice(x, 1, 0, 1), 1) // the class token
-		x = g.LayerNorm(x, w.vector(postNormWeight, hidden), w.vector(postNormBias, hidden), float32(c.Vision.LayerNormEps))
-		out = g.Linear(x, w.table(visualProjection, c.ProjectionDim, hidden), onnx.Value{})
+		weight, bias := w.vector(postNormWeight, hidden), w.vector(postNormBias, hidden)
+		projection := w.table(visualProjection, c.ProjectionDim, hidden)
+		project := func(x onnx.Value) onnx.Value {
+			return g.Linear(g.LayerNorm(x, weight, bias, float32(c.Vision.LayerNormEps)), projection, onnx.Value{})
+		}
+		out = project(g.Squeeze(g.Slice(x, 1, 0, 1), 1)) // the class token
+		if patches {
+			rest = project(g.Slice(x, 1, 1, int64(1+c.Grid()*c.Grid())))
+		}
 	})
 	g.Output(outputEmbedding, g.Cast(out, onnx.Float32))
+	if patches {
+		g.Output(outputPatches, g.Cast(rest, onnx.Float32))
+	}
 }
 
 // normalize is (v/255 - mean) / std of images (B,side,side,3), in float32 and then

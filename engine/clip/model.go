@@ -45,6 +45,9 @@ type Options struct {
 	MaxBatch int
 	// CachedTexts is how many prompts' embeddings are kept; 0 is 4096.
 	CachedTexts int
+	// Patches computes what the patches of an image come to as well, for the
+	// experimental relevance map.
+	Patches bool
 	// Tokenizer is a folder with the tokenizer's files, or one of them; "" is the
 	// weights' own folder. Published weights of HPSv2 come without any.
 	Tokenizer string
@@ -273,7 +276,7 @@ func (m *Model) open(weights checkpoint) error {
 	dtype := m.options.dtype()
 	textSet, imageSet := initializers.New(text, weights, "clip"), initializers.New(image, weights, "clip")
 	textGraph(text, m.config, named(textSet, dtype))
-	imageGraph(image, m.config, named(imageSet, dtype), m.preprocessor, dtype)
+	imageGraph(image, m.config, named(imageSet, dtype), m.preprocessor, dtype, m.options.Patches)
 	if err := errors.Join(textSet.Err(), imageSet.Err()); err != nil {
 		return err
 	}
@@ -412,16 +415,24 @@ func (m *Model) encodeTexts(ctx context.Context, texts []string) ([][]float32, e
 // Images gives the embeddings, each of length 1, of squares that Preprocess made.
 func (m *Model) Images(ctx context.Context, squares [][]uint8) ([][]float32, error) {
 	var all [][]float32
+	err := m.runImages(ctx, squares, func(out []ort.Tensor) {
+		all = append(all, normalized(out[0], m.config.ProjectionDim)...)
+	})
+	return all, err
+}
+
+// runImages runs the vision tower on squares, MaxBatch at a time.
+func (m *Model) runImages(ctx context.Context, squares [][]uint8, take func(out []ort.Tensor)) error {
 	side := int64(m.config.ImageSize)
 	for part := range slices.Chunk(squares, m.options.MaxBatch) {
 		n := int64(len(part))
 		out, err := m.image.Run(ctx, []ort.Tensor{ort.Uint8s([]int64{n, side, side, 3}, slices.Concat(part...))})
 		if err != nil {
-			return nil, fmt.Errorf("clip: %d images: %w", n, err)
+			return fmt.Errorf("clip: %d images: %w", n, err)
 		}
-		all = append(all, normalized(out[0], m.config.ProjectionDim)...)
+		take(out)
 	}
-	return all, nil
+	return nil
 }
 
 // Preprocess makes the square that the vision tower sees of an image.

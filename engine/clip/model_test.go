@@ -22,6 +22,7 @@ type cases struct {
 	IDs             [][]int64
 	Text, Image     []byte
 	Logits          []byte // (images,prompts)
+	Maps            []byte // (images,prompts,patches), where they were made
 }
 
 func readCases(tb testing.TB, name string) *cases {

@@ -16,6 +16,7 @@ type Scorer struct {
 	// the score does not look at the prompt.
 	score     func(image, text []float32) float64
 	usesTexts bool
+	relevance bool // with the experimental map
 }
 
 var (
@@ -110,7 +111,14 @@ func (s *Scorer) Evaluate(ctx context.Context, samples []reward.Sample) ([]rewar
 	if err := ctx.Err(); err != nil || len(at) == 0 {
 		return results, err
 	}
-	images, err := s.model.Images(ctx, squares)
+	var images [][]float32
+	var patches [][][]float32
+	var err error
+	if s.relevance {
+		images, patches, err = s.model.Patches(ctx, squares)
+	} else {
+		images, err = s.model.Images(ctx, squares)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +130,10 @@ func (s *Scorer) Evaluate(ctx context.Context, samples []reward.Sample) ([]rewar
 	}
 	for k, i := range at {
 		results[i].Scores = []float64{s.score(images[k], texts[k])}
+		if s.relevance {
+			sides := samples[i].Image
+			results[i].Maps = []reward.Map{irrelevance(patches[k], texts[k], s.model.config.Grid(), sides.Width, sides.Height)}
+		}
 	}
 	return results, nil
 }

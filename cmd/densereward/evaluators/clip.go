@@ -25,6 +25,8 @@ func hpsV2() Kind {
 type clipOptions struct {
 	// Tokenizer is where the tokenizer lies when it is not beside the weights.
 	Tokenizer string `json:"tokenizer"`
+	// RelevanceMap adds the experimental map of patches.
+	RelevanceMap bool `json:"relevance-map"`
 }
 
 // clipKind is a score on top of a CLIP checkpoint alone.
@@ -40,7 +42,13 @@ func clipKind(name, source string, scorer func(*clip.Model) *clip.Scorer) Kind {
 			if err != nil {
 				return nil, err
 			}
-			return scorer(m), nil
+			made := scorer(m)
+			if o.RelevanceMap {
+				if err := made.EnableRelevanceMap(); err != nil {
+					return nil, errors.Join(fmt.Errorf("relevance-map: %w", err), made.Close())
+				}
+			}
+			return made, nil
 		},
 	}
 }
@@ -56,6 +64,9 @@ func aesthetic() Kind {
 			}
 			if err := s.Options.Decode(&o); err != nil {
 				return nil, err
+			}
+			if o.RelevanceMap {
+				return nil, errors.New("relevance-map: the aesthetic score does not look at the prompt")
 			}
 			if o.Head == "" {
 				return nil, errors.New("head: required: the file of LAION's predictor")
@@ -93,5 +104,5 @@ func openCLIP(ctx context.Context, s Spec, o clipOptions, at Place) (*clip.Model
 	if err != nil {
 		return nil, err
 	}
-	return clip.Load(dir, clip.Options{Runtime: runtime, Provider: at.Provider, Threads: at.Threads, MaxBatch: at.Batch, Tokenizer: tokenizer})
+	return clip.Load(dir, clip.Options{Runtime: runtime, Provider: at.Provider, Threads: at.Threads, MaxBatch: at.Batch, Tokenizer: tokenizer, Patches: o.RelevanceMap})
 }

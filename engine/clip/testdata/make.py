@@ -5,6 +5,7 @@ Each folder is a checkpoint as transformers saves it, with the tokenizer of engi
 embeddings and logits. Needs torch, transformers 5, numpy and Pillow.
 
     python3 make.py            # writes the folders again
+    python3 make.py --cases    # writes what transformers makes of the folders that are there
     python3 make.py --check    # compares what is there with what transformers gives now
 """
 import base64
@@ -62,11 +63,16 @@ def cases(folder):
         pixel_values = processor([Image.fromarray(x) for x in images], return_tensors="pt")["pixel_values"].double()
         text = tokenizer(PROMPTS, padding=True, truncation=True, max_length=length, return_tensors="pt")
         out = model(pixel_values=pixel_values, **text)
+        vision = model.vision_model
+        patches = model.visual_projection(vision.post_layernorm(out.vision_model_output.last_hidden_state[:, 1:]))
+        # What agrees with a prompt is 0, what opposes it 1.
+        maps = (1 - torch.einsum("ind,pd->ipn", torch.nn.functional.normalize(patches, dim=-1), out.text_embeds)) / 2
     assert squares[0].shape == (side, side, 3)
     return {
         "sizes": SIZES, "images": [b64(x, "u1") for x in images], "squares": [b64(x, "u1") for x in squares],
         "prompts": PROMPTS, "ids": [tokenizer(p, truncation=True, max_length=length)["input_ids"] for p in PROMPTS],
         "text": b64(out.text_embeds), "image": b64(out.image_embeds), "logits": b64(out.logits_per_image),
+        "maps": b64(maps),
     }
 
 
@@ -88,7 +94,7 @@ def make(name):
 
 
 def close(a, b):
-    for key in ("text", "image", "logits"):
+    for key in ("text", "image", "logits", "maps"):
         x, y = (np.frombuffer(base64.b64decode(c[key]), "<f4") for c in (a, b))
         if np.abs(x - y).max() > 1e-5 * max(1, np.abs(y).max()):
             return False
@@ -105,6 +111,7 @@ for name in MODELS:
             sys.exit(f"{name}: transformers gives other values than {path} holds")
         print(f"{name}: as transformers gives it")
         continue
-    make(name)
+    if "--cases" not in sys.argv:
+        make(name)
     with gzip.GzipFile(path, "wb", mtime=0) as f:
         f.write(json.dumps(cases(os.path.join(here, name))).encode())
