@@ -39,7 +39,8 @@ TOKEN_CLASSES = re.compile(r'"box_2d":\[(?P<box>[\d,]+)\]|"importance":(?P<impor
 class Text:
     """The tokenizer of a checkpoint folder and the ids that training needs."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, lengths=None):
+        self.lengths = {**BRANCH_LENGTH, **(lengths or {})}
         self.tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
         self.config = json.loads((Path(folder) / "config.json").read_text())
         self.misalignment, self.artifact = (self.config[f"{k}_token_id"] for k in ("misalignment", "artifact"))
@@ -57,8 +58,8 @@ class Text:
         return caption + self.tail[mode]
 
     def branch_length(self, mode):
-        """BRANCH_LENGTH or a little more: attention kernels like multiples of 8 keys."""
-        return BRANCH_LENGTH[mode] + -(BRANCH_LENGTH[mode] + len(self.prefix[mode])) % 8
+        """The mode's length or a little more: attention kernels like multiples of 8 keys."""
+        return self.lengths[mode] + -(self.lengths[mode] + len(self.prefix[mode])) % 8
 
     def decode(self, ids):
         return self.tokenizer.decode(list(ids), skip_special_tokens=False)
@@ -185,8 +186,8 @@ def batch(text, rng, shape):
     return out
 
 
-def stream(folder, seed, worker, shape):
+def stream(text, seed, worker, shape):
     """Batches without end; seed and worker decide them."""
-    text, rng = Text(folder), random.Random(f"train {seed} {worker}")
+    rng = random.Random(f"train {seed} {worker}")
     while True:
         yield batch(text, rng, shape)

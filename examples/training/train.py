@@ -25,6 +25,7 @@ import torch
 import torch.multiprocessing as multiprocessing
 import torch.nn.functional as F
 
+import annotated
 import checkpoint
 import losses
 import model
@@ -54,6 +55,8 @@ def arguments():
     a.add_argument("--eager", action="store_true", help="do not compile")
     a.add_argument("--batch", help="the configuration's batch as JSON, for tests")
     a.add_argument("--workers", type=int)
+    a.add_argument("--checkpoint", help="a folder in place of the configuration's")
+    a.add_argument("--data", nargs="+", help="Parquet files in place of the configuration's")
     return a.parse_args()
 
 
@@ -72,11 +75,11 @@ class Log:
 class Loader:
     """Batches from worker processes, as pinned tensors."""
 
-    def __init__(self, folder, seed, shape, workers, pin):
+    def __init__(self, text, seed, shape, data, workers, pin):
         self.shared = multiprocessing.Queue(2 * workers)
         self.ready = queue.Queue(3)
         self.pin = pin
-        self.processes = [multiprocessing.Process(target=_produce, args=(self.shared, folder, seed, w, shape), daemon=True)
+        self.processes = [multiprocessing.Process(target=_produce, args=(self.shared, text, seed, w, shape, data), daemon=True)
                           for w in range(workers)]
         for p in self.processes:
             p.start()
@@ -99,9 +102,9 @@ class Loader:
             p.kill()
 
 
-def _produce(shared, folder, seed, worker, shape):
+def _produce(shared, text, seed, worker, shape, data):
     torch.set_num_threads(1)
-    for batch in stream(folder, seed, worker, shape):
+    for batch in annotated.stream(text, seed, worker, shape, data) if data else stream(text, seed, worker, shape):
         shared.put(batch)
 
 
@@ -116,15 +119,18 @@ class Trainer:
     def __init__(self, args, config, log):
         self.args, self.config, self.log = args, config, log
         self.device = torch.device(args.device)
-        self.base = (Path(args.config).resolve().parent.parent / config["checkpoint"]).resolve()
+        self.base = Path(args.checkpoint or Path(args.config).resolve().parent.parent / config["checkpoint"]).resolve()
         self.shape = json.loads(args.batch) if args.batch else config["batch"]
         # Workers are forked before anything touches the device.
         resumed = json.loads((Path(args.resume) / "progress.json").read_text()) if args.resume else {}
         self.begin = 0.0 if args.restart else resumed.get("fraction", 0.0)
         self.step = resumed.get("step", 0)
-        self.loader = Loader(self.base, f"{args.seed} from {self.step}", self.shape, args.workers or config["workers"],
+        self.text = Text(self.base, config.get("lengths"))
+        self.data = config.get("data")
+        if self.data and args.data:
+            self.data["files"] = args.data
+        self.loader = Loader(self.text, f"{args.seed} from {self.step}", self.shape, self.data, args.workers or config["workers"],
                              self.device.type == "cuda")
-        self.text = Text(self.base)
         self.layouts = {mode: layout(self.text, mode, k) for mode, (_, k) in self.shape.items()}
         torch.manual_seed(args.seed)
         self._build(args.resume)
@@ -133,6 +139,8 @@ class Trainer:
         compile = (lambda f: f) if self.args.eager else (lambda f: torch.compile(f, dynamic=False))
         if resume:
             self.net = checkpoint.load(Path(resume) / "checkpoint")
+        elif self.config.get("begin") == "checkpoint":
+            self.net = checkpoint.load(self.base)
         else:
             heads = self.config["heads"]
             self.net = model.ImageDoctor(self.text.config, heads["width"], heads["hidden"])
@@ -156,7 +164,9 @@ class Trainer:
         self.net.heatmap.forward = compile(self.net.heatmap.forward)
 
     def _optimisers(self, compile):
-        named = [(n, p) for n, p in self.net.named_parameters() if not any(u in n for u in UNUSED)]
+        for n, p in self.net.named_parameters():
+            p.requires_grad_(not n.startswith(tuple(self.config.get("frozen", ()))))
+        named = [(n, p) for n, p in self.net.named_parameters() if p.requires_grad and not any(u in n for u in UNUSED)]
         matrices = [(n, p) for n, p in named if p.ndim == 2 and any(m in n for m in MATRICES)]
         chosen = {id(p) for _, p in matrices}
         rest = [p for _, p in named if id(p) not in chosen] + list(self.probes.parameters())
@@ -205,13 +215,15 @@ class Trainer:
     def loss(self, batch, seeing):
         """The loss of a batch and figures for the log; seeing trains the vision tower alone."""
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            images, heat, label = self.renderer(batch["slots"], batch["regions"], batch["frame"], int(batch["count"]))
+            images, heat, label = self.pixels(batch)
         image = self.net.visual(model.patchify(images)).float()
-        patches, accuracy = patch_loss(self.probes, image, label, F.adaptive_avg_pool2d(heat[:, 1], LABEL_SIDE))
-        figures = {"shape": accuracy}
-        if seeing:
-            return patches, figures
-        total = self.weights.patches * patches
+        total, figures = 0.0, {}
+        if label is not None:
+            patches, accuracy = patch_loss(self.probes, image, label, F.adaptive_avg_pool2d(heat[:, 1], LABEL_SIDE))
+            figures["shape"] = accuracy
+            if seeing:
+                return patches, figures
+            total = self.weights.patches * patches
         asks, asked, begin = [], [], 0
         for mode, (count, _) in self.shape.items():
             mine = {k.split(".")[1]: v.to(self.device, non_blocking=True) for k, v in batch.items()
@@ -228,6 +240,13 @@ class Trainer:
         total = total + loss + self.weights.coarse * losses.P.coarse_loss(self.probes, asks, heat[asked])
         figures.update(misalignment=relative[0], artifact=relative[1])
         return total, figures
+
+    def pixels(self, batch):
+        """Images (B,3,504,504), heat (B,2,288,288) and what patches show, None for annotated images."""
+        if not self.data:
+            return self.renderer(batch["slots"], batch["regions"], batch["frame"], int(batch["count"]))
+        images, heat = (batch[k].to(self.device, non_blocking=True).float() / 255 for k in ("images", "heat"))
+        return images, heat, None
 
     def _texts(self, mode, image, batch):
         plan = self.layouts[mode]

@@ -18,8 +18,10 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 POCKET = HERE.parents[2] / "engine" / "imagedoctor" / "pocket"
 
+import annotated
 import checkpoint
 import model
+import ties
 from attach import EMBEDDING, TOKENS, attach
 from generate import generate
 from grpo import policy_loss
@@ -124,6 +126,43 @@ def check_published():
     assert published(text) == text.replace("0.50", "0.50;").replace("[0,250,500,1000]", "[0,128,256,512]").replace("<|im_end|>", "")
 
 
+def check_annotated():
+    """Annotated images come as they were: scores, heat from npy and PNG, the image; a long caption is passed over, a bad score is not."""
+    rng = np.random.default_rng(3)
+    picture, heat = rng.integers(0, 256, (64, 48, 3), np.uint8), rng.integers(0, 256, (288, 288), np.uint8)
+    png, as_bytes, as_floats = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    Image.fromarray(picture).save(png, "PNG")
+    np.save(as_bytes, heat)
+    np.save(as_floats, heat.astype(np.float64) / 255)
+    grey = io.BytesIO()
+    Image.fromarray(heat).save(grey, "PNG")
+    for written in (as_bytes, as_floats, grey):
+        assert np.array_equal(annotated.read_map(written.getvalue()), heat)
+    columns = {"image": "i", "caption": "c", "scores": list("wxyz"), "maps": ["m", "n"]}
+    row = {"i": png.getvalue(), "c": "a red circle", "w": 0.25, "x": 1.0, "y": 0.0, "z": 0.5, "m": grey.getvalue(), "n": as_bytes.getvalue()}
+    text = Text(POCKET)
+    made = annotated.build(text, row, columns)
+    assert made["images"].shape == (3, model.IMAGE_SIDE, model.IMAGE_SIDE) and np.array_equal(made["heat"][1], heat)
+    assert "Semantic Alignment score: 0.25" in text.decode(made["answer.ids"][0]) and made["answer.scores"].tolist() == [[0.25, 1.0, 0.0, 0.5]]
+    assert annotated.build(text, dict(row, c="red " * 500), columns) is None
+    for bad in (1.5, float("nan")):
+        try:
+            annotated.build(text, dict(row, w=bad), columns)
+        except ValueError:
+            continue
+        raise AssertionError(f"a score of {bad} was taken")
+
+
+def check_ties():
+    """Steps of bfloat16, where answers part, and how far two tokens are apart."""
+    for value in (1.0, 1.9921875, 2.0, -20.0, 0.0625):
+        at = torch.tensor(abs(value), dtype=torch.bfloat16)
+        assert at.float() + ties.ulp(value) == torch.nextafter(at, torch.tensor(9.0, dtype=torch.bfloat16) * 9).float(), value
+    assert ties.parting([1, 2, 3], [1, 2, 3]) is None and ties.parting([1, 2, 3], [1, 4, 3]) == 1 and ties.parting([1, 2], [1, 2, 3]) == 2
+    logits = torch.tensor([20.0, 19.95, 3.0])
+    assert ties.gap(logits, 0, 1) < 1 < ties.gap(logits, 0, 2)
+
+
 def main():
     folder, parquet = sys.argv[1:]
     check_round_trip(folder)
@@ -133,7 +172,9 @@ def main():
     check_pocket(2)
     check_policy_loss()
     check_published()
-    print("tests/check.py: a written checkpoint, packing, attached heads, the loss of fine-tuning, Parquet and the pocket checkpoint are as they should be")
+    check_annotated()
+    check_ties()
+    print("tests/check.py: a written checkpoint, packing, attached heads, the loss of fine-tuning, annotated images, ties, Parquet and the pocket checkpoint are as they should be")
 
 
 if __name__ == "__main__":
