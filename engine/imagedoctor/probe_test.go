@@ -43,7 +43,7 @@ func TestTheGraphComputesWhatTheReferenceDoesFromItsPatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := p.run(t, qwenvl.Batch{
-		Prompts: []qwenvl.Prompt{laid}, Patches: arrays["pixel_values_f16"], MaxNewTokens: 128, Penalty: 1,
+		Prompts: []qwenvl.Prompt{laid}, Patches: arrays["pixel_values_f16"], MaxNewTokens: 128, Penalty: 1, Draft: p.drafts[reward.ModeAnswer].Machine(),
 	})
 	var ids []int32
 	for _, id := range out[outputTokens].Int64s() {

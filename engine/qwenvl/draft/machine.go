@@ -12,7 +12,7 @@
 package draft
 
 // Longest is the most draft tokens of a step.
-const Longest = 24
+const Longest = 32
 
 // None fills up rows of drafts. No prediction equals it, or a row that knows less than
 // its neighbours could move on to states that are not there; as an index it names the
