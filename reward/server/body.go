@@ -11,7 +11,6 @@ import (
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/server/budget"
-	"github.com/denseflow/densereward/reward/wire/jsonwire"
 )
 
 // firstPiece is the first buffer of a body of unannounced length. Further ones double
@@ -48,19 +47,19 @@ func (b *body) release() {
 
 // translate replaces a body of JSON by the message that it stands for, before anybody
 // was lent it. A number or a list of one digit grows to twice its text.
-func (b *body) translate() (jsonwire.MapFormat, error) {
+func (b *body) translate(request func(body []byte) (message []byte, err error)) error {
 	if err := b.loan.Grow(2 * int64(len(b.bytes))); err != nil {
-		return "", overfull(err)
+		return overfull(err)
 	}
-	message, format, err := jsonwire.Request(b.bytes)
+	message, err := request(b.bytes)
 	if err != nil {
-		return "", err
+		return err
 	}
 	before := 2*int64(len(b.bytes)) + int64(cap(b.bytes))
 	b.buffers.Put(b.bytes)
 	b.bytes = message
 	b.loan.Shrink(before - int64(cap(message)))
-	return format, nil
+	return nil
 }
 
 // openBody reads the body of r, of at most limit bytes, which its caller holds. A body

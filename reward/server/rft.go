@@ -2,21 +2,27 @@ package server
 
 import (
 	"context"
-	"mime"
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rft"
 	"github.com/denseflow/densereward/reward/wire"
+	"github.com/denseflow/densereward/reward/wire/jsonwire"
 	"github.com/labstack/echo/v4"
 )
 
 // rewardCompletions answers POST /v1/rft. It needs no evaluator.
 func (s *Server) rewardCompletions(c echo.Context) error {
-	if kind, _, _ := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); !wire.IsMediaType(kind) {
-		return reward.ErrUnsupportedMediaType
+	isJSON, known := jsonwire.Sent(c.Request().Header)
+	if !known {
+		return unsupportedMediaType()
 	}
 	return s.withBody(c, func(ctx context.Context, b *body, _ *stopwatch) error {
 		defer b.release()
+		if isJSON {
+			if err := b.translate(jsonwire.RFTRequest); err != nil {
+				return err
+			}
+		}
 		q, err := wire.DecodeRFTRequest(b.bytes, s.cfg.Limits)
 		if err != nil {
 			return err
@@ -31,7 +37,17 @@ func (s *Server) rewardCompletions(c echo.Context) error {
 		if err := loan.Grow(m.Len()); err != nil {
 			return overfull(err)
 		}
-		return send(c, m, loan)
+		if !jsonwire.Wanted(c.Request().Header) {
+			return send(c, m, loan)
+		}
+		if err := loan.Grow(jsonBytes(m.Len(), jsonwire.MapsAsArrays)); err != nil {
+			return overfull(err)
+		}
+		text, err := jsonwire.RFTResponse(p)
+		if err != nil {
+			return err
+		}
+		return sendJSON(c, text, loan)
 	})
 }
 

@@ -173,6 +173,48 @@ func TestATruthCanBeSharedAndPredictionsLeftOut(t *testing.T) {
 	}
 }
 
+// The same completions as JSON earn the same, to the last bit.
+func TestCompletionsAndTheirRewardsTravelAsJSON(t *testing.T) {
+	cases, levels := rftCases(t)
+	q, address := rftRequest(cases, levels, 12), rftServer(t)
+	q.Solutions, q.Scores = nil, reward.Float64Tensor([]float64{0.1, 0.25, 1, 0.7}, 1, 4)
+	m, err := q.Encode(wire.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body := postRFT(t, address, wire.MediaType, m.Bytes())
+	want, err := wire.DecodeRFTResponse(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tensor := func(m *reward.Tensor) any { return map[string]any{"dtype": m.Type, "shape": m.Shape, "data": m.Data} }
+	text, err := json.Marshal(map[string]any{
+		"completions": q.Completions, "groups": q.Groups, "scores": [][]float64{{0.1, 0.25, 1, 0.7}}, "solutions": nil,
+		"truth":     map[string]any{"misalignment": tensor(q.Misalignment), "artifact": tensor(q.Artifact)},
+		"predicted": map[string]any{"misalignment": tensor(q.PredictedMisalignment), "artifact": tensor(q.PredictedArtifact)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, body := postRFT(t, address, "application/json", text)
+	var got struct {
+		Rewards                  map[string][]float64
+		Format, Sums, Advantages []float64
+	}
+	if err := json.Unmarshal(body, &got); err != nil || status != http.StatusOK {
+		t.Fatalf("status %d, %v: %s", status, err, body)
+	}
+	if len(got.Rewards) != len(want.Rewards) {
+		t.Errorf("%d rewards, want %d", len(got.Rewards), len(want.Rewards))
+	}
+	for _, r := range want.Rewards {
+		numtest.Slice(t, r.Name, got.Rewards[r.Name], r.Values, numtest.Tolerance{})
+	}
+	numtest.Slice(t, "format", got.Format, want.Format, numtest.Tolerance{})
+	numtest.Slice(t, "sums", got.Sums, want.Sums, numtest.Tolerance{})
+	numtest.Slice(t, "advantages", got.Advantages, want.Advantages, numtest.Tolerance{})
+}
+
 func TestUnusableCompletionsAreRefused(t *testing.T) {
 	cases, levels := rftCases(t)
 	address := rftServer(t)
@@ -215,8 +257,17 @@ func TestUnusableCompletionsAreRefused(t *testing.T) {
 		"another media type": {"text/plain", whole(nil), http.StatusUnsupportedMediaType, "unsupported_media_type"},
 		"cut short":          {wire.MediaType, whole(nil)[:1000], http.StatusBadRequest, "malformed_body"},
 		"a NaN":              {wire.MediaType, m.Bytes(), http.StatusBadRequest, "not_finite"},
+		"JSON cut short":     {"application/json", []byte(`{"completions": ["a"`), http.StatusBadRequest, "malformed_body"},
+		"JSON's own key":     {"application/json", []byte(`{"completions": ["a"], "map_format": "png"}`), http.StatusBadRequest, "unknown_field"},
 	} {
 		status, body := postRFT(t, address, c.kind, c.body)
+		if c.kind == "application/json" {
+			var e struct{ Code string }
+			if err := json.Unmarshal(body, &e); err != nil || status != c.status || e.Code != c.code {
+				t.Errorf("%s: status %d, %s, %v", name, status, body, err)
+			}
+			continue
+		}
 		e, err := wire.DecodeError(body, status)
 		if err != nil || status != c.status || e.Code() != c.code {
 			t.Errorf("%s: status %d, %v, %v", name, status, e, err)

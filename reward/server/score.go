@@ -32,12 +32,14 @@ func (s *Server) score(c echo.Context) error {
 	return s.withBody(c, func(ctx context.Context, b *body, watch *stopwatch) error {
 		format := jsonwire.MapsAsTensors
 		if isJSON {
-			asked, err := b.translate()
+			err := b.translate(func(body []byte) (message []byte, err error) {
+				message, format, err = jsonwire.Request(body)
+				return message, err
+			})
 			if err != nil {
 				b.release()
 				return err
 			}
-			format = asked
 		}
 		loan := s.budget.Open()
 		defer loan.Return()
@@ -66,9 +68,14 @@ func (s *Server) score(c echo.Context) error {
 		if err != nil {
 			return err
 		}
-		hold(c, loan)
-		return c.JSONBlob(http.StatusOK, text)
+		return sendJSON(c, text, loan)
 	})
+}
+
+// sendJSON answers with text, whose memory is loan's.
+func sendJSON(c echo.Context, text []byte, loan *budget.Loan) error {
+	hold(c, loan)
+	return c.JSONBlob(http.StatusOK, text)
 }
 
 // stopReading makes a read that waits for the client fail.

@@ -108,6 +108,38 @@ func TestRequestsHaveTheDocumentsKeys(t *testing.T) {
 	sameNames(t, "advantage", slices.Collect(maps.Keys(advantage.Properties)), []string{"method", "global_std", "floor", "smoothing", "penalty", "steps"})
 }
 
+func TestRequestsAndAnswersOfRFTHaveTheDocumentsKeys(t *testing.T) {
+	schemas := read(t).Components.Schemas
+	m := reward.Uint8Tensor([]uint8{0}, 1, 1, 1)
+	actual := map[string]bool{}
+	for _, q := range []*wire.RFTRequest{
+		{Completions: []string{""}, Solutions: []string{""}, Misalignment: m, Artifact: m, PredictedMisalignment: m, Groups: []string{""}},
+		{Completions: []string{""}, Scores: reward.Float64Tensor(make([]float64, 4), 1, 4), Misalignment: m, Artifact: m},
+	} {
+		message, err := q.Encode(wire.DefaultLimits())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys map[string]any
+		if err := msgpack.Unmarshal(message.Bytes(), &keys); err != nil {
+			t.Fatal(err)
+		}
+		for key := range keys {
+			actual[key] = true
+		}
+	}
+	sameNames(t, "requests", slices.Collect(maps.Keys(schemas["RFTRequest"].Properties)), slices.Collect(maps.Keys(actual)))
+	text, err := jsonwire.RFTResponse(&wire.RFTResponse{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer map[string]any
+	if err := json.Unmarshal(text, &answer); err != nil {
+		t.Fatal(err)
+	}
+	sameNames(t, "answers", schemas["RFTResponse"].Required, slices.Collect(maps.Keys(answer)))
+}
+
 func TestTheDocumentsChoicesAreThoseOfTheProtocol(t *testing.T) {
 	keys := read(t).Components.Schemas["Request"].Properties
 	names := func(s schema) (all []string) {

@@ -66,6 +66,12 @@ func (t *translator) tensor() error {
 			return err
 		}
 	}
+	t.nd(kind, shape, data)
+	return nil
+}
+
+// nd writes a tensor as msgpack-numpy does.
+func (t *translator) nd(kind reward.DType, shape []int, data []byte) {
 	t.out = append(t.out, msgpcode.FixedMapLow|4)
 	t.text("nd")
 	t.out = append(t.out, msgpcode.True)
@@ -78,7 +84,6 @@ func (t *translator) tensor() error {
 	}
 	t.text("data")
 	t.bin(data)
-	return nil
 }
 
 func (t *translator) shape() ([]int, error) {
