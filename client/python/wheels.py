@@ -8,8 +8,8 @@ Writes the source distribution, the pure wheel, which has the client alone, and 
 each platform a wheel with the program ``densereward`` in it, from which `LocalServer`
 and the command take it. The default platform is this machine's, built with its own C
 compiler; others are built with zig's (the package ziglang), which also makes wheels
-for Linux of glibc 2.17 and later. That for macOS needs Apple's frameworks, and so a
-Mac. Where auditwheel is installed it checks what the
+for Linux of glibc 2.17 and later. Programs for macOS and Windows that were built
+elsewhere were linked, and never run. Where auditwheel is installed it checks what the
 tag of a wheel for Linux promises. Needs go, setuptools and wheel.
 """
 
@@ -30,6 +30,10 @@ import zipfile
 from typing import Dict, Iterator, List, NamedTuple, Optional
 
 HOME = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HOME))
+
+import apple  # noqa: E402
+
 ROOT = HOME.parents[1]
 
 #: The oldest glibc that zig builds for here: that of manylinux2014.
@@ -37,8 +41,7 @@ GLIBC = "2.17"
 
 
 class Target(NamedTuple):
-    """A platform in the words of Go, of zig ("" where zig lacks something), and of
-    wheels."""
+    """A platform in the words of Go, of zig, and of wheels."""
 
     goos: str
     goarch: str
@@ -50,7 +53,7 @@ TARGETS: Dict[str, Target] = {
     "linux-x86_64": Target("linux", "amd64", f"x86_64-linux-gnu.{GLIBC}", "manylinux_2_17_x86_64.manylinux2014_x86_64"),
     "linux-aarch64": Target("linux", "arm64", f"aarch64-linux-gnu.{GLIBC}", "manylinux_2_17_aarch64.manylinux2014_aarch64"),
     "windows-x86_64": Target("windows", "amd64", "x86_64-windows-gnu", "win_amd64"),
-    "macos-arm64": Target("darwin", "arm64", "", "macosx_11_0_arm64"),
+    "macos-arm64": Target("darwin", "arm64", "aarch64-macos.12.0", "macosx_12_0_arm64"),
 }
 
 
@@ -66,9 +69,12 @@ def build_program(name: str, zig: bool, out: pathlib.Path) -> pathlib.Path:
     target = TARGETS[name]
     program = out / ("densereward.exe" if target.goos == "windows" else "densereward")
     env = {**os.environ, "CGO_ENABLED": "1", "GOOS": target.goos, "GOARCH": target.goarch}
-    if zig:
-        env["CC"] = f"{sys.executable} -m ziglang cc -target {target.zig}"
-    subprocess.run(["go", "build", "-trimpath", "-ldflags=-s -w", "-o", str(program), "./cmd/densereward"], cwd=ROOT, env=env, check=True)
+    with tempfile.TemporaryDirectory() as stubs:
+        if zig:
+            found = apple.flags(pathlib.Path(stubs)) if target.goos == "darwin" else []
+            env["CC"] = " ".join([sys.executable, "-m", "ziglang", "cc", "-target", target.zig, *found])
+        command = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", str(program), "./cmd/densereward"]
+        subprocess.run(command, cwd=ROOT, env=env, check=True)
     return program
 
 
@@ -160,15 +166,13 @@ def main() -> None:
     for name in platforms if args.program is None else ():
         if name not in TARGETS:
             parser.error(f"no wheels are built for {name}, only for {', '.join(TARGETS)}")
-        if name != this_platform() and not TARGETS[name].zig:
-            parser.error(f"{name} is built there alone")
         if name != this_platform() and not zig:
             parser.error("other platforms than this machine's need zig: pip install ziglang")
     pure = build_pure(args.out)
     print(pure.name)
     for name in platforms:
         with tempfile.TemporaryDirectory() as folder:
-            program: Optional[pathlib.Path] = args.program or build_program(name, zig and bool(TARGETS[name].zig), pathlib.Path(folder))
+            program: Optional[pathlib.Path] = args.program or build_program(name, zig and name != "macos-arm64" or name != this_platform(), pathlib.Path(folder))
             assert program is not None
             wheel = bundle(pure, program, platform_tag(name, program), args.out)
         print(wheel.name)
