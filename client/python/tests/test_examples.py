@@ -1,6 +1,7 @@
 """The Python examples run, each as its own program, against the real server."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -64,6 +65,15 @@ def test_the_rollout_in_go_starts_its_own_as_well():
     lines = done.stdout.splitlines()
     assert sum(line.endswith("on a plain background") for line in lines) == 8
     assert lines[-1].startswith("loss ")
+
+
+def test_the_first_tutorial_s_lines_give_the_circle_the_better_alignment(demo_server, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    lines = re.search(r"```python\n(.*?)```", (ROOT / "docs/tutorials/first-reward.md").read_text(), re.DOTALL)[1]
+    names = {}
+    exec(lines.replace("http://127.0.0.1:8080", demo_server.url), names)
+    circle, star = names["result"].scores["semantic_alignment"]
+    assert circle > star and names["result"].dense.reward.shape == (2, 64, 64)
 
 
 @pytest.mark.parametrize("example", ["denseflow_step/step.py", "rollout_python/rollout.py", "overlap/overlap.py", "best_of_n/best_of_n.py"])
