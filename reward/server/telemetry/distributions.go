@@ -9,6 +9,7 @@ import (
 	"github.com/denseflow/densereward/internal/nvml"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/scoring"
+	"github.com/denseflow/densereward/reward/server/watch"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -119,6 +120,14 @@ func (m *Metrics) watchGPUs(library string) {
 	}
 	m.registry.MustRegister(&gpus{l.Memory, prometheus.NewDesc(namespace+"_gpu_memory_bytes",
 		"Memory of the machine's GPUs, all processes' together, by the driver's number.", []string{"gpu", "state"}, nil)})
+	m.activity.GPUs(func() []watch.GPU {
+		all, _ := l.Memory() // without those behind a GPU that does not answer
+		states := make([]watch.GPU, len(all))
+		for i, one := range all {
+			states[i] = watch.GPU(one)
+		}
+		return states
+	})
 }
 
 // Describe implements prometheus.Collector.

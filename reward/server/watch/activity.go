@@ -25,6 +25,7 @@ type Activity struct {
 	errors    map[string]uint64   // of requests of any kind, by code
 	names     []string            // of evaluators, in order
 	models    map[string]*Model
+	gpus      func() []GPU // nil without
 }
 
 // NewActivity is that of a server that has done nothing.
@@ -46,6 +47,13 @@ func (a *Activity) Request(code string, scores bool, d time.Duration) {
 	case scores:
 		a.durations.add(d)
 	}
+}
+
+// GPUs says where the memory of the machine's GPUs is to be had.
+func (a *Activity) GPUs(memory func() []GPU) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.gpus = memory
 }
 
 // Model is what one evaluator's batches were. It is safe for concurrent use.
@@ -105,10 +113,17 @@ type (
 		Latency    *Percentiles      `json:"latency_ms"` // null before the first request
 		Errors     map[string]uint64 `json:"errors"`
 		Held       int64             `json:"held_bytes"` // of bodies and answers
+		GPUs       []GPU             `json:"gpus"`       // of the machine, by the driver's number
 		Evaluators []EvaluatorState  `json:"evaluators"`
 		Groups     []Group           `json:"groups"`
 		AllGroups  int               `json:"all_groups"`
 		Keep       int               `json:"keep_recent"`
+	}
+
+	// GPU is the memory of one, all processes' together, in bytes.
+	GPU struct {
+		Used  uint64 `json:"used"`
+		Total uint64 `json:"total"`
 	}
 
 	// Percentiles are of the time of requests.
@@ -152,7 +167,7 @@ type (
 // state is that of now, without groups.
 func (a *Activity) state() State {
 	a.mu.Lock()
-	s := State{Type: "state", Requests: a.requests, Errors: maps.Clone(a.errors), Evaluators: []EvaluatorState{}, Groups: []Group{}}
+	s := State{Type: "state", Requests: a.requests, Errors: maps.Clone(a.errors), GPUs: []GPU{}, Evaluators: []EvaluatorState{}, Groups: []Group{}}
 	if took := slices.Clone(a.durations.kept); len(took) > 0 {
 		slices.Sort(took)
 		at := func(share float64) float64 {
@@ -160,8 +175,11 @@ func (a *Activity) state() State {
 		}
 		s.Latency = &Percentiles{at(0.5), at(0.9), at(0.99)}
 	}
-	names, models := slices.Clone(a.names), maps.Clone(a.models)
+	names, models, gpus := slices.Clone(a.names), maps.Clone(a.models), a.gpus
 	a.mu.Unlock()
+	if gpus != nil {
+		s.GPUs = append(s.GPUs, gpus()...)
+	}
 	for _, name := range names {
 		s.Evaluators = append(s.Evaluators, models[name].state(name))
 	}

@@ -11,12 +11,13 @@ import (
 	"github.com/denseflow/densereward/reward/server/watch"
 )
 
-func TestRequestsAreThoseForScoresAndErrorsThoseOfAnyKind(t *testing.T) {
+func TestTheStateHasRequestsForScoresErrorsOfAnyKindAndGPUs(t *testing.T) {
 	activity := watch.NewActivity()
 	activity.Request("", true, 4*time.Millisecond)
 	activity.Request("image_corrupt", true, time.Millisecond)
 	activity.Request("", false, time.Second)
 	activity.Request("not_found", false, time.Second)
+	activity.GPUs(func() []watch.GPU { return []watch.GPU{{Used: 1 << 30, Total: 80 << 30}} })
 	streams := watch.New(watch.Config{
 		Activity: activity,
 		Waiting:  func(string, int) ([]groups.Waiting, int) { return nil, 0 },
@@ -31,6 +32,9 @@ func TestRequestsAreThoseForScoresAndErrorsThoseOfAnyKind(t *testing.T) {
 	var state watch.State
 	if err := json.Unmarshal(written.Bytes(), &state); err != nil {
 		t.Fatal(err)
+	}
+	if len(state.GPUs) != 1 || state.GPUs[0].Used != 1<<30 {
+		t.Errorf("GPUs %v, want the one", state.GPUs)
 	}
 	if state.Requests != 2 {
 		t.Errorf("%d requests, want the 2 for scores", state.Requests)

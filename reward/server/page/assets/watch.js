@@ -126,7 +126,9 @@ function stateView() {
       tiles.batches.set(sizes.length ? number(sum(sizes, (n) => n) / sizes.length, 1) : "–", `at most ${Math.max(0, ...evaluators.map((e) => e.max_batch))}`);
       const hits = sum(evaluators, (e) => e.events.cache_hit + e.events.cache_shared), misses = sum(evaluators, (e) => e.events.cache_miss);
       tiles.cache.set(hits + misses ? `${Math.round((100 * hits) / (hits + misses))} %` : "–", `${sum(evaluators, (e) => e.cache_entries)} results, ${size(sum(evaluators, (e) => e.cache_bytes))}`);
-      tiles.memory.set(size(state.held_bytes), `bodies and answers; ${size(sum(evaluators, (e) => e.held_bytes))} in queues`);
+      const held = `bodies and answers; ${size(sum(evaluators, (e) => e.held_bytes))} in queues`;
+      if (state.gpus.length) tiles.memory.set(size(sum(state.gpus, (g) => g.used)), `of ${size(sum(state.gpus, (g) => g.total))} on ${state.gpus.length === 1 ? "the GPU" : `${state.gpus.length} GPUs`}; ${size(state.held_bytes)} in ${held}`);
+      else tiles.memory.set(size(state.held_bytes), held);
       const errors = Object.entries(state.errors).sort((a, b) => b[1] - a[1]);
       tiles.errors.set(sum(errors, ([, n]) => n), errors.length ? errors.slice(0, 3).map(([code, n]) => `${code} ${n}`).join(", ") : "no request failed");
       tiles.errors.element.classList.toggle("bad", errors.length > 0);

@@ -83,6 +83,17 @@ test("there is one stream and no polling, and it ends with the view", async () =
   await close(page);
 });
 
+test("memory of GPUs is shown where there are some", async () => {
+  const page = await open(server);
+  const state = { type: "state", at: 1, requests: 0, latency_ms: null, errors: {}, held_bytes: 2048, gpus: [{ used: 3 * 2 ** 30, total: 80 * 2 ** 30 }, { used: 2 ** 30, total: 80 * 2 ** 30 }], evaluators: [], groups: [], all_groups: 0, keep_recent: 0 };
+  await page.route("**/v1/watch", (route) => route.fulfill({ contentType: "application/x-ndjson", body: JSON.stringify(state) + "\n" }));
+  await page.click("nav >> text=Watch");
+  const tile = page.locator("#watch .tile", { hasText: "Memory" });
+  await tile.getByText("of 160 GiB on 2 GPUs; 2.0 KiB in bodies and answers").waitFor();
+  assert.equal(await tile.locator(".big").textContent(), "4.0\u00a0GiB");
+  await close(page);
+});
+
 test("a restart of the server while it is watched is survived", async () => {
   const first = await serve(["--keep-recent", "10"]);
   const page = await open(first, { hash: "#watch", expected: lost });
