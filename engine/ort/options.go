@@ -75,6 +75,11 @@ func (o Optimization) level() onnx.GraphOptimizationLevel {
 	return onnx.GraphOptimizationLevelEnableAll
 }
 
+// spinning keeps threads of a session busy between operators, waiting for the next one:
+// cores that others could use, and on machines of many cores most of what a small model
+// takes. Without it a thread sleeps until there is work.
+const spinning = "session.intra_op.allow_spinning"
+
 // initializersDir is the session option that names the folder against which a
 // model given as bytes resolves its external data.
 const initializersDir = "session.model_external_initializers_file_folder_path"
@@ -94,7 +99,8 @@ type SessionOptions struct {
 	// NewSession, and by the run after an Unload. Its error keeps the session from
 	// computing with other weights than it was opened with.
 	Unchanged func() error
-	// ConfigEntries are session configuration entries, passed on as they are.
+	// ConfigEntries are session configuration entries, passed on as they are. Threads do
+	// not spin between operators unless one says so.
 	ConfigEntries map[string]string
 
 	Optimization Optimization
@@ -149,14 +155,18 @@ func (o SessionOptions) applyMemory(to *onnx.SessionOptions) error {
 	return to.SetMemPattern(!o.NoMemPattern)
 }
 
-func (o SessionOptions) applyEntries(to *onnx.SessionOptions) error {
-	entries := maps.Clone(o.ConfigEntries)
+// entries are the configuration entries: the caller's before ours, but for the folder.
+func (o SessionOptions) entries() map[string]string {
+	entries := map[string]string{spinning: "0"}
+	maps.Copy(entries, o.ConfigEntries)
 	if o.InitializersDir != "" {
-		if entries == nil {
-			entries = map[string]string{}
-		}
 		entries[initializersDir] = o.InitializersDir
 	}
+	return entries
+}
+
+func (o SessionOptions) applyEntries(to *onnx.SessionOptions) error {
+	entries := o.entries()
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
 		if err := to.AddSessionConfigEntry(key, entries[key]); err != nil {
 			return fmt.Errorf("config entry %s: %w", key, err)
