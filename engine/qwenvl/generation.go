@@ -1,6 +1,8 @@
 package qwenvl
 
 import (
+	"slices"
+
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/qwenvl/draft"
 )
@@ -216,14 +218,37 @@ func (e *generation) watched(g *onnx.Graph) onnx.Value {
 // ends tells which tokens end their row.
 func (e *generation) ends(g *onnx.Graph, token onnx.Value) onnx.Value {
 	var any onnx.Value
-	for _, id := range e.c.EOSTokenIDs {
-		is := g.Equal(token, onnx.Scalar(g, int64(id)))
+	for _, ids := range spans(e.c.EOSTokenIDs) {
+		first := onnx.Scalar(g, int64(ids.first))
+		var is onnx.Value
+		if ids.last == ids.first {
+			is = g.Equal(token, first)
+		} else {
+			is = g.Not(g.Or(g.Less(token, first), g.Greater(token, onnx.Scalar(g, int64(ids.last)))))
+		}
 		if any.Valid() {
 			is = g.Or(any, is)
 		}
 		any = is
 	}
 	return any
+}
+
+// span is token ids from first to last.
+type span struct{ first, last int32 }
+
+// spans are the ids as few spans: a node for each of very many, as checkpoints of random
+// weights have them, takes the runtime longer to load than all else.
+func spans(ids []int32) []span {
+	var all []span
+	for _, id := range slices.Sorted(slices.Values(ids)) {
+		if n := len(all); n > 0 && id <= all[n-1].last+1 {
+			all[n-1].last = id
+			continue
+		}
+		all = append(all, span{id, id})
+	}
+	return all
 }
 
 // again is whether some row (B) is not done.

@@ -91,3 +91,20 @@ func reference(t *testing.T, c checkpoint.Config, want qwenvltest.Case) Prompt {
 	}
 	return p
 }
+
+func TestTokensThatEndAnAnswerAreFewSpans(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		ids  []int32
+		want []span
+	}{
+		{"one", []int32{7}, []span{{7, 7}}},
+		{"the published ones", []int32{151645, 151643}, []span{{151643, 151643}, {151645, 151645}}},
+		{"all of a vocabulary, in no order and twice", []int32{2, 0, 1, 1}, []span{{0, 2}}},
+		{"two runs", []int32{4, 5, 9, 10, 11}, []span{{4, 5}, {9, 11}}},
+	} {
+		if got := spans(tt.ids); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
