@@ -39,6 +39,27 @@ func TestAFolderOfImagesDoesNotHoldItsOutput(t *testing.T) {
 	}
 }
 
+func TestAPromptThatIsNotUTF8IsNotEvaluated(t *testing.T) {
+	in := store.Folder(t.TempDir())
+	if err := in.Write(context.Background(), "list.csv", []byte("image,prompt\nlist.csv,a\xff\nlist.csv,b\n")); err != nil {
+		t.Fatal(err)
+	}
+	job := newJob(t, in, t.TempDir(), newCounting())
+	job.Shards[0].Format = lines.CSV{}
+	job.Evaluate = func(_ context.Context, chunk []*relabel.Record) ([]relabel.Label, error) {
+		labels := make([]relabel.Label, len(chunk))
+		for i, r := range chunk {
+			if labels[i].Scores = []float64{1}; r.Err != nil {
+				labels[i] = relabel.Failure(r.Err)
+			}
+		}
+		return labels, nil
+	}
+	if s := mustRun(t, job); s.Samples != 2 || s.Errors["invalid_value"] != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // noMaps is a store whose disk is full when maps come.
 type noMaps struct{ relabel.Store }
 

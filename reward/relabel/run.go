@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"unicode/utf8"
+
+	"github.com/denseflow/densereward/reward"
 )
 
 // Run labels the shards of a job. It returns what it did also when it fails; the
@@ -168,6 +171,9 @@ func (r *runner) readChunks(ctx context.Context, o *opened, send func(item) bool
 		for len(c.records) < r.job.Config.ChunkSize && err == nil {
 			var record *Record
 			if record, err = o.reader.Next(); err == nil {
+				if record.Err == nil && !utf8.ValidString(record.Prompt) {
+					record.Err = reward.ErrInvalidValue.With("the prompt is not UTF-8")
+				}
 				c.records = append(c.records, record)
 			}
 		}

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 
+	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/relabel"
 	"github.com/denseflow/densereward/reward/relabel/compress"
 )
@@ -72,6 +74,9 @@ func (r *jsonlReader) Next() (*relabel.Record, error) {
 			if value, there := relabel.MetadataValue(fields[name]); there {
 				record.Keep(name, value)
 			}
+		}
+		if record.Err == nil && !utf8.Valid(line) { // the prompt would be another text
+			record.Err = reward.ErrInvalidValue.With("the line is not UTF-8")
 		}
 		record.Row = jsonlRow(line)
 		return record, nil

@@ -109,8 +109,8 @@ func TestMapsLieBesideAndTheRowsNameThem(t *testing.T) {
 // leave out the last.
 func TestLinesComeFromEveryEditor(t *testing.T) {
 	for name, s := range map[string]relabeltest.Source{
-		"jsonl": {Format: lines.JSONL{}, Path: "list", Records: 2, Store: write(t, map[string]string{
-			"ü 1.png": "one", "list": "\ufeff{\"image\":\"ü 1.png\",\"caption\":\"a\"}\r\n\r\n \t\r\n{\"image\":\"ü 1.png\",\"caption\":\"b\"}"})},
+		"jsonl": {Format: lines.JSONL{}, Path: "list", Records: 3, Failing: []int{2}, Store: write(t, map[string]string{
+			"ü 1.png": "one", "list": "\ufeff{\"image\":\"ü 1.png\",\"caption\":\"a\"}\r\n\r\n \t\r\n{\"image\":\"ü 1.png\",\"caption\":\"b\"}\n{\"image\":\"ü 1.png\",\"caption\":\"\xff\"}"})},
 		"csv": {Format: lines.CSV{}, Path: "list", Records: 3, Failing: []int{2}, Store: write(t, map[string]string{
 			"ü 1.png": "one", "list": "\ufeffimage,caption\r\nü 1.png,\"a \"\"b\"\",\r\nc\"\r\nü 1.png,b\r\nü 1.png,"})},
 	} {
