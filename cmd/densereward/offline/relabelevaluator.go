@@ -68,7 +68,9 @@ func (c *Relabel) useEngine(ctx context.Context, e *hosting.Engine, job *relabel
 func (c *Relabel) labels(ctx context.Context, about *reward.Description) relabel.Labels {
 	labels := local.LabelsOf(about, c.Maps)
 	labels.Prefix, labels.MapType = c.ColumnPrefix, c.MapType
-	labels.Fit(ctx, &c.first, c.columns())
+	if c.first.Format != nil { // rank has no shard
+		labels.Fit(ctx, &c.first, c.columns())
+	}
 	return labels
 }
 
