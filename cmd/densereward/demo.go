@@ -102,7 +102,7 @@ func startDemo(ctx context.Context, e *hosting.Engine) (address string, stop fun
 	if err != nil {
 		return "", nil, err
 	}
-	listener, err := front.Listen(ctx, "127.0.0.1:0", false, 8)
+	listener, err := front.Listen(ctx, "127.0.0.1:0", false, 8, 8)
 	if err != nil {
 		return "", nil, err
 	}

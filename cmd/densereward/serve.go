@@ -19,6 +19,7 @@ import (
 	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/server/front"
+	"github.com/denseflow/densereward/reward/server/places"
 )
 
 type serveCommand struct {
@@ -94,6 +95,7 @@ func (c *serveCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
 	if err := c.openPush(ctx, d, s.Metrics); err != nil {
 		return err
 	}
+	s.Metrics.WatchConnections(d.listener.Refused)
 	for _, h := range e.Evaluators.Hosted {
 		about := h.Description
 		logger.Info("loaded", "evaluator", about.Name, "kind", about.Kind, "fingerprint", about.Fingerprint,
@@ -145,7 +147,7 @@ func (c *serveCommand) serve(ctx context.Context, d *deployment, s *hosting.Serv
 type deployment struct {
 	config   server.Config
 	front    front.Front
-	listener net.Listener
+	listener *places.Listener
 	debug    net.Listener // nil without --debug-listen
 	files    []credentials.Reloader
 	closers  []func() error
@@ -173,7 +175,7 @@ func (c *serveCommand) deployment(ctx context.Context, logger *slog.Logger) (*de
 }
 
 func (c *serveCommand) openListeners(ctx context.Context, d *deployment) error {
-	listener, err := front.Listen(ctx, c.Listen, c.Public, c.Connections)
+	listener, err := front.Listen(ctx, c.Listen, c.Public, c.Connections, c.clientConnections())
 	switch {
 	case errors.Is(err, front.ErrNotLoopback):
 		return cli.Usage("listen", fmt.Errorf("%w; --public allows it", err))
@@ -193,9 +195,11 @@ func (c *serveCommand) openListeners(ctx context.Context, d *deployment) error {
 	if c.DebugListen == "" {
 		return nil
 	}
-	if d.debug, err = front.Listen(ctx, c.DebugListen, false, c.Connections); err != nil {
+	debug, err := front.Listen(ctx, c.DebugListen, false, c.Connections, c.Connections)
+	if err != nil {
 		return cli.Usage("debug-listen", err)
 	}
+	d.debug = debug
 	d.closers = append(d.closers, d.debug.Close)
 	return nil
 }

@@ -56,6 +56,9 @@ type limitFlags struct {
 	Timeout     time.Duration `default:"10m" placeholder:"TIME" help:"Time of a request that names none. [${default}]"`
 	Connections int           `default:"1024" placeholder:"N" help:"Most connections at a time. [${default}]"`
 
+	ClientMemory      cli.ByteSize `default:"0" placeholder:"SIZE" help:"Memory of the bodies and answers of one client, the owner of a token or an address, that has some already. 0: three quarters of --body-memory."`
+	ClientConnections int          `default:"0" placeholder:"N" help:"Most connections of one client at a time. 0: three quarters of --connections."`
+
 	KeepRecent int  `default:"0" placeholder:"N" help:"Keep thumbnails, prompts, scores and maps of the N samples scored last, up to 64 KiB each, for the owner of their token to look at on the page. [${default}]"`
 	NoPage     bool `name:"no-page" help:"Do not answer GET / with a page for people."`
 
@@ -65,14 +68,19 @@ type limitFlags struct {
 func (f *limitFlags) check() error {
 	return cmp.Or(
 		cli.AtLeast("max-body", f.MaxBody, 1), cli.AtLeast("max-images", f.MaxImages, 1), cli.AtLeast("max-pixels", f.MaxPixels, 1),
-		cli.AtLeast("body-memory", f.BodyMemory, 1), cli.AtLeast("memory", f.Memory, 0), cli.AtLeast("timeout", f.Timeout, time.Millisecond), cli.AtLeast("connections", f.Connections, 1), cli.AtLeast("keep-recent", f.KeepRecent, 0),
+		cli.AtLeast("body-memory", f.BodyMemory, 1), cli.AtLeast("memory", f.Memory, 0), cli.AtLeast("timeout", f.Timeout, time.Millisecond), cli.AtLeast("connections", f.Connections, 1), cli.AtLeast("client-memory", f.ClientMemory, 0), cli.AtLeast("client-connections", f.ClientConnections, 0), cli.AtLeast("keep-recent", f.KeepRecent, 0),
 	)
+}
+
+// clientConnections is one client's share of the connections.
+func (f *limitFlags) clientConnections() int {
+	return cmp.Or(f.ClientConnections, max(1, f.Connections*3/4))
 }
 
 func (f *limitFlags) limits() server.Config {
 	limits := wire.DefaultLimits()
 	limits.BodyBytes, limits.Samples, limits.ImagePixels = int64(f.MaxBody), f.MaxImages, f.MaxPixels
-	return server.Config{Limits: limits, BodyMemory: int64(f.BodyMemory), Timeout: f.Timeout, Page: !f.NoPage, KeepRecent: f.KeepRecent, Compat: compat.Config{SampleErrors: f.UniRLSampleErrors}}
+	return server.Config{Limits: limits, BodyMemory: int64(f.BodyMemory), ClientMemory: int64(f.ClientMemory), Timeout: f.Timeout, Page: !f.NoPage, KeepRecent: f.KeepRecent, Compat: compat.Config{SampleErrors: f.UniRLSampleErrors}}
 }
 
 // planMemory settles what the server may hold, tells it, and has the garbage collector

@@ -35,7 +35,7 @@ func serve(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	l, err := front.Listen(ctx, o.serve, false, 64)
+	l, err := front.Listen(ctx, o.serve, false, 64, 64)
 	if err != nil {
 		return err
 	}

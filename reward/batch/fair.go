@@ -16,6 +16,9 @@ func WithClient(ctx context.Context, client string) context.Context {
 	return context.WithValue(ctx, clientKey{}, client)
 }
 
+// ClientOf is the client of a context, "" if nobody said.
+func ClientOf(ctx context.Context) string { return clientOf(ctx) }
+
 func clientOf(ctx context.Context) string {
 	client, _ := ctx.Value(clientKey{}).(string)
 	return client

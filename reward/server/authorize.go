@@ -47,7 +47,10 @@ func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 		if right := cmp.Or(rightOf[c.Request().URL.Path], "score"); !rights.Has(right) {
 			return reward.ErrUnauthorized.With("the token does not have the right %q", right)
 		}
-		place.Trust()
+		if !place.Trust(name) {
+			c.Response().Header().Set(echo.HeaderConnection, "close")
+			return &batch.OverloadError{RetryAfter: retryHeld}
+		}
 		c.Set(ownerKey, name)
 		return s.admit(c, "token of "+name, next)
 	}

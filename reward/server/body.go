@@ -70,7 +70,7 @@ func (s *Server) openBody(r *http.Request, stop func()) (*body, error) {
 	if r.ContentLength > limit {
 		return nil, reward.ErrBodyTooLarge.With("the body has %d bytes, limit %d", r.ContentLength, limit)
 	}
-	b := &body{buffers: &s.buffers, loan: s.budget.Open()}
+	b := &body{buffers: &s.buffers, loan: s.budget.Open(batch.ClientOf(r.Context()))}
 	b.holders.Add(1)
 	b.loan.Watch(stop)
 	var err error

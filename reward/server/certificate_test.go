@@ -83,7 +83,7 @@ func (a *authority) issue(serial int64) (cert, key string) {
 func serveTLS(t *testing.T, c *credentials.Certificate) net.Addr {
 	t.Helper()
 	s := newStack(t, &rewardtest.Fake{}, nil)
-	l, err := front.Listen(t.Context(), "127.0.0.1:0", false, 10)
+	l, err := front.Listen(t.Context(), "127.0.0.1:0", false, 10, 10)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func serveProcess(address string) error {
 	if err != nil {
 		return err
 	}
-	l, err := front.Listen(context.Background(), address, false, 100)
+	l, err := front.Listen(context.Background(), address, false, 100, 100)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rft"
 	"github.com/denseflow/densereward/reward/wire"
 	"github.com/denseflow/densereward/reward/wire/jsonwire"
@@ -32,7 +33,7 @@ func (s *Server) rewardCompletions(c echo.Context) error {
 			return err
 		}
 		m := p.Encode()
-		loan := s.budget.Open()
+		loan := s.budget.Open(batch.ClientOf(ctx))
 		defer loan.Return()
 		if err := loan.Grow(m.Len()); err != nil {
 			return overfull(err)

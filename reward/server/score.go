@@ -9,6 +9,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/image/png"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/server/budget"
 	"github.com/denseflow/densereward/reward/server/contentencoding"
@@ -41,7 +42,7 @@ func (s *Server) score(c echo.Context) error {
 				return err
 			}
 		}
-		loan := s.budget.Open()
+		loan := s.budget.Open(batch.ClientOf(ctx))
 		defer loan.Return()
 		answer, err := s.evaluate(ctx, b, loan, watch, s.record(c))
 		if err != nil {

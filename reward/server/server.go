@@ -66,6 +66,9 @@ type Config struct {
 	// all answers, from before they are computed until they are sent; beyond it,
 	// requests are refused as overload. 0 means DefaultBodyMemory.
 	BodyMemory int64
+	// ClientMemory bounds those of one client, which is the owner of a token or else an
+	// address, once it has some; 0 means three quarters of BodyMemory.
+	ClientMemory int64
 	// DataRate bounds slow clients; the zero value means DefaultDataRate.
 	DataRate DataRate
 	// Compat is how other people's protocols are answered.
@@ -155,9 +158,9 @@ func New(cfg Config) (*Server, error) {
 			Limits: scoring.Limits{ImagePixels: s.cfg.Limits.ImagePixels, MapCells: s.cfg.Limits.MapCells},
 		}
 	}
-	s.budget = budget.New(s.cfg.BodyMemory, s.cfg.DataRate.MinRate)
+	s.budget = budget.New(s.cfg.BodyMemory, s.cfg.ClientMemory, s.cfg.DataRate.MinRate)
 	s.groups = groups.New(s.cfg.Groups)
-	s.cfg.Metrics.WatchServer(s.groups.WaitingNow, s.budget.Held)
+	s.cfg.Metrics.WatchServer(s.groups.WaitingNow, s.budget.Held, s.budget.Refused)
 	s.jobs = jobs.New(s.cfg.Jobs, s.cfg.Now)
 	s.recent = recent.New(s.cfg.KeepRecent, s.cfg.Now)
 	s.streams = watch.New(watch.Config{
@@ -192,6 +195,9 @@ func withDefaults(cfg Config) Config {
 	}
 	if cfg.BodyMemory == 0 {
 		cfg.BodyMemory = DefaultBodyMemory
+	}
+	if cfg.ClientMemory == 0 {
+		cfg.ClientMemory = cfg.BodyMemory / 4 * 3
 	}
 	if cfg.DataRate == (DataRate{}) {
 		cfg.DataRate = DefaultDataRate()

@@ -1,6 +1,7 @@
 package attack_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
@@ -19,6 +22,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/server/front"
 	"github.com/denseflow/densereward/reward/wire"
 )
@@ -69,7 +73,7 @@ func polite(t *testing.T, l *memnet.Listener, body []byte) int {
 func TestStalledBodiesLoseTheirMemoryToOneThatMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 16 << 20
-		s := newServer(t, &rewardtest.Fake{}, func(c *server.Config) { c.BodyMemory = limit })
+		s := newServer(t, &rewardtest.Fake{}, func(c *server.Config) { c.BodyMemory, c.ClientMemory = limit, limit })
 		l, stop := serve(t, s)
 		for range 7 { // which hold all that is not for small ones, and lack their last byte
 			defer start(t, l, limit/8, make([]byte, limit/8-1)).Close()
@@ -85,6 +89,44 @@ func TestStalledBodiesLoseTheirMemoryToOneThatMoves(t *testing.T) {
 		began := time.Now()
 		if status := polite(t, l, body); status != http.StatusOK || time.Since(began) > 100*time.Millisecond {
 			t.Errorf("status %d after %v", status, time.Since(began))
+		}
+		stop()
+	})
+}
+
+func TestAClientLeavesAShareOfTheMemoryToOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(path, []byte("greedy greedy-0123456789abcdef\nother other-0123456789abcdef\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := credentials.OpenTokens(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 16 << 20
+		s := newServer(t, &rewardtest.Fake{}, func(c *server.Config) { c.BodyMemory, c.ClientMemory, c.Tokens = limit, limit/2, tokens })
+		l, stop := serve(t, s)
+		ask := func(owner string, announced int) net.Conn {
+			conn, _ := l.DialContext(t.Context(), "", "")
+			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: server\r\nAuthorization: Bearer %s-0123456789abcdef\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", wire.ScorePath, owner, wire.MediaType, announced)
+			synctest.Wait()
+			return conn
+		}
+		for range 4 {
+			defer ask("greedy", limit/8).Close()
+		}
+		before := s.BodyMemoryHeld()
+		refused := ask("greedy", limit/8)
+		answer, err := http.ReadResponse(bufio.NewReader(refused), nil)
+		if err != nil || answer.StatusCode != http.StatusTooManyRequests || answer.Header.Get("Retry-After") == "" {
+			t.Errorf("beyond its share: %v, %v", answer, err)
+		}
+		_ = refused.Close()
+		if other := ask("other", limit/8); s.BodyMemoryHeld() != before+limit/8 {
+			t.Errorf("%d bytes are held, %d before another client came", s.BodyMemoryHeld(), before)
+		} else {
+			_ = other.Close()
 		}
 		stop()
 	})
@@ -111,7 +153,7 @@ func TestAnAnswerThatNobodyReadsIsCutOffAndItsMemoryIsBack(t *testing.T) {
 func TestUnreadAnswersLoseTheirMemoryToOneThatIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := scoreBody(t, "a cat", 16, wire.ReturnHeatmaps) // 8 MiB of maps, and as much stacked
-		s := newServer(t, &rewardtest.Fake{Side: 256}, func(c *server.Config) { c.BodyMemory = 40 << 20 })
+		s := newServer(t, &rewardtest.Fake{Side: 256}, func(c *server.Config) { c.BodyMemory, c.ClientMemory = 40<<20, 40<<20 })
 		l, stop := serve(t, s)
 		for range 2 {
 			defer start(t, l, len(body), body).Close()

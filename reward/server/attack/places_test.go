@@ -76,7 +76,7 @@ func TestHealthAndTokensHavePlacesWhereOthersTookAll(t *testing.T) {
 				facing.Logger = slog.New(slog.DiscardHandler)
 				ctx, cancel := context.WithCancel(context.Background())
 				ended := make(chan error, 1)
-				go func() { ended <- facing.Serve(ctx, places.Limit(l, 8, 2), s, &front.Readiness{}, nil) }()
+				go func() { ended <- facing.Serve(ctx, places.Limit(l, 8, 2, 10), s, &front.Readiness{}, nil) }()
 				for range 8 {
 					conn, _ := l.DialContext(t.Context(), "", "")
 					defer conn.Close()

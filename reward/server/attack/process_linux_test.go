@@ -141,7 +141,7 @@ func serveProcess() error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	l, err := front.Listen(ctx, "127.0.0.1:0", false, connections)
+	l, err := front.Listen(ctx, "127.0.0.1:0", false, connections, connections/4*3)
 	if err != nil {
 		return err
 	}

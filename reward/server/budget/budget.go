@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// ErrFull is returned when others hold the memory.
+// ErrFull is returned when others hold the memory, or the client's other loans its share.
 var ErrFull = errors.New("budget: the memory for bodies and answers is lent out")
 
 // TooLargeError is returned for what the whole budget cannot hold.
@@ -42,19 +42,22 @@ const (
 // Budget is bytes that are lent out. It is safe for concurrent use.
 type Budget struct {
 	limit   int64
+	share   int64 // of limit, the most of one client with several loans
 	minRate int64 // bytes a second
 
 	mu       sync.Mutex
+	clients  map[string]int64 // of held, by who borrowed it
+	refused  int64            // for a client's share
 	held     int64
 	leaving  int64              // of held, called back and not returned yet
 	watched  map[*Loan]struct{} // what waits for a client
 	returned chan struct{}      // closed, and made anew, when bytes come back
 }
 
-// New makes a budget of limit bytes. A client that transfers fewer than minRate bytes
-// a second lags.
-func New(limit, minRate int64) *Budget {
-	return &Budget{limit: limit, minRate: minRate, watched: map[*Loan]struct{}{}, returned: make(chan struct{})}
+// New makes a budget of limit bytes, of which a client that holds some already has
+// no more than its share. One that transfers fewer than minRate bytes a second lags.
+func New(limit, share, minRate int64) *Budget {
+	return &Budget{limit: limit, share: share, minRate: minRate, clients: map[string]int64{}, watched: map[*Loan]struct{}{}, returned: make(chan struct{})}
 }
 
 // Held is how many bytes are lent out.
@@ -64,6 +67,13 @@ func (b *Budget) Held() int64 {
 	return b.held
 }
 
+// Refused is how many loans grew no further because their client had its share.
+func (b *Budget) Refused() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.refused
+}
+
 // Limit is how many bytes can be lent out.
 func (b *Budget) Limit() int64 { return b.limit }
 
@@ -71,6 +81,7 @@ func (b *Budget) Limit() int64 { return b.limit }
 // a time.
 type Loan struct {
 	budget   *Budget
+	client   string
 	bytes    int64
 	callBack func()
 	called   bool
@@ -79,14 +90,16 @@ type Loan struct {
 	clock time.Time
 }
 
-// Open makes a loan that holds nothing yet and has to be returned whatever it grows to.
-func (b *Budget) Open() *Loan { return &Loan{budget: b} }
+// Open makes a loan to a client that holds nothing yet and has to be returned whatever
+// it grows to.
+func (b *Budget) Open(client string) *Loan { return &Loan{budget: b, client: client} }
 
 // Grow borrows n bytes more. It fails with ErrFull, or a *TooLargeError.
 func (l *Loan) Grow(n int64) error {
 	b := l.budget
 	limit := b.limit
-	if l.bytes+n > max(limit/smallShare, smallest) {
+	large := l.bytes+n > max(limit/smallShare, smallest)
+	if large {
 		limit -= limit / apart
 	}
 	if l.bytes+n > limit {
@@ -95,13 +108,17 @@ func (l *Loan) Grow(n int64) error {
 	var late <-chan time.Time
 	for {
 		b.mu.Lock()
-		if b.held+n <= limit {
-			b.held += n
-			l.bytes += n
+		of := b.clients[l.client]
+		beyond := large && of > l.bytes && of+n > b.share
+		if !beyond && b.held+n <= limit {
+			b.add(l, n)
 			b.mu.Unlock()
 			return nil
 		}
-		enough := b.callBack(l, n, limit)
+		enough := b.callBack(l, n, limit, beyond)
+		if beyond && !enough {
+			b.refused++
+		}
 		returned := b.returned
 		b.mu.Unlock()
 		if !enough {
@@ -118,18 +135,36 @@ func (l *Loan) Grow(n int64) error {
 	}
 }
 
+// add counts n bytes for a loan, under the lock.
+func (b *Budget) add(l *Loan, n int64) {
+	b.held += n
+	l.bytes += n
+	if b.clients[l.client] += n; b.clients[l.client] == 0 {
+		delete(b.clients, l.client)
+	}
+}
+
 // callBack calls back those that lag most until n bytes are there once they have
 // returned theirs, beside those that were called back before; none if that is not
-// enough. It is called under the lock, so that nobody is called back after Settle.
-func (b *Budget) callBack(but *Loan, n, limit int64) (enough bool) {
+// enough. Where n is beyond the client's share, they are of that client. It is called
+// under the lock, so that nobody is called back after Settle.
+func (b *Budget) callBack(but *Loan, n, limit int64, beyond bool) (enough bool) {
 	missing := b.held - b.leaving + n - limit
+	if beyond {
+		missing = b.clients[but.client] + n - b.share
+		for l := range b.watched {
+			if l.called && l.client == but.client {
+				missing -= l.bytes
+			}
+		}
+	}
 	if missing <= 0 {
 		return true
 	}
 	var lagging []*Loan
 	now := time.Now()
 	for l := range b.watched {
-		if l != but && !l.called && now.Sub(l.clock) > Patience {
+		if l != but && !l.called && (!beyond || l.client == but.client) && now.Sub(l.clock) > Patience {
 			lagging = append(lagging, l)
 		}
 	}
@@ -153,8 +188,7 @@ func (l *Loan) Shrink(n int64) {
 	b := l.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l.bytes -= n
-	b.held -= n
+	b.add(l, -n)
 	if l.called {
 		b.leaving -= n
 	}

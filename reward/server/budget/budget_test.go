@@ -9,10 +9,10 @@ import (
 
 func TestALoanThatLagsIsCalledBackAndOneThatMovesIsNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := New(100, 10)
+		b := New(100, 100, 10)
 		called := map[string]int{}
 		open := func(name string) *Loan {
-			l := b.Open()
+			l := b.Open("a")
 			if err := l.Grow(50); err != nil {
 				t.Fatal(err)
 			}
@@ -25,7 +25,7 @@ func TestALoanThatLagsIsCalledBackAndOneThatMovesIsNot(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			moves.Moved(1)
 		}
-		next := b.Open()
+		next := b.Open("a")
 		if err := next.Grow(50); err != nil {
 			t.Fatal(err)
 		}
@@ -46,18 +46,18 @@ func TestALoanThatLagsIsCalledBackAndOneThatMovesIsNot(t *testing.T) {
 
 func TestNobodyIsCalledBackInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := New(100, 10)
-		l, other := b.Open(), b.Open()
+		b := New(100, 100, 10)
+		l, other := b.Open("a"), b.Open("a")
 		if err := errors.Join(l.Grow(20), other.Grow(80)); err != nil {
 			t.Fatal(err)
 		}
 		l.Watch(func() { t.Error("called back for what it cannot give") })
 		time.Sleep(time.Minute)
-		if err := b.Open().Grow(30); !errors.Is(err, ErrFull) {
+		if err := b.Open("a").Grow(30); !errors.Is(err, ErrFull) {
 			t.Errorf("error %v, want ErrFull", err)
 		}
 		var large *TooLargeError
-		if err := b.Open().Grow(101); !errors.As(err, &large) {
+		if err := b.Open("a").Grow(101); !errors.As(err, &large) {
 			t.Errorf("error %v, want a TooLargeError", err)
 		}
 	})
@@ -92,5 +92,32 @@ func TestAPlanIsCutInProportion(t *testing.T) {
 	}
 	if _, err := p.Within(p.fixed()); err == nil {
 		t.Error("a total without room for any body was taken")
+	}
+}
+
+func TestAClientThatHoldsSomeHasNoMoreThanItsShare(t *testing.T) {
+	b := New(100<<20, 60<<20, 10)
+	first, second, other := b.Open("a"), b.Open("a"), b.Open("b")
+	if err := first.Grow(70 << 20); err != nil {
+		t.Errorf("its first loan may be of any size: %v", err)
+	}
+	if err := second.Grow(1 << 20); !errors.Is(err, ErrFull) || b.Refused() != 1 {
+		t.Errorf("beyond its share: %v, %d refused", err, b.Refused())
+	}
+	if err := other.Grow(10 << 20); err != nil {
+		t.Errorf("another client: %v", err)
+	}
+	first.Shrink(30 << 20)
+	if err := second.Grow(20 << 20); err != nil {
+		t.Errorf("within its share again: %v", err)
+	}
+	if err := second.Grow(1 << 20); !errors.Is(err, ErrFull) {
+		t.Errorf("beyond its share again: %v", err)
+	}
+	first.Return()
+	second.Return()
+	other.Return()
+	if len(b.clients) != 0 || b.Held() != 0 {
+		t.Errorf("%v, %d held", b.clients, b.Held())
 	}
 }

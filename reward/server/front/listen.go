@@ -18,11 +18,15 @@ var ErrNotLoopback = errors.New("front: not a loopback address")
 const spareConnections = 16
 
 // Listen opens a TCP listener that takes at most connections at a time, and a few
-// more for health checks and clients with a token; see package places. Unless public is set, the address must be a
+// more for health checks and clients with a token; one client has at most share of them,
+// see package places. Unless public is set, the address must be a
 // loopback one, so that nobody serves a network by accident.
-func Listen(ctx context.Context, address string, public bool, connections int) (net.Listener, error) {
+func Listen(ctx context.Context, address string, public bool, connections, share int) (*places.Listener, error) {
 	if connections < 1 {
 		return nil, fmt.Errorf("front: connection limit is %d, want at least 1", connections)
+	}
+	if share < 1 {
+		return nil, fmt.Errorf("front: one client's share of connections is %d, want at least 1", share)
 	}
 	if !public {
 		if err := loopback(ctx, address); err != nil {
@@ -33,7 +37,7 @@ func Listen(ctx context.Context, address string, public bool, connections int) (
 	if err != nil {
 		return nil, fmt.Errorf("front: %w", err)
 	}
-	return places.Limit(l, connections, spareConnections), nil
+	return places.Limit(l, connections, spareConnections, share), nil
 }
 
 // IsLoopback reports whether only this machine can reach an address.

@@ -20,7 +20,7 @@ func TestOnlyLoopbackIsListenedToUnlessToldOtherwise(t *testing.T) {
 		{":0", true, true},
 	} {
 		t.Run(tt.address, func(t *testing.T) {
-			l, err := Listen(t.Context(), tt.address, tt.public, 1)
+			l, err := Listen(t.Context(), tt.address, tt.public, 1, 1)
 			if l != nil {
 				defer l.Close()
 			}
@@ -32,10 +32,10 @@ func TestOnlyLoopbackIsListenedToUnlessToldOtherwise(t *testing.T) {
 }
 
 func TestListenRefusesWhatMakesNoSense(t *testing.T) {
-	if _, err := Listen(t.Context(), "127.0.0.1", false, 1); err == nil {
+	if _, err := Listen(t.Context(), "127.0.0.1", false, 1, 1); err == nil {
 		t.Error("an address without a port was taken")
 	}
-	if _, err := Listen(t.Context(), "127.0.0.1:0", false, 0); err == nil {
+	if _, err := Listen(t.Context(), "127.0.0.1:0", false, 0, 1); err == nil {
 		t.Error("a limit of no connections was taken")
 	}
 }

@@ -19,7 +19,7 @@ func serve(t *testing.T, h http.HandlerFunc) net.Addr {
 		t.Fatal(err)
 	}
 	s := &http.Server{Handler: Handler(h), ConnContext: Context}
-	go s.Serve(Limit(l, 8, 1))
+	go s.Serve(Limit(l, 8, 1, 9))
 	t.Cleanup(func() { _ = s.Close() })
 	return l.Addr()
 }
@@ -128,7 +128,7 @@ func TestTheServerIsShutDownWhileAHalfClosedClientWaits(t *testing.T) {
 		<-leave
 	}))}
 	served := make(chan error, 1)
-	go func() { served <- s.Serve(Limit(l, 8, 1)) }()
+	go func() { served <- s.Serve(Limit(l, 8, 1, 9)) }()
 	conn := ask(t, l.Addr(), withBody)
 	<-entered
 	down := make(chan error, 1)

@@ -19,21 +19,24 @@ const Patience = time.Second
 // Listener accepts while it has places.
 type Listener struct {
 	net.Listener
-	places, spare int
+	places, spare, share int
 
-	mu     sync.Mutex
-	open   map[*Place]struct{}
-	spares int           // of open
-	freed  chan struct{} // closed, and made anew, when a place is free
-	closed chan struct{}
-	once   sync.Once
+	mu      sync.Mutex
+	open    map[*Place]struct{}
+	clients map[string]int // places by whose they are
+	refused int64          // connections, for their client's share
+	spares  int            // of open
+	freed   chan struct{}  // closed, and made anew, when a place is free
+	closed  chan struct{}
+	once    sync.Once
 }
 
-// Limit has at most places connections of l open, and spare ones beyond them.
-func Limit(l net.Listener, places, spare int) *Listener {
+// Limit has at most places connections of l open, of which a client has share, and spare
+// ones beyond them. A client is an address, or the owner of a token once it has shown it.
+func Limit(l net.Listener, places, spare, share int) *Listener {
 	return &Listener{
-		Listener: l, places: places, spare: spare,
-		open: map[*Place]struct{}{}, freed: make(chan struct{}), closed: make(chan struct{}),
+		Listener: l, places: places, spare: spare, share: share,
+		clients: map[string]int{}, open: map[*Place]struct{}{}, freed: make(chan struct{}), closed: make(chan struct{}),
 	}
 }
 
@@ -44,7 +47,8 @@ type Place struct {
 	spare    bool
 	leave    sync.Once
 
-	answering bool      // guarded by the listener, as is
+	client    string // whose it is; guarded by the listener, as is
+	answering bool
 	since     time.Time // when it was opened or its last answer ended
 	trusted   bool      // its client has shown a token
 
@@ -77,15 +81,78 @@ func (l *Listener) Accept() (net.Conn, error) {
 		}
 		timer.Stop()
 	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		p.giveUp()
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			p.giveUp()
+			return nil, err
+		}
+		if l.assign(p, c) {
+			return p, nil
+		}
+		_ = c.Close()
 	}
+}
+
+// assign gives a connection its place, unless its client has its share of them and uses
+// them all.
+func (l *Listener) assign(p *Place, c net.Conn) bool {
+	client := "address " + host(c.RemoteAddr())
+	l.mu.Lock()
+	if l.clients[client] >= l.share {
+		if own := l.useless(client); own != nil && time.Since(own.since) >= Patience {
+			l.mu.Unlock()
+			_ = own.Close()
+			l.mu.Lock()
+		}
+	}
+	defer l.mu.Unlock()
+	if !l.count(p, client) {
+		return false
+	}
+	p.Conn, p.since = c, time.Now()
+	return true
+}
+
+// count makes a place a client's, unless that has its share. It is called under the lock.
+func (l *Listener) count(p *Place, client string) bool {
+	if p.client == client {
+		return true
+	}
+	if l.clients[client] >= l.share {
+		l.refused++
+		return false
+	}
+	l.uncount(p)
+	p.client = client
+	l.clients[client]++
+	return true
+}
+
+func (l *Listener) uncount(p *Place) {
+	if p.client == "" {
+		return
+	}
+	if l.clients[p.client]--; l.clients[p.client] == 0 {
+		delete(l.clients, p.client)
+	}
+	p.client = ""
+}
+
+// Refused is how many connections were refused because their client had its share.
+func (l *Listener) Refused() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p.Conn, p.since = c, time.Now()
-	return p, nil
+	return l.refused
+}
+
+// host is an address without its port.
+func host(a net.Addr) string {
+	name, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	return name
 }
 
 // enter takes a place for p, closing a connection for it if need be. Otherwise it says
@@ -98,7 +165,7 @@ func (l *Listener) enter(p *Place) (freed <-chan struct{}, again time.Duration, 
 		return nil, 0, true
 	}
 	now := time.Now()
-	useless := l.useless()
+	useless := l.useless("")
 	switch {
 	case useless != nil && now.Sub(useless.since) >= Patience:
 		l.mu.Unlock()
@@ -120,11 +187,11 @@ func (l *Listener) enter(p *Place) (freed <-chan struct{}, again time.Duration, 
 }
 
 // useless is the connection that has been without a request longest, first of those
-// without a token; nil if all are answered.
-func (l *Listener) useless() *Place {
+// without a token; nil if all are answered. A client other than "" has it among its own.
+func (l *Listener) useless(client string) *Place {
 	var found *Place
 	for p := range l.open {
-		if p.answering || p.Conn == nil {
+		if p.answering || p.Conn == nil || client != "" && p.client != client {
 			continue
 		}
 		if found == nil || found.trusted && !p.trusted || found.trusted == p.trusted && p.since.Before(found.since) {
@@ -148,6 +215,7 @@ func (p *Place) giveUp() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.open, p)
+		l.uncount(p)
 		if p.spare {
 			l.spares--
 		}
@@ -179,14 +247,19 @@ func (p *Place) CloseWrite() error {
 // whose connections are not counted.
 func (p *Place) Spare() bool { return p != nil && p.spare }
 
-// Trust notes that the client has shown a token.
-func (p *Place) Trust() {
+// Trust notes that the client has shown a token of the owner. It reports false where the
+// owner has its share of the places.
+func (p *Place) Trust(owner string) bool {
 	if p == nil {
-		return
+		return true
 	}
 	p.listener.mu.Lock()
 	defer p.listener.mu.Unlock()
+	if !p.listener.count(p, "token of "+owner) {
+		return false
+	}
 	p.trusted = true
+	return true
 }
 
 func (p *Place) answer(now bool) {

@@ -30,7 +30,7 @@ func accept(l *Listener) <-chan *Place {
 func TestConnectionsThatAreAnsweredKeepTheirPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := memnet.New()
-		l := Limit(n, 2, 1)
+		l := Limit(n, 2, 1, 3)
 		accepted := accept(l)
 		for range 5 {
 			go n.DialContext(t.Context(), "", "")
@@ -71,7 +71,7 @@ func TestConnectionsThatAreAnsweredKeepTheirPlaces(t *testing.T) {
 func TestOneDirectionClosesBeforeTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := memnet.New()
-		l := Limit(n, 1, 0)
+		l := Limit(n, 1, 0, 1)
 		accepted := accept(l)
 		client, err := n.DialContext(t.Context(), "", "")
 		if err != nil {
@@ -101,7 +101,7 @@ func TestOneDirectionClosesBeforeTheOther(t *testing.T) {
 func TestConnectionsWithoutARequestAreClosedForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := memnet.New()
-		l := Limit(n, 3, 0)
+		l := Limit(n, 3, 0, 3)
 		accepted := accept(l)
 		for range 3 {
 			n.DialContext(t.Context(), "", "")
@@ -109,7 +109,7 @@ func TestConnectionsWithoutARequestAreClosedForOthers(t *testing.T) {
 		busy, trusted, idle := <-accepted, <-accepted, <-accepted
 		busy.answer(true)
 		trusted.answer(true)
-		trusted.Trust()
+		trusted.Trust("a")
 		trusted.answer(false)
 		began := time.Now()
 		for _, want := range []*Place{idle, trusted} {
@@ -122,6 +122,54 @@ func TestConnectionsWithoutARequestAreClosedForOthers(t *testing.T) {
 		}
 		if took := time.Since(began); took > 2*Patience {
 			t.Errorf("took %v", took)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAClientHasNoMoreThanItsShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		l := Limit(n, 8, 0, 2)
+		accepted := accept(l)
+		connect := func() net.Conn {
+			c, err := n.DialContext(t.Context(), "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			return c
+		}
+		connect()
+		connect()
+		first, second := <-accepted, <-accepted // of one address
+		first.answer(true)
+		second.answer(true)
+		refused := connect()
+		if _, err := refused.Read(make([]byte, 1)); err == nil || len(accepted) != 0 || l.Refused() != 1 {
+			t.Errorf("a third connection: %v, %d refused", err, l.Refused())
+		}
+		if !first.Trust("a") || !second.Trust("a") || !second.Trust("a") {
+			t.Error("an owner's first connections are refused")
+		}
+		connect() // the address has none any more
+		third := <-accepted
+		if third.Trust("a") || !third.Trust("b") || l.Refused() != 2 {
+			t.Errorf("the third of an owner, %d refused", l.Refused())
+		}
+		third.answer(true)
+		second.answer(false)
+		time.Sleep(Patience)
+		connect()
+		connect()
+		<-accepted
+		<-accepted
+		time.Sleep(Patience)
+		connect() // takes the place of one that its own address does not use
+		if len(accepted) != 1 || l.Refused() != 2 {
+			t.Errorf("%d accepted, %d refused", len(accepted), l.Refused())
 		}
 		if err := l.Close(); err != nil {
 			t.Error(err)

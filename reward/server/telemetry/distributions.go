@@ -93,8 +93,9 @@ func (m *Metrics) Found(e *scoring.Evaluated) {
 }
 
 // WatchServer adds gauges of the whole server: groups that wait and the members that came
-// to them, and bytes of bodies and answers that are held. Those that are there stay.
-func (m *Metrics) WatchServer(waiting func() (groups, members int), held func() int64) {
+// to them, bytes of bodies and answers that are held, and how often a client had its
+// share of those. Those that are there stay.
+func (m *Metrics) WatchServer(waiting func() (groups, members int), held, refused func() int64) {
 	gauge := func(name, help string, value func() float64) {
 		g := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, value)
 		_ = m.registry.Register(g) // one that is there stays
@@ -102,6 +103,18 @@ func (m *Metrics) WatchServer(waiting func() (groups, members int), held func() 
 	gauge("groups_waiting", "Groups that span requests and lack members.", func() float64 { groups, _ := waiting(); return float64(groups) })
 	gauge("group_members_waiting", "Samples that wait for other members of their groups.", func() float64 { _, members := waiting(); return float64(members) })
 	gauge("body_memory_held_bytes", "Bytes of bodies and answers that are held.", func() float64 { return float64(held()) })
+	m.count("client_memory_refused_total", "Bodies and answers refused because their client had its share of the memory.", refused)
+}
+
+// WatchConnections adds a counter of connections that were refused because their client
+// had its share.
+func (m *Metrics) WatchConnections(refused func() int64) {
+	m.count("client_connections_refused_total", "Connections refused because their client had its share.", refused)
+}
+
+func (m *Metrics) count(name, help string, value func() int64) {
+	c := prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, func() float64 { return float64(value()) })
+	_ = m.registry.Register(c) // one that is there stays
 }
 
 // gpus asks the driver at each scrape. Where there is none, there are no series.
