@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
 import importlib.util
+import io
 import os
 import pathlib
 import platform
@@ -25,6 +27,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from typing import Dict, Iterator, List, NamedTuple, Optional
@@ -115,7 +118,24 @@ def build_pure(out: pathlib.Path, sdist: bool = True) -> pathlib.Path:
                 [sys.executable, "-c", hook, kind, str(out.resolve())], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
             )
             made.append(done.stdout.split()[-1])
+    if sdist:
+        settle(out / made[0])
     return out / made[-1]
+
+
+def settle(sdist: pathlib.Path) -> None:
+    """Gives a source distribution the time of SOURCE_DATE_EPOCH, if that is set, and nobody
+    for an owner: the same bytes whenever it is made. Wheels have it by themselves."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is None:
+        return
+    whole = io.BytesIO()
+    with tarfile.open(sdist) as old, tarfile.open(fileobj=whole, mode="w") as new:
+        for entry in sorted(old.getmembers(), key=lambda entry: entry.name):
+            entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname = int(epoch), 0, 0, "", ""
+            entry.pax_headers = {}
+            new.addfile(entry, old.extractfile(entry) if entry.isfile() else None)
+    sdist.write_bytes(gzip.compress(whole.getvalue(), mtime=int(epoch)))
 
 
 def bundle(pure: pathlib.Path, program: pathlib.Path, tag: str, out: pathlib.Path) -> pathlib.Path:
