@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -9,12 +8,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"image"
-	"image/png"
 	"math"
 	"net/http"
 	"slices"
 
+	"github.com/denseflow/densereward/engine/image/png"
 	"github.com/denseflow/densereward/engine/image/resize"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/judge"
@@ -181,7 +179,7 @@ const topLogProbs = 20
 
 // chat is a question about an image.
 func (j *Judge) chat(system, text string, image *reward.Image, imageLast bool) (*chatRequest, error) {
-	file, err := encodePNG(image)
+	file, err := png.Encode(image)
 	if err != nil {
 		return nil, err
 	}
@@ -206,20 +204,6 @@ func (j *Judge) shown(m *reward.Image) *reward.Image {
 		return m
 	}
 	return resize.Resize(m, j.file.ImageSize[0], j.file.ImageSize[1])
-}
-
-func encodePNG(m *reward.Image) ([]byte, error) {
-	rgba := image.NewNRGBA(image.Rect(0, 0, m.Width, m.Height))
-	for i := range m.Width * m.Height {
-		copy(rgba.Pix[4*i:], m.Pix[3*i:3*i+3])
-		rgba.Pix[4*i+3] = 255
-	}
-	var b bytes.Buffer
-	encoder := png.Encoder{CompressionLevel: png.BestSpeed}
-	if err := encoder.Encode(&b, rgba); err != nil {
-		return nil, fmt.Errorf("remote: encoding the image: %w", err)
-	}
-	return b.Bytes(), nil
 }
 
 // readCompletion reads an answer whose first choice has a text.

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 import threading
-import warnings
 import weakref
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Literal, Mapping, NamedTuple, Optional, Sequence, Tuple, Union, overload
@@ -19,12 +16,12 @@ from ._errors import (
     ConnectionFailedError,
     DeadlineExceededError,
     DenseRewardError,
-    MissingPartsWarning,
     NotReadyError,
     ServerError,
 )
 from ._job import Job, in_daemon
 from ._merge import Part, merge
+from ._notices import Notices
 from ._placement import order
 from ._request import Groups, Options
 from ._response import Result
@@ -52,9 +49,6 @@ from ._types import (
 if TYPE_CHECKING:
     import torch
     from typing_extensions import Unpack
-
-log = logging.getLogger("densereward")
-
 
 class Client:
     """Asks DenseReward servers for scores.
@@ -117,7 +111,7 @@ class Client:
         self._addresses = addresses(servers)
         self._split_groups = bool(split_groups)
         self._lock = threading.Lock()
-        self._told: Dict[str, bool] = {}  # what was said once and need not be said again
+        self._notices = Notices()
         self._jobs: weakref.WeakSet[Job[Any]] = weakref.WeakSet()
         self._open()
 
@@ -275,7 +269,7 @@ class Client:
         result = merge(parts)
         for place, error in ready.failed.items():
             result.errors[place] = error  # the server only saw a stand-in
-        self._tell(result, ready.options)
+        self._notices.tell(result, ready.options)
         return result.torch() if ready.output == "torch" else result
 
     @overload
@@ -353,26 +347,6 @@ class Client:
                 call.cancel()
                 for f in sent:
                     f.cancel()
-
-    def _tell(self, result: Result[Any], options: Options) -> None:
-        """Says once what the caller should know about answers that are no errors."""
-        for text in result.warnings:
-            if self._is_news(text):
-                log.warning("%s", text)
-        if options.missing is not None:
-            return
-        for place, names in enumerate(result.missing):
-            if names and result.errors[place] is None and self._is_news("missing"):
-                found = f"the answer for sample {place} lacks {', '.join(names)}, which count as zero"
-                remedy = 'missing="error" makes an error of that, missing="zero" says that it is meant'
-                warnings.warn(f"{found}; {remedy}", MissingPartsWarning, stacklevel=_callers_level())
-
-    def _is_news(self, text: str) -> bool:
-        with self._lock:
-            if text in self._told or len(self._told) >= _MOST_TOLD:
-                return False
-            self._told[text] = True
-            return True
 
     @overload
     def best_of(
@@ -507,17 +481,6 @@ _Send = Callable[[Call, Request], Result[Any]]
 
 #: What a look at a server may meet that passes.
 _PASSING = (ConnectionFailedError, NotReadyError, DeadlineExceededError)
-
-#: Different texts that a client says once each, so that what it remembers is bounded.
-_MOST_TOLD = 256
-
-
-def _callers_level() -> int:
-    """How many calls up the first one outside this package is, for `warnings`."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def _close(servers: Servers, threads: ThreadPoolExecutor) -> None:
