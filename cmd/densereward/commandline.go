@@ -7,7 +7,6 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/denseflow/densereward/cmd/densereward/cli"
-	"github.com/denseflow/densereward/cmd/densereward/config"
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/cmd/densereward/offline"
 	"github.com/denseflow/densereward/engine/ort/provision"
@@ -65,7 +64,6 @@ func run(ctx context.Context, args []string, t cli.Terminal) int {
 		kong.Writers(t.Out, t.Err),
 		kong.Exit(func(int) { ended = true }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Configuration(config.Read),
 		kong.PostBuild(cli.Environment),
 		kong.ValueFormatter(cli.HelpOf),
 		vars(),

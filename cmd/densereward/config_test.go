@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/config"
+	"github.com/denseflow/densereward/internal/modelfile"
 )
 
 // parseServe parses a command line of serve, without running it. Words "FILE"
@@ -27,7 +29,7 @@ func parseServe(t *testing.T, file string, args ...string) (serveCommand, error)
 		args[i] = strings.ReplaceAll(args[i], "FILE", path)
 	}
 	var c commandLine
-	parser, err := kong.New(&c, kong.Configuration(config.Read), vars(),
+	parser, err := kong.New(&c, vars(),
 		kong.BindTo(context.Background(), (*context.Context)(nil)), kong.Bind(cli.Terminal{}))
 	if err != nil {
 		t.Fatal(err)
@@ -166,6 +168,14 @@ func FuzzReadConfig(f *testing.F) {
 }
 
 // TestTheExampleOfConfigurationIsRight reads what the documentation of the file shows.
+func TestAConfigurationThatIsNoFileIsRefusedAtOnce(t *testing.T) {
+	for _, path := range []string{t.TempDir(), os.DevNull} {
+		if _, err := parseServe(t, "", "--config", path); !errors.Is(err, modelfile.ErrNotRegular) {
+			t.Errorf("--config %s: %v", path, err)
+		}
+	}
+}
+
 func TestTheExampleOfConfigurationIsRight(t *testing.T) {
 	source, err := os.ReadFile(filepath.Join("config", "config.go"))
 	if err != nil {

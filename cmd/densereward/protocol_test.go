@@ -10,7 +10,6 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/denseflow/densereward/cmd/densereward/cli"
-	"github.com/denseflow/densereward/cmd/densereward/config"
 )
 
 // TestTheProtocolNamesEveryLimit compares the tables of limits in PROTOCOL.md with the
@@ -27,7 +26,7 @@ func TestTheProtocolNamesEveryLimit(t *testing.T) {
 		named[row[2]] = row[1]
 	}
 	var c commandLine
-	parser, err := kong.New(&c, kong.Configuration(config.Read), vars(),
+	parser, err := kong.New(&c, vars(),
 		kong.BindTo(context.Background(), (*context.Context)(nil)), kong.Bind(cli.Terminal{}))
 	if err != nil {
 		t.Fatal(err)

@@ -10,8 +10,8 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"github.com/denseflow/densereward/cmd/densereward/cli"
+	"github.com/denseflow/densereward/cmd/densereward/config"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/compat"
 	"github.com/denseflow/densereward/reward/groups"
@@ -147,7 +147,7 @@ func (f *accessFlags) openAccess(d *deployment) error {
 
 // operationFlags are for whoever runs the server.
 type operationFlags struct {
-	Config kong.ConfigFlag `placeholder:"FILE" help:"TOML file of flags: listen = \"0.0.0.0:8080\", public = true. The command line goes before it."`
+	Config config.Flag `placeholder:"FILE" help:"TOML file of flags: listen = \"0.0.0.0:8080\", public = true. The command line goes before it."`
 
 	DrainDelay  time.Duration `default:"0s" placeholder:"TIME" help:"How long requests are still taken after readiness went off. [${default}]"`
 	DrainLimit  time.Duration `default:"30s" placeholder:"TIME" help:"How long requests that were taken may take to finish. [${default}]"`

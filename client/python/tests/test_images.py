@@ -162,3 +162,16 @@ def test_to_uint8_leaves_levels_alone_and_refuses_nan():
     assert densereward.to_uint8(levels) is levels
     with pytest.raises(densereward.NotFiniteError):
         densereward.to_uint8(np.full((1, 2, 2, 3), np.nan, np.float32))
+
+
+def test_masked_arrays_are_refused_unless_nothing_is_masked(client):
+    images = np.ma.masked_array(np.full((2, 8, 8, 3), 7, np.uint8))
+    assert client.score(images, ["a", "b"]).errors == [None, None]
+    images[0, 0, 0, 0] = np.ma.masked
+    for masked in (images, list(images), list(images[:1])):
+        with pytest.raises(ValueError, match="masked"):
+            client.score(masked, ["a"] * len(masked))
+    with pytest.raises(ValueError, match="masked"):
+        densereward.to_uint8(images)
+    with pytest.raises(ValueError, match="masked"):
+        client.score(latents=[np.ma.masked_greater(np.ones((4, 8, 8), np.float32), 0)], vae="vae", prompts=["a"])

@@ -12,6 +12,7 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/alecthomas/kong"
 	"github.com/denseflow/densereward/cmd/densereward/cli"
+	"github.com/denseflow/densereward/internal/modelfile"
 )
 
 // MaxBytes bounds a configuration file.
@@ -39,7 +40,27 @@ type file struct {
 
 var _ kong.Resolver = (*file)(nil)
 
-// Read is kong's loader of the file that a flag --config names.
+// Flag is the path of a configuration file: kong.ConfigFlag for regular files alone, since to open a pipe
+// might wait for ever.
+type Flag string
+
+// BeforeResolve reads the file.
+func (Flag) BeforeResolve(parser *kong.Kong, ctx *kong.Context, trace *kong.Path) error {
+	path := kong.ExpandPath(string(ctx.FlagValue(trace.Flag).(Flag)))
+	f, err := modelfile.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	resolver, err := Read(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	ctx.AddResolver(resolver)
+	return nil
+}
+
+// Read reads the flags of a configuration file.
 func Read(r io.Reader) (kong.Resolver, error) {
 	text, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
 	if err != nil {

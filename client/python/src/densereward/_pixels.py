@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from . import _pixel_range as pixel_range
 from ._errors import PixelRangeError, NotFiniteError
-from ._tensor import is_torch
+from ._tensor import is_torch, numpy_array
 
 A = TypeVar("A")
 
@@ -29,7 +29,7 @@ def to_uint8(images: A, *, clamp: bool = False) -> A:
     and `PixelRangeError` where more than 1% of an image's values lie outside
     [-0.05, 1.05], unless ``clamp`` is true.
     """
-    levels: A = _torch_levels(images, clamp) if is_torch(images) else _levels(np.asarray(images), clamp)
+    levels: A = _torch_levels(images, clamp) if is_torch(images) else _levels(numpy_array(images), clamp)
     return levels
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from . import _image_source as image_source
 from . import _pixel_range as pixel_range
 from ._errors import ImageCorruptError, ImageUnsupportedError, PixelRangeError, ServerError
-from ._tensor import FLOATS, Tensor, host_array, is_array, is_torch, numpy_view, pack
+from ._tensor import FLOATS, Tensor, host_array, is_array, is_torch, numpy_array, numpy_view, pack
 
 IMAGE_TYPES = ("|u1", *FLOATS)
 
@@ -195,7 +195,7 @@ def _stack(tensors: Sequence[Any]) -> Any:
         import torch
 
         return torch.stack([x.detach() for x in tensors])
-    return np.stack([np.asarray(x) for x in tensors])
+    return np.stack([numpy_array(x) for x in tensors])
 
 
 def _share_a_device(images: Sequence[Any]) -> bool:

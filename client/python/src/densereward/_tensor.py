@@ -80,6 +80,13 @@ def is_array(value: object) -> bool:
     return is_torch(value) or isinstance(value, np.ndarray) or hasattr(value, "__array__")
 
 
+def numpy_array(value: Any) -> NDArray[Any]:
+    """An array-like on the host as a numpy array, ValueError where values are masked: without its mask such an array shows what it was to hide."""
+    if np.ma.is_masked(value):
+        raise ValueError("some values are masked: fill them first, as array.filled(0) does")
+    return np.asarray(value)
+
+
 def host_array(value: Any) -> Tuple[NDArray[Any], str]:
     """An array-like as a numpy array with the name of its type on the wire.
 
@@ -89,7 +96,7 @@ def host_array(value: Any) -> Tuple[NDArray[Any], str]:
     """
     if is_torch(value):
         return _torch_array(value)
-    array = np.asarray(value)
+    array = numpy_array(value)
     if array.dtype.name == "bfloat16":  # of ml_dtypes, as JAX has it
         return array.view(np.int16), "bfloat16"
     if array.dtype.kind == "f" and array.dtype.itemsize > 4:
