@@ -155,6 +155,22 @@ func TestNoiseWeightsEqualTempFlowsEquation(t *testing.T) {
 	}
 }
 
+// The public code multiplies by a constant instead, which for SD3's ten steps, of which
+// the last has no noise worth training, is 2.25: the reciprocal of the mean to the digits
+// that are written there.
+func TestNoiseWeightsAreThePublishedConstantOnSD3sSchedule(t *testing.T) {
+	steps := stepsAt(caseSchedule(), []int{0, 1, 2, 3, 4, 5, 6, 7, 8}, SDE, 0.7)
+	weights := make([]float64, len(steps))
+	if err := NoiseWeights(weights, steps); err != nil {
+		t.Fatal(err)
+	}
+	for i, step := range steps {
+		if constant := weights[i] / step.NoiseStd; math.Abs(constant-2.25) > 0.005 {
+			t.Errorf("step %d: %.4f times its noise, want 2.25", i, constant)
+		}
+	}
+}
+
 // The public code multiplies by 2.25 std_dev_t sqrt(-dt) and takes no KL here.
 func TestTempFlowEqualsThePublicCode(t *testing.T) {
 	for i, c := range goldens.Read(t).Transitions {

@@ -15,7 +15,8 @@ import (
 // with Norm the division by the mean over the steps that are trained, so that steps
 // which explore more weigh more and the mean weight is 1. The published code
 // ([TempFlow] scripts/train_sd3_pr.py) multiplies by 2.25 instead of normalising,
-// which fits SD3's ten steps: scale NoiseStd for that. The dense map enters as
+// which is the reciprocal of that mean over the first nine of SD3's ten steps at noise
+// level 0.7: scale NoiseStd for that. The dense map enters as
 // [Credit.Weight] beside the weights.
 //
 // It fails where no step has noise, and panics on wrong lengths.
