@@ -42,6 +42,9 @@ type Options struct {
 	// NoSpeculative decodes a token a step, without draft tokens. The answers are
 	// the same.
 	NoSpeculative bool
+	// FixedDraft drafts by the published wordings alone, not by earlier answers. How long
+	// drafts are moves the last bits of maps, which then depend on a batch alone.
+	FixedDraft bool
 	// MaxBatch is how many images go through the graph at once; 0 is 16.
 	MaxBatch int
 	// BatchTokens bounds what is padded to the longest prompt of a batch, image,
@@ -140,6 +143,9 @@ func open(dir string, o Options) (*Evaluator, error) {
 		e.drafts = map[reward.Mode]*draft.Learner{}
 		for _, mode := range []reward.Mode{reward.ModeAnswer, reward.ModeThink} {
 			e.drafts[mode] = draft.New(f.Tokenizer, f.Vocabulary(), answerWordings(c, f.Tokenizer)...)
+			if o.FixedDraft {
+				e.drafts[mode].Fix()
+			}
 		}
 	}
 	return e, nil

@@ -37,7 +37,7 @@ func openImageDoctor(ctx context.Context, s Spec, at Place) (reward.Evaluator, e
 	o := imagedoctor.Options{
 		Provider: at.Provider, Threads: at.Threads, MaxBatch: at.Batch,
 		Prefix: given.Prefix, MaxNewTokens: given.MaxNewTokens, PromptTokens: given.PromptTokens,
-		Resize: imagedoctor.Resize(given.Resize), Float32: given.Float32, NoSpeculative: given.NoSpeculative,
+		Resize: imagedoctor.Resize(given.Resize), Float32: given.Float32, NoSpeculative: given.NoSpeculative, FixedDraft: at.FixedDraft,
 	}
 	if p := given.RepetitionPenalty; p != nil {
 		if !(*p > 0) || math.IsInf(*p, 1) {

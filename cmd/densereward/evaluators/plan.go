@@ -14,6 +14,8 @@ type Defaults struct {
 	Devices []string // cpu, cuda or cuda:N
 	Threads int      // of each CPU session; 0 shares the cores out
 	Batch   int
+
+	FixedDraft bool // as of a Place
 }
 
 // Assignment says where an evaluator runs.
@@ -23,6 +25,8 @@ type Assignment struct {
 	Devices []string // one evaluator each; none for kinds that run on no device
 	Threads int      // of each on a CPU; 0 is one a core
 	Batch   int
+
+	FixedDraft bool // as of a Place
 }
 
 // Plan assigns evaluators to devices: each to all of its spec's, or of the
@@ -42,7 +46,7 @@ func (r Registry) Plan(specs []Spec, d Defaults, cores int) ([]Assignment, error
 			return nil, fmt.Errorf("evaluator %s: two have this name", s.Name)
 		}
 		taken[s.Name] = true
-		a := Assignment{Spec: s, Kind: kind, Batch: d.Batch}
+		a := Assignment{Spec: s, Kind: kind, Batch: d.Batch, FixedDraft: d.FixedDraft}
 		if s.Batch > 0 {
 			a.Batch = s.Batch
 		}

@@ -44,7 +44,7 @@ func openQwenVL(ctx context.Context, s Spec, at Place) (reward.Evaluator, error)
 		return nil, err
 	}
 	options := evaluator.Options{
-		Provider: at.Provider, Threads: at.Threads, MaxBatch: at.Batch, Float32: o.Float32, NoSpeculative: o.NoSpeculative,
+		Provider: at.Provider, Threads: at.Threads, MaxBatch: at.Batch, Float32: o.Float32, NoSpeculative: o.NoSpeculative, FixedDraft: at.FixedDraft,
 		PromptTokens: o.PromptTokens, MaxPixels: o.MaxPixels,
 	}
 	if p := o.RepetitionPenalty; p != nil {

@@ -30,6 +30,9 @@ type Place struct {
 	Threads  int // of a CPU; 0 is one a core
 	Batch    int // most images in one batch
 
+	// FixedDraft keeps language models from learning draft tokens of their answers.
+	FixedDraft bool
+
 	// Path is where a source lies on this machine: a model of the hub is downloaded if
 	// need be.
 	Path func(ctx context.Context, source string) (string, error)

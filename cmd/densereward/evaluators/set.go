@@ -28,7 +28,7 @@ type Set struct {
 func Open(ctx context.Context, plan []Assignment, runtime func() (*ort.Runtime, error), path func(context.Context, string) (string, error)) (*Set, error) {
 	s := &Set{}
 	for _, a := range plan {
-		h, err := s.open(ctx, a, Place{Runtime: runtime, Path: path, Threads: a.Threads, Batch: a.Batch, Member: s.member})
+		h, err := s.open(ctx, a, Place{Runtime: runtime, Path: path, Threads: a.Threads, Batch: a.Batch, FixedDraft: a.FixedDraft, Member: s.member})
 		if err == nil {
 			err = h.describe()
 		}

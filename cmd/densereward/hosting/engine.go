@@ -65,6 +65,7 @@ type EvaluatorFlags struct {
 	EngineFlags
 
 	Evaluator         []evaluators.Spec `sep:"none" placeholder:"NAME=KIND:SOURCE" help:"An evaluator; may come several times, the first is the default. Kinds: ${evaluator_kinds}."`
+	FixedDraft        bool              `help:"Language models: draft tokens by the published wording alone, not by earlier answers. Maps then depend on a batch alone, to the last bit."`
 	Threads           int               `placeholder:"N" help:"Threads of each evaluator on the CPU; 0 shares the cores out."`
 	Batch             int               `placeholder:"N" default:"16" help:"Most images in one batch. [${default}]"`
 	Prefix            *string           `placeholder:"TEXT" help:"ImageDoctor: answer prefix in mode answer; \"\" is none. [the published text]"`
@@ -97,7 +98,7 @@ func (f *EvaluatorFlags) Open(ctx context.Context, t cli.Terminal, logger *slog.
 	if err != nil {
 		return nil, err
 	}
-	plan, err := evaluators.Kinds().Plan(specs, evaluators.Defaults{Devices: f.Device, Threads: f.Threads, Batch: f.Batch}, runtime.GOMAXPROCS(0))
+	plan, err := evaluators.Kinds().Plan(specs, evaluators.Defaults{Devices: f.Device, Threads: f.Threads, Batch: f.Batch, FixedDraft: f.FixedDraft}, runtime.GOMAXPROCS(0))
 	if err != nil {
 		return nil, cli.Usage("evaluator", err)
 	}

@@ -29,6 +29,7 @@ func (c *Relabel) chooseEvaluator(ctx context.Context, t cli.Terminal, job *rela
 	if c.VAE != nil {
 		decoders = append(decoders, *c.VAE)
 	}
+	c.FixedDraft = true // a run that was interrupted gives the same bytes
 	e, err := c.Open(ctx, t, slog.New(slog.DiscardHandler), decoders...)
 	if err != nil {
 		return nil, err

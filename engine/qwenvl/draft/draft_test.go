@@ -153,6 +153,17 @@ func TestDigitsAreDraftedOnlyWhereTheyAreLikely(t *testing.T) {
 	}
 }
 
+func TestAFixedLearnerLearnsNothing(t *testing.T) {
+	tok := tokenizers(t)["pocket"]
+	learner := knowing(tok)
+	learner.Fix()
+	before := learner.Machine()
+	learner.Learn(tok.Encode("another wording"))
+	if learner.Machine() != before {
+		t.Error("an answer changed what is drafted")
+	}
+}
+
 func TestAHintIsKnownToOneMachine(t *testing.T) {
 	tok := tokenizers(t)["published"]
 	learner := knowing(tok)

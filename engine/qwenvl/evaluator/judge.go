@@ -34,6 +34,8 @@ type Options struct {
 	// NoSpeculative decodes a token a step, without draft tokens from the answers that
 	// were given before. The answers are the same.
 	NoSpeculative bool
+	// FixedDraft is the same here, as there is no wording to begin with.
+	FixedDraft bool
 
 	// RepetitionPenalty replaces the one of generation_config.json; 0 leaves it.
 	RepetitionPenalty float64
@@ -131,7 +133,7 @@ func open(dir string, file *judge.File, o Options) (*Judge, error) {
 		p.MinPixels = min(p.MinPixels, o.MaxPixels)
 	}
 	// The first token has no draft.
-	if file.MaxNewTokens > 1 && !o.NoSpeculative {
+	if file.MaxNewTokens > 1 && !o.NoSpeculative && !o.FixedDraft {
 		j.drafts = draft.New(f.Tokenizer, f.Vocabulary())
 	}
 	return j, j.findTokens()
