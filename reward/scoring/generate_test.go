@@ -25,33 +25,36 @@ func writing(t *testing.T, e reward.Evaluator, queue batch.Config) *scoring.Pipe
 }
 
 func TestPromptsAreContinuedAndABadImageCostsItsOwnAlone(t *testing.T) {
-	p := writing(t, &rewardtest.Writer{}, batch.DefaultConfig())
-	released := 0
-	in := scoring.Input{
-		Prompts: []string{"one", "two", "three"},
-		Images:  []scoring.Image{{Encoded: rewardtest.PNG(rewardtest.Image(1, 8, 8))}, {Encoded: []byte("no image")}, {Decoded: rewardtest.Image(3, 8, 8)}},
-		Hold:    func() func() { released--; return func() { released++ } },
-	}
-	c := reward.Continuation{System: "count", MaxNewTokens: 3}
-	g, err := p.Generate(t.Context(), in, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, seed := range []uint64{1, 0, 3} {
-		if seed == 0 {
-			if !errors.Is(g.Errors[i], reward.ErrImageUnsupported) || g.Generations[i] != (reward.Generation{}) {
-				t.Errorf("sample %d: %+v, %v", i, g.Generations[i], g.Errors[i])
+	synctest.Test(t, func(t *testing.T) {
+		p := writing(t, &rewardtest.Writer{}, batch.DefaultConfig())
+		released := 0
+		in := scoring.Input{
+			Prompts: []string{"one", "two", "three"},
+			Images:  []scoring.Image{{Encoded: rewardtest.PNG(rewardtest.Image(1, 8, 8))}, {Encoded: []byte("no image")}, {Decoded: rewardtest.Image(3, 8, 8)}},
+			Hold:    func() func() { released--; return func() { released++ } },
+		}
+		c := reward.Continuation{System: "count", MaxNewTokens: 3}
+		g, err := p.Generate(t.Context(), in, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, seed := range []uint64{1, 0, 3} {
+			if seed == 0 {
+				if !errors.Is(g.Errors[i], reward.ErrImageUnsupported) || g.Generations[i] != (reward.Generation{}) {
+					t.Errorf("sample %d: %+v, %v", i, g.Generations[i], g.Errors[i])
+				}
+				continue
 			}
-			continue
+			want := rewardtest.Written(reward.Sample{Image: rewardtest.Image(seed, 8, 8), Prompt: in.Prompts[i], Continuation: c})
+			if g.Errors[i] != nil || g.Generations[i] != want {
+				t.Errorf("sample %d: %+v, %v, want %+v", i, g.Generations[i], g.Errors[i], want)
+			}
 		}
-		want := rewardtest.Written(reward.Sample{Image: rewardtest.Image(seed, 8, 8), Prompt: in.Prompts[i], Continuation: c})
-		if g.Errors[i] != nil || g.Generations[i] != want {
-			t.Errorf("sample %d: %+v, %v, want %+v", i, g.Generations[i], g.Errors[i], want)
+		synctest.Wait() // the answer comes before the last is let go of
+		if released != 0 {
+			t.Errorf("%d samples were not let go of", -released)
 		}
-	}
-	if released != 0 {
-		t.Errorf("%d samples were not let go of", -released)
-	}
+	})
 }
 
 func TestWhoDoesNotGenerateIsNotAsked(t *testing.T) {

@@ -169,26 +169,29 @@ func TestPatientCallersWaitForRoom(t *testing.T) {
 }
 
 func TestWhatIsHeldIsLetGoOfOnce(t *testing.T) {
-	p := newPipeline(t, &rewardtest.Fake{}, nil)
-	in := images(6)
-	in.Images[4] = scoring.Image{Encoded: []byte("\x89PNG\r\n\x1a\nnot really")}
-	var mu sync.Mutex
-	held, most := 0, 0
-	in.Hold = func() func() {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipeline(t, &rewardtest.Fake{}, nil)
+		in := images(6)
+		in.Images[4] = scoring.Image{Encoded: []byte("\x89PNG\r\n\x1a\nnot really")}
+		var mu sync.Mutex
+		held, most := 0, 0
+		in.Hold = func() func() {
+			mu.Lock()
+			defer mu.Unlock()
+			held++
+			most = max(most, held)
+			return func() { mu.Lock(); defer mu.Unlock(); held-- }
+		}
+		if _, err := p.Score(t.Context(), in, scoring.Options{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // the answer comes before the last is let go of
 		mu.Lock()
 		defer mu.Unlock()
-		held++
-		most = max(most, held)
-		return func() { mu.Lock(); defer mu.Unlock(); held-- }
-	}
-	if _, err := p.Score(t.Context(), in, scoring.Options{}, nil); err != nil {
-		t.Fatal(err)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	if held != 0 || most == 0 {
-		t.Errorf("%d are held, %d were", held, most)
-	}
+		if held != 0 || most == 0 {
+			t.Errorf("%d are held, %d were", held, most)
+		}
+	})
 }
 
 func TestImagesAreShownBeforeTheyAreEvaluatedAndKept(t *testing.T) {
