@@ -82,7 +82,7 @@ def is_array(value: object) -> bool:
 
 def numpy_array(value: Any) -> NDArray[Any]:
     """An array-like on the host as a numpy array, ValueError where values are masked: without its mask such an array shows what it was to hide."""
-    if np.ma.is_masked(value):
+    if isinstance(value, np.ma.MaskedArray) and np.any(value.mask):
         raise ValueError("some values are masked: fill them first, as array.filled(0) does")
     return np.asarray(value)
 
