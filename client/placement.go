@@ -4,10 +4,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"hash/fnv"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/denseflow/densereward/reward/wire"
@@ -30,8 +29,7 @@ func rank(key, base string) uint64 { return hash64(key + "\x00" + base) }
 
 // placementKey is the key as wire.HeaderPlacement carries it.
 func placementKey(key string) string {
-	text := strconv.FormatUint(hash64(key), 16)
-	return strings.Repeat("0", 16-len(text)) + text
+	return fmt.Sprintf("%016x", hash64(key))
 }
 
 // key is what all requests that sample i's group comes with have in common, "" where

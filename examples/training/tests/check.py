@@ -129,9 +129,9 @@ def check_published():
 def check_annotated():
     """Annotated images come as they were: scores, heat from npy and PNG, the image; a long caption is passed over, a bad score is not."""
     rng = np.random.default_rng(3)
-    picture, heat = rng.integers(0, 256, (64, 48, 3), np.uint8), rng.integers(0, 256, (288, 288), np.uint8)
+    image, heat = rng.integers(0, 256, (64, 48, 3), np.uint8), rng.integers(0, 256, (288, 288), np.uint8)
     png, as_bytes, as_floats = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    Image.fromarray(picture).save(png, "PNG")
+    Image.fromarray(image).save(png, "PNG")
     np.save(as_bytes, heat)
     np.save(as_floats, heat.astype(np.float64) / 255)
     grey = io.BytesIO()
