@@ -65,7 +65,7 @@ export function pythonLines(asked, names, tokens) {
 client = densereward.Client(${python(location.origin)}${tokens ? ", token=TOKEN" : ""})
 names = [${names.map(python).join(", ")}]
 images = [open(name, "rb").read() for name in names]
-result = client.score(images, [${python(asked.prompts[0])}] * len(images), groups=["page"] * len(images), rank=True, returns=[${given}]${more})
+result = client.score(images, [${python(asked.prompts[0])}] * len(images), groups=["page"] * len(images), returns=[${given}]${more})
 print(result.rewards, result.scores)
 `;
 }

@@ -1,5 +1,7 @@
 const assert = require("node:assert/strict");
+const { execFileSync } = require("node:child_process");
 const { readFileSync } = require("node:fs");
+const path = require("node:path");
 const { after, before, test } = require("node:test");
 const { serve, open, close, closeBrowser, accessible, screenshot, score, image } = require("./harness.cjs");
 
@@ -76,6 +78,20 @@ test("a failing image has its error in words and costs the others nothing", asyn
   assert.match(await page.locator(".card.failed").textContent(), /This image was not scored: .*image_corrupt/);
   assert.equal(await page.locator(".card:not(.failed) .scores").count(), 1);
   await accessible(page);
+  await close(page);
+});
+
+test("the lines of a shell and of Python get what was shown", async () => {
+  const page = await open(server);
+  await score(page, "try", image("circle-bleeding"), "a red circle's \"edge\"");
+  const shown = await page.locator(".reward").evaluate((e) => Number(e.firstChild.textContent));
+  const [shell, python] = await page.locator("pre").evaluateAll((all) => ["curl", "import"].map((first) => all.find((e) => e.textContent.startsWith(first)).textContent));
+  const folder = path.dirname(image("circle-bleeding"));
+  const answer = JSON.parse(execFileSync("bash", ["-c", shell], { cwd: folder, stdio: ["ignore", "pipe", "ignore"], maxBuffer: 1e8 }));
+  assert.ok(Math.abs(answer.rewards[0] - shown) < 1e-3, `curl says ${answer.rewards}`);
+  const env = { ...process.env, PYTHONPATH: path.join(__dirname, "../../../../client/python/src"), PYTHONDONTWRITEBYTECODE: "1" };
+  const said = execFileSync(process.env.PYTHON || "/usr/bin/python3", ["-c", python], { cwd: folder, env, encoding: "utf8" });
+  assert.ok(Math.abs(Number(/^\[([\d.]+)\]/.exec(said)?.[1]) - shown) < 1e-3, `Python says ${said}`);
   await close(page);
 });
 
