@@ -2,6 +2,10 @@ package reward
 
 import "math"
 
+// MaxMagnitude bounds scores and rewards where a description does not: what statistics
+// make of numbers of this size still fits in float32.
+const MaxMagnitude = 1e30
+
 // Check fails, with an ErrEvaluatorFailed that names the score, map or box, for
 // what no evaluator of this description should give.
 func (d *Description) Check(r *Result) error {
@@ -10,9 +14,9 @@ func (d *Description) Check(r *Result) error {
 	}
 	for i, v := range r.Scores {
 		s := &d.Scores[i]
-		inRange := v >= s.Min && v <= s.Max && !math.IsInf(v, 0)
-		if !inRange && !(v == 0 && r.misses(s.Name)) {
-			return ErrEvaluatorFailed.With("score %s is %v, not in [%v,%v]", s.Name, v, s.Min, s.Max)
+		low, high := max(s.Min, -MaxMagnitude), min(s.Max, MaxMagnitude)
+		if !(v >= low && v <= high) && !(v == 0 && r.misses(s.Name)) { // also NaN
+			return ErrEvaluatorFailed.With("score %s is %v, not in [%v,%v]", s.Name, v, low, high)
 		}
 	}
 	for i := range r.Maps {
@@ -32,6 +36,9 @@ func (d *Description) Check(r *Result) error {
 		}
 		if math.IsNaN(sum) || math.IsInf(sum, 0) {
 			return ErrEvaluatorFailed.With("box %d is not finite", i)
+		}
+		if b.Importance < 0 || b.Importance > 100 {
+			return ErrEvaluatorFailed.With("box %d has importance %v, not in [0,100]", i, b.Importance)
 		}
 	}
 	return nil

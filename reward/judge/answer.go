@@ -3,6 +3,7 @@ package judge
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,23 +21,15 @@ type Answer struct {
 }
 
 // Read makes a result of an answer. What it lacks is in Missing; Err is set where the
-// answer was cut off before all was there, or its boxes cannot be read.
+// answer was cut off before all was there, has a number that cannot be one of its
+// scores, or boxes that cannot be read.
 func (f *File) Read(a Answer) reward.Result {
 	r := reward.Result{Text: a.Text}
-	add := func(name string, v float64, ok bool) {
-		if !ok {
-			r.Missing = append(r.Missing, name)
-			v = 0
+	if err := f.readScores(a, &r); err != nil {
+		if a.Truncated { // within the number, perhaps
+			err = truncated(f.MaxNewTokens)
 		}
-		r.Scores = append(r.Scores, v)
-	}
-	for i := range f.Scores {
-		v, ok := f.Scores[i].find(a.Text)
-		add(f.Scores[i].Name, v, ok)
-	}
-	if p := f.Probability; p != nil {
-		v, ok := p.find(a.First)
-		add(p.Name, v, ok)
+		return reward.Result{Err: err}
 	}
 	if f.Boxes != nil {
 		boxes, err := f.Boxes.find(a.Text)
@@ -54,27 +47,56 @@ func (f *File) Read(a Answer) reward.Result {
 	return r
 }
 
+// readScores reads the numbers and the probability.
+func (f *File) readScores(a Answer, r *reward.Result) error {
+	add := func(name string, v float64, ok bool) {
+		if !ok {
+			r.Missing = append(r.Missing, name)
+			v = 0
+		}
+		r.Scores = append(r.Scores, v)
+	}
+	for i := range f.Scores {
+		v, ok, err := f.Scores[i].find(a.Text)
+		if err != nil {
+			return err
+		}
+		add(f.Scores[i].Name, v, ok)
+	}
+	if p := f.Probability; p != nil {
+		v, ok, err := p.find(a.First)
+		if err != nil {
+			return err
+		}
+		add(p.Name, v, ok)
+	}
+	return nil
+}
+
 func truncated(tokens int) error {
 	return reward.ErrAnswerTruncated.With("the answer was cut off after %d tokens before all was there", tokens)
 }
 
-// find is the number that the pattern finds first.
-func (s *Score) find(text string) (float64, bool) {
+// find is the number that the pattern finds first, and whether it finds any. One that
+// is no number of the score's range is an error: counted as missing it would be 0,
+// the worst score, for an answer that may have meant the best of another scale.
+func (s *Score) find(text string) (v float64, found bool, err error) {
 	match := s.pattern.FindStringSubmatch(text)
 	if match == nil {
-		return 0, false
+		return 0, false, nil
 	}
-	v, err := strconv.ParseFloat(strings.TrimRight(match[1], "."), 64)
+	v, err = strconv.ParseFloat(strings.TrimRight(match[1], "."), 64)
 	if err != nil || !(v >= s.Min && v <= s.Max) {
-		return 0, false
+		return 0, false, reward.ErrEvaluatorFailed.With("score %s: the answer says %.40q, want a number in [%v,%v]", s.Name, match[1], s.Min, s.Max)
 	}
-	return v, true
+	return v, true, nil
 }
 
-// find is the probability of the tokens, or their share in it and the others'.
-func (t *Token) find(first map[string]float64) (float64, bool) {
+// find is the probability of the tokens, or their share in it and the others', and
+// whether any of them is known.
+func (t *Token) find(first map[string]float64) (p float64, found bool, err error) {
 	if first == nil {
-		return 0, false
+		return 0, false, nil
 	}
 	sum := func(tokens []string) (p float64) {
 		for _, token := range tokens {
@@ -82,18 +104,18 @@ func (t *Token) find(first map[string]float64) (float64, bool) {
 		}
 		return p
 	}
-	p := sum(t.Tokens)
+	const rounding = 1e-6
+	p, q := sum(t.Tokens), sum(t.Against)
+	if !(p >= 0 && q >= 0 && p+q <= 1+rounding) { // also NaN
+		return 0, false, reward.ErrEvaluatorFailed.With("score %s: the tokens' probabilities are %v and %v, want numbers of at most 1 together", t.Name, p, q)
+	}
 	if len(t.Against) > 0 {
-		q := sum(t.Against)
-		if p+q <= 0 {
-			return 0, false
+		if p+q == 0 {
+			return 0, false, nil
 		}
 		p /= p + q
 	}
-	if !(p >= 0 && p <= 1+1e-6) {
-		return 0, false
-	}
-	return min(p, 1), true
+	return min(p, 1), true, nil
 }
 
 // maxBoxes bounds the boxes of one answer.
@@ -132,9 +154,13 @@ func (b *Boxes) find(text string) ([]reward.Box, error) {
 
 func (b *Boxes) box(item map[string]json.RawMessage) (reward.Box, error) {
 	box := reward.Box{Importance: 100}
-	var corners []float64
-	if err := json.Unmarshal(item[b.Box], &corners); err != nil || len(corners) != 4 {
+	var stated []*float64 // a null, which would leave a float64 at 0, stays nil
+	if err := json.Unmarshal(item[b.Box], &stated); err != nil || len(stated) != 4 || slices.Contains(stated, nil) {
 		return box, reward.ErrInvalidValue.With("%s is %.80s, not four numbers", b.Box, item[b.Box])
+	}
+	var corners [4]float64
+	for i, v := range stated {
+		corners[i] = *v
 	}
 	if b.Order == "yxyx" {
 		corners[0], corners[1], corners[2], corners[3] = corners[1], corners[0], corners[3], corners[2]

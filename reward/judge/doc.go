@@ -33,9 +33,10 @@
 //	against = ["No"]           # p/(p+q) where given, p without it
 //	weight = 1
 //
-// A number that is not there, cannot be read or lies outside its range is missing. A
-// file whose boxes cannot be read is its sample's error: no boxes would say that the
-// image is right. An answer that was cut off before all was there is an error too.
+// A number that is not there is missing. One that cannot be read or lies outside its
+// range is its sample's error, and so are boxes that cannot be read: no boxes would say
+// that the image is right. An answer that was cut off before all was there is an error
+// too.
 //
 // The files of [Names] are embedded.
 package judge

@@ -53,8 +53,6 @@ func TestUnifiedRewardsAnswerIsItsThreeScores(t *testing.T) {
 		{"as asked", "Alignment Score (1-5): 4\nCoherence Score (1-5): 3.5\nStyle Score (1-5): 2", (0.8*4 + 0.1*3.5 + 0.1*2) / 5, nil},
 		{"with a full stop", "Alignment Score (1-5): 4.\nCoherence Score: 3\nStyle Score: 2", (0.8*4 + 0.1*3 + 0.1*2) / 5, nil},
 		{"without a line", "Alignment Score (1-5): 4\nStyle Score (1-5): 2", (0.8*4 + 0.1*2) / 5, []string{"coherence"}},
-		{"beyond its range", "Alignment Score (1-5): 7\nCoherence Score (1-5): 3\nStyle Score (1-5): 2", (0.1*3 + 0.1*2) / 5, []string{"alignment"}},
-		{"no number", "Alignment Score (1-5): ...\nCoherence Score (1-5): 3\nStyle Score (1-5): 2", (0.1*3 + 0.1*2) / 5, []string{"alignment"}},
 		{"nothing", "I cannot help with that.", 0, []string{"alignment", "coherence", "style"}},
 	} {
 		r := f.Read(Answer{Text: c.text})
@@ -67,6 +65,17 @@ func TestUnifiedRewardsAnswerIsItsThreeScores(t *testing.T) {
 	}
 	if r := f.Read(Answer{Text: "Alignment Score (1-5): 4\nCoh", Truncated: true}); !errors.Is(r.Err, reward.ErrAnswerTruncated) || !strings.Contains(r.Err.Error(), "512 tokens") {
 		t.Errorf("an answer that was cut off: %v", r.Err)
+	}
+}
+
+// A number of another scale must not count as the 0 of a missing one.
+func TestANumberThatIsNoScoreFailsItsSample(t *testing.T) {
+	f := load(t, "unifiedreward-2")
+	for name, number := range map[string]string{"beyond its range": "7", "below its range": "0.5", "no number": "...", "too many points": "1.2.3", "infinite": strings.Repeat("9", 400)} {
+		r := f.Read(Answer{Text: "Alignment Score (1-5): " + number + "\nCoherence Score (1-5): 3\nStyle Score (1-5): 2"})
+		if !errors.Is(r.Err, reward.ErrEvaluatorFailed) || !strings.Contains(r.Err.Error(), "score alignment") || r.Scores != nil {
+			t.Errorf("%s: %v, %v", name, r.Scores, r.Err)
+		}
 	}
 }
 
@@ -88,6 +97,7 @@ func TestBoxesAreReadOrTheirSampleFails(t *testing.T) {
 		{"no list", `<answer>none</answer>`, nil, "no list"},
 		{"broken JSON", `<answer>[{"box_2d": [1,2,3]</answer>`, nil, "cannot be read"},
 		{"three numbers", `<answer>[{"box_2d": [1,2,3]}]</answer>`, nil, "box 0"},
+		{"null for a number", `<answer>[{"box_2d": [null,2,3,4]}]</answer>`, nil, "box 0"},
 		{"an importance beyond its range", `<answer>[{"box_2d": [1,2,3,4], "importance": 170}]</answer>`, nil, "importance"},
 		{"a number for a label", `<answer>[{"box_2d": [1,2,3,4], "label": 7}]</answer>`, nil, "label"},
 		{"no objects", `<answer>[1, 2]</answer>`, nil, "cannot be read"},
@@ -117,11 +127,19 @@ func TestAProbabilityIsThatOfItsTokens(t *testing.T) {
 		t.Errorf("without probabilities: missing %v", r.Missing)
 	}
 	p := Token{Tokens: []string{"Yes", " Yes"}, Against: []string{"No"}}
-	if v, ok := p.find(map[string]float64{"Yes": 0.3, " Yes": 0.3, "No": 0.2}); !ok || math.Abs(v-0.75) > 1e-12 {
-		t.Errorf("against No: %v, %v", v, ok)
+	if v, ok, err := p.find(map[string]float64{"Yes": 0.3, " Yes": 0.3, "No": 0.2}); !ok || err != nil || math.Abs(v-0.75) > 1e-12 {
+		t.Errorf("against No: %v, %v, %v", v, ok, err)
 	}
-	if _, ok := p.find(map[string]float64{"Maybe": 1}); ok {
-		t.Error("neither of the tokens, and yet a share")
+	if _, ok, err := p.find(map[string]float64{"Maybe": 1}); ok || err != nil {
+		t.Errorf("neither of the tokens, and yet a share or an error: %v", err)
+	}
+	for name, first := range map[string]map[string]float64{
+		"NaN": {"Yes": math.NaN()}, "NaN of the others": {"Yes": 0.5, "No": math.NaN()}, "infinite": {"Yes": math.Inf(1)},
+		"more than 1": {"Yes": 0.9, " Yes": 0.9}, "below 0": {"Yes": -0.1},
+	} {
+		if _, _, err := p.find(first); !errors.Is(err, reward.ErrEvaluatorFailed) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -165,8 +165,8 @@ type (
 		LogProbs     *struct {
 			Content []struct {
 				Top []struct {
-					Token   string  `json:"token"`
-					LogProb float64 `json:"logprob"`
+					Token   string   `json:"token"`
+					LogProb *float64 `json:"logprob"`
 				} `json:"top_logprobs"`
 			} `json:"content"`
 		} `json:"logprobs"`
@@ -227,7 +227,11 @@ func (r *chatResponse) first() judge.Answer {
 	if c.LogProbs != nil && len(c.LogProbs.Content) > 0 {
 		a.First = map[string]float64{}
 		for _, t := range c.LogProbs.Content[0].Top {
-			a.First[t.Token] += math.Exp(t.LogProb)
+			probability := math.NaN() // of a null, which some servers make of NaN
+			if t.LogProb != nil {
+				probability = math.Exp(*t.LogProb)
+			}
+			a.First[t.Token] += probability
 		}
 	}
 	return a

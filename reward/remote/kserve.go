@@ -168,8 +168,8 @@ type (
 	}
 	inferResponse struct {
 		Outputs []struct {
-			Name string    `json:"name"`
-			Data []float64 `json:"data"`
+			Name string     `json:"name"`
+			Data []*float64 `json:"data"` // null, which some servers make of NaN, is nil
 		} `json:"outputs"`
 	}
 )
@@ -237,8 +237,8 @@ func (k *KServe) read(answer []byte) (reward.Result, error) {
 	for i, out := range k.model.Outputs {
 		value := math.NaN()
 		for _, got := range p.Outputs {
-			if got.Name == out.Tensor && len(got.Data) > 0 {
-				value = got.Data[0]
+			if got.Name == out.Tensor && len(got.Data) > 0 && got.Data[0] != nil {
+				value = *got.Data[0]
 			}
 		}
 		if out.Factor != 0 {

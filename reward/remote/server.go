@@ -137,8 +137,11 @@ func (s *Server) evaluate(ctx context.Context, mode reward.Mode, samples []rewar
 		q.Metadata = nil
 	}
 	p, err := s.client.Score(ctx, q)
-	if err != nil {
-		return err
+	if err != nil { // of this server's request, not of its caller's
+		return reward.ErrEvaluatorFailed.With("%v", err)
+	}
+	if p.Model != s.about.Fingerprint {
+		return reward.ErrEvaluatorFailed.With("%s has model %.16q now and had %.16q when this server was started: start it again", s.remote, p.Model, s.about.Fingerprint)
 	}
 	for k, i := range at {
 		if p.Errors[k] != nil {

@@ -87,8 +87,8 @@ func (l *Loaded) check(r *reward.Result) error {
 	if len(r.Missing) > 0 && l.o.Missing == reward.MissingError {
 		return reward.ErrPartMissing.With("the answer lacks %s", strings.Join(r.Missing, ", "))
 	}
-	if sum := l.weights.Reward(r.Scores); math.IsNaN(sum) || math.IsInf(sum, 0) {
-		return reward.ErrEvaluatorFailed.With("the weighted sum of the scores is %v", sum)
+	if sum := l.weights.Reward(r.Scores); !(math.Abs(sum) <= reward.MaxMagnitude) { // also NaN
+		return reward.ErrEvaluatorFailed.With("the weighted sum of the scores is %v, not in [%v,%v]", sum, -reward.MaxMagnitude, reward.MaxMagnitude)
 	}
 	return nil
 }

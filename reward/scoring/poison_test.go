@@ -211,3 +211,47 @@ func TestFloatsOfAnotherRangeFailTheirSampleUnlessClamped(t *testing.T) {
 		}
 	}
 }
+
+// An evaluator whose scores have no bounds, as a remote one's, may say what no float32
+// and no variance holds.
+func TestAScoreBeyondAllStatisticsFailsItsSampleAlone(t *testing.T) {
+	fake := &rewardtest.Fake{Side: 8, Scores: []reward.ScoreSpec{{Name: "any", Min: math.Inf(-1), Max: math.Inf(1), Weight: 1}}}
+	for _, method := range reward.AdvantageMethods() {
+		for _, huge := range []float64{math.MaxFloat64, -math.MaxFloat64, 1e200, 1e39, -1e31} {
+			p := newPipeline(t, fake, nil)
+			scheduler, err := batch.New(batch.DefaultConfig(), &poisoner{fake, func(prompt string, r *reward.Result) {
+				r.Scores[0] = map[string]float64{"usual": 1, "huge": huge, "large": reward.MaxMagnitude, "another": 2}[prompt]
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Scorer = scheduler
+			in := images(4)
+			in.Prompts, in.Groups.Names = []string{"usual", "huge", "large", "another"}, slices.Repeat([]string{"g"}, 4)
+			advantage := &reward.Advantage{Method: method, GlobalStd: method != reward.AdvantageGDPO}
+			switch method {
+			case reward.AdvantageDenseGRPO:
+				advantage.Steps = 1
+			case reward.AdvantageBoxFlow:
+				advantage.Penalty = &reward.Penalty{Artifact: 1e6, Misalignment: 1e6, Min: 1e6}
+			}
+			scored, err := p.Score(t.Context(), in, scoring.Options{Mode: reward.ModeThink, Advantage: advantage, Parts: scoring.Parts{Dense: true}}, nil)
+			if err != nil {
+				t.Fatalf("%s, %v: %v", method, huge, err)
+			}
+			for i, failure := range scored.Errors {
+				if (failure != nil) != (i == 1) {
+					t.Errorf("%s, %v: sample %d: error %v", method, huge, i, failure)
+				}
+				if method == reward.AdvantageNone {
+					continue
+				}
+				for _, v := range perSample(t, scored, i) {
+					if math.IsNaN(v) != (i == 1) || math.IsInf(v, 0) {
+						t.Fatalf("%s, %v: sample %d has %v", method, huge, i, v)
+					}
+				}
+			}
+		}
+	}
+}
