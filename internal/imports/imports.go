@@ -33,7 +33,7 @@ type Rule struct {
 
 // Rules is the import column of the design.
 func Rules() []Rule {
-	return slices.Concat(rewardRules(), engineRules(), mathematicsRules(), edgeRules())
+	return slices.Concat(rewardRules(), serverRules(), engineRules(), mathematicsRules(), edgeRules())
 }
 
 // rewardRules are those of the reward layer.
@@ -48,30 +48,6 @@ func rewardRules() []Rule {
 			Rooms: []string{"reward", "reward/wire", "reward/wire/boundedjson"},
 			Libs:  []string{"github.com/go-json-experiment/json", "github.com/vmihailenco/msgpack/v5"},
 		},
-		{
-			Room:  "reward/server",
-			Rooms: []string{"reward", "reward/wire", "reward/wire/jsonwire", "reward/batch", "reward/scoring", "reward/groups", "reward/compat", "reward/rft", "reward/server/budget", "reward/server/places", "reward/server/credentials", "reward/server/contentencoding", "reward/server/jobs", "reward/server/page", "reward/server/recent", "reward/server/watch", "reward/server/front", "reward/server/telemetry", "engine/image"},
-			Libs: []string{
-				"github.com/labstack/echo/v4", // the only room that may
-				"go.opentelemetry.io/otel",    // spans of a request
-			},
-		},
-		{Room: "reward/server/servertest", Rooms: []string{"reward", "reward/batch", "reward/server", "reward/server/credentials", "reward/server/telemetry"}},
-		{Room: "reward/server/budget"},
-		{Room: "reward/server/places"},
-		{Room: "reward/server/front", Rooms: []string{"reward", "reward/server/credentials", "reward/server/places"}},
-		{
-			Room:  "reward/server/telemetry",
-			Rooms: []string{"reward", "reward/batch", "reward/scoring", "reward/server/watch", "internal/nvml"},
-			Libs:  []string{"github.com/prometheus/client_golang", "go.opentelemetry.io/otel", "go.opentelemetry.io/contrib/bridges/prometheus"},
-		},
-		{Room: "reward/server/contentencoding", Rooms: []string{"reward"}, Libs: []string{"github.com/klauspost/compress"}},
-		{Room: "reward/server/credentials"},
-		{Room: "reward/server/jobs"},
-		{Room: "reward/server/page", Rooms: []string{"reward/drawing"}},
-		{Room: "reward/drawing"},
-		{Room: "reward/server/recent", Rooms: []string{"reward", "reward/scoring", "dense", "engine/image"}},
-		{Room: "reward/server/watch", Rooms: []string{"reward/batch", "reward/groups", "reward/server/recent"}},
 		{
 			Room:  "reward/batch",
 			Rooms: []string{"reward", "internal/memorylimit"},
@@ -101,6 +77,7 @@ func rewardRules() []Rule {
 		},
 		{Room: "reward/metrics", Rooms: []string{"reward"}, Libs: []string{"gonum.org/v1/gonum"}},
 		{Room: "reward/metrics/report", Rooms: []string{"reward", "reward/metrics", "reward/relabel", "reward/drawing", "dense"}},
+		{Room: "reward/drawing"},
 		{Room: "reward/mix", Rooms: []string{"reward"}},
 		{
 			Room:  "reward/remote",
@@ -108,6 +85,35 @@ func rewardRules() []Rule {
 			Libs:  []string{"github.com/cenkalti/backoff/v5", "github.com/sony/gobreaker/v2"},
 		},
 		{Room: "reward/judge", Rooms: []string{"reward"}, Libs: []string{"github.com/BurntSushi/toml"}},
+	}
+}
+
+// serverRules are those of HTTP.
+func serverRules() []Rule {
+	return []Rule{
+		{
+			Room:  "reward/server",
+			Rooms: []string{"reward", "reward/wire", "reward/wire/jsonwire", "reward/batch", "reward/scoring", "reward/groups", "reward/compat", "reward/rft", "reward/server/budget", "reward/server/places", "reward/server/credentials", "reward/server/contentencoding", "reward/server/jobs", "reward/server/page", "reward/server/recent", "reward/server/watch", "reward/server/front", "reward/server/telemetry", "engine/image"},
+			Libs: []string{
+				"github.com/labstack/echo/v4", // the only room that may
+				"go.opentelemetry.io/otel",    // spans of a request
+			},
+		},
+		{Room: "reward/server/servertest", Rooms: []string{"reward", "reward/batch", "reward/server", "reward/server/credentials", "reward/server/telemetry"}},
+		{Room: "reward/server/budget"},
+		{Room: "reward/server/places"},
+		{Room: "reward/server/front", Rooms: []string{"reward", "reward/server/credentials", "reward/server/places"}},
+		{
+			Room:  "reward/server/telemetry",
+			Rooms: []string{"reward", "reward/batch", "reward/scoring", "reward/server/watch", "internal/nvml"},
+			Libs:  []string{"github.com/prometheus/client_golang", "go.opentelemetry.io/otel", "go.opentelemetry.io/contrib/bridges/prometheus"},
+		},
+		{Room: "reward/server/contentencoding", Rooms: []string{"reward"}, Libs: []string{"github.com/klauspost/compress"}},
+		{Room: "reward/server/credentials"},
+		{Room: "reward/server/jobs"},
+		{Room: "reward/server/page", Rooms: []string{"reward/drawing"}},
+		{Room: "reward/server/recent", Rooms: []string{"reward", "reward/scoring", "dense", "engine/image"}},
+		{Room: "reward/server/watch", Rooms: []string{"reward/batch", "reward/groups", "reward/server/recent"}},
 	}
 }
 
