@@ -4,6 +4,7 @@
 package advantages
 
 import (
+	"crypto/sha256"
 	"errors"
 	"math"
 	"slices"
@@ -33,7 +34,10 @@ func (u Rule) AllGroups() bool {
 
 // Member is what a sample brings to its group.
 type Member struct {
-	Group  string
+	Group string
+	// Input tells a member that comes again from another one in its place: a digest of
+	// all that it was made of. What it brings may differ in the last bits.
+	Input  [sha256.Size]byte
 	Failed bool // takes a place, and no part in the statistics
 	Reward float64
 	Weight []float32   // 1-H, for denseflow_paper
@@ -45,16 +49,6 @@ type Member struct {
 	Step  int
 	Gain  float64
 	Start bool
-}
-
-// Equal reports whether two members bring the same.
-func (m *Member) Equal(other *Member) bool {
-	if m.Failed || other.Failed {
-		return m.Failed == other.Failed
-	}
-	return m.Group == other.Group && m.Reward == other.Reward && m.Step == other.Step && m.Gain == other.Gain && m.Start == other.Start &&
-		slices.Equal(m.Weight, other.Weight) && slices.Equal(m.Boxes, other.Boxes) &&
-		slices.Equal(m.Scores, other.Scores) && slices.Equal(m.ScoreWeights, other.ScoreWeights)
 }
 
 // Share is what a sample gets from its group.

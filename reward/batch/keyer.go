@@ -59,7 +59,7 @@ func (k *keyer) key(s *reward.Sample, width, height int, image []byte) key {
 	}
 	head = binary.LittleEndian.AppendUint64(head, uint64(width))
 	head = binary.LittleEndian.AppendUint64(head, uint64(height))
-	head = appendMetadata(head, s.Metadata)
+	head = AppendMetadata(head, s.Metadata)
 	if s.Mode == reward.ModeGenerate {
 		head = appendContinuation(head, &s.Continuation)
 	}
@@ -73,5 +73,5 @@ func appendContinuation(b []byte, c *reward.Continuation) []byte {
 	for i, text := range c.Stop {
 		stop[i] = text
 	}
-	return appendMetadata(b, []any{c.System, c.ImageLast, int64(c.MaxNewTokens), stop})
+	return AppendMetadata(b, []any{c.System, c.ImageLast, int64(c.MaxNewTokens), stop})
 }

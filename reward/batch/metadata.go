@@ -8,10 +8,10 @@ import (
 	"slices"
 )
 
-// appendMetadata appends an encoding of a sample's metadata in which no two
+// AppendMetadata appends to b an encoding of a value of a sample's metadata in which no two
 // different values look alike: a letter for the type, then the length or the
 // value. Keys are in order, so that equal maps give equal bytes.
-func appendMetadata(b []byte, value any) []byte {
+func AppendMetadata(b []byte, value any) []byte {
 	number := func(kind byte, v uint64) []byte { return binary.LittleEndian.AppendUint64(append(b, kind), v) }
 	switch v := value.(type) {
 	case nil:
@@ -32,13 +32,13 @@ func appendMetadata(b []byte, value any) []byte {
 	case []any:
 		b = number('a', uint64(len(v)))
 		for _, element := range v {
-			b = appendMetadata(b, element)
+			b = AppendMetadata(b, element)
 		}
 		return b
 	case map[string]any:
 		b = number('m', uint64(len(v)))
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			b = appendMetadata(appendMetadata(b, key), v[key])
+			b = AppendMetadata(AppendMetadata(b, key), v[key])
 		}
 		return b
 	default: // a caller in this process: the wire gives none of these

@@ -175,76 +175,72 @@ func TestARepeatedRequestTakesItsOwnPlace(t *testing.T) {
 		checkShares(t, again, -1)
 		checkShares(t, other, 1)
 		checkShares(t, later(t.Context(), b, at(1), flow, scored(3)), 1) // its answer got lost
-		if a := <-later(t.Context(), b, at(1), flow, scored(4)); !errors.Is(a.err, reward.ErrGroupConflict) {
-			t.Errorf("another reward for a member: got %v", a.err)
+		another := scored(3)
+		another[0].Input[0] = 1
+		if a := <-later(t.Context(), b, at(1), flow, another); !errors.Is(a.err, reward.ErrGroupConflict) {
+			t.Errorf("another sample for a member: got %v", a.err)
 		}
 		checkEmpty(t, b)
 	})
 }
 
-func TestAMemberThatComesAgainMustBringAllThatCounts(t *testing.T) {
-	base := advantages.Member{Group: "g", Reward: 1, Weight: []float32{1, 0.5}, Scores: []float64{1, 2}, ScoreWeights: []float64{0.5, 0.25}}
-	for name, change := range map[string]func(m *advantages.Member){
-		"weights":       func(m *advantages.Member) { m.Weight = []float32{1, 0.25} },
-		"boxes":         func(m *advantages.Member) { m.Boxes = []dense.Box{{Importance: 1}} },
-		"scores":        func(m *advantages.Member) { m.Scores = []float64{2, 1} },
-		"score weights": func(m *advantages.Member) { m.ScoreWeights = []float64{1, 0} },
-		"a gain":        func(m *advantages.Member) { m.Gain = 1 },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := New(DefaultConfig())
-				ctx, cancel := context.WithCancel(t.Context())
-				groups := reward.Groups{Step: "1", Size: 2, Members: []int{0}}
-				first := later(ctx, b, groups, flow, []advantages.Member{base})
-				other := base
-				change(&other)
-				if a := <-later(ctx, b, groups, flow, []advantages.Member{other}); !errors.Is(a.err, reward.ErrGroupConflict) {
-					t.Errorf("got %v", a.err)
-				}
-				cancel()
-				<-first
-				checkEmpty(t, b)
-			})
-		})
+// A sample that is evaluated anew may bring other last bits: its input is compared, before
+// and after the group is complete.
+func TestAMemberThatComesAgainMustBeTheSameSample(t *testing.T) {
+	rule := advantages.Rule{Method: reward.AdvantageDenseFlowPaper, Grid: dense.Grid{Height: 1, Width: 1}}
+	at := func(member int) reward.Groups { return reward.Groups{Step: "1", Size: 2, Members: []int{member}} }
+	bring := func(input byte, weight float32) []advantages.Member {
+		return []advantages.Member{{Group: "g", Input: [32]byte{input}, Reward: 1, Weight: []float32{weight}}}
 	}
+	synctest.Test(t, func(t *testing.T) {
+		b := New(DefaultConfig())
+		first := later(t.Context(), b, at(0), rule, bring(1, 0.5))
+		again := later(t.Context(), b, at(0), rule, bring(1, math.Nextafter32(0.5, 1)))
+		if a := <-later(t.Context(), b, at(0), rule, bring(2, 0.5)); !errors.Is(a.err, reward.ErrGroupConflict) {
+			t.Errorf("another sample that brings the same: %v", a.err)
+		}
+		other := <-later(t.Context(), b, at(1), rule, bring(3, 0.25))
+		want := <-first
+		if want.err != nil || other.err != nil || want.shares[0].Maps[0] <= 0 {
+			t.Fatal(want, other)
+		}
+		for _, a := range []answer{<-again, <-later(t.Context(), b, at(0), rule, bring(1, 0.75))} {
+			if a.err != nil || !slices.Equal(a.shares[0].Maps, want.shares[0].Maps) {
+				t.Errorf("the same sample again: got %+v, want %+v", a, want)
+			}
+		}
+		if a := <-later(t.Context(), b, at(0), rule, bring(2, 0.5)); !errors.Is(a.err, reward.ErrGroupConflict) {
+			t.Errorf("another sample after the group was complete: %v", a.err)
+		}
+		checkEmpty(t, b)
+	})
 }
 
-// What the statistics were made of is compared after they were made, too.
-func TestAMemberThatComesAgainAfterItsGroupIsCompleteIsCompared(t *testing.T) {
-	cells := dense.Grid{Height: 1, Width: 2}
-	box := dense.Box{Coords: [4]float64{0, 0, 1000, 1000}, Importance: 1}
-	bring := func(weight float32, importance float64) []advantages.Member {
-		one := advantages.Member{Group: "g", Reward: 1, Weight: []float32{weight, 1}, Boxes: []dense.Box{box}}
-		one.Boxes[0].Importance = importance
-		return []advantages.Member{one}
-	}
-	for method, other := range map[reward.AdvantageMethod][]advantages.Member{
-		reward.AdvantageDenseFlowPaper: bring(0.75, 1),
-		reward.AdvantageBoxFlow:        bring(0.5, 2),
-	} {
-		t.Run(string(method), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := New(DefaultConfig())
-				rule := advantages.Rule{Method: method, Grid: cells, Floor: 0.1}
-				at := func(member int) reward.Groups {
-					return reward.Groups{Step: "1", Size: 2, Members: []int{member}}
-				}
-				first := later(t.Context(), b, at(0), rule, bring(0.5, 1))
-				if a := <-later(t.Context(), b, at(1), rule, bring(0.25, 3)); a.err != nil {
-					t.Fatal(a.err)
-				}
-				want, again := <-first, <-later(t.Context(), b, at(0), rule, bring(0.5, 1))
-				if again.err != nil || len(again.shares) != 1 || !slices.Equal(again.shares[0].Maps, want.shares[0].Maps) {
-					t.Errorf("the same: got %+v, want %+v", again, want)
-				}
-				if a := <-later(t.Context(), b, at(0), rule, other); !errors.Is(a.err, reward.ErrGroupConflict) {
-					t.Errorf("another: got %v", a.err)
-				}
-				checkEmpty(t, b)
-			})
-		})
-	}
+func TestAMemberThatFailedMayComeAgainUntilItsGroupIsComplete(t *testing.T) {
+	at := func(member int) reward.Groups { return reward.Groups{Step: "1", Size: 2, Members: []int{member}} }
+	failed := []advantages.Member{{Group: "g", Failed: true, Reward: math.NaN()}}
+	synctest.Test(t, func(t *testing.T) {
+		b := New(DefaultConfig())
+		first := later(t.Context(), b, at(0), flow, failed)
+		again := later(t.Context(), b, at(0), flow, scored(3))
+		checkShares(t, later(t.Context(), b, at(1), flow, scored(1)), -1)
+		checkShares(t, first, 1) // which its request does not use
+		checkShares(t, again, 1)
+		checkShares(t, later(t.Context(), b, at(0), flow, failed), 1)
+		checkEmpty(t, b)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		b := New(DefaultConfig())
+		first := later(t.Context(), b, at(0), flow, failed)
+		checkShares(t, later(t.Context(), b, at(1), flow, scored(1)), 0)
+		if a := <-first; a.err != nil || !math.IsNaN(a.shares[0].Advantage) {
+			t.Errorf("got %+v", a)
+		}
+		if a := <-later(t.Context(), b, at(0), flow, scored(3)); !errors.Is(a.err, reward.ErrGroupConflict) {
+			t.Errorf("scored after the group was complete without it: %+v", a)
+		}
+		checkEmpty(t, b)
+	})
 }
 
 func TestGDPOWaitsForAllGroupsOfItsStep(t *testing.T) {
@@ -280,7 +276,6 @@ func TestRequestsOfAGroupMustAgree(t *testing.T) {
 		"about the method":        {reward.Groups{Step: "1", Size: 3, Members: []int{1}}, dense1, []float64{1}},
 		"about the options":       {reward.Groups{Step: "1", Size: 3, Members: []int{1}}, advantages.Rule{Method: flow.Method, Floor: 1}, []float64{1}},
 		"about numbering members": {reward.Groups{Step: "1", Size: 3}, flow, []float64{1}},
-		"about a member's reward": {reward.Groups{Step: "1", Size: 3, Members: []int{0}}, flow, []float64{2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

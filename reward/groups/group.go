@@ -80,11 +80,7 @@ func (t *group) placeOne(p *participant, k int) error {
 		}
 	}
 	if taken := t.members[*s]; taken != nil {
-		if !taken.Equal(m) {
-			return reward.ErrGroupConflict.With("groups.members: member %d of group %.80q came before with another result", s.number, s.group)
-		}
-		taken.holders++
-		return nil
+		return t.again(s, taken, m)
 	}
 	if t.sizes[s.group] == 0 && len(t.sizes) == t.count {
 		return reward.ErrGroupConflict.With("groups: group %.80q is one more than the step's %d", s.group, t.count)
@@ -92,6 +88,22 @@ func (t *group) placeOne(p *participant, k int) error {
 	t.members[*s] = &placed{Member: *m, holders: 1}
 	t.sizes[s.group]++
 	t.bytes += t.bytesOf(m)
+	return nil
+}
+
+// again takes a member that comes once more. What its first try brought counts, unless
+// that failed and the group still waits.
+func (t *group) again(s *place, taken *placed, m *advantages.Member) error {
+	switch {
+	case taken.Input != m.Input:
+		return reward.ErrGroupConflict.With("groups.members: member %d of group %.80q came before as another sample", s.number, s.group)
+	case taken.Failed && !m.Failed && t.full:
+		return reward.ErrGroupConflict.With("groups.members: member %d of group %.80q could not be scored when the group was complete", s.number, s.group)
+	case taken.Failed && !m.Failed:
+		t.bytes += t.bytesOf(m) - t.bytesOf(&taken.Member)
+		taken.Member = *m
+	}
+	taken.holders++
 	return nil
 }
 

@@ -55,6 +55,9 @@ func (m *Mapped) members() []advantages.Member {
 	members := make([]advantages.Member, len(m.Outcomes))
 	for i := range members {
 		one := advantages.Member{Group: m.names[i], Failed: m.Errors[i] != nil, Reward: m.Rewards[i]}
+		if m.digests != nil {
+			one.Input = m.digests[i]
+		}
 		if !one.Failed {
 			switch m.method() {
 			case reward.AdvantageDenseFlowPaper:
@@ -156,7 +159,9 @@ func (m *Mapped) withShares(shares []advantages.Share) *Scored {
 	if !m.method().Dense() {
 		scalars := make([]float64, n)
 		for i, s := range shares {
-			scalars[i] = s.Advantage
+			if scalars[i] = s.Advantage; m.Errors[i] != nil { // its first try may have a share
+				scalars[i] = math.NaN()
+			}
 		}
 		return &Scored{Mapped: m, Advantages: reward.Float64Tensor(scalars, n)}
 	}

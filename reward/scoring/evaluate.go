@@ -2,6 +2,7 @@ package scoring
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"math"
 	"slices"
@@ -23,7 +24,8 @@ type Evaluated struct {
 
 	weights   reward.Weighting
 	groups    reward.Groups
-	names     []string // N, of the samples' groups
+	names     []string            // N, of the samples' groups
+	digests   [][sha256.Size]byte // N, of the samples' inputs; nil where no member can come again
 	advantage *reward.Advantage
 }
 
@@ -31,6 +33,7 @@ type Evaluated struct {
 // all of them: a full queue (*batch.OverloadError), or the deadline or departure
 // that ended ctx when it left nothing to answer with.
 func (l *Loaded) Evaluate(ctx context.Context) (*Evaluated, error) {
+	digests := l.digests() // while the images are there
 	outcomes, err := l.score(ctx)
 	if err != nil {
 		return nil, err
@@ -39,7 +42,7 @@ func (l *Loaded) Evaluate(ctx context.Context) (*Evaluated, error) {
 	about := &l.pipeline.Evaluator
 	e := &Evaluated{
 		Evaluator: *about, Outcomes: outcomes, Errors: slices.Clone(l.errs), Rewards: make([]float64, len(outcomes)), Grids: l.grids,
-		weights: l.weights, groups: l.in.Groups, names: make([]string, len(outcomes)), advantage: l.o.Advantage,
+		weights: l.weights, groups: l.in.Groups, names: make([]string, len(outcomes)), digests: digests, advantage: l.o.Advantage,
 	}
 	for i := range outcomes {
 		o := &outcomes[i]

@@ -1,12 +1,16 @@
 package server_test
 
 import (
+	"bytes"
+	"context"
 	"math"
 	"testing"
 
 	"github.com/denseflow/densereward/dense"
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -266,4 +270,47 @@ func TestAGroupThatFailedAltogetherHasNoAdvantages(t *testing.T) {
 			}
 		}
 	}
+}
+
+// trembling is an evaluator whose maps' last bits differ from batch to batch.
+type trembling struct{ *rewardtest.Fake }
+
+func (e trembling) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
+	results, err := e.Fake.Evaluate(ctx, samples)
+	for i := range results {
+		for _, m := range results[i].Maps {
+			for k, v := range m.Data {
+				m.Data[k] = v * (1 - float32(e.Batches())*1e-6)
+			}
+		}
+	}
+	return results, err
+}
+
+// A request that comes again and is evaluated anew is answered with the advantages of
+// its first try.
+func TestAMemberThatIsEvaluatedAnewIsTheSame(t *testing.T) {
+	cfg := batch.DefaultConfig()
+	cfg.CacheBytes = 0
+	scheduler, err := batch.New(cfg, trembling{&rewardtest.Fake{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := serveOver(t, &rewardtest.Fake{}, func(cfg *server.Config) { cfg.Models[0].Scorer = scheduler })
+	ask := func() *wire.Request {
+		q := rollout(2, 64, 32)
+		q.Advantage = &reward.Advantage{Method: reward.AdvantageDenseFlowPaper}
+		q.Groups = reward.Groups{Step: "1", Size: 2, Members: []int{0, 1}}
+		return q
+	}
+	first, again := mustScore(t, c, ask()), mustScore(t, c, ask())
+	if bytes.Equal(first.Dense.Reward.Data, again.Dense.Reward.Data) {
+		t.Fatal("it was not evaluated anew")
+	}
+	if !bytes.Equal(first.Advantages.Data, again.Advantages.Data) {
+		t.Error("its advantages are others")
+	}
+	other := ask()
+	other.Images[1] = rollout(3, 64, 32).Images[2]
+	mustFail(t, c, other, reward.ErrGroupConflict)
 }
