@@ -13,7 +13,7 @@ import (
 // flowFactory is Flow-Factory's protocol for remote reward models: its client
 // (RemotePointwiseRewardModel in github.com/X-GenGroup/Flow-Factory,
 // src/flow_factory/rewards/my_reward_remote.py at commit
-// 696af0711dbda2d7b717970f82c1af54bdcb5eb6) asks /health once and posts JSON
+// a0b2bc5a2b4fbf9125429b3fb70c0c5d7631047c) asks /health once and posts JSON
 // with base64 images to /compute. It is answered with the rewards of the default
 // evaluator, mode and weights.
 func flowFactory() []Endpoint {

@@ -66,6 +66,10 @@ type recorded struct {
 	Status   int
 	Request  json.RawMessage
 	Response json.RawMessage
+
+	// What the client made of the answer.
+	Rewards []float64
+	Raised  string
 }
 
 func readRecorded(t *testing.T, name string) []recorded {

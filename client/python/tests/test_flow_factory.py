@@ -1,7 +1,11 @@
 """Flow-Factory: its own remote reward model, and the dense one of this package."""
 
+import base64
 import importlib
+import inspect
+import json
 import logging
+import pathlib
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -118,6 +122,20 @@ class TestDenseRewardModel:
         np.testing.assert_allclose(extra["scores"]["overall"].numpy(), [w.scores["overall"] for w in want])
         assert extra["model"] == "fake"
 
+    def test_what_its_processor_calls_the_model_with_is_scored(self, make, torch):
+        """As recorded with Flow-Factory's own processor (peers/record_flow_factory.py)."""
+        recorded = json.loads((pathlib.Path(__file__).parent / "testdata/flow_factory.json").read_text())[self.KIND]
+        model = make()
+        for call in recorded:
+            arguments = call["arguments"]
+            given = [torch.from_numpy(np.frombuffer(base64.b64decode(i["data"]), i["dtype"]).reshape(i["shape"]).copy()) for i in arguments["image"]]
+            output = model(**{**arguments, "image": given})
+            np.testing.assert_allclose(output.rewards.numpy(), call["rewards"], rtol=1e-6)
+
+    def test_the_trainer_need_not_gather_fields_that_are_not_scored(self, make):
+        kinds = {p.kind for p in inspect.signature(make().__call__).parameters.values()}
+        assert inspect.Parameter.VAR_KEYWORD not in kinds
+
     def test_settings_come_from_the_reward_s_entry(self, make, torch, images):
         model = make(grid="flux", mode="think", weights={"scores": {"overall": 1.0}}, timeout=7)
         assert model.client.timeout == 7.0 and model.use_tensor_inputs and model.required_fields == ("prompt", "image")
@@ -136,7 +154,7 @@ class TestDenseRewardModel:
         np.testing.assert_allclose(output.rewards.numpy(), rewards(images, PROMPTS), rtol=1e-6)
 
     def test_conditions_are_passed_over_with_a_warning(self, make, torch, images, pil, caplog):
-        output = make()(prompt=PROMPTS, image=self.tensors(torch, images), condition_images=[pil] * 3, metadata=["{}"] * 3)
+        output = make()(prompt=PROMPTS, image=self.tensors(torch, images), condition_images=[pil] * 3)
         np.testing.assert_allclose(output.rewards.numpy(), rewards(images, PROMPTS), rtol=1e-6)
         assert [r.levelno for r in caplog.records if "condition" in r.message] == [logging.WARNING]
 

@@ -1,7 +1,10 @@
 """The reward function for verl-omni, called as its reward managers call it."""
 
 import asyncio
+import base64
 import inspect
+import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -77,3 +80,38 @@ def test_no_failure_becomes_a_number(torch, shared_server, images):
         asyncio.run(managed(image, "a", server_url=shared_server.url, prompt_key="no such key"))
     with pytest.raises(ValueError, match="DENSEREWARD_URL"):
         asyncio.run(managed(image, "a"))
+
+
+class TestWhatItsRewardManagersCallItWith:
+    """As recorded with verl-omni's own managers (peers/record_verl_omni.py)."""
+
+    RECORDED = json.loads((pathlib.Path(__file__).parent / "testdata/verl_omni.json").read_text())
+
+    @staticmethod
+    def given(torch, value):
+        if isinstance(value, dict) and "dtype" in value:
+            data = np.frombuffer(base64.b64decode(value["data"]), value["dtype"]).reshape(value["shape"])
+            return torch.from_numpy(data.copy())
+        return value
+
+    @pytest.mark.parametrize("recorded", RECORDED, ids=lambda r: r["name"])
+    def test_it_gives_or_raises_the_same(self, recorded, torch, shared_server):
+        assert recorded["calls"]
+        for call, prefix in zip(recorded["calls"], ["reward/doctor", "reward/half"]):
+            kwargs = {name: self.given(torch, value) for name, value in call.items()}
+            if kwargs["ground_truth"].startswith("fail"):
+                with pytest.raises(densereward.EvaluatorFailedError, match="told to fail"):
+                    asyncio.run(compute_score(**kwargs, server_url=shared_server.url))
+                continue
+            got, made = asyncio.run(compute_score(**kwargs, server_url=shared_server.url)), recorded["made"]
+            extra = made["reward_extra_info"]
+            if len(recorded["calls"]) == 1:
+                assert got == {"score": made["reward_score"], **extra}
+            else:
+                assert got["score"] == extra[prefix]
+                assert all(extra[f"{prefix}/{name}"] == value for name, value in got.items() if name != "score")
+
+    def test_a_reward_that_must_not_be_lost_has_to_be_required(self):
+        outcome = {r["name"]: r.get("raised", r.get("made", {}).get("reward_score")) for r in self.RECORDED}
+        assert outcome["a required reward that fails"].startswith("RuntimeError: Required sub-reward")
+        assert outcome["a reward that fails and is not required"] == 0  # verl-omni's rule, which the module's comment warns of

@@ -36,6 +36,10 @@ from .._response import Result
 log = logging.getLogger("densereward")
 
 
+# The models name what they take: for a **kwargs the trainer would gather every field of
+# its samples, the latents of the whole trajectory too, and move them to their device.
+
+
 class _Scorer:
     """What a reward's entry in the training configuration asks for, and the client
     that asks it. ``groupwise`` tells whether a call is one group."""
@@ -120,7 +124,6 @@ class DenseRewardModel(PointwiseRewardModel):  # type: ignore[misc]
         video: Optional[List[Any]] = None,
         condition_images: Optional[List[Any]] = None,
         condition_videos: Optional[List[Any]] = None,
-        **kwargs: Any,
     ) -> Any:
         """Rewards of N images, float32 (N). Raises `densereward.SamplesFailedError` where
         an image could not be scored."""
@@ -150,7 +153,6 @@ class DenseGroupwiseRewardModel(GroupwiseRewardModel):  # type: ignore[misc]
         video: Optional[List[Any]] = None,
         condition_images: Optional[List[Any]] = None,
         condition_videos: Optional[List[Any]] = None,
-        **kwargs: Any,
     ) -> Any:
         """Rewards of the group's N images, float32 (N). Raises
         `densereward.SamplesFailedError` where an image could not be scored."""
