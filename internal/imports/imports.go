@@ -100,6 +100,7 @@ func serverRules() []Rule {
 			},
 		},
 		{Room: "reward/server/servertest", Rooms: []string{"reward", "reward/batch", "reward/server", "reward/server/credentials", "reward/server/telemetry"}},
+		{Room: "reward/server/attack/items", Rooms: []string{"reward", "reward/wire"}},
 		{Room: "reward/server/budget"},
 		{Room: "reward/server/places"},
 		{Room: "reward/server/front", Rooms: []string{"reward", "reward/server/credentials", "reward/server/places"}},

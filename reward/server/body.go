@@ -11,6 +11,7 @@ import (
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/server/budget"
+	"github.com/denseflow/densereward/reward/server/contentencoding"
 )
 
 // firstPiece is the first buffer of a body of unannounced length. Further ones double
@@ -138,8 +139,14 @@ func (b *body) readAnnounced(from io.Reader, n int64) (err error) {
 func (b *body) readPieces(from io.Reader, limit int64) error {
 	var pieces [][]byte
 	total, ended := int64(0), false
+	working := int64(0) // of a decoder
 	for !ended {
 		size := min(max(firstPiece, min(total, evenPiece), total/pieceShares), limit+1-total)
+		more := contentencoding.Working(from, total+size) - working
+		if err := b.loan.Grow(more); err != nil {
+			return overfull(err)
+		}
+		working += more
 		piece, err := b.take(size)
 		if err != nil {
 			return err
@@ -153,9 +160,11 @@ func (b *body) readPieces(from io.Reader, limit int64) error {
 		}
 	}
 	if len(pieces) == 1 {
+		b.loan.Shrink(working)
 		b.bytes = pieces[0]
 		return nil
 	}
+	b.loan.Shrink(working)
 	whole, err := b.take(total)
 	if err != nil {
 		return err

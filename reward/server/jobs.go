@@ -34,16 +34,29 @@ func (s *Server) startJob(c echo.Context) error {
 	r := c.Request().Clone(context.WithoutCancel(c.Request().Context()))
 	r.URL.Path = wire.ScorePath
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(b.bytes)), int64(len(b.bytes))
-	w := jobs.NewRecorder()
-	w.Header().Set(wire.HeaderRequestID, requestID(c))
-	id := s.jobs.Start(r.Context(), owner, func(ctx context.Context) jobs.Answer {
-		defer b.release()
+	name := requestID(c) // which echo has for other requests once this one is answered
+	// answer is what the client would have been told by POST /v1/score.
+	answer := func(ctx context.Context, handle echo.HandlerFunc) jobs.Answer {
+		w := jobs.NewRecorder()
+		w.Header().Set(wire.HeaderRequestID, name)
 		inner := s.echo.NewContext(r.WithContext(ctx), w)
 		inner.Set(ownerKey, owner)
-		if err := s.contain()(s.score)(inner); err != nil {
+		if err := s.contain()(handle)(inner); err != nil {
 			s.fail(err, inner)
 		}
 		return w.Answer()
+	}
+	lost := func(forever bool) jobs.Answer {
+		return answer(r.Context(), func(echo.Context) error {
+			if forever {
+				return reward.ErrBodyTooLarge.With("the answer exceeds the memory for answers of jobs, %d bytes", s.cfg.Jobs.AnswerBytes)
+			}
+			return &batch.OverloadError{RetryAfter: retryHeld}
+		})
+	}
+	id := s.jobs.Start(r.Context(), owner, batch.ClientOf(r.Context()), lost, func(ctx context.Context) jobs.Answer {
+		defer b.release()
+		return answer(ctx, s.score)
 	})
 	if id == "" {
 		b.release()

@@ -3,6 +3,7 @@ package attack_test
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
@@ -90,6 +91,72 @@ func TestStalledBodiesLoseTheirMemoryToOneThatMoves(t *testing.T) {
 		if status := polite(t, l, body); status != http.StatusOK || time.Since(began) > 100*time.Millisecond {
 			t.Errorf("status %d after %v", status, time.Since(began))
 		}
+		stop()
+	})
+}
+
+func TestWhatADecoderRemembersCountsInItsBodysMemory(t *testing.T) {
+	for _, tt := range []struct {
+		encoding string
+		sent     []byte // of a body of 12 MiB zeros and more
+		holds    int64
+	}{
+		{"zstd", append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x68}, bytes.Repeat([]byte{0x02, 0x00, 0x10, 0x82}, 96)...), 12<<20 + 2*8<<20},
+		{"gzip", gzipped(t, 12<<20), 12 << 20},
+	} {
+		t.Run(tt.encoding, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t, &rewardtest.Fake{}, nil)
+				l, stop := serve(t, s)
+				conn, _ := l.DialContext(t.Context(), "", "")
+				defer conn.Close()
+				fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: server\r\nContent-Type: %s\r\nContent-Encoding: %s\r\nContent-Length: 1000000\r\n\r\n%s", wire.ScorePath, wire.MediaType, tt.encoding, tt.sent)
+				synctest.Wait()
+				if held := s.BodyMemoryHeld(); held < tt.holds {
+					t.Errorf("%d bytes are counted, %d are held", held, tt.holds)
+				}
+				_ = conn.Close()
+				synctest.Wait()
+				if held := s.BodyMemoryHeld(); held != 0 {
+					t.Errorf("%d bytes are still held", held)
+				}
+				stop()
+			})
+		})
+	}
+}
+
+// gzipped is the beginning of a file of more than n zeros.
+func gzipped(t *testing.T, n int) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	if _, err := z.Write(make([]byte, n)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestAHeaderOfManyFieldsIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, &rewardtest.Fake{}, nil)
+		l, stop := serve(t, s)
+		conn, _ := l.DialContext(t.Context(), "", "")
+		defer conn.Close()
+		go func() {
+			fmt.Fprint(conn, "GET /healthz HTTP/1.1\r\nHost: server\r\n")
+			for i := range 4000 {
+				fmt.Fprintf(conn, "%03x:\r\n", i)
+			}
+		}()
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || answer.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("%v, %v", answer, err)
+		}
+		_ = conn.Close()
 		stop()
 	})
 }

@@ -20,12 +20,31 @@ const Accepted = "gzip, deflate, zstd"
 // maxWindow bounds what a zstd body may ask a decoder to remember.
 const maxWindow = 8 << 20
 
+// What decoders hold beside what they give.
+const (
+	inflating = 48 << 10  // a window of 32 KiB and tables
+	zstdFixed = 512 << 10 // tables and a block
+)
+
+// Working is the memory that the decoder of a body from Decode holds once it has given
+// so many bytes.
+func Working(body io.Reader, given int64) int64 {
+	d, ok := body.(*decodedBody)
+	switch {
+	case !ok:
+		return 0
+	case !d.windowed:
+		return inflating
+	}
+	return zstdFixed + 2*min(given, maxWindow) // as it grows, twice what it remembers
+}
+
 // Decode has the body of r read as its Content-Encoding says. What is read is
 // counted as it comes out: the limits on bodies hold for what they decode to. An
 // encoding that is not read is a reward.ErrUnsupportedMediaType that names it.
 func Decode(r *http.Request) error {
 	encoding := strings.Join(r.Header.Values("Content-Encoding"), ", ")
-	body := r.Body
+	body, windowed := r.Body, false
 	var open func() (io.Reader, func(), error)
 	switch strings.ToLower(strings.TrimSpace(encoding)) {
 	case "", "identity":
@@ -41,8 +60,9 @@ func Decode(r *http.Request) error {
 			return z, func() {}, err
 		}
 	case "zstd":
+		windowed = true
 		open = func() (io.Reader, func(), error) {
-			z, err := zstd.NewReader(body, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+			z, err := zstd.NewReader(body, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 			if err != nil {
 				return nil, nil, err
 			}
@@ -51,16 +71,17 @@ func Decode(r *http.Request) error {
 	default:
 		return reward.ErrUnsupportedMediaType.With("content-encoding: %.80q is not read, want one of %s, or none", encoding, Accepted)
 	}
-	r.Body, r.ContentLength = &decodedBody{encoded: body, open: open}, -1
+	r.Body, r.ContentLength = &decodedBody{encoded: body, open: open, windowed: windowed}, -1
 	return nil
 }
 
 type decodedBody struct {
-	encoded io.ReadCloser
-	open    func() (io.Reader, func(), error)
-	decoded io.Reader
-	free    func()
-	failed  error
+	encoded  io.ReadCloser
+	windowed bool // as zstd is
+	open     func() (io.Reader, func(), error)
+	decoded  io.Reader
+	free     func()
+	failed   error
 }
 
 // Read implements io.Reader.

@@ -22,7 +22,8 @@ type Front struct {
 	// HeaderTimeout is how long a request's header may take, IdleTimeout how
 	// long a connection may wait for its next request.
 	HeaderTimeout, IdleTimeout time.Duration
-	// MaxHeaderBytes bounds a request's header.
+	// MaxHeaderBytes bounds a request's header, which takes seven times that where its
+	// fields are short.
 	MaxHeaderBytes int
 
 	// DrainDelay is how long requests are still taken after readiness is off,
@@ -43,7 +44,7 @@ func Default() Front {
 	return Front{
 		HeaderTimeout:  10 * time.Second,
 		IdleTimeout:    2 * time.Minute,
-		MaxHeaderBytes: 64 << 10,
+		MaxHeaderBytes: 16 << 10,
 		DrainLimit:     30 * time.Second,
 	}
 }
