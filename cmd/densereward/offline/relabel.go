@@ -74,8 +74,7 @@ Examples:
 }
 
 func (c *Relabel) Run(ctx context.Context, t cli.Terminal) (err error) {
-	// Most of the heap is pages of images that soon are garbage: pyarrow's hold up
-	// to 1024 of them.
+	// Most of the heap is images that soon are garbage.
 	defer debug.SetGCPercent(debug.SetGCPercent(relabelGCPercent))
 	job, err := c.plan(ctx)
 	if err != nil {

@@ -7,9 +7,13 @@
 // Shards whose pages are compressed with LZ4 are refused; zstd, snappy, gzip,
 // brotli and uncompressed ones are read.
 //
+// Memory is that of the images in hand, whatever the size of a row group or a page:
+// byte arrays are read value by value from their pages, of which pyarrow puts 1,024
+// images into one.
+//
 // The output has all columns of the source in their order, as Parquet knows them
-// (what Arrow alone knows, such as dictionaries, large strings and durations,
-// becomes what it lies in: strings, integers), then those of the labels, null
+// (what Arrow alone knows, such as dictionaries, large strings, durations and the
+// arrays of datasets, becomes what it lies in: strings, integers, lists), then those of the labels, null
 // where a sample failed:
 //
 //	reward              double

@@ -47,7 +47,7 @@ func newReader(source relabel.Object, columns relabel.Columns) (*reader, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{source: source, file: file, groups: file.RowGroups()}
+	r := &reader{source: source, file: file}
 	image, err := find(file, "image", columns.Image, imageNames)
 	if err != nil {
 		return nil, err
@@ -149,19 +149,15 @@ func find(file *parquet.File, what, name string, usual []string) (*parquet.Colum
 }
 
 type reader struct {
-	source       relabel.Object
-	file         *parquet.File
-	image, path  int // leaf columns, -1 for none
-	prompt       int
-	beside       func(path string) ([]byte, error) // reads a file that the shard names
-	metadata     map[int]string
-	groups       []parquet.RowGroup
-	group        int // the next one
-	rows         parquet.Rows
-	ended        bool // buffer holds the last of rows, which must stay open for it
-	buffer       []parquet.Row
-	next, filled int
-	count        int64 // records read
+	source      relabel.Object
+	file        *parquet.File
+	image, path int // leaf columns, -1 for none
+	prompt      int
+	beside      func(path string) ([]byte, error) // reads a file that the shard names
+	metadata    map[int]string
+	groups      int    // row groups that were opened
+	group       *group // the one that is being read
+	count       int64  // records read
 }
 
 // row is what a record's Row holds.
@@ -170,17 +166,11 @@ type row struct {
 	last   bool // of its row group
 }
 
-// batchRows are read from the file at a time: each may be megabytes.
-const batchRows = 8
-
 func (r *reader) Next() (*relabel.Record, error) {
-	for r.next == r.filled {
-		if err := r.fill(); err != nil {
-			return nil, err
-		}
+	values, err := r.row()
+	if err != nil {
+		return nil, err
 	}
-	values := r.buffer[r.next].Clone()
-	r.next++
 	record := &relabel.Record{Name: fmt.Sprintf("row %d", r.count)}
 	r.count++
 	var image []byte
@@ -189,7 +179,9 @@ func (r *reader) Next() (*relabel.Record, error) {
 	for _, v := range values {
 		switch v.Column() {
 		case r.image:
-			image = v.ByteArray()
+			if !v.IsNull() {
+				image = v.ByteArray()
+			}
 		case r.path:
 			path = string(v.ByteArray())
 		case r.prompt:
@@ -211,7 +203,7 @@ func (r *reader) Next() (*relabel.Record, error) {
 		}
 		return image, nil
 	}
-	record.Row = &row{values: values, last: r.next == r.filled && r.ended}
+	record.Row = &row{values: values, last: r.group.rows == 0}
 	return record, nil
 }
 
@@ -232,46 +224,24 @@ func metadataOf(v parquet.Value) any {
 	return string(v.ByteArray())
 }
 
-// fill reads more rows, of the next group where one has ended.
-func (r *reader) fill() error {
-	if r.ended {
-		if err := r.closeRows(); err != nil {
-			return err
+// row reads the next row, of the next group where one has ended.
+func (r *reader) row() (parquet.Row, error) {
+	for r.group == nil || r.group.rows == 0 {
+		if err := r.closeGroup(); err != nil {
+			return nil, err
 		}
-	}
-	if r.rows == nil {
-		for r.group < len(r.groups) && r.groups[r.group].NumRows() == 0 {
-			r.group++ // the library cannot read these
-		}
-		if r.group == len(r.groups) {
+		if r.groups == len(r.file.RowGroups()) {
 			if r.count != r.file.NumRows() {
-				return fmt.Errorf("%d rows, where the footer says %d", r.count, r.file.NumRows())
+				return nil, fmt.Errorf("%d rows, where the footer says %d", r.count, r.file.NumRows())
 			}
-			return io.EOF
+			return nil, io.EOF
 		}
-		r.rows = r.groups[r.group].Rows()
-		r.group++
-		r.buffer = make([]parquet.Row, batchRows)
+		if r.file.RowGroups()[r.groups].NumRows() > 0 { // the library cannot read others
+			r.group = openGroup(r.file, r.source, r.groups)
+		}
+		r.groups++
 	}
-	n, err := r.rows.ReadRows(r.buffer)
-	r.next, r.filled = 0, n
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	r.ended = errors.Is(err, io.EOF) || r.count+int64(n) == r.groupEnd()
-	if n == 0 && !r.ended {
-		return io.ErrNoProgress
-	}
-	return nil
-}
-
-// groupEnd is the number of rows up to the end of the group that is being read.
-func (r *reader) groupEnd() int64 {
-	var n int64
-	for _, g := range r.groups[:r.group] {
-		n += g.NumRows()
-	}
-	return n
+	return r.group.next()
 }
 
 // Position is the share of rows that were read, in bytes.
@@ -283,14 +253,14 @@ func (r *reader) Position() int64 {
 }
 
 func (r *reader) Close() error {
-	return errors.Join(r.closeRows(), r.source.Close())
+	return errors.Join(r.closeGroup(), r.source.Close())
 }
 
-func (r *reader) closeRows() error {
-	if r.rows == nil {
+func (r *reader) closeGroup() error {
+	if r.group == nil {
 		return nil
 	}
-	err := r.rows.Close()
-	r.rows, r.ended = nil, false
+	err := r.group.close()
+	r.group = nil
 	return err
 }

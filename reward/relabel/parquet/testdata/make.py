@@ -64,3 +64,5 @@ pyarrow.parquet.write_table(strings, here / "strings.parquet", compression="brot
 
 pyarrow.parquet.write_table(table.slice(0, 0), here / "empty.parquet")
 pyarrow.parquet.write_table(table.slice(0, 1), here / "lz4.parquet", compression="lz4")
+plain = pyarrow.table({"image": [png(i) for i in range(3)], "prompt": ["a", "b", "c"]})
+pyarrow.parquet.write_table(plain, here / "checksums.parquet", write_page_checksum=True, write_statistics=False, use_dictionary=False)
