@@ -51,6 +51,18 @@ func NewReader(source relabel.Object, name string) (*Reader, error) {
 	return r, nil
 }
 
+// CheckEnd reads what is left of a compressed stream, whose checksum is at its end.
+func (r *Reader) CheckEnd() error {
+	if _, plain := r.Reader.(counter); plain {
+		return nil
+	}
+	_, err := io.Copy(io.Discard, r.Reader)
+	if errors.Is(err, gzip.ErrHeader) { // something else behind it
+		return nil
+	}
+	return err
+}
+
 // Position is the number of bytes of the object that were read.
 func (r *Reader) Position() int64 { return r.count.Load() }
 

@@ -96,12 +96,14 @@ func file(s relabel.Store, name string, size int64) ([]relabel.Shard, error) {
 
 func below(ctx context.Context, s relabel.Store) ([]relabel.Shard, error) {
 	var shards []relabel.Shard
-	files := 0
+	images := 0
 	err := s.List(ctx, "", func(name string, size int64) error {
 		if hidden(name) {
 			return nil
 		}
-		files++
+		if lines.IsImage(name) {
+			images++
+		}
 		if format := FormatOf(name); format != nil {
 			shards = append(shards, relabel.Shard{Name: name, Store: s, Path: name, Size: size, Format: format})
 		}
@@ -110,8 +112,8 @@ func below(ctx context.Context, s relabel.Store) ([]relabel.Shard, error) {
 	if err != nil || len(shards) > 0 {
 		return shards, err
 	}
-	if files == 0 {
-		return nil, errors.New("the folder is empty or does not exist")
+	if images == 0 {
+		return nil, errors.New("the folder has neither shards nor images, or does not exist")
 	}
 	return []relabel.Shard{{Name: "metadata.jsonl", Store: s, Path: ".", Format: lines.Folder{}}}, nil
 }

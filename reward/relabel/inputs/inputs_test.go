@@ -35,7 +35,7 @@ func TestShardsAreFoundByTheirNames(t *testing.T) {
 		{"set/d.csv set/train/b.parquet", "b.parquet parquet.Format, d.csv lines.CSV"},
 		{"images", "metadata.jsonl lines.Folder"},
 		{"list", "metadata.jsonl lines.JSONL"},
-		{"empty", "the folder is empty"},
+		{"empty", "the folder has neither shards nor images"},
 		{"set/readme.md", "neither Parquet, tar, JSONL, CSV nor a folder"},
 		{"absent", "no such file"},
 		{"s3://", "is not s3://BUCKET/PREFIX"},

@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/relabel"
 	"github.com/denseflow/densereward/reward/relabel/compress"
 )
@@ -71,6 +72,9 @@ type csvRow []string
 
 func (r *csvReader) Next() (*relabel.Record, error) {
 	row, err := r.rows.Read()
+	if errors.Is(err, csv.ErrFieldCount) || errors.Is(err, csv.ErrBareQuote) {
+		return r.broken(row, err), nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +93,22 @@ func (r *csvReader) Next() (*relabel.Record, error) {
 	}
 	record.Row = csvRow(row)
 	return record, nil
+}
+
+// broken is the record of a line that is no row: it keeps the cells that have a
+// column.
+func (r *csvReader) broken(row []string, err error) *relabel.Record {
+	var at *csv.ParseError
+	line := 0
+	if errors.As(err, &at) {
+		line = at.Line
+	}
+	cells := make(csvRow, len(r.header))
+	copy(cells, row)
+	return &relabel.Record{
+		Name: fmt.Sprintf("line %d", line), Row: cells,
+		Err: reward.ErrInvalidValue.With("%v; the first line names %d columns", err, len(r.header)),
+	}
 }
 
 func (r *csvReader) Position() int64 { return r.stream.Position() }

@@ -7,6 +7,10 @@
 // what a failed record lacks is null, in CSV it is empty; missing and boxes are
 // JSON in CSV, whose empty cells are null.
 //
+// A line that is no JSON object (NaN is none), or that has more or fewer cells than
+// the first one, is a sample that failed; its row has the labels and the cells that
+// have a column. A last line that was cut short makes the shard unreadable. Line ends within cells of CSV become LF.
+//
 // A folder has a metadata.jsonl, which is read as JSONL, or a NAME.txt with the
 // prompt beside each image NAME.png, .jpg, .jpeg, .webp, .npy or .safetensors;
 // its output is a metadata.jsonl whose file_name is the path in the folder.

@@ -35,7 +35,7 @@ func (Folder) Open(ctx context.Context, s relabel.Store, name string, columns re
 		defer close(r.done)
 		defer close(r.files)
 		r.err = s.List(ctx, prefix, func(file string, size int64) error {
-			if !isImage(strings.ToLower(file)) {
+			if !IsImage(file) {
 				return nil
 			}
 			select {

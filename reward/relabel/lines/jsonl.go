@@ -59,8 +59,11 @@ func (r *jsonlReader) Next() (*relabel.Record, error) {
 			continue
 		}
 		var fields map[string]json.RawMessage
-		if err := json.Unmarshal(line, &fields); err != nil || fields == nil {
-			return nil, fmt.Errorf("line %d is no JSON object: %w", r.line, err)
+		if wrong := json.Unmarshal(line, &fields); wrong != nil || fields == nil {
+			if wrong != nil && err != nil {
+				return nil, fmt.Errorf("line %d, the last, was cut short: %w", r.line, wrong)
+			}
+			return r.broken(wrong), nil
 		}
 		record := r.images.record(fmt.Sprintf("line %d", r.line), r.columns, func(field string) (string, bool) {
 			var text *string
@@ -80,6 +83,18 @@ func (r *jsonlReader) Next() (*relabel.Record, error) {
 		}
 		record.Row = jsonlRow(line)
 		return record, nil
+	}
+}
+
+// broken is the record of a line that is no JSON object, such as one with NaN in it:
+// its row has the labels alone.
+func (r *jsonlReader) broken(err error) *relabel.Record {
+	if err == nil {
+		err = errors.New("it is another value")
+	}
+	return &relabel.Record{
+		Name: fmt.Sprintf("line %d", r.line), Row: jsonlRow(nil),
+		Err: reward.ErrInvalidValue.With("line %d is no JSON object: %v", r.line, err),
 	}
 }
 
@@ -105,7 +120,7 @@ func (r *jsonlReader) Writer(w io.Writer, beside relabel.Beside, labels relabel.
 	return newJSONLWriter(w, r.name, beside, labels)
 }
 
-// jsonlRow is a JSON object in the source's own spelling.
+// jsonlRow is a JSON object in the source's own spelling, nil for what was none.
 type jsonlRow []byte
 
 type jsonlWriter struct {
@@ -128,6 +143,9 @@ func (w *jsonlWriter) Write(record *relabel.Record, label *relabel.Label) error 
 	maps, err := w.maps.add(label)
 	if err != nil {
 		return err
+	}
+	if row == nil {
+		row = jsonlRow("{}")
 	}
 	line, err := w.labels.Merge(row, label, maps...)
 	if err != nil {

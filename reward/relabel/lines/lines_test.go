@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/relabel"
 	"github.com/denseflow/densereward/reward/relabel/lines"
 	"github.com/denseflow/densereward/reward/relabel/relabeltest"
@@ -181,6 +182,39 @@ func TestAnImageThatIsGoneFailsAlone(t *testing.T) {
 	}
 }
 
+func TestALineThatCannotBeReadFailsAlone(t *testing.T) {
+	for _, c := range []struct {
+		name, data, out string
+		format          relabel.Format
+		failed          int
+		want            string // of its error
+	}{
+		{"nonsense", "{\"image\":\"a\",\"prompt\":\"p\"}\nnonsense\n{\"image\":\"b\",\"prompt\":\"p\"}\n", `{"reward":0.14`, lines.JSONL{}, 1, "line 2 is no JSON object"},
+		{"NaN, as Python writes it", "{\"image\":\"a\",\"v\":NaN}\n{\"image\":\"b\",\"prompt\":\"p\"}\n", `{"reward":0,`, lines.JSONL{}, 0, "line 1 is no JSON object"},
+		{"another value", "[1]\n{\"image\":\"b\",\"prompt\":\"p\"}\n", `{"reward":0,`, lines.JSONL{}, 0, "line 1 is no JSON object"},
+		{"a cell too few", "image,prompt\na\nb,p\n", "a,,0,", lines.CSV{}, 0, "wrong number of fields; the first line names 2 columns"},
+		{"a cell too many", "image,prompt\na,p,q\nb,p\n", "a,p,0,", lines.CSV{}, 0, "record on line 2"},
+		{"a quote within a cell", "image,prompt\na,5\" nail\nb,p\n", "a,,0,", lines.CSV{}, 0, "bare"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := relabeltest.Source{Format: c.format, Store: write(t, map[string]string{"list": c.data}), Path: "list"}
+			records, out := relabeltest.Read(t, s, relabel.Labels{})
+			for i, r := range records {
+				if (r.Err != nil) != (i == c.failed) {
+					t.Errorf("%s: error %v", r.Name, r.Err)
+				}
+			}
+			if err := records[c.failed].Err; !errors.Is(err, reward.ErrInvalidValue) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want one with %s", err, c.want)
+			}
+			header := strings.Count(c.data, "\n") - len(records)
+			if got := strings.Split(string(out), "\n")[header+c.failed]; !strings.HasPrefix(got, c.out) {
+				t.Errorf("its row is %s, want it to begin with %s", got, c.out)
+			}
+		})
+	}
+}
+
 func TestUnusableShardsAreErrors(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -189,12 +223,11 @@ func TestUnusableShardsAreErrors(t *testing.T) {
 		labels relabel.Labels
 		want   string
 	}{
-		{"a line that is no JSON", lines.JSONL{}, "{\"image\":\"a\"}\nnonsense\n", relabel.Labels{}, "line 2 is no JSON object"},
-		{"a line that is no object", lines.JSONL{}, "[]", relabel.Labels{}, "line 1 is no JSON object"},
+		{"a JSONL that was cut short", lines.JSONL{}, "{\"image\":\"a\"}\n{\"image\":", relabel.Labels{}, "line 2, the last, was cut short"},
 		{"a member of the label's name", lines.JSONL{}, `{"reward":1}`, relabel.Labels{}, `already has a column "reward"`},
 		{"an empty CSV", lines.CSV{}, "", relabel.Labels{}, "names the columns"},
 		{"a CSV without prompts", lines.CSV{}, "image,id\n", relabel.Labels{}, `none of ["prompt" "caption" "text"] is among the columns ["image" "id"]`},
-		{"a CSV row of another length", lines.CSV{}, "image,prompt\na\n", relabel.Labels{}, "wrong number of fields"},
+		{"a CSV whose last quote is not closed", lines.CSV{}, "image,prompt\na,\"b\nc,d\n", relabel.Labels{}, "extraneous or missing"},
 		{"a CSV column of the label's name", lines.CSV{}, "image,prompt,missing\n", relabel.Labels{}, `already has a column "missing"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

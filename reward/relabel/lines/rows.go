@@ -70,6 +70,9 @@ func jsonFields(r relabel.Reader) func() (map[string]any, error) {
 		if !ok {
 			return nil, fmt.Errorf("%s is no JSON object", record.Name)
 		}
+		if row == nil {
+			return nil, record.Err
+		}
 		return fields, json.Unmarshal(row, &fields)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/relabel"
@@ -62,6 +63,7 @@ func first(name string, usual []string, get func(string) (string, bool)) (string
 	return "", false
 }
 
-func isImage(name string) bool {
-	return slices.Contains([]string{".png", ".jpg", ".jpeg", ".webp", ".npy", ".safetensors"}, path.Ext(name))
+// IsImage tells images, and latents, of a folder by their names.
+func IsImage(name string) bool {
+	return slices.Contains([]string{".png", ".jpg", ".jpeg", ".webp", ".npy", ".safetensors"}, strings.ToLower(path.Ext(name)))
 }

@@ -242,6 +242,7 @@ func (b *byteArrays) beginValues(body io.Reader, encoding format.Encoding, n int
 	case format.Plain:
 		b.page.value = func() ([]byte, error) { return readPlain(body) }
 		return nil
+	//lint:ignore SA1019 files of before 2.0 have it
 	case format.PlainDictionary, format.RLEDictionary:
 		begin = b.indices
 	case format.DeltaLengthByteArray:

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/denseflow/densereward/reward/relabel"
@@ -47,37 +49,60 @@ func (f Folder) Address(name string) string {
 // String is the folder's path.
 func (f Folder) String() string { return string(f) }
 
-// List visits the files of the folder whose names begin with prefix.
+// List visits the files of the folder whose names begin with prefix, in the order of
+// their names. Links to folders are followed, but not back to where they lie; a link
+// that leads nowhere is a file of no bytes, which cannot be opened.
 func (f Folder) List(ctx context.Context, prefix string, visit func(name string, size int64) error) error {
-	root := string(f)
+	below := ""
 	if at := strings.LastIndexByte(prefix, '/'); at >= 0 {
-		root = f.path(prefix[:at])
+		below = prefix[:at]
 	}
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if err := ctx.Err(); err != nil || entry.IsDir() {
-			return err
-		}
-		name, err := filepath.Rel(string(f), path)
-		if err != nil {
-			return err
-		}
-		name = filepath.ToSlash(name)
+	if _, err := os.Stat(f.path(below)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return f.list(ctx, below, nil, func(name string, size int64) error {
 		if !strings.HasPrefix(name, prefix) || strings.HasSuffix(name, partialSuffix) {
 			return nil
 		}
-		info, err := os.Stat(path) // follows links
-		if err != nil || info.IsDir() {
-			return err
-		}
-		return visit(name, info.Size())
+		return visit(name, size)
 	})
-	if errors.Is(err, fs.ErrNotExist) {
+}
+
+// list visits the files below a folder; above are the folders that lead there, to
+// which no link is followed.
+func (f Folder) list(ctx context.Context, folder string, above []os.FileInfo, visit func(name string, size int64) error) error {
+	self, err := os.Stat(f.path(folder))
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(above, func(other os.FileInfo) bool { return os.SameFile(self, other) }) {
 		return nil
 	}
-	return err
+	entries, err := os.ReadDir(f.path(folder))
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		name := path.Join(folder, entry.Name())
+		info, err := os.Stat(f.path(name)) // follows links
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && entry.Type()&fs.ModeSymlink != 0:
+			err = visit(name, 0)
+		case errors.Is(err, fs.ErrNotExist): // it was removed meanwhile
+			continue
+		case err == nil && info.IsDir():
+			err = f.list(ctx, name, append(slices.Clip(above), self), visit)
+		case err == nil:
+			err = visit(name, info.Size())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f Folder) Open(_ context.Context, name string) (relabel.Object, error) {

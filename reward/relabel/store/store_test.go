@@ -109,3 +109,28 @@ func TestAddressesOfBucketsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+func TestLinksAreFollowed(t *testing.T) {
+	dir := t.TempDir()
+	for name, data := range map[string]string{"real/1.png": "1", "real/sub/2.png": "22", "in/0.png": "0"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, to := range map[string]string{"in/a": "../real", "in/b.png": "../real/1.png", "in/gone.png": "nowhere", "in/loop": "../in", "real/sub/up": "../..", "root": "in"} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for prefix, want := range map[string]string{
+		"":    "0.png a/1.png a/sub/2.png b.png gone.png",
+		"a/1": "a/1.png", "a/sub/2": "a/sub/2.png", "absent/": "",
+	} {
+		if got := list(t, store.Folder(filepath.Join(dir, "root")), prefix); got != want {
+			t.Errorf("%q: %q, want %q", prefix, got, want)
+		}
+	}
+}

@@ -11,5 +11,6 @@
 // where there is none, has the labels behind its own members (one that is no JSON
 // object fails its sample and gives way to the labels), and each map is in
 // KEY.NAME.npy: float16, or uint8 for value*255. Files that belong to no sample
-// are kept.
+// are kept. A sample with two files of one extension, where webdataset fails, is one
+// that failed. What follows the end of an archive is not read, here as there.
 package webdataset

@@ -89,6 +89,19 @@ func (s *sample) find(extension string) *member {
 	return nil
 }
 
+// twice is an extension that the sample has more than once, "" for none; webdataset
+// itself fails there.
+func (s *sample) twice() string {
+	seen := map[string]bool{}
+	for _, m := range s.members {
+		if m.key != "" && seen[m.extension] {
+			return m.extension
+		}
+		seen[m.extension] = m.key != ""
+	}
+	return ""
+}
+
 // maxMember bounds a file of the archive, which is held in memory.
 const maxMember = 1 << 30
 
@@ -127,8 +140,13 @@ func (r *reader) member() (*member, error) {
 	if errors.Is(err, io.EOF) && r.zeros.count < endMarker {
 		return nil, errors.New("the archive has no end: it was cut short")
 	}
+	if errors.Is(err, io.EOF) {
+		r.ended = true
+		if err := r.stream.CheckEnd(); err != nil {
+			return nil, err
+		}
+	}
 	if err != nil {
-		r.ended = errors.Is(err, io.EOF)
 		return nil, err
 	}
 	if header.Size > maxMember {
@@ -175,6 +193,10 @@ func split(header *tar.Header) (key, extension string) {
 
 func (r *reader) record(s *sample) *relabel.Record {
 	record := &relabel.Record{Name: s.key, Row: s}
+	if twice := s.twice(); twice != "" { // two samples of one key, perhaps
+		record.Err = reward.ErrInvalidValue.With("the sample has two files .%s", twice)
+		return record
+	}
 	image := r.image(s)
 	if image == nil {
 		record.Err = reward.ErrMissingField.With("the sample has no image")

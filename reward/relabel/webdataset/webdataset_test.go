@@ -225,6 +225,52 @@ func TestASampleWhoseJSONIsNoObjectFailsAlone(t *testing.T) {
 	}
 }
 
+// Two samples of one key behind one another are one to webdataset, which fails.
+func TestASampleWithTwoFilesOfAnExtensionFailsAlone(t *testing.T) {
+	records, out := relabeltest.Read(t, shard(t, file{"1.jpg", "a"}, file{"1.txt", "p"}, file{"1.jpg", "b"}, file{"1.txt", "q"}, file{"2.jpg", "j"}, file{"2.txt", "p"}), relabel.Labels{})
+	if len(records) != 2 || !errors.Is(records[0].Err, reward.ErrInvalidValue) || records[1].Err != nil {
+		t.Errorf("%+v", records)
+	}
+	if names, _ := members(t, "a.tar", out); strings.Join(names, " ") != "1.jpg 1.txt 1.jpg 1.txt 1.json 2.jpg 2.txt 2.json" {
+		t.Errorf("files %q", names)
+	}
+}
+
+// The archive is whole, but not the stream that holds it.
+func TestACompressedShardIsReadToItsChecksum(t *testing.T) {
+	whole, err := os.ReadFile("testdata/captions.tar.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := bytes.Clone(whole)
+	damaged[len(damaged)-6] ^= 1 // of the CRC
+	for name, c := range map[string]struct {
+		data []byte
+		bad  bool
+	}{
+		"as it is": {whole, false}, "without its end": {whole[:len(whole)-4], true}, "another checksum": {damaged, true},
+		"more behind it": {append(bytes.Clone(whole), "not gzip at all"...), false},
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(dir+"/a.tar.gz", c.data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := webdataset.Format{}.Open(context.Background(), store.Folder(dir), "a.tar.gz", relabel.Columns{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err == nil {
+			_, err = r.Next()
+		}
+		if (err != io.EOF) != c.bad { //nolint:errorlint // an unexpected one wraps it
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestShardsCutShortAreErrors(t *testing.T) {
 	for _, path := range []string{"captions.tar", "captions.tar.gz", "json.tar.zst"} {
 		whole, err := os.ReadFile("testdata/" + path)
