@@ -70,6 +70,7 @@ func rewardRules() []Rule {
 				"github.com/parquet-go/parquet-go",
 				"github.com/minio/minio-go/v7",       // S3-compatible stores
 				"github.com/klauspost/compress/zstd", // .zst
+				"github.com/andybalholm/brotli",      // pages of Parquet
 				"github.com/x448/float16",
 				"github.com/gofrs/flock", // one process a shard
 				"golang.org/x/sync/errgroup",
