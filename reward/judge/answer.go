@@ -21,8 +21,8 @@ type Answer struct {
 }
 
 // Read makes a result of an answer. What it lacks is in Missing; Err is set where the
-// answer was cut off before all was there, has a number that cannot be one of its
-// scores, or boxes that cannot be read.
+// answer was cut off before all was there, has none of its scores, a number that cannot
+// be one of them, or boxes that cannot be read.
 func (f *File) Read(a Answer) reward.Result {
 	r := reward.Result{Text: a.Text}
 	if err := f.readScores(a, &r); err != nil {
@@ -41,8 +41,13 @@ func (f *File) Read(a Answer) reward.Result {
 		}
 		r.Boxes = boxes
 	}
-	if a.Truncated && len(f.Scores) > 0 && len(r.Missing) > 0 {
+	switch {
+	case a.Truncated && len(f.Scores) > 0 && len(r.Missing) > 0:
 		return reward.Result{Err: truncated(f.MaxNewTokens)}
+	case len(r.Scores) > 0 && len(r.Missing) == len(r.Scores):
+		// A refusal, say, or a model that was never taught this form: 0 would be the
+		// worst reward for an image that nobody looked at.
+		return reward.Result{Err: reward.ErrEvaluatorFailed.With("the answer has none of %s: %.200q", strings.Join(r.Missing, ", "), a.Text)}
 	}
 	return r
 }

@@ -33,9 +33,10 @@
 //	against = ["No"]           # p/(p+q) where given, p without it
 //	weight = 1
 //
-// A number that is not there is missing. One that cannot be read or lies outside its
-// range is its sample's error, and so are boxes that cannot be read: no boxes would say
-// that the image is right. An answer that was cut off before all was there is an error
+// Of several places that a pattern matches the first counts. A number that is not there
+// is missing, and a sample's error where all of them are. One that cannot be read or lies
+// outside its range is its sample's error, and so are boxes that cannot be read: no boxes
+// would say that the image is right. An answer that was cut off before all was there is an error
 // too.
 //
 // The files of [Names] are embedded.

@@ -53,7 +53,7 @@ func TestUnifiedRewardsAnswerIsItsThreeScores(t *testing.T) {
 		{"as asked", "Alignment Score (1-5): 4\nCoherence Score (1-5): 3.5\nStyle Score (1-5): 2", (0.8*4 + 0.1*3.5 + 0.1*2) / 5, nil},
 		{"with a full stop", "Alignment Score (1-5): 4.\nCoherence Score: 3\nStyle Score: 2", (0.8*4 + 0.1*3 + 0.1*2) / 5, nil},
 		{"without a line", "Alignment Score (1-5): 4\nStyle Score (1-5): 2", (0.8*4 + 0.1*2) / 5, []string{"coherence"}},
-		{"nothing", "I cannot help with that.", 0, []string{"alignment", "coherence", "style"}},
+		{"twice, of which the first counts", "Alignment Score: 4\nCoherence Score: 3\nStyle Score: 2\nAlignment Score: 1", (0.8*4 + 0.1*3 + 0.1*2) / 5, nil},
 	} {
 		r := f.Read(Answer{Text: c.text})
 		if r.Err != nil || math.Abs(weights.Reward(r.Scores)-c.reward) > 1e-12 || !slices.Equal(r.Missing, c.missing) {
@@ -62,6 +62,9 @@ func TestUnifiedRewardsAnswerIsItsThreeScores(t *testing.T) {
 		if err := about.Check(&r); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
+	}
+	if r := f.Read(Answer{Text: "I cannot help with that."}); !errors.Is(r.Err, reward.ErrEvaluatorFailed) || !strings.Contains(r.Err.Error(), "none of alignment, coherence, style") {
+		t.Errorf("an answer of something else: %v", r.Err)
 	}
 	if r := f.Read(Answer{Text: "Alignment Score (1-5): 4\nCoh", Truncated: true}); !errors.Is(r.Err, reward.ErrAnswerTruncated) || !strings.Contains(r.Err.Error(), "512 tokens") {
 		t.Errorf("an answer that was cut off: %v", r.Err)
@@ -123,8 +126,8 @@ func TestAProbabilityIsThatOfItsTokens(t *testing.T) {
 	if r := f.Read(Answer{First: map[string]float64{"Yes": 0.7, "No": 0.2}}); r.Scores[0] != 0.7 {
 		t.Errorf("got %v, want 0.7", r.Scores)
 	}
-	if r := f.Read(Answer{Text: "Yes"}); !slices.Equal(r.Missing, []string{"vqascore"}) {
-		t.Errorf("without probabilities: missing %v", r.Missing)
+	if r := f.Read(Answer{Text: "Yes"}); !errors.Is(r.Err, reward.ErrEvaluatorFailed) || !strings.Contains(r.Err.Error(), "none of vqascore") {
+		t.Errorf("without probabilities: %v", r.Err)
 	}
 	p := Token{Tokens: []string{"Yes", " Yes"}, Against: []string{"No"}}
 	if v, ok, err := p.find(map[string]float64{"Yes": 0.3, " Yes": 0.3, "No": 0.2}); !ok || err != nil || math.Abs(v-0.75) > 1e-12 {

@@ -10,7 +10,8 @@
 // A member that fails fails the sample, unless it is Optional: then it is left out, its
 // scores and maps are missing, and the mixture is that of the others times
 // sum |w| / sum |w of the others|, so that one that failed does not count as 0. A sample
-// that no member scored fails. A member's missing score counts as the 0 it holds, as
+// that no member with a weight scored fails. A member of weight 0 is shown and counts for
+// nothing; not all of them are. A member's missing score counts as the 0 it holds, as
 // everywhere, and is listed as missing.
 package mix
 
@@ -77,6 +78,9 @@ func New(name string, members []Member) (*Evaluator, error) {
 		}
 		e.members = append(e.members, one)
 		fmt.Fprintf(sum, "%q %s %v %v %v\n", m.Name, one.about.Fingerprint, m.Weight, m.MapWeight, m.Optional)
+	}
+	if !slices.ContainsFunc(e.members, func(m member) bool { return m.Weight != 0 }) {
+		return nil, errors.New("mix: all weights are 0: every image would have the reward 0")
 	}
 	e.about.Fingerprint = hex.EncodeToString(sum.Sum(nil))
 	e.describe()
@@ -242,8 +246,8 @@ func (e *Evaluator) join(of []*reward.Result) reward.Result {
 	var r reward.Result
 	r.Scores = []float64{0}
 	var sum, all, there float64
+	var failed error
 	var texts []string
-	scored := false
 	for k := range e.members {
 		m, found := &e.members[k], of[k]
 		all += math.Abs(m.Weight)
@@ -251,10 +255,12 @@ func (e *Evaluator) join(of []*reward.Result) reward.Result {
 			if !m.Optional {
 				return reward.Result{Err: fmt.Errorf("%s: %w", m.Name, found.Err)}
 			}
+			if failed == nil && m.Weight != 0 {
+				failed = fmt.Errorf("%s: %w", m.Name, found.Err)
+			}
 			m.leaveOut(&r)
 			continue
 		}
-		scored = true
 		there += math.Abs(m.Weight)
 		own := m.weights.Reward(found.Scores)
 		sum += m.Weight * own
@@ -268,12 +274,10 @@ func (e *Evaluator) join(of []*reward.Result) reward.Result {
 			texts = append(texts, m.Name+": "+found.Text)
 		}
 	}
-	if !scored {
-		return reward.Result{Err: fmt.Errorf("no member scored it; %s: %w", e.members[0].Name, of[0].Err)}
+	if there == 0 {
+		return reward.Result{Err: fmt.Errorf("no member with a weight scored it; %w", failed)}
 	}
-	if there > 0 {
-		r.Scores[0] = sum * all / there
-	}
+	r.Scores[0] = sum * all / there
 	r.Text = strings.Join(texts, "\n\n")
 	return r
 }

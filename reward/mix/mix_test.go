@@ -85,7 +85,7 @@ func TestTheMixtureIsTheWeightedSumAndEveryComponentIsThere(t *testing.T) {
 
 func TestMapsAreCombinedByTheStatedShares(t *testing.T) {
 	maps := func(shares ...float64) []float64 {
-		members := []Member{{Name: "a", Evaluator: &rewardtest.Fake{}, MapWeight: shares[0]}, {Name: "b", Evaluator: &rewardtest.Fake{}, MapWeight: shares[1]}, {Name: "c", Evaluator: single("c"), MapWeight: 7}}
+		members := []Member{{Name: "a", Evaluator: &rewardtest.Fake{}, Weight: 1, MapWeight: shares[0]}, {Name: "b", Evaluator: &rewardtest.Fake{}, MapWeight: shares[1]}, {Name: "c", Evaluator: single("c"), MapWeight: 7}}
 		about := mixed(t, members...).Describe()
 		w, err := about.Weighting(nil)
 		if err != nil {
@@ -162,6 +162,33 @@ func TestASampleThatNobodyScoredFails(t *testing.T) {
 	}
 }
 
+// What is left has no weight, and 0 would be no one's reward.
+func TestASampleThatNobodyWithAWeightScoredFails(t *testing.T) {
+	bad := single("bad")
+	bad.Fail = func(reward.Sample) error { return errors.New("told to") }
+	e := mixed(t, Member{Name: "shown", Evaluator: single("shown")}, Member{Name: "bad", Evaluator: bad, Weight: 1, Optional: true})
+	for i, r := range evaluate(t, e, samples()) {
+		if r.Err == nil || !strings.Contains(r.Err.Error(), "bad: ") || r.Scores != nil {
+			t.Errorf("sample %d: scores %v, error %v", i, r.Scores, r.Err)
+		}
+	}
+}
+
+func TestAMixtureOfMixturesIsTheSumOfItsParts(t *testing.T) {
+	inner := mixed(t, Member{Name: "a", Evaluator: single("a"), Weight: 1}, Member{Name: "b", Evaluator: single("b"), Weight: -2})
+	outer := mixed(t, Member{Name: "inner", Evaluator: inner, Weight: 3}, Member{Name: "c", Evaluator: single("c"), Weight: 1})
+	about := outer.Describe()
+	for i, r := range evaluate(t, outer, samples()) {
+		if err := about.Check(&r); err != nil {
+			t.Fatal(err)
+		}
+		of := func(name string) float64 { return r.Scores[about.ScoreIndex(name)] }
+		if want := 3*(of("inner/a")-2*of("inner/b")) + of("c"); r.Err != nil || math.Abs(r.Scores[0]-want) > 1e-12 || of("inner/mixture") != of("inner") {
+			t.Errorf("sample %d: %v of %v, want %v", i, r.Scores[0], r.Scores, want)
+		}
+	}
+}
+
 func TestMixturesThatCannotBeAreRefused(t *testing.T) {
 	fake := &rewardtest.Fake{}
 	for name, members := range map[string][]Member{
@@ -172,6 +199,8 @@ func TestMixturesThatCannotBeAreRefused(t *testing.T) {
 		"no evaluator":               {{Name: "a"}},
 		"a weight that is no number": {{Name: "a", Evaluator: fake, Weight: math.NaN()}},
 		"a map weight below 0":       {{Name: "a", Evaluator: fake, MapWeight: -1}},
+		"weights of nothing but 0":   {{Name: "a", Evaluator: fake}, {Name: "b", Evaluator: fake}},
+		"an infinite weight":         {{Name: "a", Evaluator: fake, Weight: math.Inf(-1)}},
 		"two of one name":            {{Name: "a", Evaluator: fake}, {Name: "a", Evaluator: fake}},
 	} {
 		if _, err := New("mix", members); err == nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -160,6 +161,7 @@ type (
 	chatChoice struct {
 		Message struct {
 			Content *string `json:"content"`
+			Refusal string  `json:"refusal"`
 		} `json:"message"`
 		FinishReason string `json:"finish_reason"`
 		LogProbs     *struct {
@@ -212,8 +214,16 @@ func readCompletion(data []byte) (*chatResponse, error) {
 	if err := json.Unmarshal(data, r); err != nil {
 		return nil, fmt.Errorf("the answer is no chat completion: %w", err)
 	}
-	if len(r.Choices) == 0 || r.Choices[0].Message.Content == nil {
-		return nil, fmt.Errorf("the answer has no choice with a text: %.200s", data)
+	if len(r.Choices) == 0 {
+		return nil, fmt.Errorf("the answer has no choice: %.200s", data)
+	}
+	switch first := &r.Choices[0]; {
+	case first.Message.Refusal != "":
+		return nil, fmt.Errorf("the model refused: %.200q", first.Message.Refusal)
+	case first.FinishReason == "content_filter":
+		return nil, errors.New("the answer was held back by a content filter")
+	case first.Message.Content == nil:
+		return nil, fmt.Errorf("the answer has no text: %.200s", data)
 	}
 	return r, nil
 }
@@ -224,7 +234,7 @@ func (c *chatChoice) truncated() bool { return c.FinishReason == "length" }
 func (r *chatResponse) first() judge.Answer {
 	c := &r.Choices[0]
 	a := judge.Answer{Text: *c.Message.Content, Truncated: c.truncated()}
-	if c.LogProbs != nil && len(c.LogProbs.Content) > 0 {
+	if c.LogProbs != nil && len(c.LogProbs.Content) > 0 && len(c.LogProbs.Content[0].Top) > 0 {
 		a.First = map[string]float64{}
 		for _, t := range c.LogProbs.Content[0].Top {
 			probability := math.NaN() // of a null, which some servers make of NaN

@@ -94,18 +94,25 @@ func TestNonsenseOfAJudgeFailsItsSampleAlone(t *testing.T) {
 	const usual = `{"choices": [{"finish_reason": "stop", "message": {"content": "Yes"}, "logprobs": {"content": [{"top_logprobs": [%s]}]}}]}`
 	token := func(token, logprob string) string { return fmt.Sprintf(`{"token": %q, "logprob": %s}`, token, logprob) }
 	for name, answer := range map[string]string{
-		"NaN":                       fmt.Sprintf(usual, token("Yes", "NaN")),
-		"null":                      fmt.Sprintf(usual, token("Yes", "null")),
-		"null beside a number":      fmt.Sprintf(usual, token("Yes", "-0.1")+","+token("Yes", "null")),
-		"a probability above 1":     fmt.Sprintf(usual, token("Yes", "0.5")),
-		"an infinite probability":   fmt.Sprintf(usual, token("Yes", "1e4")),
-		"a number beyond float64":   fmt.Sprintf(usual, token("Yes", "1e999")),
-		"a text":                    fmt.Sprintf(usual, token("Yes", `"0"`)),
-		"two that are more than 1":  fmt.Sprintf(usual, token("Yes", "-0.1")+","+token("Yes", "-0.1")),
-		"no choice":                 `{"choices": []}`,
-		"no content":                `{"choices": [{"message": {"content": null}}]}`,
-		"an error under status 200": `{"error": {"message": "out of memory"}}`,
-		"nothing":                   ``,
+		"NaN":                            fmt.Sprintf(usual, token("Yes", "NaN")),
+		"null":                           fmt.Sprintf(usual, token("Yes", "null")),
+		"null beside a number":           fmt.Sprintf(usual, token("Yes", "-0.1")+","+token("Yes", "null")),
+		"a probability above 1":          fmt.Sprintf(usual, token("Yes", "0.5")),
+		"an infinite probability":        fmt.Sprintf(usual, token("Yes", "1e4")),
+		"a number beyond float64":        fmt.Sprintf(usual, token("Yes", "1e999")),
+		"a text":                         fmt.Sprintf(usual, token("Yes", `"0"`)),
+		"two that are more than 1":       fmt.Sprintf(usual, token("Yes", "-0.1")+","+token("Yes", "-0.1")),
+		"no choice":                      `{"choices": []}`,
+		"no content":                     `{"choices": [{"message": {"content": null}}]}`,
+		"no tokens of the first place":   fmt.Sprintf(usual, ""),
+		"no probabilities":               `{"choices": [{"finish_reason": "stop", "message": {"content": "Yes"}}]}`,
+		"a refusal":                      `{"choices": [{"finish_reason": "stop", "message": {"content": null, "refusal": "I cannot look at this."}}]}`,
+		"a refusal beside a text":        `{"choices": [{"finish_reason": "stop", "message": {"content": "", "refusal": "no"}}]}`,
+		"a content filter":               strings.Replace(fmt.Sprintf(usual, token("Yes", "-0.1")), "stop", "content_filter", 1),
+		"a stream that nobody asked for": "data: " + fmt.Sprintf(usual, token("Yes", "-0.1")) + "\n\ndata: [DONE]\n\n",
+		"two answers":                    fmt.Sprintf(usual+usual, token("Yes", "-0.1"), token("Yes", "-0.1")),
+		"an error under status 200":      `{"error": {"message": "out of memory"}}`,
+		"nothing":                        ``,
 	} {
 		c := newChat(t, func(w http.ResponseWriter, _ *http.Request, q chatRequest) {
 			if text := q.Messages[0].Content[1].Text; strings.Contains(text, bad) {
