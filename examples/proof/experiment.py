@@ -1,4 +1,4 @@
-"""The whole experiment on one or two GPUs, in one go: base model, the server's speed, probes, pilots, and all methods' seeds side by side.
+"""The whole experiment on one or more GPUs, in one go: base model, probes, pilots, and all methods' seeds side by side.
 
     python experiment.py --out RUN --gpus 0,1 --program densereward --seconds 520
 
@@ -22,7 +22,11 @@ POCKET = HERE.parents[1] / "engine/imagedoctor/pocket"
 SECOND = HERE.parent / "training/checkpoints/seed1"
 METHODS = ("scalar", "denseflow", "denseflow_paper", "local", "shuffled")
 ABLATIONS = ("local:weight=0.5", "local:weight=2", "local:noise=1", "local:coarse=8", "local:coarse=64")
-TARGETS = (1e-5, 1e-4, 1e-3)
+TARGETS = "1e-4,3e-4,1e-3"
+PILOT_SEEDS = (101, 102)
+ROLLOUTS, WARM = 40, 5
+# How the server runs: images never come twice, so that a cache costs and does not pay.
+SERVER, SESSIONS = ("--cache", "0", "--queue-samples", "16384", "--queue-bytes", "16GiB"), 2
 # Shares of the time: the base model, the pilots (the probes run beside them); the runs get the rest but for the end.
 BASE, PILOT, END = 0.38, 0.13, 0.05
 
@@ -64,22 +68,21 @@ def wait(processes, seconds):
 
 def serve(card, args):
     reward = ("--evaluator", f"reward=imagedoctor:{POCKET}", "--evaluator", f"second=imagedoctor:{SECOND}")  # the first is the default
-    flags = (*reward, "--batch", args.batch, "--log-level", "warn", "--no-access-log")
+    flags = (*reward, "--batch", args.batch, *SERVER, "--log-level", "warn", "--no-access-log")
     env = {"CUDA_VISIBLE_DEVICES": card}
+    device = ",".join([args.device] * (args.sessions if args.device != "cpu" else 1))
     try:
-        return densereward.LocalServer("--device", args.device, *flags, program=args.program, env=env, timeout=90)
+        return densereward.LocalServer("--device", device, *flags, program=args.program, env=env, timeout=90)
     except densereward.ConnectionFailedError as e:
         say(phase="serve", card=card, error=str(e), then="cpu")
         return densereward.LocalServer("--device", "cpu", *flags, program=args.program, timeout=90)
 
 
-def training(args, method, seed, server, out, **more):
-    flags = ["--base", args.base, "--server", server, "--method", method, "--seed", seed, "--out", out]
-    flags += ["--prompts", args.prompts, "--group", args.group]
-    flags += ["--second", "second"]
-    for name, value in more.items():
-        flags += ["--" + name.replace("_", "-"), value]
-    return flags
+def train(args, card, server, out, log, **flags):
+    """Runs side by side on a card: every method with every seed and divergence."""
+    out.mkdir(parents=True, exist_ok=True)
+    flags = {"base": args.base, "server": server, "out": out, "prompts": args.prompts, "group": args.group, "second": "second", **flags}
+    return start(card, "train.py", *[word for name, value in flags.items() for word in ("--" + name.replace("_", "-"), value)], log=log)
 
 
 def lines(folder):
@@ -89,46 +92,39 @@ def lines(folder):
 
 
 def pilots(args, cards, servers, seconds):
-    """The target that the judge likes best, and how many rollouts a second each run makes beside as many others as there will be."""
-    jobs, k = [], 0
-    for target in TARGETS:
-        for method in ("scalar", "local"):
-            for seed in (101, 102):
-                out = args.out / "pilots" / f"{target:g}"
-                out.mkdir(parents=True, exist_ok=True)
-                card = k % len(cards)
-                k += 1
-                flags = training(args, method, seed, servers[card], out, target=target, warm=4, seconds=seconds, rollouts=1000, evaluate="choose", check_every=1000)
-                jobs.append(start(cards[card], "train.py", *flags, log=out / f"{method}-{seed}.txt"))
-    failed = wait(jobs, seconds + 25)
-    best, pace = None, None
-    for target in TARGETS:
-        found = [line for _, line in lines(args.out / "pilots" / f"{target:g}")]
+    """The divergence of an update that the judge likes best, of scalar and local together, on captions that the report does not use."""
+    out = args.out / "pilots"
+    shares = [PILOT_SEEDS[k::len(cards)] for k in range(len(cards))]
+    jobs = [
+        train(args, card, server, out / card, args.out / f"pilots-{card}.txt", target=args.targets, method="scalar,local", seed=",".join(map(str, seeds)),
+              warm=WARM, seconds=seconds, rollouts=args.rollouts, evaluate="choose", check_every=10)
+        for card, server, seeds in zip(cards, servers, shares)
+    ]
+    failed = wait(jobs, seconds + 60)
+    best = None
+    for target in args.targets.split(","):
+        found = [line for card in cards for _, line in lines(out / card / target)]
         final = [x for x in found if x.get("final")]
         if not final:
             continue
         right = sum(x["judge_right"] for x in final) / len(final)
-        slowest = min(x["rollout"] / seconds for x in final)
         before = [x["judge_right"] for x in found if x.get("rollout") == 0 and not x.get("final")]
-        say(phase="pilot", target=target, right=round(right, 4), before=round(sum(before) / len(before), 4), rollouts=[x["rollout"] for x in final], failed=failed)
+        each = {f"{x['method']}-{x['seed']}": x["judge_right"] for x in final}
+        say(phase="pilot", target=target, right=round(right, 4), before=round(sum(before) / len(before), 4), rollouts=final[0]["rollout"], each=each, failed=failed)
         if best is None or right > best[0]:
             best = right, target
-        pace = slowest if pace is None else min(pace, slowest)
-    return (best[1], pace) if best else (TARGETS[0], None)
+    return best[1] if best else args.targets.split(",")[0]
 
 
-def runs(args, cards, servers, target, rollouts, seconds):
-    out = args.out / "logs"
-    out.mkdir(parents=True, exist_ok=True)
-    jobs, k = [], 0
-    for seed in range(1, args.seeds + 1):
-        for method in args.methods.split(","):
-            card = k % len(cards)
-            k += 1
-            flags = training(args, method, seed, servers[card], out, target=target, seconds=seconds, rollouts=rollouts, evaluate="report")
-            jobs.append(start(cards[card], "train.py", *flags, log=out / f"{method}-{seed}.txt"))
-    say(phase="runs", runs=len(jobs), target=target, rollouts=rollouts, seconds=round(seconds))
-    say(phase="runs", failed=wait(jobs, seconds + 30))
+def runs(args, cards, servers, target, seconds):
+    seeds = list(range(args.first_seed, args.first_seed + args.seeds))
+    jobs = []
+    for k, (card, server) in enumerate(zip(cards, servers)):
+        if share := seeds[k::len(cards)]:
+            jobs.append(train(args, card, server, args.out / "logs", args.out / f"runs-{card}.txt", target=target, method=args.methods, seed=",".join(map(str, share)),
+                              warm=WARM, seconds=seconds, rollouts=args.rollouts, evaluate="report"))
+    say(phase="runs", methods=args.methods, seeds=seeds, target=target, rollouts=args.rollouts, seconds=round(seconds))
+    say(phase="runs", failed=wait(jobs, seconds + 90))
 
 
 def main():
@@ -140,8 +136,13 @@ def main():
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--seconds", type=float, default=520)
     parser.add_argument("--base", help="a base model instead of training one")
-    parser.add_argument("--target", type=float, help="divergence of an update, instead of pilots")
-    parser.add_argument("--methods", default=",".join(METHODS), help="with commas between; ablations: " + ",".join(ABLATIONS))
+    parser.add_argument("--target", help="divergence of an update, instead of pilots")
+    parser.add_argument("--targets", default=TARGETS, help="those that pilots try")
+    parser.add_argument("--rollouts", type=int, default=ROLLOUTS, help="of every run, at which methods are compared")
+    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--sessions", type=int, default=SESSIONS, help="of every evaluator on a GPU")
+    parser.add_argument("--methods", default=",".join(METHODS), help="with commas between; ablations: " + ",".join(ABLATIONS) + "; none stops after the pilots")
+    parser.add_argument("--probe", action="store_true", help="how the reward agrees with the judge and how far gradients repeat, beside the pilots")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--prompts", type=int, default=12)
     parser.add_argument("--group", type=int, default=16)
@@ -153,22 +154,18 @@ def main():
         args.base = str(args.out / "base.pt")
         seconds = BASE * args.seconds - 25  # drawing scenes and the judge take the rest
         base = start(cards[0], "pretrain.py", "--out", args.out, "--seconds", seconds, log=args.out / "pretrain.txt")
-    if len(cards) > 1:
-        bench = start(cards[1], "bench.py", "--program", args.program, "--device", args.device, "--batches", f"{args.batch},32", "--think", log=args.out / "bench.txt")
-        wait([bench], BASE * args.seconds - 20)
-        say(phase="bench", log=(args.out / "bench.txt").read_text()[-1500:])
     started = [serve(card, args) for card in cards]
     servers = [s.url for s in started]
     try:
         if base:
             say(phase="base", failed=wait([base], BASE * args.seconds + 60), log=(args.out / "pretrain.txt").read_text()[-1400:], t=round(budget.spent()))
-        probe = start(cards[0], "probe.py", "--base", args.base, "--server", servers[0], "--out", args.out / "probe.json", *["--think"] * (len(cards) > 1), log=args.out / "probe.txt")
-        target, pace = (args.target, None) if args.target else pilots(args, cards, servers, PILOT * args.seconds - 25)
-        say(phase="chosen", target=target, rollouts_per_s=pace, t=round(budget.spent()))
-        seconds = budget.left() - END * args.seconds - 15
-        rollouts = max(2, int(0.8 * pace * seconds)) if pace else 1000  # all are compared at the last rollout that every run reached
-        runs(args, cards, servers, target, rollouts, seconds)
-        say(phase="probe", failed=wait([probe], 1), log=(args.out / "probe.txt").read_text()[-1800:])
+        probe = [start(cards[0], "probe.py", "--base", args.base, "--server", servers[0], "--out", args.out / "probe.json", "--think", log=args.out / "probe.txt")] if args.probe else []
+        target = args.target or pilots(args, cards, servers, PILOT * args.seconds - 25 if args.methods else budget.left() - 40)
+        say(phase="chosen", target=target, t=round(budget.spent()))
+        if args.methods:
+            runs(args, cards, servers, target, budget.left() - END * args.seconds - 15)
+        if probe:
+            say(phase="probe", failed=wait(probe, 1), log=(args.out / "probe.txt").read_text()[-1800:])
     finally:
         for server in started:
             server.stop()

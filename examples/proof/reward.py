@@ -62,9 +62,12 @@ class Reward:
         )
 
     def second(self, images, captions, evaluator):
-        """Mean R by another evaluator of the server, which no method trains on; samples that failed are left out."""
+        """A future of the mean R by another evaluator of the server, which no method trains on; samples that failed are left out."""
         pixels = (images * 255).round().byte().cpu().numpy()
-        result = self.client.score(pixels, [world.text(c) for c in captions.tolist()], evaluator=evaluator, returns=[])
+        return self.pool.submit(self._second, pixels, [world.text(c) for c in captions.tolist()], evaluator)
+
+    def _second(self, pixels, prompts, evaluator):
+        result = self.client.score(pixels, prompts, evaluator=evaluator, returns=[])
         ok = np.array([e is None for e in result.errors])
         product = np.asarray(result.scores["semantic_alignment"]) * np.asarray(result.scores["plausibility"])
         return float(product[ok].mean())
