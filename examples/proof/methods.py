@@ -19,9 +19,10 @@ FLOOR = 0.1
 # Each method's heat: of both maps, of the artifact map, or of the boxes of mode think.
 HEAT = {
     "scalar": "both", "guard": "both", "denseflow": "both", "denseflow_paper": "both", "boxflow": "boxes",
-    "local": "artifact", "mask": "artifact", "shuffled": "artifact",
+    "local": "artifact", "factored": "artifact", "mask": "artifact", "shuffled": "artifact",
 }
 METHODS = list(HEAT)
+TERM = ("local", "factored", "shuffled")  # methods with a local term
 
 
 class Variant(NamedTuple):
@@ -29,9 +30,14 @@ class Variant(NamedTuple):
 
     name: str
     method: str
-    weight: float = LOCAL  # of the local term of `local` and `shuffled`
+    weight: float = LOCAL  # of the local term
     coarse: int = 1  # heat is the mean of squares of so many locations a side
     noise: float = 0.0  # added to heat, in units of its deviation
+    fade: int = 0  # the local term falls to nothing within so many updates; 0: it stays
+
+    def after(self, updates):
+        """The variant when it has made so many updates."""
+        return self._replace(weight=self.weight * max(0.0, 1 - updates / self.fade)) if self.fade else self
 
     def changed(self, heat, generator):
         """heat (N,64,64) as the variant sees it."""
@@ -46,12 +52,12 @@ def parse(text):
     """The Variant that text names; ValueError says what it may be."""
     method, *options = text.split(":")
     given = dict(option.partition("=")[::2] for option in options)
-    kinds = {"weight": float, "coarse": int, "noise": float}
+    kinds = {"weight": float, "coarse": int, "noise": float, "fade": int}
     if method not in METHODS or not set(given) <= set(kinds):
         raise ValueError(f"{text}: want one of {', '.join(METHODS)}, and after colons {', '.join(kinds)}, each with = and a number")
     found = {k: kinds[k](v) for k, v in given.items()}
-    if "weight" in given and method not in ("local", "shuffled"):
-        raise ValueError(f"{text}: weight belongs to local and shuffled")
+    if {"weight", "fade"} & set(given) and method not in TERM:
+        raise ValueError(f"{text}: weight and fade belong to {', '.join(TERM)}")
     if found.get("coarse", 1) < 1 or world.SIDE % found.get("coarse", 1):
         raise ValueError(f"{text}: coarse has to divide {world.SIDE}")
     return Variant(text, method, **found)
@@ -67,8 +73,8 @@ class Credit(NamedTuple):
         return Credit(self.advantages[at], None if self.weight is None else self.weight[at])
 
 
-def credit(variant, rewards, heat, groups, generator):
-    """rewards (N), heat (N,64,64), groups (N) numbers; variant may be a method's name."""
+def credit(variant, rewards, heat, groups, generator, alignment=None):
+    """rewards and alignment (N), heat (N,64,64), groups (N) numbers; variant may be a method's name. Only `factored` wants alignment."""
     if isinstance(variant, str):
         variant = parse(variant)
     method, heat = variant.method, variant.changed(heat, generator)
@@ -85,6 +91,8 @@ def credit(variant, rewards, heat, groups, generator):
         return Credit(flow.mask_advantages(scalar, heat + FLOOR, normalized=True))
     if method == "shuffled":
         heat = heat[deal(groups, generator)]
+    elif method == "factored":  # R is a product: what heat tells of the other factor is not told twice
+        scalar = flow.group_advantages(alignment, groups)
     elif method != "local":
         raise ValueError(f"no method {method!r}")
     centred = heat - flow.group_moments(heat, groups).mean[groups]

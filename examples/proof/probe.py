@@ -20,7 +20,7 @@ import world
 from reward import Reward
 
 STEPS = (1, 4, 7)  # of the nine stochastic ones
-SHOWN = ("scalar", "denseflow", "denseflow_paper", "local", "mask", "shuffled", "boxflow")
+SHOWN = ("scalar", "denseflow", "denseflow_paper", "local", "factored", "mask", "shuffled", "boxflow")
 
 
 def gradients(net, sampler, path, captions, credits, micro):
@@ -95,7 +95,7 @@ def main():
         for name in SHOWN:
             if methods.HEAT[name] in scored:
                 s = scored[methods.HEAT[name]]
-                credits[name] = methods.credit(name, s.rewards[at], s.heat[at], groups[at] - groups[at][0], generator)
+                credits[name] = methods.credit(name, s.rewards[at], s.heat[at], groups[at] - groups[at][0], generator, s.alignment[at])
         found.append(gradients(net, sampler, path, captions[at], credits, args.micro))
     a, b = found
     cosine = lambda u, v: rounded(torch.dot(u, v) / u.norm() / v.norm())

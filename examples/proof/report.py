@@ -3,8 +3,9 @@
     python report.py RUN --out DIR         # RUN/logs/*.jsonl and, for the sheet of images, *.pt
     python report.py results/first --out DIR    # the same of logs that are kept by themselves
 
-Prints Markdown. All methods are compared at the same rollout, the last one at which the
-judge looked at every run, and paired by seed.
+Prints Markdown. All methods are compared at the same rollout, that of --rollout or the last
+one at which the judge looked at every run, and paired by seed. Where that is the end of all
+runs, the figures are those of the judge's last look, at four images a caption.
 """
 
 import argparse
@@ -33,15 +34,15 @@ def load(folder):
 
 def common_rollout(runs):
     """The last rollout at which the judge looked at every run."""
-    looked = [{x["rollout"] for x in lines if PRIMARY in x and not x.get("final")} for seeds in runs.values() for lines in seeds.values()]
+    looked = [{x["rollout"] for x in lines if x["rollout"] and PRIMARY in x} for seeds in runs.values() for lines in seeds.values()]
     return max(set.intersection(*looked))
 
 
 def value(lines, name, rollout):
-    """The judge's figures at the rollout; the reward's, the mean of the ten up to it."""
+    """The judge's figures at the rollout, those of the last look where there are two; the reward's, the mean of the ten up to it."""
     if name.startswith("judge"):
-        return next(x[name] for x in lines if x["rollout"] == rollout and name in x and not x.get("final"))
-    found = [x[name] for x in lines if rollout - 10 < x["rollout"] <= rollout and name in x]
+        return [x[name] for x in lines if x["rollout"] == rollout and name in x][-1]
+    found = [x[name] for x in lines if rollout - 10 < x["rollout"] <= rollout and name in x and not x.get("final")]
     return float(np.mean(found)) if found else math.nan
 
 
@@ -66,17 +67,44 @@ def table(runs, at):
         print(f"| {method} | " + " | ".join(cells) + " |")
 
 
+def p_value(values):
+    """Of Student's two-sided test that the mean of values is 0."""
+    values = np.asarray(values, float)
+    n = len(values)
+    if n < 2 or values.std() == 0:
+        return math.nan
+    t = abs(values.mean()) / values.std(ddof=1) * math.sqrt(n)
+    angle = np.linspace(0, math.atan(t / math.sqrt(n - 1)), 2001)  # the density's integral from 0 to t
+    area = np.trapezoid(np.cos(angle) ** (n - 2), angle) if hasattr(np, "trapezoid") else np.trapz(np.cos(angle) ** (n - 2), angle)
+    return 1 - 2 * float(area) * math.gamma(n / 2) / math.gamma((n - 1) / 2) / math.sqrt(math.pi)
+
+
 def against(runs, at, baseline="scalar"):
     """Paired by seed: the difference of every method from the baseline and its interval."""
-    print("\n| against " + baseline + " | seeds | right | exact | flaw area | least difference shown |\n| --- | --- | --- | --- | --- | --- |")
+    if baseline not in runs:
+        return
+    print("\n| against " + baseline + " | seeds | right | p | exact | clean | flaw area |\n| --- | --- | --- | --- | --- | --- | --- |")
     for method, seeds in runs.items():
         both = sorted(set(seeds) & set(runs[baseline]))
         if method == baseline or not both:
             continue
-        cells = []
-        for c in ("judge_right", "judge_exact", "judge_flaw_area"):
-            cells.append(interval([value(seeds[s], c, at) - value(runs[baseline][s], c, at) for s in both]))
-        print(f"| {method} | {len(both)} | " + " | ".join(f"{m:+.4f} ± {h:.4f}" for m, h in cells) + f" | {cells[0][1]:.4f} |")
+        found = {}
+        for c in ("judge_right", "judge_exact", "judge_clean", "judge_flaw_area"):
+            found[c] = [value(seeds[s], c, at) - value(runs[baseline][s], c, at) for s in both]
+        cells = ["{:+.4f} ± {:.4f}".format(*interval(v)) for v in found.values()]
+        cells.insert(1, f"{p_value(found['judge_right']):.3g}")
+        print(f"| {method} | {len(both)} | " + " | ".join(cells) + " |")
+
+
+def divergences(runs, at, warm=5):
+    """How close the divergence of an update was held, behind the warm-up, and how much of it the last step's rate alone would have made."""
+    print("\n| divergence of an update | geometric mean | least | most | unscaled, least | most |\n| --- | --- | --- | --- | --- | --- |")
+    for method, seeds in runs.items():
+        steps = [x for lines in seeds.values() for x in lines if "divergence" in x and warm < x["rollout"] <= at]
+        held, free = ([x[name] for x in steps if name in x and x[name] > 0] for name in ("divergence", "unscaled"))
+        if held:
+            ends = lambda v: f"{min(v):.2g} | {max(v):.2g}" if v else " | "
+            print(f"| {method} | {math.exp(np.mean(np.log(held))):.2g} | {ends(held)} | {ends(free)} |")
 
 
 def beyond(runs):
@@ -149,14 +177,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--rollout", type=int, help="at which methods are compared [the last common one]")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     logs = args.run / "logs" if (args.run / "logs").is_dir() else args.run
     runs = load(logs)
-    at = common_rollout(runs)
+    at = args.rollout or common_rollout(runs)
     print(f"At rollout {at}:\n")
     table(runs, at)
     against(runs, at)
+    against(runs, at, "shuffled")
+    divergences(runs, at)
     beyond(runs)
     costs(runs)
     curves(runs, args.out)

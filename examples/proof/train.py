@@ -27,6 +27,7 @@ from reward import Reward
 CHECK_EVERY = 10  # rollouts between looks of the judge
 EVALUATED = 256  # captions
 PROBED = 24  # samples on which the divergence of an update is measured
+SHOWN = 64  # images that are kept
 STRETCH = 8.0  # how far a step is stretched or shortened at most to its divergence
 
 
@@ -70,7 +71,8 @@ class Trainer:
         scored = future.result()
         waited = time.perf_counter() - start
         kept = scored.ok.nonzero()[:, 0]
-        given = methods.credit(self.variant, scored.rewards[kept], scored.heat[kept], groups[kept], self.generator)
+        variant = self.variant.after(self.updates)
+        given = methods.credit(variant, scored.rewards[kept], scored.heat[kept], groups[kept], self.generator, scored.alignment[kept])
         start = time.perf_counter()
         figures = self.update(path, captions, kept, given)
         line = {
@@ -152,6 +154,10 @@ def evaluate(net, captions, sampler, repeats):
     return {k: v.cpu() for k, v in seen.items()}, images
 
 
+def stored(images):
+    return (images[:SHOWN] * 255).round().byte().cpu()
+
+
 def drawn_scenes(count, device):
     """Images (count,3,64,64) of scenes without flaws that are as their captions say."""
     scenes = world.draw_many((7, count, 0, 0))
@@ -191,7 +197,7 @@ class Run:
         seen, images = evaluate(net, captions, self.trainer.sampler, 4)
         ode = judge.inspect(flow.draw_ode(net, captions, torch.Generator(captions.device).manual_seed(5)), captions)
         torch.save({"right": seen["right"], "exact": seen["exact"], "flaw_area": seen["flaw_area"],
-                    "images": (images[:32] * 255).byte().cpu(), "captions": captions[:32].cpu()}, self.out / f"{self.name}.pt")
+                    "images": stored(images), "captions": captions[:SHOWN].cpu()}, self.out / f"{self.name}.pt")
         if args.keep:
             flow.save(net, self.out / f"{self.name}-weights.pt")
         line = {**means(seen), **{"ode_" + k[6:]: v for k, v in means(ode).items()}, "images": self.rollouts * args.prompts * args.group}
@@ -222,6 +228,7 @@ def main(argv=None):
 
     seen, images = evaluate(base, runs[0].captions, runs[0].trainer.sampler, 1)
     first = {**means(seen), **beyond(images)()}
+    torch.save({"right": seen["right"], "images": stored(images), "captions": runs[0].captions[:SHOWN].cpu()}, runs[0].out / "before.pt")
     for run in runs:
         run.log(rollout=0, **first)
         run.begin()

@@ -76,12 +76,12 @@ def test_without_heat_every_place_of_an_image_gets_the_same(method):
     assert torch.argsort(flat[:16, 0]).tolist() == torch.argsort(rewards[:16]).tolist()
 
 
-@pytest.mark.parametrize("method", ["denseflow_paper", "local", "boxflow"])
+@pytest.mark.parametrize("method", ["denseflow_paper", "local", "factored", "boxflow"])
 def test_hot_places_get_less_than_cold_ones(method):
     rewards, groups = torch.full((16,), 0.5), torch.zeros(16, dtype=torch.long)
     heat = torch.zeros(16, 64, 64)
     heat[:8, :32] = 0.8
-    given = methods.credit(method, rewards, heat, groups, torch.Generator().manual_seed(1))
+    given = methods.credit(method, rewards, heat, groups, torch.Generator().manual_seed(1), rewards)
     assert float(given.advantages[0, 0, 0]) < float(given.advantages[8, 0, 0])
 
 
@@ -105,7 +105,13 @@ def test_variants_change_heat_as_they_say():
     assert noisy.min() >= 0 and noisy.max() <= 1 and not torch.equal(noisy, heat)
 
 
-@pytest.mark.parametrize("text", ["nothing", "scalar:weight=2", "local:coarse=7", "local:coarse=0", "local:width=1", "local:noise"])
+def test_a_local_term_fades():
+    variant = methods.parse("local:weight=2:fade=10")
+    assert [variant.after(n).weight for n in (0, 5, 10, 20)] == [2, 1, 0, 0]
+    assert methods.parse("local").after(100).weight == methods.LOCAL
+
+
+@pytest.mark.parametrize("text", ["scalar:fade=3", "nothing", "scalar:weight=2", "local:coarse=7", "local:coarse=0", "local:width=1", "local:noise"])
 def test_what_is_no_variant_is_refused(text):
     with pytest.raises(ValueError):
         methods.parse(text)
