@@ -2,7 +2,9 @@ package qwenvl
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
@@ -151,6 +153,9 @@ func (b Batch) tokens(c checkpoint.Config) map[string]ort.Tensor {
 	}
 }
 
+// leastCut is how many units are worth a goroutine: the device waits for all of them.
+const leastCut = 256
+
 // VisionInputs are the vision tower's inputs for images that have been resized.
 // patches, where given, are the processor's (P,values), image after image, in place
 // of the pixels.
@@ -176,9 +181,17 @@ func VisionInputs(c checkpoint.Config, images []*reward.Image, patches []float32
 	}
 	size := v.PatchPixels() * v.UnitPatches()
 	pixels := make([]uint8, len(l.window)*size)
-	for at, u := range l.window {
-		v.CutUnit(pixels[at*size:(at+1)*size], images[u.image], u.row, u.col)
+	share := max(leastCut, (len(l.window)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	var cutting sync.WaitGroup
+	for first := 0; first < len(l.window); first += share {
+		cutting.Go(func() {
+			for at := first; at < min(first+share, len(l.window)); at++ {
+				u := l.window[at]
+				v.CutUnit(pixels[at*size:(at+1)*size], images[u.image], u.row, u.col)
+			}
+		})
 	}
+	cutting.Wait()
 	inputs[InputPixels] = ort.Uint8s([]int64{int64(len(l.window) * v.UnitPatches()), int64(v.PatchPixels())}, pixels)
 	return inputs
 }

@@ -27,6 +27,7 @@ from reward import Reward
 CHECK_EVERY = 10  # rollouts between looks of the judge
 EVALUATED = 256  # captions
 PROBED = 24  # samples on which the divergence of an update is measured
+EMA = 0.8  # an update
 SHOWN = 64  # images that are kept
 STRETCH = 8.0  # how far a step is stretched or shortened at most to its divergence
 
@@ -45,6 +46,7 @@ class Log:
 class Trainer:
     def __init__(self, base, reward, args, method, seed, target):
         self.net, self.reference, self.reward, self.args = copy.deepcopy(base).requires_grad_(True), base, reward, args
+        self.average = copy.deepcopy(base)  # of the policy's last weights, a second model to judge
         self.device = device = next(base.parameters()).device
         self.optimizer = torch.optim.AdamW(self.net.parameters(), args.rate, (0.9, 0.99), weight_decay=0.0)
         self.sampler = flow.Sampler(noise_level=args.noise)
@@ -129,6 +131,7 @@ class Trainer:
         for p, old in zip(self.net.parameters(), here):
             p.sub_(old).mul_(stretch).add_(old)
         self.rate *= stretch
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - EMA)
         return {"divergence": self.divergence(before, self.outputs(path, captions, rows)), "unscaled": unscaled, "rate": self.rate}
 
     @torch.no_grad()
@@ -164,8 +167,8 @@ def drawn_scenes(count, device):
     return world.draw_pixels(world.make_renderer(device), scenes, np.arange(count))[0]
 
 
-def means(seen):
-    return {"judge_" + k: float(v[~v.isnan()].mean()) for k, v in seen.items()}
+def means(seen, prefix="judge_"):
+    return {prefix + k: float(v[~v.isnan()].mean()) for k, v in seen.items()}
 
 
 class Run:
@@ -187,6 +190,7 @@ class Run:
         self.rollouts += 1
         if self.rollouts % self.args.check_every == 0:
             line.update(means(evaluate(self.trainer.net, self.captions, self.trainer.sampler, 1)[0]))
+            line.update(means(evaluate(self.trainer.average, self.captions, self.trainer.sampler, 1)[0], "ema_"))
         self.log(rollout=self.rollouts, **line)
 
     def end(self, beyond):
@@ -200,7 +204,8 @@ class Run:
                     "images": stored(images), "captions": captions[:SHOWN].cpu()}, self.out / f"{self.name}.pt")
         if args.keep:
             flow.save(net, self.out / f"{self.name}-weights.pt")
-        line = {**means(seen), **{"ode_" + k[6:]: v for k, v in means(ode).items()}, "images": self.rollouts * args.prompts * args.group}
+        average = evaluate(self.trainer.average, captions, self.trainer.sampler, 4)[0]
+        line = {**means(seen), **means(average, "ema_"), **means(ode, "ode_"), "images": self.rollouts * args.prompts * args.group}
         measured = beyond(images[:len(captions)])
         return lambda: self.log(final=True, rollout=self.rollouts, **line, **measured())
 
