@@ -2,13 +2,17 @@ package server
 
 import (
 	"context"
+	"errors"
 	"mime"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/denseflow/densereward/reward"
+	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/compat"
 	"github.com/denseflow/densereward/reward/scoring"
+	"github.com/denseflow/densereward/reward/server/budget"
 	"github.com/labstack/echo/v4"
 )
 
@@ -44,7 +48,8 @@ func (s *Server) foreign(e compat.Endpoint) echo.HandlerFunc {
 				})
 			}
 			watch.lap("decode")
-			h := &host{server: s, request: c, body: b}
+			h := &host{server: s, request: c, body: b, loan: s.budget.Open(batch.ClientOf(ctx))}
+			defer h.loan.Return()
 			defer func() { s.evaluated(c, watch, h.evaluated...) }()
 			answer, err := q.Answer(ctx, h)
 			if err != nil {
@@ -64,6 +69,7 @@ type host struct {
 	server    *Server
 	request   echo.Context
 	body      *body
+	loan      *budget.Loan // of the evaluators' results
 	evaluated []*scoring.Evaluated
 }
 
@@ -86,13 +92,43 @@ func (h *host) Score(ctx context.Context, call compat.Call) (*scoring.Scored, er
 	call.Input.Hold = h.body.lend
 	recorder := h.server.record(h.request)
 	call.Options.OnPreview = recorder.Preview()
-	scored, err := pipeline.Score(ctx, call.Input, call.Options, h.server.barrier(h.request))
+	loaded, err := pipeline.Load(call.Input, call.Options)
 	if err != nil {
 		return nil, err
 	}
-	recorder.Record(scored.Evaluated, call.Input.Prompts)
-	h.evaluated = append(h.evaluated, scored.Evaluated)
-	return scored, nil
+	if err := h.borrow(ctx, loaded.AnswerBytes(loaded.MapBytes())); err != nil {
+		return nil, err
+	}
+	evaluated, err := loaded.Evaluate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	recorder.Record(evaluated, call.Input.Prompts)
+	h.evaluated = append(h.evaluated, evaluated)
+	return evaluated.MakeMaps().MakeAdvantages(ctx, h.server.barrier(h.request))
+}
+
+// borrowAgain is how soon a client that knows no "come back later" is tried again.
+const borrowAgain = 100 * time.Millisecond
+
+// borrow waits for memory, as such clients wait for a place in the queue.
+func (h *host) borrow(ctx context.Context, n int64) error {
+	for again := time.NewTicker(borrowAgain); ; {
+		err := h.loan.Grow(n)
+		if !errors.Is(err, budget.ErrFull) {
+			again.Stop()
+			if err != nil {
+				return overfull(err)
+			}
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return reward.ContextError(context.Cause(ctx), reward.ErrInternal)
+		}
+	}
 }
 
 func (h *host) Generate(ctx context.Context, evaluator string, in scoring.Input, c reward.Continuation) (*scoring.Generated, error) {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 
+	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rft"
 	"github.com/denseflow/densereward/reward/wire"
@@ -27,7 +28,7 @@ func (s *Server) rewardCompletions(c echo.Context) error {
 		if err != nil {
 			return err
 		}
-		p, err := completionRewards(ctx, q)
+		p, err := s.computeRewards(ctx, q)
 		if err != nil {
 			return err
 		}
@@ -49,6 +50,18 @@ func (s *Server) rewardCompletions(c echo.Context) error {
 		}
 		return sendJSON(c, text, loan)
 	})
+}
+
+// computeRewards takes a turn on half the processors: the texts of a request may take
+// minutes of one, and others want their scores.
+func (s *Server) computeRewards(ctx context.Context, q *wire.RFTRequest) (*wire.RFTResponse, error) {
+	select {
+	case s.rewarding <- struct{}{}:
+	case <-ctx.Done():
+		return nil, reward.ContextError(context.Cause(ctx), reward.ErrInternal)
+	}
+	defer func() { <-s.rewarding }()
+	return completionRewards(ctx, q)
 }
 
 // completionRewards are the rewards of q's completions, their sums and advantages.

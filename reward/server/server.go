@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"path"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -119,7 +120,9 @@ type Server struct {
 	page     *page.Page // nil without
 	recent   *recent.Store
 	streams  *watch.Streams
-	ignored  sync.Once // what requests hold and the server ignores is told once
+	// rewarding has an element for each request whose completions are being rewarded.
+	rewarding chan struct{}
+	ignored   sync.Once // what requests hold and the server ignores is told once
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -133,6 +136,8 @@ func New(cfg Config) (*Server, error) {
 		cfg:      withDefaults(cfg),
 		models:   map[string]*scoring.Pipeline{},
 		decoders: map[string]reward.LatentDecoder{},
+
+		rewarding: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	cells := map[string]int{}
 	for _, d := range s.cfg.Decoders {

@@ -10,12 +10,15 @@ import (
 	"github.com/denseflow/densereward/reward/wire/bounded"
 )
 
-// The limits of one sample's metadata beside Limits.MetadataBytes.
+// The limits of one sample's metadata beside Limits.MetadataBytes, and of all samples'.
 const (
 	// MetadataDepth is how deep maps and arrays may nest.
 	MetadataDepth = 8
 	// MetadataValues is how many values there may be, maps and arrays included.
 	MetadataValues = 4096
+	// AllMetadataValues is how many all samples of a request may have: an empty map is a
+	// byte on the wire and fifty in memory, one of one entry three and four hundred.
+	AllMetadataValues = 256 << 10
 )
 
 // metadata reads an array of one map a sample, or nil where a sample has none.
@@ -25,9 +28,10 @@ func (r *reader) metadata(limits Limits) ([]map[string]any, error) {
 		return nil, err
 	}
 	all := make([]map[string]any, n)
+	left := AllMetadataValues
 	for i := range all {
 		r.PushIndex(i)
-		all[i], err = r.sampleMetadata(limits.MetadataBytes)
+		all[i], err = r.sampleMetadata(limits.MetadataBytes, &left)
 		r.Pop()
 		if err != nil {
 			return nil, err
@@ -36,11 +40,11 @@ func (r *reader) metadata(limits Limits) ([]map[string]any, error) {
 	return all, nil
 }
 
-func (r *reader) sampleMetadata(limit int) (map[string]any, error) {
+func (r *reader) sampleMetadata(limit int, left *int) (map[string]any, error) {
 	if absent, err := r.SkipNil(); absent || err != nil {
 		return nil, err
 	}
-	values := metadataReader{reader: r, end: r.Left() - limit, limit: limit}
+	values := metadataReader{reader: r, end: r.Left() - limit, limit: limit, left: left}
 	return values.object(MetadataDepth)
 }
 
@@ -50,12 +54,16 @@ type metadataReader struct {
 	count int // values read
 	end   int // bytes left in the body when the limit is reached
 	limit int
+	left  *int // values that all samples may have yet
 }
 
 // take counts a value.
 func (r *metadataReader) take() error {
 	r.count++
+	*r.left--
 	switch {
+	case *r.left < 0:
+		return r.Fail(reward.ErrInvalidValue, "more than %d values of all samples", AllMetadataValues)
 	case r.count > MetadataValues:
 		return r.Fail(reward.ErrInvalidValue, "more than %d values", MetadataValues)
 	case r.Left() < r.end:

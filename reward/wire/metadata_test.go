@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"strings"
@@ -76,6 +77,14 @@ func TestMetadataIsBounded(t *testing.T) {
 		if _, err := wire.DecodeRequest(m.Bytes(), c.limits); !errors.Is(err, c.want) || !strings.Contains(err.Error(), "metadata[0]") {
 			t.Errorf("%s: got %v, want %s", name, err, c.want.Code())
 		}
+	}
+	body := []byte("\x81\xa8metadata\xdc\x01\x00") // 256 samples of 2,003 values each
+	for range 256 {
+		body = append(append(body, "\x81\xa1a\x92\xdc\x07\xd0"...), bytes.Repeat([]byte{0x80}, 2000)...)
+		body = append(body, 0xc0)
+	}
+	if _, err := wire.DecodeRequest(body, wire.DefaultLimits()); !errors.Is(err, reward.ErrInvalidValue) || !strings.Contains(err.Error(), "of all samples") {
+		t.Errorf("half a million values of all samples: got %v", err)
 	}
 	deep := []byte("\x81\xa8metadata\x91")
 	for range 5 << 20 {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,7 +15,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,6 +141,52 @@ func gzipped(t *testing.T, n int) []byte {
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+func TestWhatARequestIsDecodedToCountsInTheMemory(t *testing.T) {
+	small := map[string]any{"": map[string]any{}}
+	maps := make([]any, 1000)
+	for i := range maps {
+		maps[i] = small
+	}
+	file := base64.StdEncoding.EncodeToString(rewardtest.PNG(rewardtest.Image(1, 8, 8)))
+	compute := fmt.Sprintf(`{"prompt":[%q%s],"image":[%q%s]}`, "a", strings.Repeat(`,"a"`, 63), file, strings.Repeat(`,"`+file+`"`, 63))
+	for name, tt := range map[string]struct {
+		path, kind string
+		body       []byte
+		holds      int64
+	}{
+		"metadata of small maps": {wire.ScorePath, wire.MediaType, encode(t, func(q *wire.Request) {
+			q.Return = []wire.Return{}
+			for range q.Prompts {
+				q.Metadata = append(q.Metadata, map[string]any{"a": maps})
+			}
+		}, 64), 64 * 1000 * 400},
+		"maps that a foreign protocol does not ask for": {"/compute", "application/json", []byte(compute), 64 * 2 * 256 * 256 * 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s *server.Server
+			var held atomic.Int64
+			fake := &rewardtest.Fake{Side: 256, Before: func(context.Context, []reward.Sample) error {
+				held.Store(s.BodyMemoryHeld())
+				return nil
+			}}
+			s = newServer(t, fake, nil)
+			r := httptest.NewRequest(http.MethodPost, tt.path, bytes.NewReader(tt.body))
+			r.Header.Set("Content-Type", tt.kind)
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			if w.Code != http.StatusOK {
+				t.Fatalf("status %d: %s", w.Code, w.Body)
+			}
+			if held.Load() < tt.holds {
+				t.Errorf("%d bytes are counted while samples are evaluated, want at least %d", held.Load(), tt.holds)
+			}
+			if left := s.BodyMemoryHeld(); left != 0 {
+				t.Errorf("%d bytes are still held", left)
+			}
+		})
+	}
 }
 
 func TestAHeaderOfManyFieldsIsRefused(t *testing.T) {

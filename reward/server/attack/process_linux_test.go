@@ -273,21 +273,6 @@ func (p *process) peakRSS(t *testing.T) int64 {
 	return 0
 }
 
-// encode is a request for n images, changed.
-func encode(t *testing.T, change func(*wire.Request), n int) []byte {
-	t.Helper()
-	q, err := wire.DecodeRequest(scoreBody(t, "a cat", n), wire.DefaultLimits())
-	if err != nil {
-		t.Fatal(err)
-	}
-	change(q)
-	m, err := q.Encode(wire.DefaultLimits())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m.Bytes()
-}
-
 // bombPNG is a PNG file whose header claims 46,340 pixels a side.
 func bombPNG() []byte {
 	file := rewardtest.PNG(rewardtest.Image(1, 8, 8))

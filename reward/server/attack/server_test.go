@@ -66,3 +66,18 @@ func scoreRequest(t testing.TB, prompt string, n int, parts ...wire.Return) *htt
 	r.Header.Set("Content-Type", wire.MediaType)
 	return r
 }
+
+// encode is a request for n images, changed.
+func encode(t *testing.T, change func(*wire.Request), n int) []byte {
+	t.Helper()
+	q, err := wire.DecodeRequest(scoreBody(t, "a cat", n), wire.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(q)
+	m, err := q.Encode(wire.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Bytes()
+}
