@@ -33,6 +33,10 @@ func publishedDecoders() []published {
 		{"Qwen-Image", autoencoder.ConfigQwenImage, 16, 64},
 		{"Qwen-Image-2.1", autoencoder.ConfigQwenImage21, 64, 32},
 		{"SANA", autoencoder.ConfigSANA, 32, 16},
+		{"SDXL", autoencoder.ConfigSDXL, 4, 64},
+		{"Wan-2.1", autoencoder.ConfigWan21, 16, 64},
+		{"Wan-2.2", autoencoder.ConfigWan22, 48, 32},
+		{"TAESD3", autoencoder.ConfigTAESD3, 16, 64},
 	}
 }
 

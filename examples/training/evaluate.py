@@ -1,6 +1,8 @@
 """Measures a checkpoint on held-out scenes, in float32 with greedy decoding.
 
-    python evaluate.py CHECKPOINT OUT [--heldout 1000] [--unseen 250] [--spoiled 200]
+    python evaluate.py CHECKPOINT OUT [--validation 0] [--heldout 1000] [--unseen 250] [--spoiled 200]
+
+validation is for choosing among checkpoints, the others for what is reported of the one chosen.
 
 OUT gets metrics.json, one .jsonl of predictions for each set, and a sheet of images
 with their maps.
@@ -235,6 +237,7 @@ def main():
     a = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     a.add_argument("checkpoint")
     a.add_argument("out")
+    a.add_argument("--validation", type=int, default=0)
     a.add_argument("--heldout", type=int, default=1000)
     a.add_argument("--unseen", type=int, default=250)
     a.add_argument("--spoiled", type=int, default=200)
@@ -245,7 +248,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     net, text = checkpoint.load(args.checkpoint).to(args.device).eval(), Text(args.checkpoint)
     everything = {}
-    for name in ("heldout", "unseen", "spoiled"):
+    for name in ("validation", "heldout", "unseen", "spoiled"):
         start = time.time()
         batch = samples(name, getattr(args, name))
         if not batch:

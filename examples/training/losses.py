@@ -22,6 +22,7 @@ class Weights:
     direction: float = 1.0
     overlap: float = 0.5  # 1 - Dice of heatmaps with heat: small flaws count as much as large ones
     patches: float = 0.5
+    background: float = 0.3
 
 
 def text_loss(net, digits, hidden, batch):

@@ -15,7 +15,8 @@ from torch import nn
 
 from model import GRID, IMAGE_TOKENS
 from samples import COARSE
-from scenes.vocabulary import COLOURS, SHAPES
+from scenes.arrays import FRAME
+from scenes.vocabulary import BACKGROUNDS, COLOURS, SHAPES
 
 SHAPE_CLASSES, COLOUR_CLASSES = len(SHAPES) + 1, len(COLOURS) + 1
 PATCH_OUTPUTS = SHAPE_CLASSES + COLOUR_CLASSES + 1
@@ -31,6 +32,7 @@ class Probes(nn.Module):
     def __init__(self, width):
         super().__init__()
         self.patches = nn.Linear(width, 4 * PATCH_OUTPUTS)  # of the four patches of an image token
+        self.background = nn.Linear(width, len(BACKGROUNDS))  # of an image token: the pattern behind the objects
         self.early = nn.Linear(width, 2 * GRID)  # row and column of an image token in the language model
         self.named = nn.Linear(width, 1 + 2 * GRID)  # does it hold, row and column of its object
         self.direction = nn.Linear(width, 2)  # is the thing named later below, to the right of, the one named before it
@@ -59,6 +61,17 @@ def patch_loss(probes, image, label, artifact):
     loss = loss + F.binary_cross_entropy_with_logits(hot[..., 0], artifact, weight=weight, reduction="sum")
     right = (shape.argmax(-1) == label[:, 0]).float() * shown
     return loss, (right.sum() / (shown.sum() + 1)).detach()
+
+
+def background_loss(probes, image, frame):
+    """Which pattern each image token's background has. image (B,324,C), frame (B,len(FRAME)); a spoiled image has none that counts."""
+    pattern = frame[:, FRAME.index("background")].long()
+    whole = (frame[:, FRAME.index("corruption")] == 0).float()
+    z = probes.background(image).float()
+    ce = F.cross_entropy(z.flatten(0, 1), pattern.repeat_interleave(z.shape[1]), reduction="none").view(z.shape[:2]).mean(1)
+    right = (z.mean(1).argmax(-1) == pattern).float()
+    total = whole.sum().clamp(min=1)
+    return (ce * whole).sum() / total, ((right * whole).sum() / total).detach()
 
 
 def _normalised(states):

@@ -34,10 +34,11 @@ from rewards import Judge
 from samples import Text, layout
 from scenes.arrays import encode
 from scenes.caption import write_caption
+from scenes.heldout import SIDE
 from scenes.render import Renderer
 from scenes.scene import draw_scene
 from scenes.truth import judge
-from train import Log
+from train import Log, resized
 
 MODE = "think"
 
@@ -103,6 +104,7 @@ class Rollout:
         limit = min(args.tokens, self.plan.branch - max(map(len, asked)))
         with torch.no_grad():
             images, heat, _ = renderer(*arrays)
+            images = resized(images)
             self.image = net.visual(model.patchify(images))
             each = self.image.repeat_interleave(g, 0)
             many = [c for c in self.captions for _ in range(g)]
@@ -172,7 +174,7 @@ def train(args, log):
     first = copy.deepcopy(net)
     net.model.requires_grad_(True)
     optimiser = torch.optim.AdamW(net.model.parameters(), lr=args.rate, betas=(0.9, 0.98), weight_decay=0.0)
-    renderer, reward = Renderer(model.IMAGE_SIDE, torch.device(args.device)), Judge(args.program)
+    renderer, reward = Renderer(SIDE, torch.device(args.device)), Judge(args.program)
     start, step = time.time(), 0
     while time.time() - start < args.seconds and step != args.steps:
         begin = time.time()

@@ -10,7 +10,7 @@ little more than the price of one: most tokens belong to the prefix.
 import json
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,8 @@ from scenes.truth import judge, write_answer, write_thought
 
 BRANCH_LENGTH = {"answer": 96, "think": 296}
 MAX_MENTIONS = 3
-MORE_BITES = 0.12  # odds of a bite beside those that scenes have anyway: the flaw that is hardest to see
+MORE_BITES = 0.2  # odds of a bite beside those that scenes have anyway: the flaw that is hardest to see
+TWINS = 0.5  # odds that the next image is a flawed one's scene without its flaws: nothing but a flaw tells them apart
 COARSE = 9  # cells a side of the coarse heat that a probe reads
 # Weights of the cross-entropy by what a token is.
 WEIGHT_FORM, WEIGHT_WORDS = 0.05, 0.5
@@ -158,31 +159,41 @@ def _captions(rng, scene, count):
     return captions
 
 
-def build(text, mode, branches, rng, pairs="seen"):
-    """An image and its captions as arrays; the first caption's heat is in the slots."""
-    while True:
-        scene = draw_scene(rng, pairs, flaw="bite" if rng.random() < MORE_BITES else None)
-        captions = _captions(rng, scene, branches)
-        truths = [judge(scene, c) for c in captions]
-        built = [build_branch(text, mode, scene, c, t) for c, t in zip(captions, truths)]
-        if all(b is not None for b in built):
-            break
+def build(text, mode, scene, captions):
+    """An image and its captions as arrays; the first caption's heat is in the slots. None if a text is too long."""
+    truths = [judge(scene, c) for c in captions]
+    built = [build_branch(text, mode, scene, c, t) for c, t in zip(captions, truths)]
+    if any(b is None for b in built):
+        return None
     slots, regions, frame, count = encode(scene, truths[0])
     arrays = {k: np.stack([b[k] for b in built]) for k in built[0]}
     arrays["scores"] = np.array([t.scores for t in truths], np.float32)
     return arrays, {"slots": slots, "regions": regions, "frame": frame, "count": count}
 
 
+def images(text, mode, branches, rng, count):
+    """count images, each with so many captions, as build gives them."""
+    made = []
+    while len(made) < count:
+        scene = draw_scene(rng, flaw="bite" if rng.random() < MORE_BITES else None)
+        captions = _captions(rng, scene, branches)
+        made.append(build(text, mode, scene, captions))
+        if made[-1] and scene.flaws and rng.random() < TWINS:
+            made.append(build(text, mode, replace(scene, flaws=[]), captions))
+        made = [m for m in made if m]
+    return made[:count]
+
+
 def batch(text, rng, shape):
     """shape maps a mode to (images, captions of each). Gives arrays "mode.name", and slots, regions, frame of all images."""
-    out, images = {}, []
+    out, pixels = {}, []
     for mode, (count, branches) in shape.items():
-        made = [build(text, mode, branches, rng) for _ in range(count)]
+        made = images(text, mode, branches, rng, count)
         out.update({f"{mode}.{k}": np.stack([a[k] for a, _ in made]) for k in made[0][0]} if made else {})
-        images += [i for _, i in made]
+        pixels += [i for _, i in made]
     for k in ("slots", "regions", "frame"):
-        out[k] = np.stack([i[k] for i in images])
-    out["count"] = np.array(max(i["count"] for i in images))
+        out[k] = np.stack([i[k] for i in pixels])
+    out["count"] = np.array(max(i["count"] for i in pixels))
     return out
 
 

@@ -1,6 +1,6 @@
 """Tells ties from differences between the answers of two precisions.
 
-    python ties.py CHECKPOINT --answers labelled/heldout.parquet [--scenes 500]
+    python ties.py CHECKPOINT --answers labelled/heldout.jsonl [--scenes 500]
     python ties.py CHECKPOINT --simulate [--scenes 8]
 
 The first reads the column `text` that `densereward relabel` wrote for the held-out set, on a
@@ -57,8 +57,11 @@ def next_logits(net, text, image, caption, answered):
 
 
 def images_of(batch, device):
-    """Pixels (B,3,504,504) in [0,1], as the evaluator sees the images of a held-out set."""
-    pixels = (render_samples(Renderer(SIDE, device), batch)[0] * 255).round()
+    """Pixels (B,3,504,504) in [0,1], as the evaluator sees the images of a held-out set.
+
+    Rendered on the CPU, as the set's files are: a GPU rounds otherwise, and a level of a pixel can turn a score.
+    """
+    pixels = (render_samples(Renderer(SIDE), batch)[0] * 255).round().to(device)
     return F.interpolate(pixels, (model.IMAGE_SIDE,) * 2, mode="bicubic", antialias=True).round().clamp(0, 255) / 255
 
 
@@ -90,9 +93,13 @@ def compare(net, text, batch, theirs, device, ulps, part=50):
 
 
 def written(path, text):
-    """Answers that relabel wrote, as ids, in the order of the set."""
-    import pyarrow.parquet as pq
-    rows = pq.read_table(path, columns=["id", "text"]).to_pylist()
+    """Answers that relabel wrote, as Parquet or lines, as ids, in the order of the set."""
+    if path.endswith(".jsonl"):
+        with open(path, encoding="utf-8") as f:
+            rows = [json.loads(line) for line in f]
+    else:
+        import pyarrow.parquet as pq
+        rows = pq.read_table(path, columns=["id", "text"]).to_pylist()
     # The prompt ends where the answer's own part begins.
     ids = {r["id"]: text.tokenizer.encode((r["text"] or "").split("<answer>", 1)[-1]).ids for r in rows}
     return lambda begin, pixels, captions: [ids[f"heldout-{begin + k:04d}"] for k in range(len(captions))]
@@ -102,7 +109,7 @@ def main():
     a = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     a.add_argument("checkpoint")
     what = a.add_mutually_exclusive_group(required=True)
-    what.add_argument("--answers", help="Parquet of relabel on the held-out set")
+    what.add_argument("--answers", help="what relabel wrote of the held-out set: Parquet or .jsonl")
     what.add_argument("--simulate", action="store_true", help="let PyTorch answer in bfloat16")
     a.add_argument("--scenes", type=int, default=500)
     a.add_argument("--ulps", type=float, default=1.0)

@@ -30,12 +30,14 @@ import checkpoint
 import losses
 import model
 from muon import Muon
-from probes import Probes, layers_read, patch_loss
+from probes import Probes, background_loss, layers_read, patch_loss
 from samples import Text, layout, stream
+from scenes.heldout import SIDE
 from scenes.render import LABEL_SIDE, Renderer
 
 HERE = Path(__file__).resolve().parent
 WARM_RESUME = 60  # steps until a resumed piece, whose momentum starts from nothing, is at full rate
+PROBES_ALONE = 100  # steps in which probes that are new to a trained model learn to read it, and it stays as it is
 LOG_EVERY = 100
 MATRICES = ("blocks.", "layers.", "merger.", "hidden_fcs", "transformer.")  # what Muon trains, where it is a matrix
 UNUSED = ("mask_downscaling", "point_embed", "not_a_point")  # of SAM, and never run
@@ -108,8 +110,16 @@ def _produce(shared, text, seed, worker, shape, data):
         shared.put(batch)
 
 
+def resized(images):
+    """Images (B,3,512,512) as the evaluator sees them, (B,3,504,504): of whole levels, and resized, which softens what is fine."""
+    images = (images.float() * 255).round()
+    return F.interpolate(images, (model.IMAGE_SIDE,) * 2, mode="bicubic", antialias=True).round().clamp(0, 255) / 255
+
+
 def rate(settings, fraction, since):
-    """The learning rates' factor at a fraction of the schedule, since steps after a piece began."""
+    """The learning rates' factor at a fraction of the schedule, since steps after a piece began; 0 before."""
+    if since < 0:
+        return 0.0
     warm = min(1.0, fraction / settings["warm_up"], (since + 1) / WARM_RESUME)
     decay = max(0.0, fraction - settings["constant_until"]) / (1 - settings["constant_until"])
     return warm * (settings["final"] + (1 - settings["final"]) * 0.5 * (1 + math.cos(math.pi * min(1.0, decay))))
@@ -136,11 +146,13 @@ class Trainer:
         self._build(args.resume)
 
     def _build(self, resume):
+        self.alone = 0
         compile = (lambda f: f) if self.args.eager else (lambda f: torch.compile(f, dynamic=False))
         if resume:
             self.net = checkpoint.load(Path(resume) / "checkpoint")
         elif self.config.get("begin") == "checkpoint":
             self.net = checkpoint.load(self.base)
+            self.alone = PROBES_ALONE
         else:
             heads = self.config["heads"]
             self.net = model.ImageDoctor(self.text.config, heads["width"], heads["hidden"])
@@ -151,7 +163,7 @@ class Trainer:
         if resume:
             # A probe that is new since then begins with nothing.
             self.probes.load_state_dict(torch.load(Path(resume) / "probes.pt", map_location=self.device), strict=False)
-        self.renderer = Renderer(model.IMAGE_SIDE, self.device, compile)
+        self.renderer = Renderer(SIDE, self.device, compile)
         self.masks = {m: v.mask().to(self.device) for m, v in self.layouts.items()}
         self.ropes = {m: self.net.model.rope(v.positions().to(self.device)) for m, v in self.layouts.items()}
         self.digits = torch.tensor(self.text.digits, device=self.device)
@@ -169,12 +181,13 @@ class Trainer:
         named = [(n, p) for n, p in self.net.named_parameters() if p.requires_grad and not any(u in n for u in UNUSED)]
         matrices = [(n, p) for n, p in named if p.ndim == 2 and any(m in n for m in MATRICES)]
         chosen = {id(p) for _, p in matrices}
-        rest = [p for _, p in named if id(p) not in chosen] + list(self.probes.parameters())
+        rest = [p for _, p in named if id(p) not in chosen]
         decay = self.config["weight_decay"]
         self.muon = Muon([(n.startswith("visual"), p) for n, p in matrices], decay["muon"], compile)
-        self.adam = torch.optim.AdamW(rest, lr=0.0, betas=(0.9, 0.98), weight_decay=decay["adam"],
+        groups = [{"params": rest}, {"params": list(self.probes.parameters())}]
+        self.adam = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), weight_decay=decay["adam"],
                                       **({"fused": True} if self.device.type == "cuda" else {}))
-        self.parameters = [p for _, p in matrices] + rest
+        self.parameters = [p for _, p in matrices] + rest + groups[1]["params"]
         self.log("parameters", sum(p.numel() for p in self.net.parameters()), "by Muon",
                  sum(p.numel() for _, p in matrices), "by AdamW", sum(p.numel() for p in rest), "on",
                  torch.cuda.get_device_name() if self.device.type == "cuda" else "the CPU")
@@ -191,10 +204,11 @@ class Trainer:
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], 1.0)
             rates = self.config["learning_rate"]
-            factor = rate(rates, fraction, since)
+            factor = rate(rates, fraction, since - self.alone)
             self.muon.step(rates["muon"] * factor)
-            for group in self.adam.param_groups:
-                group["lr"] = rates["adam"] * factor
+            network, probes = self.adam.param_groups
+            network["lr"] = rates["adam"] * factor
+            probes["lr"] = rates["adam"] * (factor if since >= self.alone else 1)
             self.adam.step()
             self.adam.zero_grad(set_to_none=True)
             if since % LOG_EVERY == 0:
@@ -219,11 +233,12 @@ class Trainer:
         image = self.net.visual(model.patchify(images)).float()
         total, figures = 0.0, {}
         if label is not None:
-            patches, accuracy = patch_loss(self.probes, image, label, F.adaptive_avg_pool2d(heat[:, 1], LABEL_SIDE))
-            figures["shape"] = accuracy
+            patches, figures["shape"] = patch_loss(self.probes, image, label, F.adaptive_avg_pool2d(heat[:, 1], LABEL_SIDE))
+            behind, figures["pattern"] = background_loss(self.probes, image, batch["frame"].to(self.device))
+            behind = self.weights.background * behind
             if seeing:
-                return patches, figures
-            total = self.weights.patches * patches
+                return patches + behind, figures
+            total = self.weights.patches * patches + behind
         asks, asked, begin = [], [], 0
         for mode, (count, _) in self.shape.items():
             mine = {k.split(".")[1]: v.to(self.device, non_blocking=True) for k, v in batch.items()
@@ -244,7 +259,8 @@ class Trainer:
     def pixels(self, batch):
         """Images (B,3,504,504), heat (B,2,288,288) and what patches show, None for annotated images."""
         if not self.data:
-            return self.renderer(batch["slots"], batch["regions"], batch["frame"], int(batch["count"]))
+            images, heat, label = self.renderer(batch["slots"], batch["regions"], batch["frame"], int(batch["count"]))
+            return resized(images), heat, label
         images, heat = (batch[k].to(self.device, non_blocking=True).float() / 255 for k in ("images", "heat"))
         return images, heat, None
 

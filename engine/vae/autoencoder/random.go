@@ -25,6 +25,9 @@ var (
 	ConfigFLUX = []byte(`{"_class_name": "AutoencoderKL", "latent_channels": 16, "scaling_factor": 0.3611, "shift_factor": 0.1159,
  "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "norm_num_groups": 32, "use_post_quant_conv": false}
 `)
+	ConfigSDXL = []byte(`{"_class_name": "AutoencoderKL", "latent_channels": 4, "scaling_factor": 0.13025, "force_upcast": true,
+ "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "norm_num_groups": 32}
+`)
 	ConfigFLUX2 = []byte(`{"_class_name": "AutoencoderKLFlux2", "latent_channels": 32, "block_out_channels": [128, 256, 512, 512],
  "layers_per_block": 2, "norm_num_groups": 32, "batch_norm_eps": 0.0001, "patch_size": [2, 2], "use_post_quant_conv": true}
 `)
@@ -34,6 +37,9 @@ var (
 	ConfigQwenImage21 = []byte(`{"_class_name": "AutoencoderKLQwenImage21", "base_dim": 96, "decoder_base_dim": 144, "z_dim": 64,
  "dim_mult": [1, 2, 4, 8, 8], "num_res_blocks": 2, "temperal_downsample": [false, true, true, true], "is_residual": true,
  "in_channels": 4, "out_channels": 4}
+`)
+	ConfigWan21 = []byte(`{"_class_name": "AutoencoderKLWan", "base_dim": 96, "z_dim": 16, "dim_mult": [1, 2, 4, 4],
+ "num_res_blocks": 2, "temperal_downsample": [false, true, true]}
 `)
 	ConfigWan22 = []byte(`{"_class_name": "AutoencoderKLWan", "base_dim": 160, "decoder_base_dim": 256, "z_dim": 48,
  "dim_mult": [1, 2, 4, 4], "num_res_blocks": 2, "temperal_downsample": [false, true, true], "is_residual": true,
