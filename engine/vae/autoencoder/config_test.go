@@ -94,9 +94,11 @@ func TestPublishedWidthsPassEveryCheckWithoutTheirWeights(t *testing.T) {
 	}{
 		"SD3.5":          {ConfigSD35, 49545475, 1257},
 		"FLUX.1":         {ConfigFLUX, 49545475, 1257},
+		"SDXL":           {ConfigSDXL, 49490199, 1257},
 		"FLUX.2":         {ConfigFLUX2, 49620515, 1257},
 		"Qwen-Image":     {ConfigQwenImage, 71524595, 550},
 		"Qwen-Image 2.1": {ConfigQwenImage21, 253070484, 2121},
+		"Wan 2.1":        {ConfigWan21, 71524595, 550},
 		"Wan 2.2":        {ConfigWan22, 542464572, 1243},
 		"SANA":           {ConfigSANA, 159223171, 1046},
 		"TAESD3":         {ConfigTAESD3, 1229443, 70},
@@ -162,7 +164,7 @@ func TestNamesOfSingleFilesAreThoseThatDiffusersConverts(t *testing.T) {
 }
 
 func FuzzParseConfig(f *testing.F) {
-	for _, c := range [][]byte{ConfigSD35, ConfigFLUX, ConfigFLUX2, ConfigQwenImage, ConfigQwenImage21, ConfigWan22, ConfigSANA, ConfigTAESD3} {
+	for _, c := range [][]byte{ConfigSD35, ConfigFLUX, ConfigSDXL, ConfigFLUX2, ConfigQwenImage, ConfigQwenImage21, ConfigWan21, ConfigWan22, ConfigSANA, ConfigTAESD3} {
 		f.Add(c)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
