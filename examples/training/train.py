@@ -169,13 +169,13 @@ class Trainer:
         self.digits = torch.tensor(self.text.digits, device=self.device)
         self.prefix = {m: torch.tensor(self.text.prefix[m], device=self.device) for m in self.layouts}
         self.weights = losses.Weights(**self.config["weights"])
-        self._optimisers(compile)
+        self._optimisers()
         # One compiled function for all blocks of a kind; compiling instances would do it for each.
         model.VisionBlock.forward = compile(model.VisionBlock.forward)
         model.DecoderLayer.forward = compile(model.DecoderLayer.forward)
         self.net.heatmap.forward = compile(self.net.heatmap.forward)
 
-    def _optimisers(self, compile):
+    def _optimisers(self):
         for n, p in self.net.named_parameters():
             p.requires_grad_(not n.startswith(tuple(self.config.get("frozen", ()))))
         named = [(n, p) for n, p in self.net.named_parameters() if p.requires_grad and not any(u in n for u in UNUSED)]
@@ -183,7 +183,7 @@ class Trainer:
         chosen = {id(p) for _, p in matrices}
         rest = [p for _, p in named if id(p) not in chosen]
         decay = self.config["weight_decay"]
-        self.muon = Muon([(n.startswith("visual"), p) for n, p in matrices], decay["muon"], compile)
+        self.muon = Muon([(n.startswith("visual"), p) for n, p in matrices], decay["muon"])
         groups = [{"params": rest}, {"params": list(self.probes.parameters())}]
         self.adam = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), weight_decay=decay["adam"],
                                       **({"fused": True} if self.device.type == "cuda" else {}))

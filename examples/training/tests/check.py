@@ -26,8 +26,8 @@ from attach import EMBEDDING, TOKENS, attach
 from generate import generate
 from grpo import policy_loss
 from rewards import published
-from samples import BRANCH_LENGTH, Text, batch, layout
-from scenes.heldout import SCORES, samples, write_parquet
+from samples import BRANCH_LENGTH, Text, batch, images, layout
+from scenes.heldout import SCORES, samples, write_lines, write_parquet
 
 
 def check_packing(net, text):
@@ -92,6 +92,25 @@ def check_parquet(path):
             heat = np.load(io.BytesIO(row[name]))
             assert heat.shape == (288, 288) and heat.dtype == np.uint8
         assert all(len(b["box_2d"]) == 4 for b in row["true_boxes"])
+
+
+def check_lines(path):
+    """Lines hold what Parquet holds, in files that they name."""
+    rows = pq.read_table(path).to_pylist()
+    lines = Path(path).with_suffix(".jsonl")
+    write_lines(lines, "heldout", len(rows))
+    for row, line in zip(rows, lines.read_text(encoding="utf-8").splitlines(), strict=True):
+        one = json.loads(line)
+        for column in ("image", "true_misalignment", "true_artifact"):
+            assert (lines.parent / one.pop(column)).read_bytes() == row.pop(column), column
+        assert one == row
+
+
+def check_twins(text):
+    """Some flawed image is followed by its scene without the flaws, under the same captions."""
+    made = [slots for _, slots in images(text, "answer", 1, random.Random(5), 12)]
+    apart = [np.abs(a["frame"] - b["frame"]).max() for a, b in zip(made, made[1:])]
+    assert 0.0 in apart
 
 
 def check_pocket(count):
@@ -169,6 +188,8 @@ def main():
     check_packing(checkpoint.load(folder).eval(), Text(folder))
     check_attach(Path(parquet).parent)
     check_parquet(parquet)
+    check_lines(parquet)
+    check_twins(Text(folder))
     check_pocket(2)
     check_policy_loss()
     check_published()
