@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,5 +105,59 @@ func TestRankTakesWhatWasLabelledBefore(t *testing.T) {
 		if code, _, said := densereward(t, "rank", file, c.flag, c.value); code != exitFailure || !strings.Contains(said, c.want) {
 			t.Errorf("%s %s: exit code %d, %s", c.flag, c.value, code, said)
 		}
+	}
+}
+
+// Winners that are links lead to the candidates: a copy must not write through them.
+func TestRankLeavesWhatIsThereAlone(t *testing.T) {
+	in, best := candidateFolders(t), t.TempDir()
+	before := readFolder(t, in)
+	for i, flag := range []string{"--link", "--copy"} {
+		code, _, said := densereward(t, "rank", in, "--model", nanoDir, "--threads", "1", flag, best)
+		if i == 0 && code != exitPartial || i == 1 && (code != exitFailure || !strings.Contains(said, "is not empty")) {
+			t.Errorf("%s: exit code %d: %s", flag, code, said)
+		}
+	}
+	if after := readFolder(t, in); !maps.Equal(before, after) {
+		t.Error("the candidates have changed")
+	}
+}
+
+func readFolder(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(filepath.Join(dir, path))
+		all[path] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestRankTakesCandidatesFromSeveralFolders(t *testing.T) {
+	one, two := candidateFolders(t), candidateFolders(t)
+	code, out, said := densereward(t, "rank", one, two, "--model", nanoDir, "--threads", "1", "--json", "--top", "100", "--copy", t.TempDir())
+	rows := lines[offline.Candidate](t, out)
+	if code != exitPartial || len(rows) != 2*(len(demoImages())+1) {
+		t.Fatalf("exit code %d, %d candidates: %s", code, len(rows), said)
+	}
+	names := map[string]bool{}
+	for _, r := range rows {
+		if names[r.Name] {
+			t.Errorf("two candidates are called %s", r.Name)
+		}
+		names[r.Name] = true
+	}
+	if err := os.WriteFile(filepath.Join(two, "second", "prompt.txt"), []byte("another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, said = densereward(t, "rank", one, two, "--model", nanoDir, "--threads", "1"); code != exitFailure || !strings.Contains(said, "two folders second") {
+		t.Errorf("exit code %d: %s", code, said)
 	}
 }

@@ -46,15 +46,21 @@ func pearson(x, y []float64) float64 {
 // unit scales x to a largest magnitude of one, so that squares neither overflow
 // nor vanish.
 func unit(x []float64) []float64 {
-	var largest float64
-	for _, v := range x {
-		largest = max(largest, math.Abs(v))
-	}
+	most := largest(x)
 	scaled := make([]float64, len(x))
 	for i, v := range x {
-		scaled[i] = v / largest
+		scaled[i] = v / most
 	}
 	return scaled
+}
+
+// largest is the largest magnitude.
+func largest(x []float64) float64 {
+	var most float64
+	for _, v := range x {
+		most = max(most, math.Abs(v))
+	}
+	return most
 }
 
 func constant(x []float64) bool {

@@ -28,10 +28,14 @@ func MeanInterval(values []float64, level float64) (Interval, error) {
 	if constant(values) {
 		return Interval{values[0], values[0], values[0]}, nil
 	}
-	mean, std := stat.MeanStdDev(values, nil)
+	mean, std := stat.MeanStdDev(unit(values), nil)
 	t := distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile((1 + level) / 2)
-	half := t * std / math.Sqrt(n)
-	return Interval{mean, mean - half, mean + half}, nil
+	half, scale := t*std/math.Sqrt(n), largest(values)
+	i := Interval{mean * scale, (mean - half) * scale, (mean + half) * scale}
+	if err := checkFinite([]float64{i.Value, i.Low, i.High}); err != nil {
+		return Interval{}, fmt.Errorf("metrics: the interval of a mean is too large: %w", err)
+	}
+	return i, nil
 }
 
 // Wins counts comparisons that were won, tied and lost.
@@ -112,6 +116,9 @@ func Compare(a, b []float64, level float64, rounds int, source rand.Source) (Com
 		return Comparison{}, err
 	}
 	c := Comparison{Difference: percentiles(stat.Mean(differences, nil), resampled, level)}
+	if err := checkFinite([]float64{c.Difference.Value, c.Difference.Low, c.Difference.High}); err != nil {
+		return Comparison{}, fmt.Errorf("metrics: comparison: the difference is too large: %w", err)
+	}
 	c.P = pValue(c.Difference.Value, resampled)
 	if c.Wins, err = CountWins(a, b); err != nil {
 		return Comparison{}, err

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/denseflow/densereward/internal/numtest"
@@ -204,6 +205,32 @@ func TestDegenerateInputsHaveTheValuesThatAreDocumented(t *testing.T) {
 	}
 	if got, err := MeanInterval([]float64{3}, 0.95); err != nil || got != (Interval{3, 3, 3}) {
 		t.Errorf("the mean of one value: %v, %v", got, err)
+	}
+}
+
+func TestIntervalsOfAnySizeScale(t *testing.T) {
+	values := []float64{-1, 2, 5, 3.5}
+	want, err := MeanInterval(values, 0.95)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, scale := range []float64{1e-300, 1e300} {
+		scaled := make([]float64, len(values))
+		for i, v := range values {
+			scaled[i] = v * scale
+		}
+		got, err := MeanInterval(scaled, 0.95)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkInterval(t, fmt.Sprint(scale), Interval{got.Value / scale, got.Low / scale, got.High / scale}, want)
+	}
+	most := []float64{math.MaxFloat64, -math.MaxFloat64}
+	if _, err := MeanInterval(most, 0.95); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := Compare(most, []float64{-math.MaxFloat64, 0}, 0.95, 10, rand.NewPCG(1, 2)); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("error %v", err)
 	}
 }
 

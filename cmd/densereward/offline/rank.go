@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -42,9 +43,9 @@ type Rank struct {
 }
 
 func (Rank) Help() string {
-	return `Picks the best of N. Candidates for one prompt lie in a folder of their own; the prompt is in its prompt.txt, or is the folder's name with spaces for underscores. Rows that were labelled before, by relabel or score, are ranked as they are.
+	return `Picks the best of N. Candidates for one prompt lie in a folder of their own; the prompt is in its prompt.txt, or is the folder's name with spaces for underscores. Folders of one name in several places are one group. Rows that were labelled before, by relabel or score, are ranked as they are.
 
-The table has a line for each candidate: group, place, score, name; equal scores share the better place and the next is skipped. Among winners of equal scores the earlier one is taken. A candidate that failed has no place and never wins; a group all of whose candidates failed has no winner. The exit code is 3 where any failed.
+The table has a line for each candidate: group, place, score, name; equal scores share the better place and the next is skipped. Among winners of equal scores the earlier one is taken. A candidate that failed has no place and never wins; a group all of whose candidates failed has no winner. Where --copy or --link finds a group's folder that is not empty, nothing is done. The exit code is 3 where any failed.
 
 Examples:
 
@@ -113,10 +114,44 @@ func (c *Rank) find(ctx context.Context, t cli.Terminal) ([]*Candidate, error) {
 		}
 		candidates, records = append(candidates, some...), append(records, listed...)
 	}
-	if len(candidates) > 0 {
-		return candidates, c.evaluate(ctx, t, candidates, records)
+	if len(candidates) == 0 {
+		return c.readLabelled(ctx)
 	}
-	return c.readLabelled(ctx)
+	prompts := map[string]string{}
+	for i, one := range candidates {
+		prompt, known := prompts[one.Group]
+		if known && prompt != records[i].Prompt {
+			return nil, fmt.Errorf("two folders %s have the prompts %q and %q", one.Group, prompt, records[i].Prompt)
+		}
+		prompts[one.Group] = records[i].Prompt
+		if len(c.In) > 1 { // names may be the same in several
+			one.Name = one.path
+		}
+	}
+	if err := c.checkFree(candidates); err != nil { // what follows takes long
+		return nil, err
+	}
+	return candidates, c.evaluate(ctx, t, candidates, records)
+}
+
+// checkFree fails where winners of another run lie in the way: they would pass for
+// this one's.
+func (c *Rank) checkFree(candidates []*Candidate) error {
+	dir := c.Copy + c.Link // one of them
+	if dir == "" {
+		return nil
+	}
+	for _, one := range candidates {
+		folder := filepath.Join(dir, fileName(one.Group))
+		entries, err := os.ReadDir(folder)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if len(entries) > 0 {
+			return fmt.Errorf("%s is not empty; remove it, or name another folder", folder)
+		}
+	}
+	return nil
 }
 
 // listCandidates finds the folders of candidates in dir; none in anything else.
@@ -222,7 +257,7 @@ func (c *Rank) readLabelled(ctx context.Context) ([]*Candidate, error) {
 		all = append(all, one)
 		return nil
 	})
-	return all, err
+	return all, errors.Join(err, c.checkFree(all))
 }
 
 func groupNames(by string) []string {
@@ -291,9 +326,6 @@ func (c *Rank) place(one *Candidate, place int) error {
 		if err != nil {
 			return err
 		}
-		if err := os.Remove(target); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
 		return os.Symlink(source, target)
 	}
 	if one.path != "" {
@@ -303,7 +335,7 @@ func (c *Rank) place(one *Candidate, place int) error {
 	if data == nil {
 		return fmt.Errorf("%s has no image that could be copied", one.Name)
 	}
-	return os.WriteFile(target, data, 0o644)
+	return writeNew(target, bytes.NewReader(data))
 }
 
 // fileName makes a text fit to name a file: what a path cannot hold is replaced
@@ -332,7 +364,12 @@ func copyFile(target, source string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
-	to, err := os.Create(target)
+	return writeNew(target, from)
+}
+
+// writeNew never writes to a file that exists: it might be a link to a candidate.
+func writeNew(target string, from io.Reader) error {
+	to, err := os.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}

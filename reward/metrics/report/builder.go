@@ -44,6 +44,7 @@ type Builder struct {
 
 	values map[string][]scored // by score
 	keys   map[string][]float64
+	twice  map[string]bool // keys of several rows
 	pairs  map[Pair]*columns
 	maps   []*mapColumn
 	boxes  map[string]*metrics.Detection
@@ -68,7 +69,7 @@ type mapColumn struct {
 // NewBuilder makes an empty Builder; its Report has the level of o.
 func NewBuilder(o Options) *Builder {
 	b := &Builder{
-		o: o, values: map[string][]scored{}, keys: map[string][]float64{}, pairs: map[Pair]*columns{}, boxes: map[string]*metrics.Detection{},
+		o: o, values: map[string][]scored{}, keys: map[string][]float64{}, twice: map[string]bool{}, pairs: map[Pair]*columns{}, boxes: map[string]*metrics.Detection{},
 		ranked: examples{most: o.Examples},
 	}
 	b.report.Level = o.Level
@@ -101,6 +102,9 @@ func (b *Builder) Add(row, truth *table.Row) error {
 		b.values[name] = append(b.values[name], scored{group, v})
 	}
 	if keyed {
+		if _, there := b.keys[key]; there {
+			b.twice[key] = true
+		}
 		b.keys[key] = values
 	}
 	b.ranked.add(row, values, b.o.Draw)
@@ -336,6 +340,11 @@ func (b *Builder) compare(other *Builder) error {
 		return errors.New("the two models have no key in common")
 	}
 	slices.Sort(keys)
+	for _, key := range keys {
+		if b.twice[key] || other.twice[key] {
+			return fmt.Errorf("%q is the key of two rows of one model; --key names a column that tells them apart", key)
+		}
+	}
 	for i, name := range b.o.Scores {
 		var mine, theirs []float64
 		for _, key := range keys {
@@ -361,6 +370,9 @@ func (b *Builder) prefer(preferences [][2]string) error {
 			two, ok2 := b.keys[pair[1]]
 			if !ok1 || !ok2 {
 				return fmt.Errorf("preference %q over %q: not both have a score", pair[0], pair[1])
+			}
+			if b.twice[pair[0]] || b.twice[pair[1]] {
+				return fmt.Errorf("preference %q over %q: one is the key of two rows", pair[0], pair[1])
 			}
 			better, worse = append(better, one[i]), append(worse, two[i])
 		}

@@ -135,6 +135,25 @@ func TestTwoModelsAreComparedByKey(t *testing.T) {
 	}
 }
 
+// A key such as the prompt may belong to several images, one of which would stand
+// for all.
+func TestAKeyOfTwoRowsComparesNothing(t *testing.T) {
+	mine, theirs := report.NewBuilder(options()), report.NewBuilder(options())
+	add(t, mine, rows(t, `{"id":"a","reward":3}`, `{"id":"a","reward":5}`, `{"id":"b","reward":5}`), nil)
+	add(t, theirs, rows(t, `{"id":"a","reward":3}`, `{"id":"b","reward":5}`), nil)
+	for name, err := range map[string]error{
+		"of this model":  second(mine.Finish(theirs, nil)),
+		"of the other":   second(theirs.Finish(mine, nil)),
+		"of preferences": second(mine.Finish(nil, [][2]string{{"a", "b"}})),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "key of two rows") {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+func second(_ *report.Report, err error) error { return err }
+
 func TestPreferencesAreCounted(t *testing.T) {
 	b := report.NewBuilder(options())
 	add(t, b, rows(t, `{"id":"a","reward":3}`, `{"id":"b","reward":5}`, `{"id":"c","reward":5}`), nil)
