@@ -239,6 +239,9 @@ func (f *FusedLoss[T]) summarize() (Diagnostics, error) {
 		d.ApproxKL += change * change / (2 * images)
 	}
 	d.Loss = d.PolicyLoss + f.loss.KLBeta*d.KL
+	if !finite(d.Loss) {
+		return Diagnostics{}, fmt.Errorf("flowgrpo: loss is %v", d.Loss)
+	}
 
 	clipped, ratios := overImages, overLocations
 	if f.loss.Ratio == ImageRatio {

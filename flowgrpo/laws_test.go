@@ -206,6 +206,21 @@ func TestNoFiniteInputGivesNaN(t *testing.T) {
 	})
 }
 
+// A KL term is finite by itself and not times its beta.
+func TestALossThatOverflowsIsAnError(t *testing.T) {
+	eachLoss(t, func(t *testing.T, rng *rand.Rand, loss Loss, method Method) {
+		loss.KLBeta = 1e300
+		batch := randomBatch(rng, Latents(2, 2, 3, 3), loss, method)
+		for i := range batch.RefModelOutput {
+			batch.RefModelOutput[i] = 1e100
+		}
+		_, err := NewFusedLoss[float64](loss, 1).Evaluate(batch, &Results[float64]{})
+		if err == nil || err.Error() != "flowgrpo: loss is +Inf" {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
 // only is the batch of a single image.
 func only(b *Batch[float64], image int) *Batch[float64] {
 	latents := func(values []float64) []float64 {

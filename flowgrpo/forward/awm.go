@@ -82,6 +82,9 @@ func EvaluateAWM[T flowgrpo.Float](a AWM, b *Batch[T], grad []T) (Diagnostics, e
 		}
 	}
 	d.Loss = d.PolicyLoss + a.KLBeta*d.KL
+	if !finite(d.Loss) {
+		return Diagnostics{}, fmt.Errorf("forward: loss is %v", d.Loss)
+	}
 	return d, nil
 }
 

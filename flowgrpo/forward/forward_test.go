@@ -351,6 +351,21 @@ func TestNoFiniteInputGivesNaN(t *testing.T) {
 	})
 }
 
+// A KL term is finite by itself and not times its beta.
+func TestALossThatOverflowsIsAnError(t *testing.T) {
+	b := randomBatch(rand.New(rand.NewPCG(6, 1)), flowgrpo.Latents(2, 3, 2, 2), false)
+	for i := range b.RefModelOutput {
+		b.RefModelOutput[i] = 1e100
+	}
+	_, awm := EvaluateAWM(AWM{Weighting: Uniform, ClipRange: 0.1, KLBeta: 1e300}, b, nil)
+	_, nft := EvaluateNFT(DiffusionNFT{Beta: 0.4, AdvantageClip: 1.5, KLBeta: 1e300}, b, nil)
+	for name, err := range map[string]error{"AWM": awm, "DiffusionNFT": nft} {
+		if err == nil || err.Error() != "forward: loss is +Inf" {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
 func TestFloat32OverflowIsAnError(t *testing.T) {
 	b := &Batch[float32]{
 		Shape: flowgrpo.Latents(1, 1, 1, 1), Sigma: []float64{0.5}, Clean: []float32{0}, Noise: []float32{0},

@@ -88,6 +88,9 @@ func Evaluate[T flowgrpo.Float](s Loss, b *Batch[T], grad []T) (Diagnostics, err
 		}
 	}
 	d.Loss = d.PolicyLoss + set.klBeta*d.KL
+	if !finite(d.Loss) {
+		return Diagnostics{}, fmt.Errorf("trustregion: loss is %v", d.Loss)
+	}
 	d.ClipFrac = float64(blocked) * share
 	d.RatioMean, d.RatioMin, d.RatioMax = stat.Mean(ratios, nil), floats.Min(ratios), floats.Max(ratios)
 	d.DivergenceMean, d.DivergenceMax = stat.Mean(divergences, nil), floats.Max(divergences)

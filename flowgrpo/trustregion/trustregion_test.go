@@ -387,6 +387,19 @@ func replaced(values []float64, v float64) []float64 {
 	return out
 }
 
+// A KL term is finite by itself and not times its beta.
+func TestALossThatOverflowsIsAnError(t *testing.T) {
+	for _, loss := range []Loss{GRPOGuard{Ratio: flowgrpo.DetachedRatio, ClipRange: 0.1, KLBeta: 1e300}, FlowDPPO{Ratio: flowgrpo.DetachedRatio, Threshold: 0.1, KLBeta: 1e300}} {
+		b := randomBatch(rand.New(rand.NewPCG(5, 2)), flowgrpo.Latents(2, 3, 2, 2), flowgrpo.DetachedRatio)
+		for i := range b.RefModelOutput {
+			b.RefModelOutput[i] = 1e100
+		}
+		if _, err := Evaluate(loss, b, nil); err == nil || err.Error() != "trustregion: loss is +Inf" {
+			t.Errorf("%T: error %v", loss, err)
+		}
+	}
+}
+
 func TestMisusePanics(t *testing.T) {
 	shape := flowgrpo.Latents(1, 1, 1, 2)
 	for name, call := range map[string]func(b *Batch[float64]){
