@@ -136,7 +136,7 @@ def largest_exponent(dtype: torch.dtype) -> float:
 
 def exp_ratio(log_ratio: Tensor) -> Tensor:
     """exp, with an exponent beyond the type's range held there, where its gradient
-    ends: a loss may be absurdly large but is never NaN."""
+    ends: of finite log-probabilities a loss may be absurdly large but is never NaN."""
     return torch.exp(torch.clamp(log_ratio, max=largest_exponent(log_ratio.dtype)))
 
 
