@@ -24,7 +24,7 @@ METHODS = ("scalar", "denseflow", "denseflow_paper", "local", "shuffled")
 ABLATIONS = ("local:weight=0.5", "local:weight=2", "local:noise=1", "local:coarse=8", "local:coarse=64")
 TARGETS = "1e-4,3e-4,1e-3"
 PILOT_SEEDS = (101, 102)
-ROLLOUTS, WARM = 40, 5
+ROLLOUTS, WARM = 30, 5
 # How the server runs: images never come twice, so that a cache costs and does not pay.
 SERVER, SESSIONS = ("--cache", "0", "--queue-samples", "16384", "--queue-bytes", "16GiB"), 2
 # Shares of the time: the base model, the pilots (the probes run beside them); the runs get the rest but for the end.

@@ -18,7 +18,8 @@ import numpy as np
 # Two-sided 95% quantiles of Student's t by degrees of freedom, from 1.
 T95 = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306]
 PRIMARY = "judge_right"
-COLUMNS = ["judge_right", "judge_exact", "judge_clean", "judge_flaw_area", "reward", "alignment", "plausibility"]
+COLUMNS = ["judge_right", "ema_right", "judge_exact", "judge_clean", "judge_flaw_area", "ema_flaw_area", "reward", "alignment", "plausibility"]
+COMPARED = ["judge_right", "ema_right", "judge_exact", "judge_clean", "judge_flaw_area", "ema_flaw_area"]
 PER_STEP = ["s_draw", "s_score", "s_wait", "s_update"]
 
 
@@ -40,10 +41,15 @@ def common_rollout(runs):
 
 def value(lines, name, rollout):
     """The judge's figures at the rollout, those of the last look where there are two; the reward's, the mean of the ten up to it."""
-    if name.startswith("judge"):
+    if name.startswith(("judge", "ema")):
         return [x[name] for x in lines if x["rollout"] == rollout and name in x][-1]
     found = [x[name] for x in lines if rollout - 10 < x["rollout"] <= rollout and name in x and not x.get("final")]
     return float(np.mean(found)) if found else math.nan
+
+
+def known(runs, names, at):
+    """Those of names that all runs have at the rollout."""
+    return [n for n in names if all(any(n in x and x["rollout"] <= at and x["rollout"] for x in lines) for seeds in runs.values() for lines in seeds.values())]
 
 
 def interval(values):
@@ -59,12 +65,13 @@ def shown(mean, half):
 
 
 def table(runs, at):
-    print("| | " + " | ".join(COLUMNS) + " |\n|" + " --- |" * (len(COLUMNS) + 1))
+    columns = known(runs, COLUMNS, at)
+    print("| | seeds | " + " | ".join(columns) + " |\n|" + " --- |" * (len(columns) + 2))
     first = [lines[0] for seeds in runs.values() for lines in seeds.values()]
-    print("| before | " + " | ".join(f"{np.mean([x[c] for x in first]):.4f}" if c in first[0] else "" for c in COLUMNS) + " |")
+    print("| before | | " + " | ".join(f"{np.mean([x[c] for x in first]):.4f}" if c in first[0] else "" for c in columns) + " |")
     for method, seeds in runs.items():
-        cells = [shown(*interval([value(lines, c, at) for lines in seeds.values()])) for c in COLUMNS]
-        print(f"| {method} | " + " | ".join(cells) + " |")
+        cells = [shown(*interval([value(lines, c, at) for lines in seeds.values()])) for c in columns]
+        print(f"| {method} | {len(seeds)} | " + " | ".join(cells) + " |")
 
 
 def p_value(values):
@@ -80,20 +87,17 @@ def p_value(values):
 
 
 def against(runs, at, baseline="scalar"):
-    """Paired by seed: the difference of every method from the baseline and its interval."""
+    """Paired by seed: the difference of every method from the baseline with its interval, and p of the primary one."""
     if baseline not in runs:
         return
-    print("\n| against " + baseline + " | seeds | right | p | exact | clean | flaw area |\n| --- | --- | --- | --- | --- | --- | --- |")
+    compared = known(runs, COMPARED, at)
+    print("\n| against " + baseline + " | seeds | p | " + " | ".join(compared) + " |\n|" + " --- |" * (len(compared) + 3))
     for method, seeds in runs.items():
         both = sorted(set(seeds) & set(runs[baseline]))
         if method == baseline or not both:
             continue
-        found = {}
-        for c in ("judge_right", "judge_exact", "judge_clean", "judge_flaw_area"):
-            found[c] = [value(seeds[s], c, at) - value(runs[baseline][s], c, at) for s in both]
-        cells = ["{:+.4f} ± {:.4f}".format(*interval(v)) for v in found.values()]
-        cells.insert(1, f"{p_value(found['judge_right']):.3g}")
-        print(f"| {method} | {len(both)} | " + " | ".join(cells) + " |")
+        found = [[value(seeds[s], c, at) - value(runs[baseline][s], c, at) for s in both] for c in compared]
+        print(f"| {method} | {len(both)} | {p_value(found[0]):.3g} | " + " | ".join("{:+.4f} ± {:.4f}".format(*interval(v)) for v in found) + " |")
 
 
 def divergences(runs, at, warm=5):
@@ -133,8 +137,8 @@ def curves(runs, out):
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    names = ["judge_right", "judge_exact", "judge_flaw_area", "reward"]
-    figure, axes = plt.subplots(1, len(names), figsize=(16, 3.6))
+    names = [n for n in ("judge_right", "ema_right", "judge_exact", "judge_flaw_area", "reward") if n in ("reward", *known(runs, COMPARED, 10**9))]
+    figure, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 3.6))
     for axis, name in zip(axes, names):
         for method, seeds in runs.items():
             series = [{x["rollout"]: x[name] for x in lines if name in x and not x.get("final")} for lines in seeds.values()]
