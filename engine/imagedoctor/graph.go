@@ -101,14 +101,18 @@ func headPartOf(width int, kind ort.Kind) int {
 	return maxHeadPart * max(1, released.HeadWidth/width)
 }
 
-// headParts deals rows out to equal turns of at most limit, a multiple of maxHeadPart.
-// Larger turns than that are multiples of it too: every new shape has the GPU try its
+// headParts deals rows out to equal turns of at most limit. Turns of more than
+// maxHeadPart are doublings of it, or limit: every new shape has the GPU try its
 // convolutions anew.
 func headParts(rows, limit int) ort.Tensor {
 	turns := (rows + limit - 1) / limit
 	part := (rows + turns - 1) / turns
 	if part > maxHeadPart {
-		part = (part + maxHeadPart - 1) / maxHeadPart * maxHeadPart
+		whole := maxHeadPart
+		for whole < part {
+			whole *= 2
+		}
+		part = min(whole, limit)
 	}
 	index := make([]int64, turns*part)
 	for i := range index {

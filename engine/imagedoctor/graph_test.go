@@ -23,8 +23,10 @@ func TestHeadsTakeEqualTurns(t *testing.T) {
 		{64, 8, []int64{8, 8}, nil},
 		{5, 96, []int64{1, 5}, nil},
 		{9, 96, []int64{1, 16}, nil},
+		{33, 96, []int64{1, 64}, nil},
+		{65, 96, []int64{1, 96}, nil},
 		{96, 96, []int64{1, 96}, nil},
-		{100, 96, []int64{2, 56}, nil},
+		{100, 96, []int64{2, 64}, nil},
 	} {
 		got := headParts(test.rows, test.limit)
 		values := got.Int64s()
