@@ -66,7 +66,7 @@ def main():
             for row in (framed(pixels, saved["right"][:args.shown].tolist()), overlaid(pixels.astype(np.float32), heat)):
                 rows.append(np.concatenate(list(row), 1))
         whole = np.concatenate(rows, 0).repeat(ZOOM, 0).repeat(ZOOM, 1)
-        Image.fromarray(whole).quantize(64).save(args.out / "gallery.png", optimize=True)
+        Image.fromarray(whole).quantize(256).save(args.out / "gallery.png", optimize=True)
         print(json.dumps({"captions": [world.text(c) for c in captions.tolist()]}))
         for path in sorted(args.logs.glob("*.pt")) if args.second else []:
             saved = load(path)
