@@ -141,7 +141,7 @@ def curves(runs, out):
     figure, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 3.6))
     for axis, name in zip(axes, names):
         for method, seeds in runs.items():
-            series = [{x["rollout"]: x[name] for x in lines if name in x and not x.get("final")} for lines in seeds.values()]
+            series = [{x["rollout"]: x[name] for x in lines if name in x} for lines in seeds.values()]
             at = sorted(set.intersection(*map(set, series)))
             values = np.array([[s[k] for k in at] for s in series])
             if name == "reward" and len(at) > 5:
