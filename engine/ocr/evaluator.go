@@ -2,6 +2,7 @@ package ocr
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/denseflow/densereward/reward"
@@ -38,7 +39,7 @@ func (e *Evaluator) Describe() reward.Description {
 }
 
 // Evaluate reads the samples' images one after the other. A sample whose prompt
-// quotes no text has its error.
+// quotes no text, or whose image is too narrow, has its error.
 func (e *Evaluator) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
 	results := make([]reward.Result, len(samples))
 	for i := range samples {
@@ -52,10 +53,14 @@ func (e *Evaluator) Evaluate(ctx context.Context, samples []reward.Sample) ([]re
 			continue
 		}
 		lines, err := e.reader.Read(ctx, s.Image)
-		if err != nil {
+		switch {
+		case errors.As(err, new(*reward.Error)): // about the image
+			results[i].Err = err
+		case err != nil:
 			return nil, err
+		default:
+			results[i] = result(lines, wanted, s.Image)
 		}
-		results[i] = result(lines, wanted, s.Image)
 	}
 	return results, ctx.Err()
 }

@@ -217,8 +217,13 @@ type Line struct {
 }
 
 // Read finds and reads the text in an image, from top to bottom and from left to
-// right.
+// right. An image so narrow that the detector would see more than maxPixels is a
+// reward.ErrInvalidValue.
 func (r *Reader) Read(ctx context.Context, image *reward.Image) ([]Line, error) {
+	if w, h := extent(image.Width, image.Height, r.shortSide); w > maxPixels/h {
+		return nil, reward.ErrInvalidValue.With("image: %dx%d is too narrow to be read: with its shorter side enlarged it has %dx%d pixels, limit %d",
+			image.Width, image.Height, w, h, maxPixels)
+	}
 	shown, back := fit(image)
 	found, err := r.detect(ctx, shown)
 	if err != nil {
@@ -256,7 +261,31 @@ const (
 	minSide      = 30   // shorter sides are enlarged
 	minHeight    = 30   // lower images get black above and below
 	maxWideRatio = 8    // as do wider ones
+
+	// What the detector sees of an image of 2000x2000, and of one of 736 enlarged to an
+	// aspect of 14. RapidOCR has no limit, and makes 64,000x16,000 pixels of 2000x1.
+	maxPixels = 2 * maxSide * maxSide
 )
+
+// extent is the size of what the detector sees of an image.
+func extent(width, height, least int) (int, int) {
+	if long := max(width, height); long > maxSide {
+		width, height = scaledSize(width, height, maxSide/float64(long))
+	}
+	if short := min(width, height); short < minSide {
+		width, height = scaledSize(width, height, minSide/float64(short))
+	}
+	return detectSize(width, height+2*padding(width, height), least)
+}
+
+// padding is the rows of black above an image, and below it.
+func padding(width, height int) int {
+	if height > minHeight && float64(width)/float64(height) <= maxWideRatio {
+		return 0
+	}
+	want := max(width/maxWideRatio, minHeight) * 2
+	return max(want-height, height-want) / 2
+}
 
 // fit brings an image into a form that the detector can see; back takes places in it
 // to the image's own.
@@ -269,10 +298,8 @@ func fit(image *reward.Image) (*reward.Image, func(point) point) {
 		shown = scaled(shown, minSide/float64(short))
 	}
 	sx, sy := float64(image.Width)/float64(shown.Width), float64(image.Height)/float64(shown.Height)
-	above := 0
-	if shown.Height <= minHeight || float64(shown.Width)/float64(shown.Height) > maxWideRatio {
-		height := max(shown.Width/maxWideRatio, minHeight) * 2
-		above = max(height-shown.Height, shown.Height-height) / 2
+	above := padding(shown.Width, shown.Height)
+	if above > 0 {
 		padded := &reward.Image{Width: shown.Width, Height: shown.Height + 2*above, Pix: make([]uint8, shown.Width*(shown.Height+2*above)*3)}
 		copy(padded.Pix[above*shown.Width*3:], shown.Pix)
 		shown = padded
@@ -287,9 +314,14 @@ func fit(image *reward.Image) (*reward.Image, func(point) point) {
 
 // scaled resizes an image to about ratio, to multiples that the detector takes.
 func scaled(image *reward.Image, ratio float64) *reward.Image {
+	width, height := scaledSize(image.Width, image.Height, ratio)
+	return resizeLinear(image, width, height)
+}
+
+func scaledSize(width, height int, ratio float64) (int, int) {
 	side := func(v int) int {
 		v = int(float64(v) * ratio)
 		return max(detectMultiple, int(math.RoundToEven(float64(v)/detectMultiple))*detectMultiple)
 	}
-	return resizeLinear(image, side(image.Width), side(image.Height))
+	return side(width), side(height)
 }

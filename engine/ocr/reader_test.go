@@ -115,6 +115,25 @@ func TestEvaluatorConforms(t *testing.T) {
 	})
 }
 
+// An image of 2000x1 pixels would be enlarged to 64,000x16,000.
+func TestImagesTooNarrowToBeReadAreTheirSamplesError(t *testing.T) {
+	e := ocr.NewEvaluator(open(t, ocr.Options{}), "")
+	var samples []reward.Sample
+	for _, size := range [][2]int{{2000, 1}, {40, 40}, {1, 2000}, {1, 200}, {2, 9000}} {
+		samples = append(samples, reward.Sample{Image: rewardtest.Image(1, size[0], size[1]), Prompt: `it says "a"`})
+	}
+	results, err := e.Evaluate(t.Context(), samples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		m := samples[i].Image
+		if narrow := m.Width != m.Height; narrow != errors.Is(r.Err, reward.ErrInvalidValue) {
+			t.Errorf("%dx%d: %v", m.Width, m.Height, r.Err)
+		}
+	}
+}
+
 // An image of testdata shows OPEN 24 HOURS twice; what is asked for decides.
 func TestAnImageIsScoredByTheTextThatIsAskedFor(t *testing.T) {
 	e := ocr.NewEvaluator(open(t, ocr.Options{}), "")
