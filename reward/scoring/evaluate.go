@@ -69,15 +69,22 @@ const WarningLoneMembers = "advantages are asked for and every group has one mem
 
 // warn notes groups that were forgotten: each prompt is then a group of its own.
 func (e *Evaluated) warn() {
-	if e.method() == reward.AdvantageNone || e.groups.Step != "" && e.groups.Size > 1 || e.method() == reward.AdvantageDenseGRPO {
+	if e.method() == reward.AdvantageNone {
+		return
+	}
+	member := 1 // in samples: the images of densegrpo's runs are not compared with each other
+	if e.method() == reward.AdvantageDenseGRPO {
+		member = e.advantage.Steps + 1
+	}
+	if e.groups.Step != "" && e.groups.Size > member {
 		return
 	}
 	seen := map[string]bool{}
-	for _, name := range e.names {
-		if seen[name] {
+	for i := 0; i < len(e.names); i += member {
+		if seen[e.names[i]] {
 			return
 		}
-		seen[name] = true
+		seen[e.names[i]] = true
 	}
 	e.Warnings = append(e.Warnings, WarningLoneMembers)
 }

@@ -178,12 +178,18 @@ func TestForgottenGroupsAreWarnedOf(t *testing.T) {
 		"one sample":                    {[]string{"a"}, reward.Groups{}, reward.AdvantageDenseFlow, true},
 		"groups of one by name":         {[]string{"a", "a"}, reward.Groups{Names: []string{"x", "y"}}, reward.AdvantageFlowGRPO, true},
 		"a prompt that comes twice":     {[]string{"a", "a", "b"}, reward.Groups{}, reward.AdvantageFlowGRPO, false},
+		"a run of steps each":           {[]string{"a", "a", "b", "b"}, reward.Groups{}, reward.AdvantageDenseGRPO, true},
+		"two runs of one prompt":        {[]string{"a", "a", "a", "a"}, reward.Groups{}, reward.AdvantageDenseGRPO, false},
 		"no advantages asked for":       {[]string{"a", "b"}, reward.Groups{}, reward.AdvantageNone, false},
 		"prompts that share their name": {[]string{"a", "b"}, reward.Groups{Names: []string{"x", "x"}}, reward.AdvantageFlowGRPO, false},
 	} {
 		in := images(len(c.prompts))
 		in.Prompts, in.Groups = c.prompts, c.groups
-		scored, err := p.Score(t.Context(), in, scoring.Options{Advantage: &reward.Advantage{Method: c.method}}, nil)
+		a := &reward.Advantage{Method: c.method}
+		if c.method == reward.AdvantageDenseGRPO {
+			a.Steps = 1
+		}
+		scored, err := p.Score(t.Context(), in, scoring.Options{Advantage: a}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
