@@ -12,6 +12,7 @@ import (
 
 	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/config"
+	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/compat"
 	"github.com/denseflow/densereward/reward/groups"
@@ -62,7 +63,8 @@ type limitFlags struct {
 	KeepRecent int  `default:"0" placeholder:"N" help:"Keep thumbnails, prompts, scores and maps of the N samples scored last, up to 64 KiB each, for the owner of their token to look at on the page. [${default}]"`
 	NoPage     bool `name:"no-page" help:"Do not answer GET / with a page for people."`
 
-	UniRLSampleErrors bool `name:"unirl-sample-errors" help:"Answer UniRL's requests with errors of single samples, which its client turns into 0.0, instead of failing the request."`
+	Missing           string `enum:"zero,error" default:"zero" placeholder:"POLICY" help:"What becomes of a sample whose answer lacks a score or a map where the request does not say, as Flow-Factory's and UniRL's cannot: zero counts the part as 0, which says of a map that there is no flaw; error fails the sample. [${default}]"`
+	UniRLSampleErrors bool   `name:"unirl-sample-errors" help:"Answer UniRL's requests with errors of single samples, which its client turns into 0.0, instead of failing the request."`
 }
 
 func (f *limitFlags) check() error {
@@ -80,7 +82,7 @@ func (f *limitFlags) clientConnections() int {
 func (f *limitFlags) limits() server.Config {
 	limits := wire.DefaultLimits()
 	limits.BodyBytes, limits.Samples, limits.ImagePixels = int64(f.MaxBody), f.MaxImages, f.MaxPixels
-	return server.Config{Limits: limits, BodyMemory: int64(f.BodyMemory), ClientMemory: int64(f.ClientMemory), Timeout: f.Timeout, Page: !f.NoPage, KeepRecent: f.KeepRecent, Compat: compat.Config{SampleErrors: f.UniRLSampleErrors}}
+	return server.Config{Limits: limits, BodyMemory: int64(f.BodyMemory), ClientMemory: int64(f.ClientMemory), Timeout: f.Timeout, Page: !f.NoPage, KeepRecent: f.KeepRecent, Missing: reward.MissingPolicy(f.Missing), Compat: compat.Config{SampleErrors: f.UniRLSampleErrors}}
 }
 
 // planMemory settles what the server may hold, tells it, and has the garbage collector

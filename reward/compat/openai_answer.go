@@ -89,7 +89,8 @@ func (q *chat) ask(ctx context.Context, host Host) (*completion, error) {
 	s, err := host.Score(ctx, Call{
 		Evaluator: q.model,
 		Input:     q.input(strings.Join(q.user().texts, "\n")),
-		Options:   scoring.Options{Mode: q.mode, Parts: scoring.Parts{Text: true}, Patient: true},
+		// The text is all that is answered, whatever scores it has.
+		Options: scoring.Options{Mode: q.mode, Parts: scoring.Parts{Text: true}, Patient: true, Missing: reward.MissingZero},
 	})
 	if err != nil {
 		return nil, err

@@ -60,6 +60,9 @@ type uniRLSample struct {
 // maxTurns bounds a sample's history.
 const maxTurns = 16
 
+// historyKey is where evaluators find the turns before the last.
+const historyKey = "history"
+
 // decodeUniRL makes a call of each reward that any sample asks for.
 func decodeUniRL(body []byte, limits wire.Limits, sampleErrors bool) (*Request, error) {
 	r := boundedjson.NewPython(body)
@@ -143,6 +146,8 @@ func readUniRLSample(r *boundedjson.Reader, limits wire.Limits) (s uniRLSample, 
 		err = r.Fail(reward.ErrMissingField, "history: want at least one turn")
 	case len(s.rewards) == 0:
 		err = r.Fail(reward.ErrMissingField, "required_rewards: want at least one")
+	case len(s.history) > 1 && s.metadata[historyKey] != nil:
+		err = r.Fail(reward.ErrInvalidValue, "metadata.%s: that is what the turns before the last become", historyKey)
 	}
 	return s, err
 }
@@ -193,7 +198,7 @@ func (a *uniRLAnswer) add(i int, s *uniRLSample) {
 		if s.metadata == nil {
 			s.metadata = map[string]any{}
 		}
-		s.metadata["history"] = before
+		s.metadata[historyKey] = before
 	}
 	for _, name := range s.rewards {
 		k := slices.IndexFunc(a.calls, func(c Call) bool { return c.Evaluator == name })

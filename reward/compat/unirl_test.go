@@ -87,6 +87,7 @@ func TestWhatUniRLMayNotSendIsNamed(t *testing.T) {
 		"no requests":             {`{}`, 400, "requests: required"},
 		"no JSON":                 {`{"requests": [`, 400, "malformed_body"},
 		"no history":              {sample("", ""), 400, "requests[0]: history"},
+		"a history in metadata":   {sample(turn+","+turn, `, "metadata": {"history": "mine"}`), 400, "requests[0]: metadata.history"},
 		"no rewards":              {`{"requests": [{"history": [` + turn + `]}]}`, 400, "required_rewards: want at least one"},
 		"a turn without image":    {sample(`{"text": "a", "image_b64": null}`, ""), 400, "requests[0].history[0]: a turn needs text and image_b64"},
 		"a video":                 {sample(`{"text": "a", "video_b64": "aGk="}`, ""), 400, "videos are not scored"},

@@ -117,7 +117,7 @@ func (s *Server) Evaluate(ctx context.Context, samples []reward.Sample) ([]rewar
 
 // evaluate asks for the samples with the numbers at, all of one mode.
 func (s *Server) evaluate(ctx context.Context, mode reward.Mode, samples []reward.Sample, results []reward.Result, at []int) error {
-	q := &wire.Request{Evaluator: s.remote, Mode: mode, Return: []wire.Return{}}
+	q := &wire.Request{Evaluator: s.remote, Mode: mode, Return: []wire.Return{}, Missing: reward.MissingZero} // the policy is this server's caller's
 	if len(s.about.Maps) > 0 {
 		q.Return = append(q.Return, wire.ReturnHeatmaps)
 	}

@@ -52,7 +52,7 @@ type Options struct {
 	Grid      reward.GridSpec   // the zero value follows the images or latents
 	Advantage *reward.Advantage // nil is none
 	Parts     Parts
-	Missing   reward.MissingPolicy // "" is reward.MissingZero
+	Missing   reward.MissingPolicy // "" is the pipeline's
 	Clamp     bool                 // takes floats that are not in [0,1] for what their sender means
 
 	// OnImage, if not nil, is called with each image that was decoded, before

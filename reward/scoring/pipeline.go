@@ -1,6 +1,7 @@
 package scoring
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
@@ -32,6 +33,8 @@ type Pipeline struct {
 	Scorer    Scorer
 	Files     *image.Decoder // decodes image files, within its own limits
 	Limits    Limits
+	// Missing is the policy of Options that name none; "" is reward.MissingZero.
+	Missing reward.MissingPolicy
 	// Cells are the pixels a side of a cell of the grids that a preset may name
 	// besides those of package dense: of the models of latent decoders.
 	Cells  map[string]int
@@ -72,6 +75,7 @@ type Loaded struct {
 func (p *Pipeline) Load(in Input, o Options) (*Loaded, error) {
 	about := &p.Evaluator
 	l := &Loaded{pipeline: p, in: in, o: o}
+	l.o.Missing = cmp.Or(o.Missing, p.Missing)
 	if err := in.check(); err != nil {
 		return nil, err
 	}

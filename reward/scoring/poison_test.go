@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/denseflow/densereward/reward"
@@ -212,7 +213,8 @@ func TestFloatsOfAnotherRangeFailTheirSampleUnlessClamped(t *testing.T) {
 		if err != nil || scored.Errors[0] != nil {
 			t.Fatal(err, scored.Errors[0])
 		}
-		if failed := scored.Errors[1] != nil && scored.Errors[1].Code() == reward.ErrPixelRange.Code(); failed == clamp {
+		failed := scored.Errors[1] != nil && scored.Errors[1].Code() == reward.ErrPixelRange.Code() && strings.Contains(scored.Errors[1].Message(), "clamp: true")
+		if failed == clamp {
 			t.Errorf("clamp %v: %v", clamp, scored.Errors[1])
 		}
 	}

@@ -138,6 +138,9 @@ func imageError(err error) *reward.Error {
 		{reward.ErrInvalidValue, image.ErrShape},
 	}
 	for _, k := range kinds {
+		if errors.Is(err, k.of) && k.is == reward.ErrPixelRange {
+			return k.is.With("%v; clamp: true takes them as they are", err)
+		}
 		if errors.Is(err, k.of) {
 			return k.is.With("%v", err)
 		}

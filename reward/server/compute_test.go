@@ -250,3 +250,39 @@ func TestAFullQueueNamesItsTime(t *testing.T) {
 		t.Errorf("status %d, Retry-After %q", answer.StatusCode, answer.Header.Get("Retry-After"))
 	}
 }
+
+// lacking is an evaluator whose answers lack a map.
+type lacking struct{ *rewardtest.Fake }
+
+func (e lacking) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
+	results, err := e.Fake.Evaluate(ctx, samples)
+	for i := range results {
+		results[i].Missing = []string{"artifact"}
+		clear(results[i].Maps[1].Data)
+	}
+	return results, err
+}
+
+// A protocol that cannot say what becomes of what is missing has the server's policy.
+func TestTheServersPolicyOfMissingPartsIsThatOfRequestsWithoutOne(t *testing.T) {
+	prompts, files, _ := pngs(1)
+	for policy, want := range map[reward.MissingPolicy]int{"": 200, reward.MissingZero: 200, reward.MissingError: 500} {
+		scheduler, err := batch.New(batch.DefaultConfig(), lacking{&rewardtest.Fake{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, address := serveOver(t, &rewardtest.Fake{}, func(cfg *server.Config) { cfg.Missing, cfg.Models[0].Scorer = policy, scheduler })
+		body := mustJSON(t, map[string]any{"prompts": prompts, "images": files})
+		if status, _, code, _ := postCompute(t, address, body); status != want || (status == 500) != (code == "part_missing") {
+			t.Errorf("%q: status %d, code %q", policy, status, code)
+		}
+		q := rollout(1, 16, 16)
+		if p := mustScore(t, c, q); (p.Errors[0] != nil) != (policy == reward.MissingError) {
+			t.Errorf("%q: %v", policy, p.Errors[0])
+		}
+		q.Missing = reward.MissingZero
+		if p := mustScore(t, c, q); p.Errors[0] != nil {
+			t.Errorf("%q: a request that says zero: %v", policy, p.Errors[0])
+		}
+	}
+}

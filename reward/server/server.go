@@ -72,6 +72,9 @@ type Config struct {
 	ClientMemory int64
 	// DataRate bounds slow clients; the zero value means DefaultDataRate.
 	DataRate DataRate
+	// Missing is what becomes of a sample whose answer lacks a part where the request does
+	// not say, as other people's protocols cannot; "" is reward.MissingZero.
+	Missing reward.MissingPolicy
 	// Compat is how other people's protocols are answered.
 	Compat compat.Config
 	// Tokens let clients in; nil lets in everybody.
@@ -159,7 +162,7 @@ func New(cfg Config) (*Server, error) {
 		}
 		s.cfg.Metrics.Describe(m.Description)
 		s.models[name] = &scoring.Pipeline{
-			Evaluator: m.Description, Scorer: m.Scorer, Files: s.cfg.Files, Logger: s.cfg.Logger, Cells: cells,
+			Evaluator: m.Description, Scorer: m.Scorer, Files: s.cfg.Files, Logger: s.cfg.Logger, Cells: cells, Missing: s.cfg.Missing,
 			Limits: scoring.Limits{ImagePixels: s.cfg.Limits.ImagePixels, MapCells: s.cfg.Limits.MapCells},
 		}
 	}
