@@ -54,8 +54,8 @@ var (
 	// ErrImageTooLarge is returned when an image's declared or decoded size
 	// exceeds the limit.
 	ErrImageTooLarge = newError("image_too_large", http.StatusRequestEntityTooLarge, "the image exceeds the server's limit")
-	// ErrGridMismatch is returned when images of different sizes share a request
-	// whose grid follows the image size.
+	// ErrGridMismatch is returned when the maps of a group differ in size and its method
+	// compares them location by location.
 	ErrGridMismatch = newError("grid_mismatch", http.StatusBadRequest, "images of different sizes need an explicit grid")
 	// ErrUnknownEvaluator is returned when the server has no evaluator of that
 	// name.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -42,6 +43,11 @@ func TestEveryCodeIsInTheProtocolsPage(t *testing.T) {
 	for _, e := range reward.Errors() {
 		if line := fmt.Sprintf("| `%s` | %d |", e.Code(), e.Status()); !strings.Contains(string(page), line) {
 			t.Errorf("PROTOCOL.md has no line that begins %s", line)
+		}
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| (\\d{3}) \\|").FindAllStringSubmatch(string(page), -1) {
+		if e := reward.ErrorByCode(row[1], 0, ""); fmt.Sprint(e.Status()) != row[2] {
+			t.Errorf("PROTOCOL.md has %s with status %s, which is no error", row[1], row[2])
 		}
 	}
 }

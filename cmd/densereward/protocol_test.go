@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -10,6 +11,11 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/denseflow/densereward/cmd/densereward/cli"
+	"github.com/denseflow/densereward/reward/groups"
+	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/front"
+	"github.com/denseflow/densereward/reward/server/jobs"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // TestTheProtocolNamesEveryLimit compares the tables of limits in PROTOCOL.md with the
@@ -54,5 +60,31 @@ func TestTheProtocolNamesEveryLimit(t *testing.T) {
 	}
 	if found != len(named) || found < 10 {
 		t.Errorf("%d flags, %d of them in PROTOCOL.md", found, len(named))
+	}
+}
+
+// TestTheProtocolNamesTheLimitsWithoutFlags compares the rows of the same tables that no
+// flag sets with the code.
+func TestTheProtocolNamesTheLimitsWithoutFlags(t *testing.T) {
+	text, err := os.ReadFile("../../reward/PROTOCOL.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, group, job, rate, web := wire.DefaultLimits(), groups.DefaultConfig(), jobs.DefaultConfig(), server.DefaultDataRate(), front.Default()
+	for what, limit := range map[string]string{
+		"each prompt, group name or step":                       fmt.Sprintf("%d KiB", request.PromptBytes>>10),
+		"metadata of a sample":                                  fmt.Sprintf("%d MiB", request.MetadataBytes>>20),
+		"samples x cells of the dense grid":                     fmt.Sprintf("%d Mi", request.MapCells>>20),
+		"members of a group that spans requests":                fmt.Sprint(request.GroupSize),
+		"groups that wait, of them one client's":                fmt.Sprintf("%d, %d", group.Groups, group.OwnerGroups),
+		"memory of those, of it one client's":                   fmt.Sprintf("%d GiB, %d MiB", group.Bytes>>30, group.OwnerBytes>>20),
+		"jobs; memory of their answers; how long they are kept": fmt.Sprintf("%d; %d GiB; %.0f minutes", job.Jobs, job.AnswerBytes>>30, job.Keep.Minutes()),
+		"data rate of a client, both ways":                      fmt.Sprintf("%d KiB/s, %.0f s behind it at most", rate.MinRate>>10, rate.Grace.Seconds()),
+		"a request's header":                                    fmt.Sprintf("%d KiB, %.0f s", web.MaxHeaderBytes>>10, web.HeaderTimeout.Seconds()),
+		"a connection between requests":                         fmt.Sprintf("%.0f minutes", web.IdleTimeout.Minutes()),
+	} {
+		if row := fmt.Sprintf("| %s | %s | |", what, limit); !strings.Contains(string(text), row) {
+			t.Errorf("PROTOCOL.md has no row %s", row)
+		}
 	}
 }

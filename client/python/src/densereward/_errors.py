@@ -163,7 +163,7 @@ class ImageTooLargeError(ServerError):
 
 
 class GridMismatchError(ServerError):
-    """Images of different sizes share a batch whose grid follows the image size."""
+    """The maps of a group differ in size, and its method compares them location by location."""
 
     code, status = "grid_mismatch", 400
 
