@@ -9,6 +9,7 @@ import (
 	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
 	"github.com/denseflow/densereward/cmd/densereward/offline"
+	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/provision"
 	kongcompletion "github.com/jotaen/kong-completion"
 )
@@ -87,9 +88,20 @@ func run(ctx context.Context, args []string, t cli.Terminal) int {
 		if c.Serve.LogFormat == logJSON {
 			t.Err = cli.NewJSONLog(t.Err)
 		}
-		err = parsed.Run(t)
+		if err = sayUnknownVariables(parser, t); err == nil {
+			err = parsed.Run(t)
+		}
 	}
 	return exitCode(err, t)
+}
+
+// sayUnknownVariables tells of variables of the environment that look like flags and are none.
+func sayUnknownVariables(parser *kong.Kong, t cli.Terminal) error {
+	unknown, err := cli.UnknownVariables(parser, provision.EnvLibrary, ort.EnvCUDALibraries)
+	for _, name := range unknown {
+		t.Say("the environment has %s, which is no flag's", name)
+	}
+	return err
 }
 
 // vars are what the help of flags names.

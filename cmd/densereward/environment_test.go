@@ -41,6 +41,20 @@ func TestFlagsMayStandInTheEnvironment(t *testing.T) {
 	}
 }
 
+func TestAVariableThatIsNoFlagsIsToldOf(t *testing.T) {
+	for name, told := range map[string]bool{
+		"DENSEREWARD_BTACH": true, "DENSEREWARD_TOKEN_S": true, "DENSEREWARD_BATCH": false, "DENSEREWARD_ONNXRUNTIME": false,
+		"DENSEREWARD_PORT": false, "DENSEREWARD_PORT_8080_TCP_ADDR": false, "DENSEREWARD_SERVICE_HOST": false,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "1")
+			if _, _, said := densereward(t, "completion", "bash"); strings.Contains(said, "has "+name) != told {
+				t.Errorf("said %q", said)
+			}
+		})
+	}
+}
+
 func TestTheVersionIsAFlagToo(t *testing.T) {
 	if code, out, said := densereward(t, "--version"); code != exitOK || !strings.HasPrefix(out, "densereward "+release) || said != "" {
 		t.Errorf("code %d: %q, %q", code, out, said)
