@@ -3,6 +3,7 @@ package remote
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -83,7 +84,7 @@ func newEndpoint(o Options) (*endpoint, error) {
 	if o.Client == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.MaxIdleConnsPerHost = o.Concurrency
-		o.Client = &http.Client{Transport: transport}
+		o.Client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
 	return &endpoint{
 		base: base, o: o, places: make(chan struct{}, o.Concurrency),
@@ -149,7 +150,12 @@ func (e *endpoint) try(ctx context.Context, path string, header http.Header, bod
 		request.Header.Set("Authorization", "Bearer "+e.o.Token)
 	}
 	response, err := e.o.Client.Do(request)
-	if err != nil {
+	switch {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return nil, backoff.Permanent(fmt.Errorf("it does not speak TLS: give http%s: %w", strings.TrimPrefix(e.base.String(), "https"), err))
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return nil, backoff.Permanent(err)
+	case err != nil:
 		return nil, err
 	}
 	defer response.Body.Close()
@@ -161,6 +167,9 @@ func (e *endpoint) try(ctx context.Context, path string, header http.Header, bod
 		return nil, backoff.Permanent(fmt.Errorf("an answer of more than %d bytes", maxAnswer))
 	case response.StatusCode == http.StatusOK:
 		return answer, nil
+	}
+	if to := response.Header.Get("Location"); response.StatusCode/100 == 3 {
+		return nil, backoff.Permanent(fmt.Errorf("status %d: redirected to %.300s, which is not followed: give that address itself", response.StatusCode, to))
 	}
 	err = fmt.Errorf("status %d: %.300s", response.StatusCode, bytes.TrimSpace(answer))
 	if response.StatusCode != http.StatusTooManyRequests && response.StatusCode != http.StatusRequestTimeout && response.StatusCode < 500 {
