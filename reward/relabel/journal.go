@@ -176,7 +176,13 @@ func (j *journal) append(v any) error {
 	return nil
 }
 
-func (j *journal) close() error { return errors.Join(j.file.Close(), j.lock.Close()) }
+func (j *journal) close() error {
+	if err := j.file.Close(); !errors.Is(err, os.ErrClosed) { // by remove
+		return errors.Join(err, j.lock.Close())
+	}
+	return j.lock.Close()
+}
 
-// remove deletes the journal of a finished shard, which is still to be closed.
-func (j *journal) remove() error { return os.Remove(j.file.Name()) }
+// remove deletes the journal of a finished shard, which is still to be closed. Windows
+// deletes no file that is open.
+func (j *journal) remove() error { return errors.Join(j.file.Close(), os.Remove(j.file.Name())) }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -154,8 +155,12 @@ func (u *localUpload) Commit() error {
 	return syncFolder(filepath.Dir(u.target))
 }
 
-// syncFolder makes a rename durable, where the system lets folders be synced.
+// syncFolder makes a rename durable, where the system lets folders be synced: Windows
+// denies it.
 func syncFolder(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	folder, err := os.Open(path)
 	if err != nil {
 		return err
