@@ -13,11 +13,24 @@ func box(x0, y0, x1, y1 float64) reward.Box {
 	return reward.Box{Coords: [4]float64{x0, y0, x1, y1}, Importance: 100}
 }
 
-func TestBoxes(t *testing.T) {
-	for name, test := range map[string]struct {
-		text string
-		want []reward.Box
-	}{
+// boxesOf is a text with the boxes that are read in it.
+type boxesOf struct {
+	text string
+	want []reward.Box
+}
+
+func checkBoxes(t *testing.T, cases map[string]boxesOf) {
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := ParseBoxes(test.text); !reflect.DeepEqual(got, test.want) {
+				t.Errorf("got %v\nwant %v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestBoxesAreReadInText(t *testing.T) {
+	checkBoxes(t, map[string]boxesOf{
 		"an enumerated list is in pixels of 512": {
 			"Proposed regions (xyxy): 1.[0,128,256,512];\n2.[64,64,128,192];",
 			[]reward.Box{box(0, 250, 500, 1000), box(125, 125, 250, 375)},
@@ -39,6 +52,15 @@ func TestBoxes(t *testing.T) {
 		"three or five numbers are no box": {
 			"[1,2,3] [1,2,3,4,5] [a,b,c,d] [1,2,3,4", nil,
 		},
+		"huge numbers are clamped": {
+			"[0,0," + strings.Repeat("9", 400) + ",512]", []reward.Box{box(0, 0, 1000, 1000)},
+		},
+		"an empty text has none": {"", nil},
+	})
+}
+
+func TestBoxesAreReadInObjects(t *testing.T) {
+	checkBoxes(t, map[string]boxesOf{
 		"BoxFlow's objects are in thousandths and carry label and importance": {
 			`[{"box_2d": [100, 200, 300, 400], "label": "artifact", "description": "hand", "importance": 70},
 			  {"box_2d": [0, 0, 1000, 10], "label": "misalignment", "desc": "sky"}]`,
@@ -68,17 +90,7 @@ func TestBoxes(t *testing.T) {
 		"broken objects are read as text": {
 			`{"box_2d": [0,0,256,512], } {{{`, []reward.Box{box(0, 0, 500, 1000)},
 		},
-		"huge numbers are clamped": {
-			"[0,0," + strings.Repeat("9", 400) + ",512]", []reward.Box{box(0, 0, 1000, 1000)},
-		},
-		"an empty text has none": {"", nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := ParseBoxes(test.text); !reflect.DeepEqual(got, test.want) {
-				t.Errorf("got %v\nwant %v", got, test.want)
-			}
-		})
-	}
+	})
 }
 
 func TestReasoning(t *testing.T) {

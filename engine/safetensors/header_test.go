@@ -53,10 +53,12 @@ func TestEmptyFilesOfTheFormatAreRead(t *testing.T) {
 	}
 }
 
+// tensor is the entry of a tensor in a header.
+func tensor(dtype, shape, offsets string) string {
+	return `{"dtype":"` + dtype + `","shape":` + shape + `,"data_offsets":` + offsets + `}`
+}
+
 func TestFaultyHeadersAreErrorsThatNameTheTensor(t *testing.T) {
-	tensor := func(dtype, shape, offsets string) string {
-		return `{"dtype":"` + dtype + `","shape":` + shape + `,"data_offsets":` + offsets + `}`
-	}
 	good := tensor("U8", "[4]", "[0,4]")
 	deep := strings.Repeat("[", 1<<20)
 	for name, test := range map[string]struct {

@@ -119,12 +119,12 @@ func each(t *testing.T, test func(t *testing.T, loss Loss, b *Batch[float64])) {
 // naive is the loss as the papers write it: means, densities and exponentials, one
 // after the other. frozen holds what a detached ratio does not differentiate.
 func naive(loss Loss, b *Batch[float64], frozen []float64) (total float64, exponents []float64) {
-	set, n := loss.settings(), b.Shape.Locations
+	n := b.Shape.Locations
 	mean, old := make([]float64, b.Shape.Len()), make([]float64, b.Shape.Len())
 	flowgrpo.StepMean(mean, b.Shape, b.Steps, b.ModelOutput, b.Sample)
 	flowgrpo.StepMean(old, b.Shape, b.Steps, b.OldModelOutput, b.Sample)
 	exponents, divergences := make([]float64, b.Shape.MapLen()), make([]float64, b.Shape.MapLen())
-	guard, isGuard := loss.(GRPOGuard)
+	_, isGuard := loss.(GRPOGuard)
 	for image, step := range b.Steps {
 		s := step.StdDev * math.Sqrt(step.Sigma-step.SigmaPrev)
 		for l := range n {
@@ -141,14 +141,21 @@ func naive(loss Loss, b *Batch[float64], frozen []float64) (total float64, expon
 			}
 		}
 	}
+	if frozen == nil {
+		frozen = exponents
+	}
+	return naivePolicy(loss, b, exponents, frozen, divergences) + naivePenalty(loss, b, mean), exponents
+}
+
+// naivePolicy is the loss without its penalty.
+func naivePolicy(loss Loss, b *Batch[float64], exponents, frozen, divergences []float64) (total float64) {
+	set, n := loss.settings(), b.Shape.Locations
+	guard, isGuard := loss.(GRPOGuard)
 	imageMean := func(values []float64, image int) (mean float64) {
 		for _, v := range values[image*n : (image+1)*n] {
 			mean += v / float64(n)
 		}
 		return mean
-	}
-	if frozen == nil {
-		frozen = exponents
 	}
 	for image, step := range b.Steps {
 		for l := range n {
@@ -173,14 +180,19 @@ func naive(loss Loss, b *Batch[float64], frozen []float64) (total float64, expon
 			total += policy / float64(b.Shape.MapLen())
 		}
 	}
+	return total
+}
+
+// naivePenalty is the KL divergence from the reference model, weighted.
+func naivePenalty(loss Loss, b *Batch[float64], mean []float64) (total float64) {
 	ref := make([]float64, b.Shape.Len())
 	flowgrpo.StepMean(ref, b.Shape, b.Steps, b.RefModelOutput, b.Sample)
-	size := b.Shape.Channels * n
+	size := b.Shape.Channels * b.Shape.Locations
 	for i := range mean {
 		step := b.Steps[i/size]
-		total += set.klBeta * (mean[i] - ref[i]) * (mean[i] - ref[i]) / (2 * step.StdDev * step.StdDev) / float64(len(mean))
+		total += loss.settings().klBeta * (mean[i] - ref[i]) * (mean[i] - ref[i]) / (2 * step.StdDev * step.StdDev) / float64(len(mean))
 	}
-	return total, exponents
+	return total
 }
 
 func TestLossesEqualTheNaiveOnesAndTheirCentralDifferences(t *testing.T) {

@@ -15,19 +15,21 @@ import (
 	"github.com/denseflow/densereward/reward/wire"
 )
 
-func TestScoreSpeaksTheProtocol(t *testing.T) {
-	prompts := map[string]bool{}
-	answer := func(w http.ResponseWriter, body []byte, q *wire.Request) error {
-		p := &wire.Response{
-			Rewards: make([]float64, 2), Missing: make([][]string, 2),
-			Errors: make([]*reward.Error, 2), Cached: make([]bool, 2),
-		}
-		p.Scores = []wire.NamedScores{{Name: "overall", Values: make([]float64, 2)}}
-		p.Errors[1] = reward.ErrImageCorrupt
-		_, err := p.Encode().WriteTo(w)
-		return err
+// oneOfTwo answers a request for two images, one of which failed.
+func oneOfTwo(w http.ResponseWriter) error {
+	p := &wire.Response{
+		Rewards: make([]float64, 2), Missing: make([][]string, 2),
+		Errors: make([]*reward.Error, 2), Cached: make([]bool, 2),
 	}
-	next := make(chan func(http.ResponseWriter) bool, 1)
+	p.Scores = []wire.NamedScores{{Name: "overall", Values: make([]float64, 2)}}
+	p.Errors[1] = reward.ErrImageCorrupt
+	_, err := p.Encode().WriteTo(w)
+	return err
+}
+
+// checkingServer checks each request and answers it as next says.
+func checkingServer(t *testing.T, next <-chan func(http.ResponseWriter) bool) string {
+	prompts := map[string]bool{}
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -48,17 +50,23 @@ func TestScoreSpeaksTheProtocol(t *testing.T) {
 			t.Errorf("mode %q, header %v", q.Mode, r.Header)
 		}
 		if f := <-next; f == nil || !f(w) {
-			if err := answer(w, body, q); err != nil {
+			if err := oneOfTwo(w); err != nil {
 				t.Error(err)
 			}
 		}
 	}))
-	defer web.Close()
+	t.Cleanup(web.Close)
+	return web.URL
+}
+
+func TestScoreSpeaksTheProtocol(t *testing.T) {
+	next := make(chan func(http.ResponseWriter) bool, 1)
+	address := checkingServer(t, next)
 	image, err := loadgen.Encode(loadgen.Photograph(1, 32, 24), loadgen.Raw)
 	if err != nil {
 		t.Fatal(err)
 	}
-	target := loadgen.Score(web.URL, loadgen.NewClient(1), "test", 2, []wire.Image{image}, func(q *wire.Request) { q.Mode = reward.ModeThink })
+	target := loadgen.Score(address, loadgen.NewClient(1), "test", 2, []wire.Image{image}, func(q *wire.Request) { q.Mode = reward.ModeThink })
 	target.Token = "secret"
 	for _, tt := range []struct {
 		name string

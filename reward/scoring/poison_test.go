@@ -34,6 +34,22 @@ func (p *poisoner) Evaluate(ctx context.Context, samples []reward.Sample) ([]rew
 // poisons are numbers that must not enter a statistic.
 var poisons = []float64{math.NaN(), math.Inf(1), math.Inf(-1), -0.01, 1.01, math.MaxFloat32}
 
+// put puts a poison somewhere into the scores, the maps or the boxes of a result.
+func put(r *rand.Rand, poison float64, what int, result *reward.Result) {
+	switch what {
+	case 0:
+		result.Scores[r.IntN(len(result.Scores))] = poison
+	case 1:
+		m := result.Maps[r.IntN(len(result.Maps))]
+		m.Data[r.IntN(len(m.Data))] = float32(poison)
+	case 2:
+		if poison >= -1 && poison <= math.MaxFloat32 { // boxes may lie beyond the image
+			poison = math.NaN()
+		}
+		result.Boxes = []reward.Box{{Coords: [4]float64{0, 0, 500, poison}, Label: "artifact", Importance: 50}}
+	}
+}
+
 // Whatever an evaluator gives that is not a number in its range, the sample fails
 // with an error of its own and NaN everywhere, and its neighbours are as they would
 // be without it.
@@ -48,20 +64,8 @@ func TestNoNumberOutOfRangeReachesAnAdvantage(t *testing.T) {
 		poison, what, method := poisons[r.IntN(len(poisons))], r.IntN(3), methods[r.IntN(len(methods))]
 		global := r.IntN(2) == 0 && method != reward.AdvantageGDPO
 		spoil := func(prompt string, result *reward.Result) {
-			if prompt != fmt.Sprint("prompt ", bad) {
-				return
-			}
-			switch what {
-			case 0:
-				result.Scores[r.IntN(len(result.Scores))] = poison
-			case 1:
-				m := result.Maps[r.IntN(len(result.Maps))]
-				m.Data[r.IntN(len(m.Data))] = float32(poison)
-			case 2:
-				if poison >= -1 && poison <= math.MaxFloat32 { // boxes may lie beyond the image
-					poison = math.NaN()
-				}
-				result.Boxes = []reward.Box{{Coords: [4]float64{0, 0, 500, poison}, Label: "artifact", Importance: 50}}
+			if prompt == fmt.Sprint("prompt ", bad) {
+				put(r, poison, what, result)
 			}
 		}
 		score := func(keep []int) *scoring.Scored {

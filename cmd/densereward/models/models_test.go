@@ -7,12 +7,35 @@ import (
 	"testing"
 )
 
-func TestOnlyWhatIsReadIsPicked(t *testing.T) {
-	tests := []struct {
+// readIndex reads the index of a checkpoint in two shards.
+func readIndex(name string) ([]byte, error) {
+	if name != "model.safetensors.index.json" {
+		return nil, errors.New("not asked for")
+	}
+	return []byte(`{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}`), nil
+}
+
+func TestWhatCannotBePickedIsNamed(t *testing.T) {
+	for _, test := range []struct {
 		name  string
 		names []string
-		want  []string
-		says  string // of an error
+		want  string // in the error
+	}{
+		{"several torch files", []string{"HPS_v2.pt", "HPS_v2.1_compressed.pt"}, "hf://ORG/NAME/HPS_v2.pt"},
+		{"no model", []string{"README.md", "data.parquet"}, "neither"},
+		{"a file and an index of diffusers", []string{"diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json"}, "out of date"},
+		{"a pipeline without decoder", []string{"model_index.json", "unet/config.json"}, "vae"},
+	} {
+		if got, err := Needed(test.names, readIndex); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %q, %v", test.name, got, err)
+		}
+	}
+}
+
+func TestOnlyWhatIsReadIsPicked(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		names, want []string
 	}{
 		{
 			name:  "a checkpoint in shards",
@@ -34,9 +57,6 @@ func TestOnlyWhatIsReadIsPicked(t *testing.T) {
 			names: []string{"open_clip_pytorch_model.bin", "pytorch_model.bin", "tokenizer.json"},
 			want:  []string{"open_clip_pytorch_model.bin", "tokenizer.json"},
 		},
-		{name: "several torch files", names: []string{"HPS_v2.pt", "HPS_v2.1_compressed.pt"}, says: "hf://ORG/NAME/HPS_v2.pt"},
-		{name: "no model", names: []string{"README.md", "data.parquet"}, says: "neither"},
-		{name: "a file and an index of diffusers", names: []string{"diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json"}, says: "out of date"},
 		{
 			name:  "a pipeline of diffusers",
 			names: []string{"model_index.json", "ae.safetensors", "flux1-dev.safetensors", "text_encoder/model.safetensors", "transformer/config.json", "transformer/diffusion_pytorch_model-00001-of-00003.safetensors", "vae/config.json", "vae/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.fp16.safetensors"},
@@ -48,22 +68,9 @@ func TestOnlyWhatIsReadIsPicked(t *testing.T) {
 			want:  []string{"config.json", "diffusion_pytorch_model.fp16.safetensors"},
 		},
 		{name: "PP-OCR", names: []string{"det.onnx", "rec.onnx", "cls.onnx", "keys.txt"}, want: []string{"det.onnx", "rec.onnx"}},
-		{name: "a pipeline without decoder", names: []string{"model_index.json", "unet/config.json"}, says: "vae"},
-	}
-	for _, test := range tests {
+	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := Needed(test.names, func(name string) ([]byte, error) {
-				if name != "model.safetensors.index.json" {
-					return nil, errors.New("not asked for")
-				}
-				return []byte(`{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}`), nil
-			})
-			if test.says != "" {
-				if err == nil || !strings.Contains(err.Error(), test.says) {
-					t.Errorf("got %q, %v", got, err)
-				}
-				return
-			}
+			got, err := Needed(test.names, readIndex)
 			if slices.Sort(got); err != nil || !slices.Equal(got, test.want) {
 				t.Errorf("got %q, %v, want %q", got, err, test.want)
 			}

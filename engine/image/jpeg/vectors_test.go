@@ -45,7 +45,7 @@ func TestVectorsTransformBlocksAsGoDoes(t *testing.T) {
 		fill  func(block *[64]int32)
 	}{
 		{"nothing", true, func(*[64]int32) {}},
-		{"as in a image", true, func(b *[64]int32) {
+		{"as in an image", true, func(b *[64]int32) {
 			for i := range b {
 				b[i] = random.Int32N(400/int32(i+1)+1) * (1 - 2*random.Int32N(2))
 			}
@@ -70,28 +70,33 @@ func TestVectorsTransformBlocksAsGoDoes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			const stride = 13
 			for range 20000 {
 				var block [64]int32
 				tt.fill(&block)
-				before, want := block, make([]uint8, 8*stride)
-				got := make([]uint8, 8*stride)
-				if taken := inverseDCTVectors(got, stride, &block); taken != tt.taken {
-					t.Fatalf("taken is %t of %v", taken, before)
-				}
-				if !tt.taken {
-					if block != before {
-						t.Fatalf("%v became %v", before, block)
-					}
-					continue
-				}
-				scratch := before
-				inverseDCT(want, stride, &scratch)
-				if !bytes.Equal(got, want) || block != [64]int32{} {
-					t.Fatalf("%v gave %v, want %v; left %v", before, got, want, block)
-				}
+				checkTransform(t, block, tt.taken)
 			}
 		})
+	}
+}
+
+// checkTransform transforms a block both ways. One that is not taken stays as it is.
+func checkTransform(t *testing.T, before [64]int32, wantTaken bool) {
+	t.Helper()
+	const stride = 13
+	block, got, want := before, make([]uint8, 8*stride), make([]uint8, 8*stride)
+	if taken := inverseDCTVectors(got, stride, &block); taken != wantTaken {
+		t.Fatalf("taken is %t of %v", taken, before)
+	}
+	if !wantTaken {
+		if block != before {
+			t.Fatalf("%v became %v", before, block)
+		}
+		return
+	}
+	scratch := before
+	inverseDCT(want, stride, &scratch)
+	if !bytes.Equal(got, want) || block != [64]int32{} {
+		t.Fatalf("%v gave %v, want %v; left %v", before, got, want, block)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -70,22 +71,7 @@ func TestHealthAndTokensHavePlacesWhereOthersTookAll(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newServer(t, &rewardtest.Fake{}, func(c *server.Config) { c.Tokens = keep.tokens })
-				l := memnet.New()
-				facing := front.Default()
-				facing.Logger = slog.New(slog.DiscardHandler)
-				ctx, cancel := context.WithCancel(context.Background())
-				ended := make(chan error, 1)
-				go func() { ended <- facing.Serve(ctx, places.Limit(l, 8, 2, 10), s, &front.Readiness{}, nil) }()
-				for range 8 {
-					conn, _ := l.DialContext(t.Context(), "", "")
-					defer conn.Close()
-					if _, err := fmt.Fprint(conn, keep.hold); err != nil {
-						t.Fatal(err)
-					}
-					go func() { _, _ = io.Copy(io.Discard, conn) }()
-				}
-				time.Sleep(1100 * time.Millisecond)
+				l, stop := serveWithPlacesTaken(t, keep.tokens, keep.hold)
 				began := time.Now()
 				if status := getStatus(t, l, "/healthz"); status != http.StatusOK {
 					t.Errorf("health: status %d", status)
@@ -101,11 +87,43 @@ func TestHealthAndTokensHavePlacesWhereOthersTookAll(t *testing.T) {
 				if took := time.Since(began); took > 3*time.Second {
 					t.Errorf("took %v", took)
 				}
-				cancel()
-				if err := <-ended; err != nil {
-					t.Error(err)
-				}
+				stop()
 			})
 		})
+	}
+}
+
+// serveWithPlacesTaken serves eight connections, each of which has sent hold.
+func serveWithPlacesTaken(t *testing.T, tokens *credentials.Tokens, hold string) (l *memnet.Listener, stop func()) {
+	t.Helper()
+	s := newServer(t, &rewardtest.Fake{}, func(c *server.Config) { c.Tokens = tokens })
+	l = memnet.New()
+	facing := front.Default()
+	facing.Logger = slog.New(slog.DiscardHandler)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- facing.Serve(ctx, places.Limit(l, 8, 2, 10), s, &front.Readiness{}, nil) }()
+	var held []net.Conn
+	for range 8 {
+		conn, err := l.DialContext(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, conn)
+		if _, err := fmt.Fprint(conn, hold); err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = io.Copy(io.Discard, conn) }()
+	}
+	time.Sleep(1100 * time.Millisecond)
+	return l, func() {
+		t.Helper()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		for _, conn := range held {
+			_ = conn.Close()
+		}
 	}
 }

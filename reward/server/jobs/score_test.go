@@ -36,16 +36,9 @@ func ask(t *testing.T, method, address, kind string, body []byte) (*http.Respons
 	return answer, text
 }
 
-func TestAJobsAnswerIsThatOfItsRequest(t *testing.T) {
-	release := make(chan struct{})
-	fake := &rewardtest.Fake{Before: func(ctx context.Context, samples []reward.Sample) error {
-		select {
-		case <-release:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}}
+// serve runs a server with an evaluator and returns its address.
+func serve(t *testing.T, fake *rewardtest.Fake) string {
+	t.Helper()
 	scheduler, err := batch.New(batch.DefaultConfig(), fake)
 	if err != nil {
 		t.Fatal(err)
@@ -55,18 +48,31 @@ func TestAJobsAnswerIsThatOfItsRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	web := httptest.NewServer(s)
-	defer web.Close()
+	t.Cleanup(web.Close)
+	return web.URL
+}
+
+func TestAJobsAnswerIsThatOfItsRequest(t *testing.T) {
+	release := make(chan struct{})
+	address := serve(t, &rewardtest.Fake{Before: func(ctx context.Context, samples []reward.Sample) error {
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}})
 	q := &wire.Request{Prompts: []string{"a cat"}, Images: []wire.Image{{Encoded: rewardtest.PNG(rewardtest.Image(1, 32, 32))}}}
 	m, err := q.Encode(wire.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
-	started, text := ask(t, http.MethodPost, web.URL+"/v1/jobs", wire.MediaType, m.Bytes())
+	started, text := ask(t, http.MethodPost, address+"/v1/jobs", wire.MediaType, m.Bytes())
 	var job struct{ ID, Status string }
 	if err := json.Unmarshal(text, &job); err != nil || started.StatusCode != http.StatusAccepted || job.Status != "running" {
 		t.Fatalf("status %d: %s", started.StatusCode, text)
 	}
-	at := web.URL + started.Header.Get("Location")
+	at := address + started.Header.Get("Location")
 	if h, text := ask(t, http.MethodGet, at+"?wait=0", "", nil); h.StatusCode != http.StatusAccepted {
 		t.Errorf("while it runs: status %d: %s", h.StatusCode, text)
 	}
@@ -81,6 +87,15 @@ func TestAJobsAnswerIsThatOfItsRequest(t *testing.T) {
 			t.Errorf("got %+v", p)
 		}
 	}
+	for _, want := range []int{http.StatusNoContent, http.StatusNotFound} {
+		if h, text := ask(t, http.MethodDelete, at, "", nil); h.StatusCode != want {
+			t.Errorf("dropping: status %d, want %d: %s", h.StatusCode, want, text)
+		}
+	}
+}
+
+func TestJobsThatCannotBeAreRefused(t *testing.T) {
+	address := serve(t, &rewardtest.Fake{})
 	for _, tt := range []struct {
 		name, method, path, kind, body string
 		status                         int
@@ -91,20 +106,15 @@ func TestAJobsAnswerIsThatOfItsRequest(t *testing.T) {
 		{"a wait without end", http.MethodGet, "/v1/jobs/0123?wait=1e9", "", "", http.StatusBadRequest},
 		{"a wait of NaN", http.MethodGet, "/v1/jobs/0123?wait=NaN", "", "", http.StatusBadRequest},
 	} {
-		if h, text := ask(t, tt.method, web.URL+tt.path, tt.kind, []byte(tt.body)); h.StatusCode != tt.status {
+		if h, text := ask(t, tt.method, address+tt.path, tt.kind, []byte(tt.body)); h.StatusCode != tt.status {
 			t.Errorf("%s: status %d: %s", tt.name, h.StatusCode, text)
 		}
 	}
-	for _, want := range []int{http.StatusNoContent, http.StatusNotFound} {
-		if h, text := ask(t, http.MethodDelete, at, "", nil); h.StatusCode != want {
-			t.Errorf("dropping: status %d, want %d: %s", h.StatusCode, want, text)
-		}
-	}
-	h, _ := ask(t, http.MethodPost, web.URL+"/v1/jobs", "application/json", []byte(`{"prompts": 3}`))
-	if h, text := ask(t, http.MethodGet, web.URL+h.Header.Get("Location"), "", nil); h.StatusCode != http.StatusBadRequest {
+	h, _ := ask(t, http.MethodPost, address+"/v1/jobs", "application/json", []byte(`{"prompts": 3}`))
+	if h, text := ask(t, http.MethodGet, address+h.Header.Get("Location"), "", nil); h.StatusCode != http.StatusBadRequest {
 		t.Errorf("a job that cannot be: status %d: %s", h.StatusCode, text)
 	}
-	if h, text := ask(t, http.MethodPost, web.URL+"/v1/jobs", "text/plain", nil); h.StatusCode != http.StatusUnsupportedMediaType {
+	if h, text := ask(t, http.MethodPost, address+"/v1/jobs", "text/plain", nil); h.StatusCode != http.StatusUnsupportedMediaType {
 		t.Errorf("a job of text: status %d: %s", h.StatusCode, text)
 	}
 }

@@ -23,7 +23,27 @@ func decode(text string) (*wire.Request, jsonwire.MapFormat, error) {
 
 func f64(f float64) *float64 { return &f }
 
-func TestEveryKeyMeansWhatItDoesInMsgpack(t *testing.T) {
+// meaning is a request as JSON and what it is.
+type meaning struct {
+	text string
+	want *wire.Request
+}
+
+func checkMeanings(t *testing.T, cases map[string]meaning) {
+	for name, tt := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, format, err := decode(tt.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if format != jsonwire.MapsAsTensors || !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestImagesAndLatentsMeanWhatTheyDoInMsgpack(t *testing.T) {
 	pixels := &reward.Tensor{Type: reward.Uint8, Shape: []int{1, 2, 3}, Data: []byte{0, 1, 2, 3, 4, 255}}
 	half := &reward.Tensor{Type: reward.Float32, Shape: []int{1, 1, 3}, Data: []byte{0, 0, 0, 0x3f, 0, 0, 0x80, 0x3f, 0, 0, 0, 0}}
 	latents := &reward.Tensor{Type: reward.Float16, Shape: []int{1, 1, 1, 2}, Data: []byte{0, 0x3c, 0, 0x40}}
@@ -32,10 +52,7 @@ func TestEveryKeyMeansWhatItDoesInMsgpack(t *testing.T) {
 	}
 	const prompt = `{"prompts": ["größe \ud83d\udc08 \"x\""], `
 	file := one(wire.Image{Encoded: []byte("a?b>c\xff")})
-	for name, tt := range map[string]struct {
-		text string
-		want *wire.Request
-	}{
+	checkMeanings(t, map[string]meaning{
 		"a file in base64":            {prompt + `"images": ["YT9iPmP/"]}`, file},
 		"a file in a data URI":        {prompt + `"images": ["data:image/png;base64,YT9iPmP/"]}`, file},
 		"base64 with line breaks":     {prompt + `"images": ["YT9i\r\nPmP/\n"]}`, file},
@@ -50,6 +67,11 @@ func TestEveryKeyMeansWhatItDoesInMsgpack(t *testing.T) {
 			`{"prompts": ["a"], "latents": {"dtype": "float16", "shape": [1,1,1,2], "data": "ADwAQA=="}, "vae": "sd3", "grid": {"preset": "sd3"}, "return": ["images"]}`,
 			&wire.Request{Prompts: []string{"a"}, Latents: latents, VAE: "sd3", Grid: reward.GridSpec{Preset: "sd3"}, Return: []wire.Return{wire.ReturnImages}},
 		},
+	})
+}
+
+func TestEveryOptionMeansWhatItDoesInMsgpack(t *testing.T) {
+	checkMeanings(t, map[string]meaning{
 		"options": {
 			`{"prompts": ["a"], "images": ["aGk="], "mode": "think", "grid": {"height": 4.0, "width": 4e0}, "evaluator": "x", "missing": "error", "clamp": true, "rank": true,
 			  "groups": ["g"], "weights": {"scores": {"overall": -1}, "heatmaps": {"artifact": 0.25}}, "return": [], "vae": null,
@@ -76,17 +98,7 @@ func TestEveryKeyMeansWhatItDoesInMsgpack(t *testing.T) {
 				Advantage: &reward.Advantage{Method: reward.AdvantageFlowGRPO, GlobalStd: true},
 			},
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got, format, err := decode(tt.text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if format != jsonwire.MapsAsTensors || !reflect.DeepEqual(got, tt.want) {
-				t.Errorf("got %+v, want %+v", got, tt.want)
-			}
-		})
-	}
+	})
 }
 
 func TestWhatIsWrongIsNamed(t *testing.T) {
