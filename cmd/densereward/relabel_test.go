@@ -14,6 +14,7 @@ import (
 
 	"github.com/denseflow/densereward/cmd/densereward/offline"
 	"github.com/denseflow/densereward/internal/npy"
+	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/relabel/table"
 )
 
@@ -132,43 +133,8 @@ func TestRelabelAsksServers(t *testing.T) {
 // shape, and compares with what score says of them.
 func TestRelabelDecodesLatents(t *testing.T) {
 	latents := caseLatents(t, "vae-sd3-nano.6x10.latents")
-	dir, out, maps := t.TempDir(), t.TempDir(), t.TempDir()
-	shard, err := os.Create(filepath.Join(dir, "shard.tar"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	archive := tar.NewWriter(shard)
-	add := func(name string, data []byte) {
-		if err := archive.WriteHeader(&tar.Header{Name: name, Size: int64(len(data)), Mode: 0o600}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := archive.Write(data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var files []string
-	for i := range latents.Shape[0] {
-		var file bytes.Buffer
-		if err := npy.Write(&file, npy.Array{Descr: string(latents.Type), Shape: latents.Shape[1:], Data: latents.Part(i, i+1).Data}); err != nil {
-			t.Fatal(err)
-		}
-		name := fmt.Sprint(i, ".npy")
-		add(name, file.Bytes())
-		add(fmt.Sprint(i, ".txt"), []byte("a red cube"))
-		files = append(files, filepath.Join(maps, name))
-		if err := os.WriteFile(files[i], file.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var odd bytes.Buffer
-	if err := npy.WriteFloat32(&odd, make([]float32, 6), 3, 2); err != nil {
-		t.Fatal(err)
-	}
-	add("odd.npy", odd.Bytes())
-	add("odd.txt", []byte("a red cube"))
-	if err := errors.Join(archive.Close(), shard.Close()); err != nil {
-		t.Fatal(err)
-	}
+	dir, out := t.TempDir(), t.TempDir()
+	files := latentShard(t, filepath.Join(dir, "shard.tar"), latents)
 	flags := []string{"--model", nanoDir, "--threads", "1", "--vae", filepath.Join(vaeDir, "vae-sd3-nano")}
 	code, printed, said := densereward(t, append([]string{"relabel", dir, "--out", out, "--maps", "dense"}, flags...)...)
 	if code != exitPartial || !strings.Contains(printed, `"failed":1,`) {
@@ -192,4 +158,47 @@ func TestRelabelDecodesLatents(t *testing.T) {
 			t.Errorf("latents %d: a map of %dx%d for latents of %v, %v", i, m.Height, m.Width, latents.Shape, err)
 		}
 	}
+}
+
+// latentShard writes a tar of latents and, last, of some with the wrong shape. It returns
+// the files that hold the right ones.
+func latentShard(t *testing.T, path string, latents *reward.Tensor) (files []string) {
+	t.Helper()
+	shard, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := tar.NewWriter(shard)
+	add := func(name string, data []byte) {
+		if err := archive.WriteHeader(&tar.Header{Name: name, Size: int64(len(data)), Mode: 0o600}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := archive.Write(data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	maps := t.TempDir()
+	for i := range latents.Shape[0] {
+		var file bytes.Buffer
+		if err := npy.Write(&file, npy.Array{Descr: string(latents.Type), Shape: latents.Shape[1:], Data: latents.Part(i, i+1).Data}); err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprint(i, ".npy")
+		add(name, file.Bytes())
+		add(fmt.Sprint(i, ".txt"), []byte("a red cube"))
+		files = append(files, filepath.Join(maps, name))
+		if err := os.WriteFile(files[i], file.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var odd bytes.Buffer
+	if err := npy.WriteFloat32(&odd, make([]float32, 6), 3, 2); err != nil {
+		t.Fatal(err)
+	}
+	add("odd.npy", odd.Bytes())
+	add("odd.txt", []byte("a red cube"))
+	if err := errors.Join(archive.Close(), shard.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return files
 }

@@ -17,9 +17,17 @@ import (
 	"github.com/denseflow/densereward/reward/rewardtest"
 )
 
-// One server has ImageDoctor, text in images, a tiny CLIP and a remote judge in one
-// mixture; the remote one's death costs its own component.
-func TestAMixtureOfEveryKindOutlivesItsRemoteMember(t *testing.T) {
+// optionsOf reads options as a table has them.
+func optionsOf(t *testing.T, text string) (o Options) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// praise is a judge that gives everything five of five.
+func praise(t *testing.T) *httptest.Server {
 	chat := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var q map[string]any
 		if err := json.NewDecoder(r.Body).Decode(&q); err != nil || q["model"] != "ur2" {
@@ -27,23 +35,24 @@ func TestAMixtureOfEveryKindOutlivesItsRemoteMember(t *testing.T) {
 		}
 		fmt.Fprint(w, `{"choices": [{"finish_reason": "stop", "message": {"content": "Alignment Score (1-5): 5\nCoherence Score (1-5): 5\nStyle Score (1-5): 5"}}]}`)
 	}))
-	defer chat.Close()
+	t.Cleanup(chat.Close)
+	return chat
+}
+
+// One server has ImageDoctor, text in images, a tiny CLIP and a remote judge in one
+// mixture; the remote one's death costs its own component.
+func TestAMixtureOfEveryKindOutlivesItsRemoteMember(t *testing.T) {
+	chat := praise(t)
 	clip, err := filepath.Abs("../../../engine/clip/testdata/quick")
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := func(text string) (o Options) {
-		if err := json.Unmarshal([]byte(text), &o); err != nil {
-			t.Fatal(err)
-		}
-		return o
-	}
 	plan, err := Kinds().Plan([]Spec{
-		{Name: "doctor", Kind: "imagedoctor", Options: options(`{"max-new-tokens": 100}`)},
-		{Name: "ocr", Kind: "ocr", Options: options(`{"short-side": 64}`)},
+		{Name: "doctor", Kind: "imagedoctor", Options: optionsOf(t, `{"max-new-tokens": 100}`)},
+		{Name: "ocr", Kind: "ocr", Options: optionsOf(t, `{"short-side": 64}`)},
 		{Name: "pick", Kind: "pickscore", Source: clip},
-		{Name: "ur2", Kind: "judge", Source: chat.URL + "/v1", Options: options(`{"model": "ur2", "file": "unifiedreward-2", "tries": 1}`)},
-		{Name: "all", Kind: "mix", Source: "doctor=1, ocr=0.5,pick,ur2=2", Options: options(`{"optional": ["ur2"], "map-weights": {"doctor": 1, "ocr": 1}}`)},
+		{Name: "ur2", Kind: "judge", Source: chat.URL + "/v1", Options: optionsOf(t, `{"model": "ur2", "file": "unifiedreward-2", "tries": 1}`)},
+		{Name: "all", Kind: "mix", Source: "doctor=1, ocr=0.5,pick,ur2=2", Options: optionsOf(t, `{"optional": ["ur2"], "map-weights": {"doctor": 1, "ocr": 1}}`)},
 	}, Defaults{Devices: []string{"cpu"}, Batch: 2}, 2)
 	if err != nil {
 		t.Fatal(err)
