@@ -17,9 +17,19 @@ const asProgram = "DENSEREWARD_TESTED"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "" {
-		os.Exit(m.Run())
+		os.Exit(runAll(m))
 	}
 	os.Exit(run(context.Background(), os.Args[1:], cli.Terminal{Out: os.Stdout, Err: os.Stderr}))
+}
+
+// runAll runs the tests between the making and the removal of what they share.
+func runAll(m *testing.M) int {
+	defer func() { _ = os.RemoveAll(smallDir) }()
+	if err := linkSmall(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
 }
 
 // TestBashCompletesCommandLines types into an interactive bash, with the tabulator where

@@ -3,36 +3,32 @@ package main
 import (
 	"bytes"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/denseflow/densereward/cmd/densereward/demo"
-	"github.com/denseflow/densereward/engine/imagedoctor/pocket"
 )
 
+// TestDemoShowsScoresRewardsAndAdvantages is of the miniature. What the pocket checkpoint
+// makes of the images is checked by demo/check.py.
 func TestDemoShowsScoresRewardsAndAdvantages(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "overlays")
-	code, out, said := densereward(t, "demo", "-threads", "1", "-out", dir)
-	if code != exitOK {
+	code, out, said := densereward(t, "demo", "-threads", "1", "-model", smallDir, "-out", dir)
+	if code != exitOK || said != "" {
 		t.Fatalf("exit code %d, said %q", code, said)
-	}
-	if !strings.Contains(said, pocket.Note) {
-		t.Errorf("said %q", said)
 	}
 	for i, prompt := range demo.Prompts() {
 		if n, want := strings.Count(out, prompt+"\n"), max(1, 2-i); n != want { // the first one also has latents
 			t.Errorf("%q is a headline %d times, want %d, in\n%s", prompt, n, want, out)
 		}
-		if advantages := advantagesOf(t, out, demo.Names(prompt)); slices.Max(advantages) != advantages[0] || slices.Max(advantages[1:]) >= 0 {
-			t.Errorf("%s: the first image is right and the others are not; advantages %v", prompt, advantages)
-		}
+		checkAdvantages(t, out, demo.Names(prompt))
 	}
-	advantagesOf(t, out, []string{"latents-0", "latents-1", "latents-2", "latents-3"})
+	checkAdvantages(t, out, []string{"latents-0", "latents-1", "latents-2", "latents-3"})
 	for _, want := range []string{"12 images sent as PNG files", "4 images sent as latents [4 16 64 64]", dir} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)
@@ -53,10 +49,11 @@ func TestDemoShowsScoresRewardsAndAdvantages(t *testing.T) {
 	}
 }
 
-// advantagesOf reads the advantages of images off the demo's tables.
-func advantagesOf(t *testing.T, out string, names []string) []float64 {
+// checkAdvantages holds the advantages of a group in the demo's tables against their
+// meaning: they add up to nothing.
+func checkAdvantages(t *testing.T, out string, names []string) {
 	t.Helper()
-	var all []float64
+	var sum float64
 	for _, name := range names {
 		// image, four scores, reward, advantage, mean weight
 		row := regexp.MustCompile(`(?m)^ +` + name + `( +[01]\.\d\d){4} +[01]\.\d{3} +([+-]\d\.\d{3}) +[01]\.\d{3}$`).FindStringSubmatch(out)
@@ -67,7 +64,9 @@ func advantagesOf(t *testing.T, out string, names []string) []float64 {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, advantage)
+		sum += advantage
 	}
-	return all
+	if math.Abs(sum) > 0.0005*float64(len(names))+1e-9 {
+		t.Errorf("the advantages of %v add up to %v", names, sum)
+	}
 }

@@ -65,7 +65,7 @@ func TestAnInterruptHasTheExitCodeOfShells(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, said bytes.Buffer
-	args := append([]string{"score", "--model", nanoDir, "--prompt", "a"}, demoImages()...)
+	args := append([]string{"score", "--model", smallDir, "--prompt", "a"}, demoImages()...)
 	if code := run(ctx, args, cli.Terminal{Out: &out, Err: &said}); code != exitInterrupted || !strings.Contains(said.String(), "interrupted") {
 		t.Errorf("code %d: %s", code, said.String())
 	}

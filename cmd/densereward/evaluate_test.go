@@ -21,7 +21,7 @@ func writeLines(t *testing.T, name string, lines ...string) string {
 
 func TestEvaluateMeasuresWhatRelabelWrote(t *testing.T) {
 	out := t.TempDir()
-	if code, _, said := densereward(t, "relabel", imageList(t), "--out", out, "--model", nanoDir, "--threads", "1"); code != exitPartial {
+	if code, _, said := densereward(t, "relabel", imageList(t), "--out", out, "--model", smallDir, "--threads", "1"); code != exitPartial {
 		t.Fatal(said)
 	}
 	page := filepath.Join(t.TempDir(), "page.html")
@@ -103,7 +103,7 @@ func TestEvaluateShowsImagesThatTheOutputNamesOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	code, summary, said := densereward(t, "relabel", in, "--out", out, "--model", nanoDir, "--threads", "1")
+	code, summary, said := densereward(t, "relabel", in, "--out", out, "--model", smallDir, "--threads", "1")
 	if code != exitOK || !strings.Contains(summary, `"column_prefix":"densereward_"`) {
 		t.Fatalf("exit code %d: %s%s", code, summary, said)
 	}

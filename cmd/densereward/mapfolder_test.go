@@ -85,7 +85,7 @@ func TestTheDenseMapFollowsTheGridFlagOrTheDecodersModel(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			code, _, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", demo.Prompts()[0], c.flag, c.value, "-out", dir, demoImages()[0])
+			code, _, said := densereward(t, "score", "-threads", "1", "-model", smallDir, "-prompt", demo.Prompts()[0], c.flag, c.value, "-out", dir, demoImages()[0])
 			if code != exitOK {
 				t.Fatalf("exit code %d, said %q", code, said)
 			}
@@ -100,7 +100,7 @@ func TestTheDenseMapFollowsTheGridFlagOrTheDecodersModel(t *testing.T) {
 
 func TestTheOverlayIsAnImageOfThreePanels(t *testing.T) {
 	dir := t.TempDir()
-	code, _, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", demo.Prompts()[0], "-out", dir, demoImages()[0])
+	code, _, said := densereward(t, "score", "-threads", "1", "-model", smallDir, "-prompt", demo.Prompts()[0], "-out", dir, demoImages()[0])
 	if code != exitOK {
 		t.Fatalf("exit code %d, said %q", code, said)
 	}

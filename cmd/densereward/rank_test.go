@@ -40,7 +40,7 @@ func candidateFolders(t *testing.T) string {
 
 func TestRankPicksTheBestOfEachFolder(t *testing.T) {
 	in, best, linked := candidateFolders(t), t.TempDir(), t.TempDir()
-	code, out, said := densereward(t, "rank", in, "--model", nanoDir, "--threads", "1", "--json", "--copy", best)
+	code, out, said := densereward(t, "rank", in, "--model", smallDir, "--threads", "1", "--json", "--copy", best)
 	if code != exitPartial {
 		t.Fatalf("exit code %d: %s", code, said)
 	}
@@ -76,7 +76,7 @@ func TestRankPicksTheBestOfEachFolder(t *testing.T) {
 			t.Errorf("the winner of %s: %v", group, err)
 		}
 	}
-	code, out, said = densereward(t, "rank", in, "--model", nanoDir, "--threads", "1", "--top", "2", "--link", linked)
+	code, out, said = densereward(t, "rank", in, "--model", smallDir, "--threads", "1", "--top", "2", "--link", linked)
 	if code != exitPartial || !strings.HasPrefix(out, "group") {
 		t.Errorf("exit code %d: %s%s", code, said, out)
 	}

@@ -51,7 +51,7 @@ type labelledLine struct {
 // TestRelabelLabelsAsScoreScores compares with the score command, then reruns.
 func TestRelabelLabelsAsScoreScores(t *testing.T) {
 	in, out := imageList(t), t.TempDir()
-	args := []string{"relabel", in, "--out", out, "--model", nanoDir, "--threads", "1", "--batch", "4"}
+	args := []string{"relabel", in, "--out", out, "--model", smallDir, "--threads", "1", "--batch", "4"}
 	code, printed, said := densereward(t, args...)
 	if code != exitPartial {
 		t.Fatalf("exit code %d: %s", code, said)
@@ -64,7 +64,7 @@ func TestRelabelLabelsAsScoreScores(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, scored, _ := densereward(t, append([]string{"score", "--model", nanoDir, "--threads", "1", "--batch", "4", "--prompt", "a red cube"}, demoImages()...)...)
+	_, scored, _ := densereward(t, append([]string{"score", "--model", smallDir, "--threads", "1", "--batch", "4", "--prompt", "a red cube"}, demoImages()...)...)
 	want := strings.Split(scored, "\n")
 	for i, line := range strings.Split(strings.TrimSpace(string(data)), "\n") {
 		var got labelledLine
@@ -115,7 +115,7 @@ func TestRelabelChecksItsCommandLine(t *testing.T) {
 			}
 		})
 	}
-	if code, _, said := densereward(t, "relabel", in, "--out", t.TempDir(), "--model", nanoDir, "--maps", "depth"); code != exitUsage || !strings.Contains(said, `no map "depth"`) {
+	if code, _, said := densereward(t, "relabel", in, "--out", t.TempDir(), "--model", smallDir, "--maps", "depth"); code != exitUsage || !strings.Contains(said, `no map "depth"`) {
 		t.Errorf("a map that does not exist: code %d, %s", code, said)
 	}
 }
@@ -135,7 +135,7 @@ func TestRelabelDecodesLatents(t *testing.T) {
 	latents := caseLatents(t, "vae-sd3-nano.6x10.latents")
 	dir, out := t.TempDir(), t.TempDir()
 	files := latentShard(t, filepath.Join(dir, "shard.tar"), latents)
-	flags := []string{"--model", nanoDir, "--threads", "1", "--vae", filepath.Join(vaeDir, "vae-sd3-nano")}
+	flags := []string{"--model", smallDir, "--threads", "1", "--vae", filepath.Join(vaeDir, "vae-sd3-nano")}
 	code, printed, said := densereward(t, append([]string{"relabel", dir, "--out", out, "--maps", "dense"}, flags...)...)
 	if code != exitPartial || !strings.Contains(printed, `"failed":1,`) {
 		t.Fatalf("exit code %d: %s%s", code, said, printed)

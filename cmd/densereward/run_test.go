@@ -16,6 +16,37 @@ import (
 // nanoDir is the folder of the miniature checkpoint.
 const nanoDir = "../../engine/imagedoctor/nano"
 
+// smallDir is a folder with the same for small images, which take little time. TestMain
+// makes it.
+var smallDir string
+
+// linkSmall fills smallDir.
+func linkSmall() error {
+	dir, err := os.MkdirTemp("", "densereward-test-")
+	if err != nil {
+		return err
+	}
+	smallDir = dir
+	names, err := filepath.Glob(filepath.Join(nanoDir, "*.*s*o*")) // .json and .safetensors
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		target, err := filepath.Abs(name)
+		if err != nil {
+			return err
+		}
+		if filepath.Base(name) == "preprocessor_config.json" {
+			continue
+		}
+		if err := os.Symlink(target, filepath.Join(dir, filepath.Base(name))); err != nil {
+			return err
+		}
+	}
+	// The largest square below 20000 pixels that 28 divides has a side of 140.
+	return os.WriteFile(filepath.Join(dir, "preprocessor_config.json"), []byte(`{"max_pixels": 20000}`), 0o600)
+}
+
 // casesDir holds what the reference computes with it.
 const casesDir = "../../engine/imagedoctor/testdata/cases"
 

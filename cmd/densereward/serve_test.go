@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,7 +29,8 @@ type served struct {
 	log     *strings.Builder // whole once stop has returned
 }
 
-// serve starts the server with flags and returns when it is ready.
+// serve starts the server with flags and returns when it is ready. Its model is smallDir
+// unless they say otherwise.
 func serve(t *testing.T, flags ...string) *served {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -36,7 +38,10 @@ func serve(t *testing.T, flags ...string) *served {
 	codes := make(chan int, 1)
 	go func() {
 		defer write.Close()
-		args := append([]string{"serve", "-listen", "127.0.0.1:0", "-threads", "1", "-model", nanoDir}, flags...)
+		args := append([]string{"serve", "-listen", "127.0.0.1:0", "-threads", "1"}, flags...)
+		if !slices.Contains(flags, "-model") {
+			args = append(args, "-model", smallDir)
+		}
 		codes <- run(ctx, args, cli.Terminal{Out: io.Discard, Err: write})
 	}()
 	s := &served{log: &strings.Builder{}}
@@ -107,7 +112,7 @@ func TestServeAnswersAsScoreDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, out, _ := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", demo.Prompts()[0], demoImages()[0])
+	_, out, _ := densereward(t, "score", "-threads", "1", "-model", smallDir, "-prompt", demo.Prompts()[0], demoImages()[0])
 	want := lines[record](t, out)[0]
 	if got := response.Rewards[0]; math.Abs(got-want.Reward) > 1e-12 {
 		t.Errorf("reward %v, score says %v", got, want.Reward)
@@ -156,8 +161,8 @@ func TestServeChecksAndStops(t *testing.T) {
 		code  int
 		said  string
 	}{
-		"a checkpoint that serves": {[]string{"-model", nanoDir}, exitOK, "msg=loaded"},
-		"in JSON":                  {[]string{"-model", nanoDir, "-log-format", "json"}, exitOK, `"msg":"loaded"`},
+		"a checkpoint that serves": {[]string{"-model", smallDir}, exitOK, "msg=loaded"},
+		"in JSON":                  {[]string{"-model", smallDir, "-log-format", "json"}, exitOK, `"msg":"loaded"`},
 		"the embedded checkpoint":  {nil, exitOK, pocket.Note},
 		"no checkpoint":            {[]string{"-model", t.TempDir()}, exitFailure, "config.json"},
 		"a time that has passed":   {[]string{"-timeout", "-1s"}, exitUsage, "--timeout"},
@@ -165,7 +170,7 @@ func TestServeChecksAndStops(t *testing.T) {
 		"no images":                {[]string{"-max-images", "0"}, exitUsage, "--max-images"},
 		"no pixels":                {[]string{"-max-pixels", "0"}, exitUsage, "--max-pixels"},
 		"no bodies":                {[]string{"-max-body", "0"}, exitUsage, "--max-body"},
-		"a memory of 3 GiB":        {[]string{"-model", nanoDir, "-memory", "3GiB", "-max-pixels", "4194304"}, exitOK, "msg=memory limit_bytes=322122547"},
+		"a memory of 3 GiB":        {[]string{"-model", smallDir, "-memory", "3GiB", "-max-pixels", "4194304"}, exitOK, "msg=memory limit_bytes=322122547"},
 		"no memory to speak of":    {[]string{"-memory", "1MiB"}, exitUsage, "--memory"},
 		"no memory for bodies":     {[]string{"-body-memory", "0"}, exitUsage, "--body-memory"},
 		"no connections":           {[]string{"-connections", "0"}, exitUsage, "--connections"},
@@ -195,14 +200,14 @@ func TestServeKeepsProfilesToItself(t *testing.T) {
 
 func TestAPortThatIsTakenIsAFailure(t *testing.T) {
 	s := serve(t)
-	code, _, said := densereward(t, "serve", "-model", nanoDir, "-listen", strings.TrimPrefix(s.address, "http://"))
+	code, _, said := densereward(t, "serve", "-model", smallDir, "-listen", strings.TrimPrefix(s.address, "http://"))
 	if code != exitFailure || !strings.Contains(said, "address already in use") {
 		t.Errorf("exit code %d, said %q", code, said)
 	}
 }
 
 func TestServeHostsSeveralEvaluators(t *testing.T) {
-	s := serve(t, "-evaluator", "text=ocr", "-evaluator", "second=imagedoctor:"+nanoDir)
+	s := serve(t, "-evaluator", "text=ocr", "-evaluator", "second=imagedoctor:"+smallDir)
 	c, err := client.New(s.address)
 	if err != nil {
 		t.Fatal(err)

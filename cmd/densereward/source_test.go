@@ -114,7 +114,7 @@ func TestPackedTokensLieOnTheGridOfTheFlag(t *testing.T) {
 	dir := t.TempDir()
 	latents, maps := filepath.Join(dir, "z.npy"), filepath.Join(dir, "maps")
 	writeLatents(t, latents, "pack.tokens", 1)
-	code, out, said := densereward(t, "score", "-threads", "1", "-model", nanoDir, "-prompt", "x", "-grid", "4x6",
+	code, out, said := densereward(t, "score", "-threads", "1", "-model", smallDir, "-prompt", "x", "-grid", "4x6",
 		"-vae", filepath.Join(vaeDir, "vae-sd3-nano"), "-out", maps, latents)
 	if code != exitOK {
 		t.Fatalf("exit code %d, said %q", code, said)
@@ -133,7 +133,7 @@ func TestLatentsThatCannotBeDecodedCostTheOthersNothing(t *testing.T) {
 	if err := os.WriteFile(text, []byte("none"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ask := []string{"score", "-threads", "1", "-model", nanoDir, "-prompt", demo.Prompts()[0]}
+	ask := []string{"score", "-threads", "1", "-model", smallDir, "-prompt", demo.Prompts()[0]}
 	files := []string{other, packed, text, demoImages()[0]}
 	for name, flags := range map[string][]string{
 		"with a decoder":    {"-vae", filepath.Join(vaeDir, "vae-sd3-nano")},

@@ -58,7 +58,7 @@ func mustScore(t *testing.T, c *client.Client, q *wire.Request) *wire.Response {
 }
 
 func TestServeDecodesLatents(t *testing.T) {
-	s := serve(t, "-cache", "0", "-fixed-draft", // what is equal is compared to the last bit
+	s := serve(t, "-model", nanoDir, "-cache", "0", "-fixed-draft", // what is equal is compared to the last bit
 		"-vae", "sd3="+filepath.Join(vaeDir, "vae-sd3-nano"),
 		"-vae", filepath.Join(vaeDir, "vae-tiny-nano"))
 	c := dial(t, s.address)
@@ -190,7 +190,7 @@ func TestServeChecksItsDecodersFirst(t *testing.T) {
 		"half precision without GPU": {[]string{"-vae", sd3, "-vae-half"}, exitUsage, "--vae-half"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, _, said := densereward(t, append([]string{"serve", "-check", "-listen", "127.0.0.1:0", "-model", nanoDir}, c.flags...)...)
+			code, _, said := densereward(t, append([]string{"serve", "-check", "-listen", "127.0.0.1:0", "-model", smallDir}, c.flags...)...)
 			if code != c.code || !strings.Contains(said, c.want) {
 				t.Errorf("exit code %d, want %d; said %q", code, c.code, said)
 			}

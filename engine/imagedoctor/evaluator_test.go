@@ -128,11 +128,13 @@ func TestDescriptionsTellCheckpointsAndOptionsApart(t *testing.T) {
 	t.Parallel()
 	describe := func(files map[string]string, o Options) reward.Description {
 		t.Helper()
-		e, err := Load(orttest.Open(t), linked(t, files), o)
+		e, err := open(linked(t, files), o) // what is described is known without a session
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer e.Close()
+		if e.fingerprint, err = e.checkpoint.Fingerprint(e.options.fingerprint()); err != nil {
+			t.Fatal(err)
+		}
 		return e.Describe()
 	}
 	plain := describe(nil, Options{})

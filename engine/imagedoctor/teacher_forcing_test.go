@@ -103,7 +103,7 @@ func TestDraftTokensChangeNoAnswer(t *testing.T) {
 			tokens := speculative.tokenizer
 			template := tokens.Encode(answerPrefix + publishedText)
 			rng := rand.New(rand.NewPCG(3, 9))
-			for round := range 12 {
+			for round := range 8 {
 				rows, length := 1+rng.IntN(3), 1+rng.IntN(90)
 				most := 1 + rng.IntN(length)
 				var questions []*prepared

@@ -20,14 +20,19 @@ const (
 		"\nOverall Impression score: 0.50</answer><|im_end|>"
 )
 
+// publishedTokenizer is read once for all tests: that takes longer than most of them.
+var publishedTokenizer = sync.OnceValues(func() (*tokenizer.Tokenizer, error) {
+	data, err := qwen.JSON()
+	if err != nil {
+		return nil, err
+	}
+	return tokenizer.Parse(data)
+})
+
 // tokenizers are the pocket checkpoint's and the published one.
 func tokenizers(t testing.TB) map[string]*tokenizer.Tokenizer {
 	t.Helper()
-	data, err := qwen.JSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	full, err := tokenizer.Parse(data)
+	full, err := publishedTokenizer()
 	if err != nil {
 		t.Fatal(err)
 	}
