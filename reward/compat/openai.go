@@ -226,8 +226,8 @@ func (m *turn) url(r *boundedjson.Reader) (err error) {
 	return err
 }
 
-// check fails unless there is a message of the user with an image and a text, and
-// before it at most one of the system.
+// check fails unless there is a message of the user with an image, and before it at most
+// one of the system.
 func (q *chat) check() error {
 	for i, m := range q.messages {
 		last := i == len(q.messages)-1
@@ -246,8 +246,6 @@ func (q *chat) check() error {
 		return reward.ErrInvalidValue.With("messages: 0, want one of the user")
 	case q.user().image == nil:
 		return reward.ErrMissingField.With("messages[%d].content: want one image_url", n)
-	case len(q.user().texts) == 0:
-		return reward.ErrMissingField.With("messages[%d].content: want the image's prompt as text", n)
 	}
 	return nil
 }

@@ -83,6 +83,8 @@ func (q *chat) ask(ctx context.Context, host Host) (*completion, error) {
 	switch {
 	case len(q.messages) > 1:
 		return nil, noConversation(0, q.messages[0].role)
+	case len(q.user().texts) == 0:
+		return nil, reward.ErrMissingField.With("messages[0].content: want the image's prompt as text")
 	case len(q.stop) > 0:
 		return nil, reward.ErrInvalidValue.With("stop: the evaluator answers in its own template and is not cut")
 	}

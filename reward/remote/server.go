@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/reward"
@@ -19,13 +20,47 @@ type Server struct {
 	about  reward.Description
 }
 
-var _ reward.Evaluator = (*Server)(nil)
+// generatingServer is a Server whose evaluator there continues prompts.
+type generatingServer struct {
+	*Server
+	chat *chatModel
+}
+
+var (
+	_ reward.Evaluator = (*Server)(nil)
+	_ reward.Generator = (*generatingServer)(nil)
+)
 
 // NewServer makes an evaluator of the one called evaluator on the server at o.URL, the
-// server's first where it is empty. It asks the server for the description, and fails
-// where that cannot be had. Of the options it reads Name, URL, Token, Timeout and
-// Tries.
-func NewServer(ctx context.Context, evaluator string, o Options) (*Server, error) {
+// server's first where it is empty; it is a reward.Generator if that one is. It asks the
+// server for the description, and fails where that cannot be had. Of the options
+// continuing prompts reads all, scoring reads Name, URL, Token, Timeout, Tries and Client.
+func NewServer(ctx context.Context, evaluator string, o Options) (reward.Evaluator, error) {
+	c, err := connect(o)
+	if err != nil {
+		return nil, fmt.Errorf("remote: %w", err)
+	}
+	there, err := find(ctx, c, evaluator, o.URL)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{client: c, remote: there.Name, about: description(there)}
+	if o.Name != "" {
+		s.about.Name = o.Name
+	}
+	if err := s.about.Validate(); err != nil || !there.Generates {
+		return s, err
+	}
+	o.URL = strings.TrimRight(o.URL, "/") + "/v1"
+	e, err := newEndpoint(o)
+	if err != nil {
+		return nil, err
+	}
+	return &generatingServer{s, &chatModel{e, there.Name}}, nil
+}
+
+// connect makes a client of the server.
+func connect(o Options) (*client.Client, error) {
 	var options []client.Option
 	if o.Token != "" {
 		options = append(options, client.WithToken(o.Token))
@@ -39,13 +74,14 @@ func NewServer(ctx context.Context, evaluator string, o Options) (*Server, error
 	if o.Client != nil {
 		options = append(options, client.WithHTTPClient(o.Client))
 	}
-	c, err := client.New(o.URL, options...)
-	if err != nil {
-		return nil, fmt.Errorf("remote: %w", err)
-	}
+	return client.New(o.URL, options...)
+}
+
+// find asks the server at url for the description of an evaluator.
+func find(ctx context.Context, c *client.Client, evaluator, url string) (there client.Evaluator, err error) {
 	models, err := c.Models(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("remote: asking %s what it evaluates: %w", o.URL, err)
+		return there, fmt.Errorf("remote: asking %s what it evaluates: %w", url, err)
 	}
 	at := slices.IndexFunc(models.Evaluators, func(e client.Evaluator) bool { return evaluator == "" || e.Name == evaluator })
 	if at < 0 {
@@ -53,19 +89,14 @@ func NewServer(ctx context.Context, evaluator string, o Options) (*Server, error
 		for _, e := range models.Evaluators {
 			names = append(names, e.Name)
 		}
-		return nil, fmt.Errorf("remote: %s has no evaluator %q, only %q", o.URL, evaluator, names)
+		return there, fmt.Errorf("remote: %s has no evaluator %q, only %q", url, evaluator, names)
 	}
-	there := models.Evaluators[at]
-	s := &Server{client: c, remote: there.Name, about: description(there)}
-	if o.Name != "" {
-		s.about.Name = o.Name
-	}
-	return s, s.about.Validate()
+	return models.Evaluators[at], nil
 }
 
 func description(e client.Evaluator) reward.Description {
 	d := reward.Description{
-		Name: e.Name, Kind: "remote", Fingerprint: e.Fingerprint, Modes: e.Modes, Text: e.Text, Boxes: e.Boxes,
+		Name: e.Name, Kind: "remote", Fingerprint: e.Fingerprint, Modes: e.Modes, Text: e.Text, Boxes: e.Boxes, Generates: e.Generates,
 		PromptTokens: e.PromptTokens, Resize: e.Resize, Demonstration: e.Demonstration, Note: e.Note,
 	}
 	bound := func(v *float64, none float64) float64 {
@@ -90,6 +121,14 @@ func (s *Server) Describe() reward.Description { return s.about }
 
 // Close does nothing: idle connections end by themselves.
 func (s *Server) Close() error { return nil }
+
+// Generate has the evaluator there continue each sample's prompt by itself.
+func (s *generatingServer) Generate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
+	return s.chat.each(ctx, samples, func(one *reward.Sample) reward.Result { return s.chat.generate(ctx, one, 0) })
+}
+
+// Close gives the connections back.
+func (s *generatingServer) Close() error { return s.chat.Close() }
 
 // Evaluate sends the samples of each mode in one request.
 func (s *Server) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {

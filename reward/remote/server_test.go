@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
@@ -13,7 +14,7 @@ import (
 )
 
 // serve is a DenseReward server of a fake.
-func serve(t *testing.T, fake *rewardtest.Fake) *httptest.Server {
+func serve(t *testing.T, fake reward.Evaluator) *httptest.Server {
 	t.Helper()
 	scheduler, err := batch.New(batch.DefaultConfig(), fake)
 	if err != nil {
@@ -37,6 +38,31 @@ func TestAnotherServersEvaluatorConforms(t *testing.T) {
 		}
 		return s
 	})
+}
+
+// The server there continues prompts, and the one here does through it.
+func TestAnotherServersGeneratorConforms(t *testing.T) {
+	there := &rewardtest.Writer{}
+	web := serve(t, there)
+	var far reward.Evaluator
+	rewardtest.Run(t, func() reward.Evaluator {
+		var err error
+		if far, err = NewServer(t.Context(), "", Options{URL: web.URL + "/", Name: "far", Pause: time.Millisecond}); err != nil {
+			t.Fatal(err)
+		}
+		return far
+	})
+	asked := samples("a red circle")
+	asked[0].Mode = reward.ModeGenerate
+	asked[0].Continuation = reward.Continuation{System: "Be brief.", MaxNewTokens: 3}
+	want, err := there.Generate(t.Context(), asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := far.(reward.Generator).Generate(t.Context(), asked)
+	if err != nil || got[0].Err != nil || *got[0].Generation != *want[0].Generation {
+		t.Errorf("got %+v, %v, want %+v", got[0], err, want[0].Generation)
+	}
 }
 
 func TestAnotherServersAnswersAreItsEvaluators(t *testing.T) {
