@@ -137,7 +137,6 @@ type maps struct {
 	each []*reward.Tensor
 }
 
-// joinMaps joins the maps of a request's parts.
 func joinMaps(all *wire.Response, parts []*wire.Response) error {
 	lead := parts[0] // the first part that has maps of a sample
 	for i := len(parts) - 1; i >= 0; i-- {

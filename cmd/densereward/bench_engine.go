@@ -123,7 +123,6 @@ func (c *benchCommand) runEvaluator(ctx context.Context, t cli.Terminal) (err er
 	return err
 }
 
-// writeMeasurement writes a measurement for people.
 func writeMeasurement(w io.Writer, m bench.Measurement) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(format string, values ...any) {

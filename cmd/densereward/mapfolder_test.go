@@ -15,7 +15,6 @@ import (
 	"github.com/denseflow/densereward/internal/numtest"
 )
 
-// readArray reads a float32 array of a shape.
 func readArray(t *testing.T, path string, shape ...int) []float32 {
 	t.Helper()
 	file, err := os.Open(path)

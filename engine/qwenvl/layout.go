@@ -155,7 +155,6 @@ func taps(i, size, side int) (places [2]int, weights [2]float32) {
 	return [2]int{min(floor, side-1), min(floor+1, side-1)}, [2]float32{1 - distance, max(0, 1-(1-distance))}
 }
 
-// runTensor lists runs in patches.
 func runTensor(runs []run, patches int) ort.Tensor {
 	var values []int64
 	for _, r := range runs {

@@ -10,7 +10,7 @@ const DefaultName = ""
 // Library is an opened library, of which there is none.
 type Library struct{}
 
-// Open fails.
+// Open fails: the library is looked for on Linux alone.
 func Open(string) (*Library, error) { return nil, errors.New("nvml: used on Linux alone") }
 
 // Memory is that of no GPU.

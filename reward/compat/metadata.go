@@ -9,7 +9,6 @@ import (
 	"github.com/denseflow/densereward/reward/wire/boundedjson"
 )
 
-// readBase64 reads a file.
 func readBase64(r *boundedjson.Reader) ([]byte, error) {
 	file, err := r.Base64()
 	var e *reward.Error

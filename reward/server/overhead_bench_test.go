@@ -71,7 +71,6 @@ func overhead(b *testing.B, target loadgen.Target) {
 	b.ReportMetric(float64(loadgen.CPU()-cpu)/float64(time.Millisecond)/images, "cpu-ms/image")
 }
 
-// readPhotograph reads a photograph of 512x512.
 func readPhotograph(b *testing.B) *reward.Image {
 	b.Helper()
 	f, err := os.Open("../../engine/image/testdata/images/astronaut.png")

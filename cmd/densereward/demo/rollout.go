@@ -1,5 +1,5 @@
-// Package demo is what the demo asks of a server: images and latents of two
-// prompts.
+// Package demo is what the demo asks of a server: images of three prompts, and latents of
+// one.
 package demo
 
 import (

@@ -30,7 +30,6 @@ var zigzag = [128]uint8{
 	63, 63, 63, 63, 63, 63, 63, 63,
 }
 
-// readScan reads a scan header.
 func (j *Decoder) readScan(body []byte) ([]*component, scanBand, error) {
 	var band scanBand
 	if len(j.components) == 0 {

@@ -51,7 +51,6 @@ func newGrown(t safetensors.Tensor, ids [2]int) (*grown, error) {
 	return g, nil
 }
 
-// number is element i of a row.
 func (g *grown) number(row []byte, i int) float64 {
 	if g.from.DType == safetensors.F32 {
 		return float64(math.Float32frombits(binary.LittleEndian.Uint32(row[4*i:])))

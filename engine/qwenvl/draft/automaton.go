@@ -37,7 +37,6 @@ func newAutomaton(nought, point int32) *automaton {
 	return &automaton{states: []state{{link: -1, end: -1, next: map[int]int{}}}, nought: nought, point: point}
 }
 
-// add appends a token.
 func (a *automaton) add(token int32, symbol int) {
 	a.tokens, a.symbols = append(a.tokens, token), append(a.symbols, symbol)
 	fresh := len(a.states)

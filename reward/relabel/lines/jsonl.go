@@ -44,7 +44,6 @@ type jsonlReader struct {
 	line    int
 }
 
-// maxLine bounds a line.
 const maxLine = 64 << 20
 
 // Next reads the next line that is not blank.
