@@ -1,11 +1,10 @@
 package flowgrpo
 
 import (
-	"compress/gzip"
 	"encoding/json"
-	"os"
 	"testing"
 
+	"github.com/denseflow/densereward/flowgrpo/internal/goldens"
 	"github.com/denseflow/densereward/internal/numtest"
 )
 
@@ -135,19 +134,8 @@ func flatten(into tensor, nested any) tensor {
 // readCases reads testdata/cases.json.gz.
 func readCases(tb testing.TB) cases {
 	tb.Helper()
-	file, err := os.Open("testdata/cases.json.gz")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer file.Close()
-	unzipped, err := gzip.NewReader(file)
-	if err != nil {
-		tb.Fatal(err)
-	}
 	var c cases
-	if err := json.NewDecoder(unzipped).Decode(&c); err != nil {
-		tb.Fatal(err)
-	}
+	goldens.Decode(tb, "cases.json.gz", &c)
 	if len(c.Schedules) == 0 || len(c.Steps) == 0 || len(c.Losses) == 0 ||
 		len(c.Advantages) == 0 || len(c.ZeroStd) == 0 || len(c.BoxMaps) == 0 {
 		tb.Fatal("the reference file holds no cases")

@@ -1,5 +1,5 @@
-// Package goldens reads flowgrpo/testdata/methods.json.gz, the results of the public
-// code of each method; methods.py there says how they were made.
+// Package goldens reads the results of public code in flowgrpo/testdata, whose scripts say
+// how they were made.
 package goldens
 
 import (
@@ -116,10 +116,22 @@ type Window struct {
 	Steps [][]int `json:"steps"`
 }
 
+// Read reads the cases of all methods.
 func Read(tb testing.TB) Methods {
 	tb.Helper()
+	var m Methods
+	Decode(tb, "methods.json.gz", &m)
+	if len(m.Transitions) == 0 || len(m.Forward) == 0 || len(m.Windows) == 0 || len(m.Advantages.GDPOTRL) == 0 {
+		tb.Fatal("the file holds no cases")
+	}
+	return m
+}
+
+// Decode reads a compressed file of flowgrpo's testdata.
+func Decode(tb testing.TB, name string, into any) {
+	tb.Helper()
 	_, here, _, _ := runtime.Caller(0)
-	file, err := os.Open(filepath.Join(filepath.Dir(here), "../../testdata/methods.json.gz"))
+	file, err := os.Open(filepath.Join(filepath.Dir(here), "../../testdata", name))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -128,12 +140,7 @@ func Read(tb testing.TB) Methods {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	var m Methods
-	if err := json.NewDecoder(unzipped).Decode(&m); err != nil {
+	if err := json.NewDecoder(unzipped).Decode(into); err != nil {
 		tb.Fatal(err)
 	}
-	if len(m.Transitions) == 0 || len(m.Forward) == 0 || len(m.Windows) == 0 || len(m.Advantages.GDPOTRL) == 0 {
-		tb.Fatal("the file holds no cases")
-	}
-	return m
 }
