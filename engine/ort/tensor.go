@@ -104,14 +104,6 @@ func Uint8s(shape []int64, data []uint8) Tensor { return wrap(Uint8, shape, data
 // Bools wraps data, which the tensor shares, in a tensor of shape.
 func Bools(shape []int64, data []bool) Tensor { return wrap(Bool, shape, data) }
 
-// Float16Bits wraps the bit patterns of IEEE half-precision numbers, which the
-// tensor shares, in a tensor of shape.
-func Float16Bits(shape []int64, data []uint16) Tensor { return wrap(Float16, shape, data) }
-
-// BFloat16Bits wraps the bit patterns of bfloat16 numbers, which the tensor
-// shares, in a tensor of shape.
-func BFloat16Bits(shape []int64, data []uint16) Tensor { return wrap(BFloat16, shape, data) }
-
 // Float32s is a view of the elements; it panics if t is not float32.
 func (t Tensor) Float32s() []float32 { return view[float32](t, Float32) }
 
@@ -129,15 +121,6 @@ func (t Tensor) Uint8s() []uint8 { return view[uint8](t, Uint8) }
 
 // Bools is a view of the elements; it panics if t is not bool.
 func (t Tensor) Bools() []bool { return view[bool](t, Bool) }
-
-// Bits16 is a view of the bit patterns of a float16 or bfloat16 tensor; it
-// panics if t is neither.
-func (t Tensor) Bits16() []uint16 {
-	if t.DType == BFloat16 {
-		return view[uint16](t, BFloat16)
-	}
-	return view[uint16](t, Float16)
-}
 
 // Elements is the number of elements that Shape calls for: 1 for a scalar, -1
 // if a dimension is negative or the product overflows.
