@@ -108,6 +108,10 @@ func TestPromptsWithoutATextAreTheirSamplesError(t *testing.T) {
 		want string // "" for none
 	}{
 		{"no quotes", reward.Sample{Prompt: "a sign"}, "prompt"},
+		{"curly quotes, which flow_grpo does not split at", reward.Sample{Prompt: "a sign that says “stop”"}, "prompt"},
+		{"single quotes", reward.Sample{Prompt: "a sign that says 'stop'"}, "prompt"},
+		{"an empty pair before another", reward.Sample{Prompt: `"" and "stop"`}, "prompt"},
+		{"curly quotes within straight ones", reward.Sample{Prompt: "says \"“stop”\""}, ""},
 		{"nothing between them", reward.Sample{Prompt: `a sign that says ""`}, "prompt"},
 		{"spaces between them", reward.Sample{Prompt: `a sign that says "  "`}, "prompt"},
 		{"too much between them", reward.Sample{Prompt: `"` + strings.Repeat("a", maxTarget+1) + `"`}, "limit 1024"},
