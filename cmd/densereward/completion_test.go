@@ -19,7 +19,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "" {
 		os.Exit(runAll(m))
 	}
-	os.Exit(run(context.Background(), os.Args[1:], cli.Terminal{Out: os.Stdout, Err: os.Stderr}))
+	program, _ := os.Executable()
+	os.Exit(run(context.Background(), os.Args[1:], cli.Terminal{Out: os.Stdout, Err: os.Stderr, Program: program}))
 }
 
 // runAll runs the tests between the making and the removal of what they share.

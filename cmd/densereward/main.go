@@ -15,5 +15,6 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], cli.Terminal{Out: os.Stdout, Err: os.Stderr}))
+	program, _ := os.Executable() // "" where the system does not tell
+	os.Exit(run(ctx, os.Args[1:], cli.Terminal{Out: os.Stdout, Err: os.Stderr, Program: program}))
 }

@@ -1,18 +1,29 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/denseflow/densereward/cmd/densereward/cli"
+	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/engine/ort/provision"
 )
 
-type versionCommand struct{}
+type versionCommand struct {
+	Onnxruntime string `placeholder:"FILE" help:"Load this library of ONNX Runtime, have it add two numbers, and print its version."`
+}
 
 // Run prints what the program was built from and what it expects to find.
-func (versionCommand) Run(t cli.Terminal) error {
+func (c versionCommand) Run(ctx context.Context, t cli.Terminal) error {
+	if c.Onnxruntime != "" {
+		version, err := hosting.TryLibrary(ctx, c.Onnxruntime)
+		if err == nil {
+			_, err = fmt.Fprintf(t.Out, "onnxruntime %s works\n", version)
+		}
+		return err
+	}
 	_, err := fmt.Fprintf(t.Out, "densereward %s\ngo          %s\nonnxruntime %s\nplatform    %s/%s\n",
 		buildVersion(), runtime.Version(), provision.Version, runtime.GOOS, runtime.GOARCH)
 	return err

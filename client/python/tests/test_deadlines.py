@@ -1,6 +1,7 @@
 """A timeout is a wall clock's, whatever the peer does."""
 
 import itertools
+import socket
 import threading
 import time
 
@@ -25,6 +26,9 @@ DRIPS = {
     "headers": (b"HTTP/1.1 200 OK\r\nX-Long: ", itertools.repeat(0x61)),
     "more and more headers": (b"HTTP/1.1 200 OK\r\n", itertools.cycle(b"A: b\r\n")),
     "a status line": (b"HTTP", itertools.repeat(0x31)),
+    "interim answers": (b"", itertools.cycle(b"HTTP/1.1 100 Continue\r\n\r\n")),
+    "the fields of an interim answer": (b"HTTP/1.1 100 Continue\r\n", itertools.cycle(b"A: b\r\n")),
+    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", itertools.cycle(b"A: b\r\n")),
 }
 
 
@@ -41,6 +45,48 @@ def test_an_answer_that_drips_ends_with_the_call(method, kind):
             assert time.monotonic() - began < SECONDS + GRACE
         finally:
             gone.set()
+
+
+FLOODS = {
+    "interim answers": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "headers": b"A: b\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_flood_ends_with_the_call_or_before(kind):
+    """What comes without a pause leaves no read to time out."""
+
+    def floods(connection):
+        connection.recv(1 << 16)
+        if kind == "headers":
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            connection.sendall(FLOODS[kind] * 1000)
+
+    with peer(floods) as address, fast(f"http://{address}") as client:
+        began = time.monotonic()
+        with pytest.raises(densereward.DenseRewardError):
+            client.score(IMAGES, ["a"], timeout=SECONDS)
+        assert time.monotonic() - began < SECONDS + GRACE
+
+
+def test_a_peer_that_ends_its_half_ends_with_the_call():
+    done = threading.Event()
+
+    def halves(connection):
+        connection.recv(1 << 16)
+        connection.shutdown(socket.SHUT_WR)
+        done.wait(1)
+
+    with peer(halves) as address, fast(f"http://{address}") as client:
+        began = time.monotonic()
+        try:
+            with pytest.raises(densereward.DenseRewardError):
+                client.score(IMAGES, ["a"], timeout=SECONDS)
+            assert time.monotonic() - began < SECONDS + GRACE
+        finally:
+            done.set()
 
 
 def test_a_peer_that_reads_nothing_ends_with_the_call():

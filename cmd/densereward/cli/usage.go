@@ -11,8 +11,12 @@ import (
 )
 
 // Terminal is where a command writes: results to Out, everything said to people
-// to Err.
-type Terminal struct{ Out, Err io.Writer }
+// to Err. Program is the file of the program itself, which it can start again; "" where
+// it is part of another, such as a test.
+type Terminal struct {
+	Out, Err io.Writer
+	Program  string
+}
 
 // Say writes a line for people.
 func (t Terminal) Say(format string, args ...any) {

@@ -56,6 +56,9 @@ func (f *EngineFlags) RuntimeOf(ctx context.Context, t cli.Terminal, cuda bool) 
 		if err != nil {
 			return nil, err
 		}
+		if err := tried(ctx, t, library); err != nil {
+			return nil, err
+		}
 		return ort.Open(library)
 	})
 }

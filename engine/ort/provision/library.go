@@ -32,6 +32,7 @@ type Library struct {
 	Path   string
 	Source string // where it came from, for the log
 	CUDA   bool   // the CUDA provider lies beside it; false where it was not asked for
+	Known  bool   // it is a published build to the last byte
 }
 
 // Options say where Find may look and what it may do. The zero
@@ -105,7 +106,8 @@ func named(path, source string, cuda bool) (Library, error) {
 	if err := regular(path); err != nil {
 		return Library{}, fmt.Errorf("%w: the file %s: %w", ErrNotFound, source, err)
 	}
-	if err := whole(path, releasesFor(platform())); err != nil {
+	known, err := whole(path, releasesFor(platform()))
+	if err != nil {
 		return Library{}, err
 	}
 	for _, name := range []string{sharedProvider, CUDAProvider} {
@@ -116,11 +118,11 @@ func named(path, source string, cuda bool) (Library, error) {
 		if err := regular(beside); err != nil {
 			return Library{}, fmt.Errorf("%w: the cuda provider must lie beside the file %s: %w", ErrNotFound, source, err)
 		}
-		if err := whole(beside, nil); err != nil {
+		if _, err := whole(beside, nil); err != nil {
 			return Library{}, err
 		}
 	}
-	return Library{Path: path, Source: source, CUDA: cuda}, nil
+	return Library{Path: path, Source: source, CUDA: cuda, Known: known}, nil
 }
 
 func regular(path string) error {
@@ -224,6 +226,7 @@ func (p provisioner) library(r release, source string) Library {
 		Path:   filepath.Join(p.cache.dir, p.folder(r), r.archives[0].files[0].name),
 		Source: source,
 		CUDA:   p.cuda,
+		Known:  true,
 	}
 }
 

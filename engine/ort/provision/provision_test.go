@@ -384,7 +384,10 @@ func TestANamedFileThatIsNoWholeLibraryIsCalledCorrupt(t *testing.T) {
 			if err := os.WriteFile(path, c.data, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			err := whole(path, published)
+			known, err := whole(path, published)
+			if known != (c.name == "a published build") {
+				t.Errorf("known: %v", known)
+			}
 			if c.says == "" && err != nil {
 				t.Error(err)
 			}

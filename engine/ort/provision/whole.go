@@ -13,23 +13,24 @@ import (
 // whole returns an ErrCorrupt if the file at path is no shared library of this
 // platform's format, ends early, or is a published build but for some bytes. The
 // system's loader finds some of that, in words that help nobody, and the rest
-// ends the process when the missing page is read.
-func whole(path string, published []release) error {
+// ends the process when the missing page is read. known says that it is a published
+// build to the last byte.
+func whole(path string, published []release) (known bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return false, err
 	}
 	err = complete(f, info.Size())
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = fmt.Errorf("it ends early, after %d bytes", info.Size())
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+		return false, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 	}
 	for _, r := range published {
 		core := r.archives[0].files[0]
@@ -38,15 +39,15 @@ func whole(path string, published []release) error {
 		}
 		got, err := digest(path)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if got != core.sha256 {
-			return fmt.Errorf("%w: %s has the size of the published build %s, but its sha-256 is %s, not %s",
+			return false, fmt.Errorf("%w: %s has the size of the published build %s, but its sha-256 is %s, not %s",
 				ErrCorrupt, path, r.archives[0].source(), got, core.sha256)
 		}
-		break
+		return true, nil
 	}
-	return nil
+	return false, nil
 }
 
 var errNoLibrary = errors.New("not a shared library in the format of Linux, macOS or Windows")
