@@ -102,6 +102,9 @@ func (g *Graph) encode() ([]byte, error) {
 	for _, v := range g.outputs {
 		m.bytes(12, v.encode())
 	}
+	for _, v := range g.shaped {
+		m.bytes(13, v.encode())
+	}
 	return m, nil
 }
 

@@ -52,6 +52,8 @@ type root struct {
 	scopes  []string
 	domains map[string]bool
 	symbols int
+
+	operators Operators
 }
 
 // Graph is a graph under construction. It is not safe for concurrent use.
@@ -66,6 +68,8 @@ type Graph struct {
 	consts       map[string]Value
 	weights      map[string]weight
 	outputNames  []string
+	joined       map[string]Value // by the names of what was joined
+	shaped       []Value          // whose shapes the runtime cannot infer
 }
 
 type node struct {
@@ -92,7 +96,7 @@ func New(name string) *Graph {
 }
 
 func newGraph(r *root, parent *Graph, name string) *Graph {
-	return &Graph{root: r, parent: parent, name: name, consts: map[string]Value{}, weights: map[string]weight{}}
+	return &Graph{root: r, parent: parent, name: name, consts: map[string]Value{}, weights: map[string]weight{}, joined: map[string]Value{}}
 }
 
 // Err is the first mistake made while building, nil if there was none.
@@ -245,6 +249,9 @@ func (g *Graph) Op(domain, op string, inputs []Value, attrs []Attr, outs ...outp
 		}
 		values[i] = Value{g: g, name: g.unique(name + "/out"), dtype: o.dtype, shape: o.shape}
 		n.outputs = append(n.outputs, values[i].name)
+		if domain == customDomain {
+			g.shaped = append(g.shaped, values[i])
+		}
 	}
 	g.domains[domain] = true
 	g.nodes = append(g.nodes, n)

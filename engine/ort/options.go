@@ -93,6 +93,10 @@ type SessionOptions struct {
 	InterOpThreads int  // across operators, used when Parallel; 0 is one per core
 	Parallel       bool // run independent operators side by side
 
+	// CustomOperators lets the graph have operators of the domain "densereward", which run
+	// on CUDA: see LoadOperators.
+	CustomOperators bool
+
 	// InitializersDir is the folder of the files that external data name.
 	InitializersDir string
 	// Unchanged, where set, is called around each loading of the graph: by

@@ -80,6 +80,11 @@ func (r *Runtime) newSession(model []byte, inputs, outputs []string, o SessionOp
 	if err := errors.Join(o.apply(options), o.unchanged()); err != nil {
 		return nil, err
 	}
+	if o.CustomOperators {
+		if err := r.addOperators(options, o.Provider); err != nil {
+			return nil, err
+		}
+	}
 	session, err := onnx.NewDynamicAdvancedSessionWithONNXData(model, inputs, outputs, options)
 	if err != nil {
 		return nil, err

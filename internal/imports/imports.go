@@ -20,6 +20,9 @@ import (
 // Module is the path of this module.
 const Module = "github.com/denseflow/densereward"
 
+// cgo is what a file imports that has C of its own.
+const cgo = "C"
+
 // Everything lifts a rule that names it.
 const Everything = "..."
 
@@ -124,13 +127,14 @@ func engineRules() []Rule {
 	return []Rule{
 		{
 			Room:  "engine/ort",
-			Rooms: []string{"engine/ort/provision", "reward"}, // running out of memory is the scheduler's business
+			Rooms: []string{"engine/ort/provision", "engine/ort/kernels", "reward"}, // running out of memory is the scheduler's business
 			Libs: []string{
 				"github.com/yalue/onnxruntime_go",               // the only room that may: cgo
 				"github.com/ebitengine/purego",                  // looks whether CUDA's libraries load
 				"google.golang.org/protobuf/encoding/protowire", // a model's inputs and outputs
 			},
 		},
+		{Room: "engine/ort/kernels", Libs: []string{cgo, "github.com/ebitengine/purego"}}, // the only room with C of its own: custom operators
 		{
 			Room:  "engine/ort/provision",
 			Rooms: []string{"internal/download"},
@@ -313,8 +317,8 @@ func ruleFor(folder string, rules []Rule) (found Rule, ok bool) {
 }
 
 func allowed(rule Rule, target string, rules []Rule) bool {
-	if target == "C" {
-		return false // cgo comes in with onnxruntime_go, never by hand
+	if target == cgo { // elsewhere it comes in with onnxruntime_go
+		return slices.Contains(rule.Libs, cgo)
 	}
 	if folder, local := strings.CutPrefix(target, Module+"/"); local {
 		other, known := ruleFor(folder, rules)

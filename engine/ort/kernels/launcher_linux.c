@@ -1,0 +1,102 @@
+// The driver of NVIDIA's cards, found when it is first needed.
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "operators.h"
+
+#define DECLARE(name, symbol, parameters) static CUresult(*name) parameters;
+DRIVER_FUNCTIONS(DECLARE)
+
+static const char *const names[KERNELS] = {"swiglu", "rotate_halves", "rotate_pairs", "argmax", "channel_norm"};
+
+enum { MOST_DEVICES = 64 };
+
+struct module {
+	CUcontext context;
+	CUfunction functions[KERNELS];
+};
+
+// Modules stay: a context that sessions share has one, and lives as long as the process.
+static struct module modules[MOST_DEVICES];
+static int count;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static int opened;
+
+static const char *open_driver(void) {
+	if (opened) return NULL;
+	void *library = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_GLOBAL);
+	if (!library) return dlerror();
+#define FIND(name, symbol, parameters) \
+	if (!(name = (CUresult(*) parameters)dlsym(library, symbol))) return "the driver lacks " symbol;
+	DRIVER_FUNCTIONS(FIND)
+	opened = 1;
+	return NULL;
+}
+
+static int failed(CUresult code, const char *what, char *message, size_t size) {
+	const char *text = NULL;
+	if (!code) return 0;
+	if (cuGetErrorString(code, &text) || !text) text = "unknown";
+	snprintf(message, size, "%s: cuda error %d (%s)", what, code, text);
+	return 1;
+}
+
+static const struct module *module_of(CUcontext context) {
+	for (int i = 0; i < count; i++)
+		if (modules[i].context == context) return &modules[i];
+	return NULL;
+}
+
+// load puts the module of the context that is current into the list.
+static int load(CUcontext context, const char *ptx, char *message, size_t size) {
+	struct module m = {.context = context};
+	CUmodule module;
+	if (module_of(context)) return 0;
+	if (count == MOST_DEVICES) {
+		snprintf(message, size, "more than %d devices", MOST_DEVICES);
+		return 1;
+	}
+	if (failed(cuModuleLoadData(&module, ptx), "compiling the kernels", message, size)) return 1;
+	for (int k = 0; k < KERNELS; k++)
+		if (failed(cuModuleGetFunction(&m.functions[k], module, names[k]), names[k], message, size)) return 1;
+	modules[count++] = m;
+	return 0;
+}
+
+int launcher_load(int device, const char *ptx, char *message, size_t size) {
+	CUdevice handle;
+	CUcontext context, popped;
+	int bad = 1;
+	pthread_mutex_lock(&mutex);
+	const char *missing = open_driver();
+	if (missing) {
+		snprintf(message, size, "no NVIDIA driver: %s", missing);
+	} else if (!failed(cuInit(0), "starting the driver", message, size) && !failed(cuDeviceGet(&handle, device), "finding the device", message, size) &&
+	           !failed(cuDevicePrimaryCtxRetain(&context, handle), "making a context", message, size)) {
+		// The context is kept, as the module in it is: sessions of the device use it as well.
+		if (!failed(cuCtxPushCurrent(context), "entering the context", message, size)) {
+			bad = load(context, ptx, message, size);
+			cuCtxPopCurrent(&popped);
+		}
+		if (bad) cuDevicePrimaryCtxRelease(handle);
+	}
+	pthread_mutex_unlock(&mutex);
+	return bad;
+}
+
+const struct module *launcher_module(void) {
+	CUcontext context;
+	const struct module *found = NULL;
+	pthread_mutex_lock(&mutex);
+	if (opened && !cuCtxGetCurrent(&context)) found = module_of(context);
+	pthread_mutex_unlock(&mutex);
+	return found;
+}
+
+int launcher_run(const struct module *on, const struct launch *l, void *stream, const char **text) {
+	CUresult code = cuLaunchKernel(on->functions[l->kernel], l->columns, l->rows, 1, l->threads, 1, 1, l->shared, (CUstream)stream, l->arguments, NULL);
+	if (code && (cuGetErrorString(code, text) || !*text)) *text = "unknown";
+	return code;
+}
