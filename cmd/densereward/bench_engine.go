@@ -18,6 +18,7 @@ import (
 	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/engine/imagedoctor/bench"
 	"github.com/denseflow/densereward/engine/imagedoctor/pocket"
+	"github.com/denseflow/densereward/engine/onnx"
 )
 
 // engineBenchFlags measure the engine by itself, without a server.
@@ -26,6 +27,7 @@ type engineBenchFlags struct {
 	PromptTokens      int     `default:"671" placeholder:"N" help:"Tokens of every prompt, the image's included. [${default}]"`
 	NewTokens         int     `default:"60" placeholder:"N" help:"Tokens of every answer. [${default}]"`
 	RepetitionPenalty float64 `placeholder:"X" help:"Penalty on tokens that have occurred; 1 is none. [generation_config.json's]"`
+	Operators         string  `default:"none" placeholder:"NAMES" help:"Custom operators of the graph on a GPU: all, none, or names with commas between them. [${default}]"`
 	InFlight          int     `default:"1" placeholder:"N" help:"Batches at once on a device. [${default}]"`
 	Rounds            int     `default:"4" placeholder:"N" help:"Batches that are timed, for each in flight on each device. [${default}]"`
 
@@ -57,6 +59,10 @@ func (f *engineBenchFlags) measure(ctx context.Context, t cli.Terminal, batch in
 	if err != nil {
 		return m, err
 	}
+	operators, err := onnx.ParseOperators(f.Operators)
+	if err != nil {
+		return m, cli.Usage("operators", err)
+	}
 	dir, err := f.Finder(t).Path(ctx, f.Model)
 	if err != nil {
 		return m, err
@@ -75,6 +81,7 @@ func (f *engineBenchFlags) measure(ctx context.Context, t cli.Terminal, batch in
 	return bench.Measure(ctx, runtime, dir, bench.Options{
 		Providers: providers, Batch: batch, PromptTokens: f.PromptTokens, NewTokens: f.NewTokens,
 		NoSpeculative: f.NoSpeculative, RepetitionPenalty: f.RepetitionPenalty, InFlight: f.InFlight, Rounds: f.Rounds,
+		Operators: operators,
 	})
 }
 

@@ -45,6 +45,9 @@ type Options struct {
 	// FixedDraft drafts by the published wordings alone, not by earlier answers. How long
 	// drafts are moves the last bits of maps, which then depend on a batch alone.
 	FixedDraft bool
+	// Operators are this project's own that a bfloat16 graph on a GPU has in place of
+	// several plain nodes each.
+	Operators onnx.Operators
 	// MaxBatch is how many images go through the graph at once; 0 is 16.
 	MaxBatch int
 	// BatchTokens bounds what is padded to the longest prompt of a batch, image,
@@ -158,6 +161,9 @@ func open(dir string, o Options) (*Evaluator, error) {
 // fingerprint tells the options on which answers depend.
 func (o Options) fingerprint() string {
 	text := fmt.Sprintf("%v %v %v %v %v\n", o.RepetitionPenalty, o.MaxNewTokens, o.Provider.Kind, o.Float32, o.Resize)
+	if o.Operators != 0 { // whose sums are rounded elsewhere
+		text += fmt.Sprintf("operators %v\n", o.Operators)
+	}
 	if o.Prefix != nil {
 		text += fmt.Sprintf("prefix %q\n", *o.Prefix)
 	}
@@ -196,7 +202,7 @@ func (e *Evaluator) form() graphOptions {
 		heads: onnx.Float32,
 	}
 	if e.options.Provider.Kind == ort.CUDA && !e.options.Float32 {
-		o.DType, o.heads, o.Paged = onnx.BFloat16, onnx.Float16, true
+		o.DType, o.heads, o.Paged, o.Operators = onnx.BFloat16, onnx.Float16, true, e.options.Operators
 	}
 	return o
 }

@@ -54,7 +54,7 @@ func buildGraph(c Config, source initializers.Source, o graphOptions) (*onnx.Gra
 	if o.probes {
 		g.Output(outputFeatures, g.Cast(e.Features, onnx.Float32))
 		g.Output(outputHidden, g.Cast(e.Hidden, onnx.Float32))
-		g.Output(outputLogits, e.Logits)
+		g.Output(outputLogits, e.Logits())
 	}
 	if err := e.Err(); err != nil {
 		return nil, err

@@ -138,20 +138,19 @@ func (h *heatmap) upscale(g *onnx.Graph, x onnx.Value) (onnx.Value, int) {
 	// after it.
 	for i, out := range []int{full, half} {
 		conv := fmt.Sprintf("%sconv_layers.%d", prefix, 3*i)
-		x = g.Relu(h.conv(g, x, conv, out, full, true))
-		x = g.RMSNorm(x, h.scale(fmt.Sprintf("%sconv_layers.%d", prefix, 3*i+2), out), channelRMSEps)
+		x = h.conv(g, x, conv, out, full, true)
+		x = g.ChannelNorm(x, h.scale(fmt.Sprintf("%sconv_layers.%d", prefix, 3*i+2), out), onnx.Value{}, onnx.Value{}, channelRMSEps, onnx.RectifiedBefore)
 	}
 	in := half
 	for i, out := range []int{full, half, half, quarter} {
 		up := fmt.Sprintf("%sdeconv_layers.%d", prefix, i)
 		weight := h.w.Tensor(up+".0.weight", h.dtype, int64(in), int64(out), 3, 3)
 		x = channelsLast(g, g.ConvTranspose(channelsFirst(g, x), weight, onnx.Value{}))
-		x = g.Relu(h.channelRMS(g, x, up+".1", up+".0", out))
+		x = h.channelNorm(g, x, up+".1", up+".0", out, onnx.Value{})
 
 		pair := fmt.Sprintf("%sconv_layers2.%d", prefix, i)
-		y := g.Relu(h.channelRMS(g, h.conv(g, x, pair+".0", out, out, false), pair+".1", pair+".0", out))
-		y = h.channelRMS(g, h.conv(g, y, pair+".3", out, out, false), pair+".4", pair+".3", out)
-		x = g.Relu(g.Add(x, y))
+		y := h.channelNorm(g, h.conv(g, x, pair+".0", out, out, false), pair+".1", pair+".0", out, onnx.Value{})
+		x = h.channelNorm(g, h.conv(g, y, pair+".3", out, out, false), pair+".4", pair+".3", out, x)
 		in = out
 	}
 	return g.Relu(h.conv(g, x, prefix+"last_conv1", quarter, quarter, true)), quarter
@@ -172,18 +171,12 @@ func channelsFirst(g *onnx.Graph, x onnx.Value) onnx.Value { return g.Transpose(
 
 func channelsLast(g *onnx.Graph, x onnx.Value) onnx.Value { return g.Transpose(x, 0, 2, 3, 1) }
 
-// channelRMS adds the bias of the convolution conv to x (N,H,W,C), divides it by
-// the root of its mean square over the channels and multiplies by a scale: the
-// published module calls it LayerNorm. The fused operator for it wants something
-// to add as well; it gets zeros.
-func (h *heatmap) channelRMS(g *onnx.Graph, x onnx.Value, prefix, conv string, channels int) onnx.Value {
+// channelNorm adds the bias of the convolution conv to x (N,H,W,C), divides it by the root of its
+// mean square over the channels and multiplies by a scale: the published module calls it
+// LayerNorm. residual is added behind it, and the sum is rectified.
+func (h *heatmap) channelNorm(g *onnx.Graph, x onnx.Value, prefix, conv string, channels int, residual onnx.Value) onnx.Value {
 	bias := h.w.Tensor(conv+".bias", h.dtype, int64(channels))
-	pixels, deep := x.Dim(1).Times(x.Dim(2)), onnx.N(int64(channels))
-	flat := g.Reshape(x, x.Dim(0), pixels, deep)
-	sizes := g.Concat(0, onnx.Dim{}, onnx.Const(g, []int64{1}, 1), g.SizeOf(flat, 1), onnx.Const(g, []int64{int64(channels)}, 1))
-	zeros := g.Expand(g.Zeros(h.dtype, 1, 1, 1), sizes, onnx.N(1), pixels, deep)
-	normed, _ := g.SkipRMSNorm(flat, zeros, h.scale(prefix, channels), bias, channelRMSEps)
-	return g.ReshapeLike(normed, g.ShapeOf(x), x.Shape()...)
+	return g.ChannelNorm(x, h.scale(prefix, channels), bias, residual, channelRMSEps, onnx.RectifiedAfter)
 }
 
 // scale is the scale of a norm as a vector.

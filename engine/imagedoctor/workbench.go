@@ -77,6 +77,7 @@ func (w *Workbench) Graph() (*onnx.Graph, error) {
 // returns the inputs that it adds.
 func (w *Workbench) Heads(g *onnx.Graph, set *initializers.Set, grid checkpoint.Grid, features, states onnx.Value) (maps onnx.Value, inputs map[string]ort.Tensor) {
 	_, dtype := w.DTypes()
+	g.Use(w.e.form().Operators)
 	h := newHeatmap(g, set, w.e.config.HiddenSize, dtype)
 	width := features.Dim(2)
 	deep, _ := width.Fixed()

@@ -1,5 +1,11 @@
 package onnx
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // customDomain is that of the operators of package engine/ort/kernels.
 const customDomain = "densereward"
 
@@ -23,6 +29,43 @@ const (
 
 // AllOperators is every operator.
 const AllOperators = WrittenOut - 1
+
+// operatorNames are those of the operators, in their order.
+var operatorNames = []string{"swiglu", "rotary-heads", "rotary-runs", "argmax", "channel-norm"}
+
+// ParseOperators reads names of operators with commas between them: "all", "none", or
+// those that String writes.
+func ParseOperators(text string) (Operators, error) {
+	switch text {
+	case "all":
+		return AllOperators, nil
+	case "none", "":
+		return 0, nil
+	}
+	var o Operators
+	for name := range strings.SplitSeq(text, ",") {
+		i := slices.Index(operatorNames, name)
+		if i < 0 {
+			return 0, fmt.Errorf("%q is none of the operators %s", name, strings.Join(operatorNames, ", "))
+		}
+		o |= 1 << i
+	}
+	return o, nil
+}
+
+// String is the operators' names with commas between them, or "none".
+func (o Operators) String() string {
+	var names []string
+	for i, name := range operatorNames {
+		if o&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	if names == nil {
+		return "none"
+	}
+	return strings.Join(names, ",")
+}
 
 // Use lets operators that are added from now on be those of a set.
 func (g *Graph) Use(o Operators) { g.operators = o }

@@ -8,7 +8,7 @@
 // A file holds one part: the vision towers (vision.go, vision_qwen25.go,
 // vision_qwen3.go, patches.go, layout.go), the language model (language.go), its
 // rotary embedding (rope.go), the key/value caches (kvcache_padded.go,
-// kvcache_paged.go), the decoding loop (generation.go, step.go, argmax.go), the
+// kvcache_paged.go), the decoding loop (generation.go, step.go), the
 // repetition penalty, the graph with its inputs
 // (graph.go, batch.go), and a session for it (session.go).
 //

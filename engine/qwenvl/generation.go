@@ -148,13 +148,12 @@ func (e *generation) written(c carried) onnx.Value {
 func (e *generation) first() carried {
 	g := e.ONNX
 	var c carried
-	logits, hidden := e.Logits, e.Hidden
+	logits, hidden := e.logits, e.Hidden
 	if e.o.Penalty {
 		c.seen = e.promptTokens(logits.Dim(1))
-		logits = e.penalised(g, logits, c.seen)
 	}
 	rows := g.SizeOf(hidden, 0)
-	c.token = argmax(g, logits)
+	c.token = g.PenalisedArgMax(logits, c.seen, e.in[InputPenalty], onnx.Value{})
 	c.count = onnx.Full(g, int64(1), rows, e.Batch)
 	if e.o.TeacherForced {
 		c.token = g.Squeeze(e.teacherAt(g, onnx.Full(g, int64(0), g.Concat(0, onnx.Dim{}, rows, onnx.Const(g, []int64{1}, 1)), e.Batch, onnx.N(1))), 1)

@@ -54,6 +54,9 @@ type Options struct {
 	Patches       bool            // with the processor's patches as input, not pixels
 	Grid          checkpoint.Grid // of every image; zero is any, and images of a batch may differ
 
+	// Operators are this project's own that the graph may have: see onnx.Graph.Use.
+	Operators onnx.Operators
+
 	// Watched are tokens of interest: for each, the hidden state that predicted
 	// it first is kept.
 	Watched []int32
@@ -72,7 +75,6 @@ type Graph struct {
 
 	Features onnx.Value // (U,hidden): the image tokens, image after image, in raster order
 	Hidden   onnx.Value // (B,hidden): the last prompt token after the final norm
-	Logits   onnx.Value // (B,vocabulary) float32: behind the prompt, before the penalty
 	Answer   onnx.Value // (B,N) int64: generated tokens; after a row's end, its end token again
 	// States (B,watched,hidden) are the hidden states, after the final norm, that
 	// predicted the watched tokens first, where Found (B,watched) bool says so.
@@ -83,6 +85,7 @@ type Graph struct {
 	o        Options
 	vision   *Vision
 	language *language
+	logits   onnx.Value // as Logits, in the model's type
 
 	deep  []onnx.Value // (U,hidden) each: what the first layers get of the images
 	cache cache
@@ -118,6 +121,9 @@ func NewGraph(g *onnx.Graph, set *initializers.Set, c checkpoint.Config, o Optio
 
 // Err is what was wrong with tensors or graph, nil if nothing was.
 func (e *Graph) Err() error { return errors.Join(e.Weights.Err(), e.ONNX.Err()) }
+
+// Logits are those behind the prompt before the penalty, (B,vocabulary) float32.
+func (e *Graph) Logits() onnx.Value { return e.ONNX.Cast(e.logits, onnx.Float32) }
 
 // In is the graph's input of a name.
 func (e *Graph) In(name string) onnx.Value { return e.in[name] }
@@ -157,7 +163,7 @@ func (e *Graph) run() {
 	g := e.ONNX
 	e.Features, e.deep = e.vision.Features(g)
 	e.prompt()
-	e.Logits = e.language.head(g, e.Hidden)
+	e.logits = e.language.head(g, e.Hidden)
 	e.Answer, e.States, e.Found = (&generation{Graph: e, room: e.room}).run()
 }
 

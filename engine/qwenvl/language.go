@@ -60,13 +60,13 @@ func (l *language) embedding() onnx.Value {
 	return l.w.Tensor(checkpoint.EmbeddingName, l.dtype, int64(l.vocabulary()), int64(l.c.HiddenSize))
 }
 
-// head is the logits (B,vocabulary) of hidden states (B,hidden), as float32.
+// head is the logits (B,vocabulary) of hidden states (B,hidden), in the model's type.
 func (l *language) head(g *onnx.Graph, hidden onnx.Value) onnx.Value {
 	table := l.embedding()
 	if !l.c.TieWordEmbeddings {
 		table = l.w.Tensor("lm_head.weight", l.dtype, int64(l.vocabulary()), int64(l.c.HiddenSize))
 	}
-	return g.Cast(g.MatMulT(hidden, table, 1), onnx.Float32)
+	return g.MatMulT(hidden, table, 1)
 }
 
 // images are features that are added to the tokens at slots behind the first layers,
@@ -121,20 +121,24 @@ func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, turn rope, 
 	attended = l.w.LinearNoBias(g, attended, prefix+".self_attn.o_proj", c.HiddenSize, c.NumHeads*c.HeadDim)
 
 	h, x = g.SkipRMSNorm(x, attended, norm2, onnx.Value{}, eps)
-	gate := l.w.LinearNoBias(g, h, prefix+".mlp.gate_proj", c.IntermediateSize, c.HiddenSize)
-	up := l.w.LinearNoBias(g, h, prefix+".mlp.up_proj", c.IntermediateSize, c.HiddenSize)
-	return x, l.w.LinearNoBias(g, g.Mul(g.Silu(gate), up), prefix+".mlp.down_proj", c.HiddenSize, c.IntermediateSize)
+	inner, hidden := int64(c.IntermediateSize), int64(c.HiddenSize)
+	gate := l.w.Tensor(prefix+".mlp.gate_proj.weight", l.dtype, inner, hidden)
+	up := l.w.Tensor(prefix+".mlp.up_proj.weight", l.dtype, inner, hidden)
+	gated := g.GatedLinear(h, gate, up, onnx.Value{}, onnx.Value{})
+	return x, l.w.LinearNoBias(g, gated, prefix+".mlp.down_proj", c.HiddenSize, c.IntermediateSize)
 }
 
 // attend projects h (T,hidden), turns queries and keys, and attends.
 func (l *language) attend(g *onnx.Graph, h onnx.Value, prefix string, turn rope, attend func(q, k, v onnx.Value) onnx.Value) onnx.Value {
 	weight, bias := l.projections(prefix)
-	heads, kvHeads, size := l.c.NumHeads, l.c.NumKVHeads, int64(l.c.HeadDim)
-	parts := g.Split(g.Linear(h, weight, bias), -1, int64(heads)*size, int64(kvHeads)*size, int64(kvHeads)*size)
-	if l.c.QueryKeyNorm {
-		parts[0], parts[1] = l.headNorm(g, parts[0], prefix+"q_norm"), l.headNorm(g, parts[1], prefix+"k_norm")
+	heads, kvHeads, size := int64(l.c.NumHeads), int64(l.c.NumKVHeads), int64(l.c.HeadDim)
+	if !l.c.QueryKeyNorm {
+		parts := g.RotaryLinear(h, weight, bias, turn.cos, turn.sin, heads, kvHeads)
+		return attend(parts[0], parts[1], parts[2])
 	}
-	return attend(turn.rotate(g, parts[0], heads), turn.rotate(g, parts[1], kvHeads), parts[2])
+	parts := g.Split(g.Linear(h, weight, bias), -1, heads*size, kvHeads*size, kvHeads*size)
+	query, key := l.headNorm(g, parts[0], prefix+"q_norm"), l.headNorm(g, parts[1], prefix+"k_norm")
+	return attend(g.Rotate(query, turn.cos, turn.sin, heads, false), g.Rotate(key, turn.cos, turn.sin, kvHeads, false), parts[2])
 }
 
 // headNorm is the RMSNorm of each head of x (T,heads*size).

@@ -12,14 +12,6 @@ func (e *generation) promptTokens(vocabulary onnx.Dim) onnx.Value {
 	return g.ScatterND(none, at, onnx.Full(g, true, g.ShapeOf(e.in[InputTokens]), e.tokens))
 }
 
-// penalised divides positive logits of seen tokens by the penalty and multiplies
-// negative ones.
-func (e *generation) penalised(g *onnx.Graph, logits, seen onnx.Value) onnx.Value {
-	p := e.in[InputPenalty]
-	negative := g.Less(logits, onnx.Scalar(g, float32(0)))
-	return g.Where(seen, g.Where(negative, g.Mul(logits, p), g.Div(logits, p)), logits)
-}
-
 // mark adds tokens (B,n) to seen (B,vocabulary).
 func (e *generation) mark(g *onnx.Graph, seen, tokens onnx.Value) onnx.Value {
 	yes := onnx.Full(g, true, g.ShapeOf(tokens), tokens.Shape()...)

@@ -64,9 +64,3 @@ func (l *language) turned(g *onnx.Graph, at onnx.Value) rope {
 	angles := g.Mul(at, onnx.Const(g, freqs, 1, int64(len(freqs))))
 	return rope{cos: g.Cast(g.Cos(angles), l.dtype), sin: g.Cast(g.Sin(angles), l.dtype)}
 }
-
-// rotate turns the heads of x (T,heads*size).
-func (r rope) rotate(g *onnx.Graph, x onnx.Value, heads int) onnx.Value {
-	start := onnx.Const(g, []int64{0}, 1)
-	return g.Squeeze(g.RotaryEmbedding(g.Unsqueeze(x, 0), start, r.cos, r.sin, int64(heads), false), 0)
-}

@@ -25,7 +25,7 @@ func OpenSession(runtime *ort.Runtime, g *onnx.Graph, weights *safetensors.Check
 	if err != nil {
 		return nil, err
 	}
-	o.InitializersDir, o.Unchanged = weights.Folder(), weights.Unchanged
+	o.InitializersDir, o.Unchanged, o.CustomOperators = weights.Folder(), weights.Unchanged, g.Custom()
 	s := &Session{Inputs: g.InputNames(), Outputs: g.OutputNames(), cuda: o.Provider.Kind == ort.CUDA}
 	if s.Session, err = runtime.NewSession(model, s.Inputs, s.Outputs, o); err != nil {
 		return nil, fmt.Errorf("loading the graph: %w", err)

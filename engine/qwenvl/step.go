@@ -40,11 +40,11 @@ func (s *step) open() {
 // predict takes the argmax of the logits behind every token of the window.
 func (s *step) predict(hidden onnx.Value) {
 	g := s.g
-	logits := s.language.head(g, hidden)
-	if s.o.Penalty {
-		logits = s.penalised(g, logits, s.seenInWindow())
+	var tokens onnx.Value
+	if s.o.Penalty && s.o.Drafted {
+		tokens = s.tokens
 	}
-	s.predicted = s.perRow(argmax(g, logits))
+	s.predicted = s.perRow(g.PenalisedArgMax(s.language.head(g, hidden), s.seen, s.in[InputPenalty], tokens))
 	if s.o.TeacherForced {
 		s.predicted = s.teacherAt(g, s.places)
 	}
@@ -55,29 +55,6 @@ func (s *step) perRow(x onnx.Value) onnx.Value {
 	g := s.g
 	sizes := g.Concat(0, onnx.Dim{}, onnx.Const(g, []int64{-1}, 1), g.Unsqueeze(s.window.size, 0))
 	return g.ReshapeLike(x, sizes, s.Batch, s.window.dim)
-}
-
-// seenInWindow is the tokens (B*window,vocabulary) that the penalty falls on
-// behind each token of the window: those seen before, and the window's own up to
-// there.
-func (s *step) seenInWindow() onnx.Value {
-	g := s.g
-	if !s.o.Drafted {
-		return s.seen
-	}
-	vocabulary := s.seen.Dim(1)
-	size := g.Unsqueeze(s.window.size, 0)
-	batch, all := g.SizeOf(s.seen, 0), onnx.Const(g, []int64{int64(s.language.vocabulary())}, 1)
-	seen := g.Expand(g.Unsqueeze(s.seen, 1), g.Concat(0, onnx.Dim{}, batch, size, all), s.Batch, s.window.dim, vocabulary)
-	// Row j marks tokens 0 to j; in place of later ones, token 0 once more.
-	later := g.Less(g.Unsqueeze(s.index, 1), g.Unsqueeze(s.index, 2)) // (1,1,w) < (1,w,1): token before row
-	same := g.Equal(g.Unsqueeze(s.index, 1), g.Unsqueeze(s.index, 2))
-	upTo := g.Or(later, same)
-	ids := g.Where(upTo, g.Unsqueeze(s.tokens, 1), g.Unsqueeze(g.Unsqueeze(s.token, 1), 2))
-	yes := onnx.Full(g, true, g.ShapeOf(ids), ids.Shape()...)
-	marked := g.ScatterElements(seen, ids, yes, 2)
-	rows := g.Concat(0, onnx.Dim{}, onnx.Const(g, []int64{-1}, 1), all)
-	return g.ReshapeLike(marked, rows, s.Batch.Times(s.window.dim), vocabulary)
 }
 
 // accept finds the predictions that belong to the answer: those behind draft

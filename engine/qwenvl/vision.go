@@ -37,8 +37,9 @@ type Vision struct {
 type knownRuns struct{ windows, images int }
 
 // NewVision makes the tower and its inputs, which describe the patches of a
-// batch's images: see Batch. Of the options it reads DType, Patches and Grid.
+// batch's images: see Batch. Of the options it reads DType, Patches, Grid and Operators.
 func NewVision(g *onnx.Graph, w *initializers.Set, c checkpoint.Config, o Options) *Vision {
+	g.Use(o.Operators)
 	v := &Vision{
 		w: w, c: c.Vision, p: c.Preprocessor, dtype: o.DType, in: map[string]onnx.Value{}, units: onnx.Sym("units"),
 		shared: map[string]runBounds{},
@@ -103,7 +104,12 @@ func (v *Vision) Features(g *onnx.Graph) (out onnx.Value, deep []onnx.Value) {
 		patches = v.Normalised(g)
 	}
 	g.Scope("visual", func() {
-		v.cos, v.sin = v.rotary(g, v.c.HiddenSize/v.c.NumHeads, v.rotaryWidth())
+		size := v.c.HiddenSize / v.c.NumHeads
+		width := size
+		if !v.fused(g) {
+			width = v.rotaryWidth()
+		}
+		v.cos, v.sin = v.rotary(g, size, width)
 		if v.c.PositionsSide > 0 {
 			out, deep = v.features3(g, patches)
 		} else {
@@ -124,54 +130,102 @@ func (v *Vision) rotaryWidth() int {
 	return heads * size
 }
 
-// queries is the rotated queries and keys and the values of h, (P,hidden) each.
-// The elements of each head's queries and keys are put in an order in which the
-// pairs that turn against each other are neighbours: several heads can then be
-// rotated as one, and their products are the same.
-func (v *Vision) queries(g *onnx.Graph, h onnx.Value, prefix string) (qkv [3]onnx.Value) {
+// rotated is the weight (3*hidden,hidden) and bias of a block's queries, keys and values,
+// in which the elements of each head's queries and keys are in an order that makes
+// neighbours of the pairs that turn against each other: several heads can then be rotated
+// as one, and their products are the same.
+func (v *Vision) rotated(prefix string) (weight, bias onnx.Value, rows []int64) {
 	hidden := v.c.HiddenSize
 	size := hidden / v.c.NumHeads
-	paired := make([]int64, hidden)
-	plain := make([]int64, hidden)
-	for i := range paired {
-		head, at := i/size*size, i%size
-		paired[i] = int64(head + at/2 + at%2*(size/2))
-		plain[i] = int64(i)
-	}
-	weight := v.w.Tensor(prefix+".weight", v.dtype, int64(3*hidden), int64(hidden))
-	bias := v.w.Tensor(prefix+".bias", v.dtype, int64(3*hidden))
-	third := func(n int, order []int64) onnx.Value {
-		rows := make([]int64, hidden)
-		for i, r := range order {
-			rows[i] = int64(n*hidden) + r
+	rows = make([]int64, 3*hidden)
+	for i := range rows {
+		rows[i] = int64(i)
+		if i < 2*hidden {
+			head, at := i/size*size, i%size
+			rows[i] = int64(head + at/2 + at%2*(size/2))
 		}
-		pick := func(x onnx.Value) onnx.Value {
-			return v.w.Once(fmt.Sprintf("third %d of %s", n, x.Name()), func(top *onnx.Graph) onnx.Value {
-				return top.Gather(x, onnx.Const(top, rows, int64(hidden)), 0)
-			})
-		}
-		return g.Linear(h, pick(weight), pick(bias))
 	}
-	start, heads := onnx.Const(g, []int64{0}, 1), int64(hidden/v.rotaryWidth())
-	rotate := func(x onnx.Value) onnx.Value {
-		return g.Squeeze(g.RotaryEmbedding(g.Unsqueeze(x, 0), start, v.cos, v.sin, heads, true), 0)
-	}
-	return [3]onnx.Value{rotate(third(0, paired)), rotate(third(1, paired)), third(2, plain)}
+	return v.w.Tensor(prefix+".weight", v.dtype, int64(3*hidden), int64(hidden)), v.w.Tensor(prefix+".bias", v.dtype, int64(3*hidden)), rows
 }
 
-// attend is attention of qkv, (P,hidden) each, within windows, or, if full, within
-// images.
-func (v *Vision) attend(g *onnx.Graph, qkv [3]onnx.Value, full bool) onnx.Value {
-	if !v.c.Windowed() {
-		return v.attendRuns(g, qkv, InputImageRuns, v.known.images)
+// picked is some rows of a tensor, once, when a session loads the graph.
+func (v *Vision) picked(name string, x onnx.Value, rows []int64) onnx.Value {
+	return v.w.Once(name+" of "+x.Name(), func(top *onnx.Graph) onnx.Value {
+		return top.Gather(x, onnx.Const(top, rows, int64(len(rows))), 0)
+	})
+}
+
+// queries is the rotated queries and keys and the values of h, (P,hidden) each.
+func (v *Vision) queries(g *onnx.Graph, h onnx.Value, prefix string) (qkv [3]onnx.Value) {
+	weight, bias, rows := v.rotated(prefix)
+	heads := int64(v.c.HiddenSize / v.rotaryWidth())
+	for i := range qkv {
+		third := fmt.Sprintf("third %d", i)
+		own := rows[i*v.c.HiddenSize : (i+1)*v.c.HiddenSize]
+		qkv[i] = g.Linear(h, v.picked(third, weight, own), v.picked(third, bias, own))
+		if i < 2 {
+			qkv[i] = g.Rotate(qkv[i], v.cos, v.sin, heads, true)
+		}
 	}
-	if !full {
-		return v.attendRuns(g, qkv, InputWindowRuns, v.known.windows)
+	return qkv
+}
+
+// attend is the attention of a block within windows, or, if full, within images: of h
+// (P,hidden), which is projected to queries, keys and values.
+func (v *Vision) attend(g *onnx.Graph, h onnx.Value, prefix string, full bool) (out onnx.Value) {
+	var order onnx.Value
+	runs, n := InputWindowRuns, v.known.windows
+	if full || !v.c.Windowed() {
+		runs, n = InputImageRuns, v.known.images
 	}
-	for i, x := range qkv {
-		qkv[i] = g.Gather(x, v.in[InputImageOrder], 0)
+	if full && v.c.Windowed() {
+		order = v.in[InputImageOrder]
 	}
-	return g.Gather(v.attendRuns(g, qkv, InputImageRuns, v.known.images), v.in[InputWindowOrder], 0)
+	if v.fused(g) {
+		out = v.attendFused(g, h, prefix, order, runs, n)
+	} else {
+		qkv := v.queries(g, h, prefix)
+		for i, x := range qkv {
+			if order.Valid() {
+				qkv[i] = g.Gather(x, order, 0)
+			}
+		}
+		out = v.attendRuns(g, qkv, runs, n)
+	}
+	if order.Valid() {
+		out = g.Gather(out, v.in[InputWindowOrder], 0)
+	}
+	return out
+}
+
+// fused reports whether the graph rotates and cuts runs in one operator.
+func (v *Vision) fused(g *onnx.Graph) bool {
+	return g.Fuses(onnx.FusedRotaryRuns, v.dtype, onnx.N(int64(v.c.HiddenSize)))
+}
+
+// attendFused is attendRuns of what is made of h in one operator.
+func (v *Vision) attendFused(g *onnx.Graph, h onnx.Value, prefix string, order onnx.Value, runs string, n int) onnx.Value {
+	weight, bias, rows := v.rotated(prefix)
+	weight, bias = v.picked("paired rows", weight, rows), v.picked("paired rows", bias, rows)
+	width := h.Dim(1)
+	size, _ := width.Fixed()
+	flat := onnx.Const(g, []int64{-1, size}, 2)
+	if n == 0 { // one run of all rows, which are cut later
+		all := g.Concat(0, onnx.Dim{}, onnx.Const(g, []int64{0}, 1), g.SizeOf(h, 0), onnx.Const(g, []int64{1}, 1))
+		whole := g.RotaryRuns(h, weight, bias, v.cos, v.sin, order, g.Unsqueeze(all, 0), 1)[0]
+		for i, x := range whole {
+			whole[i] = g.ReshapeLike(x, flat, v.patches, width)
+		}
+		return v.attendRuns(g, whole, runs, 0)
+	}
+	parts := make([]onnx.Value, n)
+	for i, run := range g.RotaryRuns(h, weight, bias, v.cos, v.sin, order, v.in[runs], n) {
+		parts[i] = g.ReshapeLike(g.MultiHeadAttention(run[0], run[1], run[2], int64(v.c.NumHeads), 0), flat, g.NewSym("run"), width)
+	}
+	if n == 1 {
+		return g.ReshapeLike(parts[0], flat, v.patches, width)
+	}
+	return g.ReshapeLike(g.Concat(0, g.NewSym("attended"), parts...), flat, v.patches, width)
 }
 
 // attendRuns is attention within pieces of the sequence of patches: the input runs

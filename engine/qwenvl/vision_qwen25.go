@@ -41,8 +41,7 @@ func (v *Vision) block(g *onnx.Graph, i int, x, branch onnx.Value) (sum, next on
 	} else {
 		h = g.RMSNorm(x, norm1, visionRMSNormEps)
 	}
-	qkv := v.queries(g, h, prefix+".attn.qkv")
-	attended := v.attend(g, qkv, slices.Contains(c.FullAttentionBlocks, i))
+	attended := v.attend(g, h, prefix+".attn.qkv", slices.Contains(c.FullAttentionBlocks, i))
 	attended = v.w.LinearNoBias(g, attended, prefix+".attn.proj", c.HiddenSize, c.HiddenSize)
 
 	bias := v.w.Tensor(prefix+".attn.proj.bias", v.dtype, int64(c.HiddenSize))
@@ -70,11 +69,13 @@ func (v *Vision) mlp(g *onnx.Graph, h onnx.Value, prefix string) onnx.Value {
 			return top.Concat(axis, onnx.Dim{}, x, top.Zeros(v.dtype, sizes...))
 		})
 	}
-	gated := func(name string) onnx.Value {
-		weight := grow(v.w.Tensor(prefix+name+".weight", v.dtype, inner, hidden), 0, fill, hidden)
-		return g.Linear(h, weight, grow(v.w.Tensor(prefix+name+".bias", v.dtype, inner), 0, fill))
+	gated := func(name string) (weight, bias onnx.Value) {
+		weight = grow(v.w.Tensor(prefix+name+".weight", v.dtype, inner, hidden), 0, fill, hidden)
+		return weight, grow(v.w.Tensor(prefix+name+".bias", v.dtype, inner), 0, fill)
 	}
-	product := g.Mul(g.Silu(gated("gate_proj")), gated("up_proj"))
+	gate, gateBias := gated("gate_proj")
+	up, upBias := gated("up_proj")
+	product := g.GatedLinear(h, gate, up, gateBias, upBias)
 	down := grow(v.w.Tensor(prefix+"down_proj.weight", v.dtype, hidden, inner), 1, hidden, fill)
 	return g.Linear(product, down, onnx.Value{})
 }

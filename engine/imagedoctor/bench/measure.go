@@ -26,18 +26,20 @@ type Options struct {
 	// RepetitionPenalty is the decoder's: 0 is the checkpoint's own, as serving has
 	// it, and 1 none.
 	RepetitionPenalty float64
-	Rounds            int // batches that are timed, for each in flight on each device [4]
-	InFlight          int // batches at once on each device [1]
+	Operators         onnx.Operators // this project's own that the graph has on a GPU [none]
+	Rounds            int            // batches that are timed, for each in flight on each device [4]
+	InFlight          int            // batches at once on each device [1]
 }
 
 // Measurement is what the engine did. A batch has Batch images.
 type Measurement struct {
-	Batch        int  `json:"batch"`
-	InFlight     int  `json:"in_flight"`
-	PromptTokens int  `json:"prompt_tokens"`
-	NewTokens    int  `json:"new_tokens"`
-	Speculation  bool `json:"speculation"`
-	Steps        int  `json:"decoding_steps"` // a batch takes behind its prompts
+	Batch        int    `json:"batch"`
+	InFlight     int    `json:"in_flight"`
+	PromptTokens int    `json:"prompt_tokens"`
+	NewTokens    int    `json:"new_tokens"`
+	Speculation  bool   `json:"speculation"`
+	Operators    string `json:"operators"`
+	Steps        int    `json:"decoding_steps"` // a batch takes behind its prompts
 
 	Devices      []Device `json:"devices"`
 	ImagesPerSec float64  `json:"images_per_second"` // on all devices together
@@ -85,7 +87,7 @@ func Measure(ctx context.Context, runtime *ort.Runtime, dir string, o Options) (
 	}
 	out := Measurement{
 		Batch: m.o.Batch, InFlight: m.o.InFlight, PromptTokens: m.o.PromptTokens, NewTokens: m.o.NewTokens,
-		Speculation: !m.o.NoSpeculative,
+		Speculation: !m.o.NoSpeculative, Operators: m.o.Operators.String(),
 	}
 	host, err := m.hostStages()
 	if err != nil {
@@ -126,6 +128,7 @@ func newMeasuring(runtime *ort.Runtime, dir string, o Options) (*measuring, erro
 	}
 	w, err := imagedoctor.OpenWorkbench(dir, imagedoctor.Options{
 		Provider: o.Providers[0], MaxNewTokens: o.NewTokens, NoSpeculative: o.NoSpeculative, RepetitionPenalty: o.RepetitionPenalty,
+		Operators: o.Operators,
 	})
 	if err != nil {
 		return nil, err

@@ -171,7 +171,7 @@ func (j *Judge) graph() (*onnx.Graph, error) {
 	m := qwenvl.NewGraph(g, initializers.New(g, j.checkpoint.Weights, Kind), j.config, j.form())
 	g.Output(outputAnswer, m.Answer)
 	if j.tokens != nil {
-		g.Output(outputFirst, m.Logits)
+		g.Output(outputFirst, m.Logits())
 	}
 	return g, m.Err()
 }
