@@ -3,6 +3,7 @@ package imagedoctor
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -119,7 +120,15 @@ func parting(a, b []int32) int {
 func TestAGPUInBfloat16AnswersAsTheReferenceButForTies(t *testing.T) {
 	orttest.CUDA(t)
 	cases, samples := refSamples(t)
-	for name, f := range map[string]form{"speculative": {}, "a token a step": {noSpeculative: true}} {
+	forms := map[string]form{"speculative": {}, "a token a step": {noSpeculative: true}}
+	for name, f := range maps.Clone(forms) {
+		f.operators = onnx.AllOperators
+		forms[name+" with operators"] = f
+	}
+	for o := onnx.Operators(1); o < onnx.AllOperators; o <<= 1 {
+		forms["with "+o.String()] = form{operators: o}
+	}
+	for name, f := range forms {
 		t.Run(name, func(t *testing.T) {
 			e := onGPU(t, f, false)
 			samples := processed(t, e, samples)

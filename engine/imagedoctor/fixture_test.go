@@ -11,6 +11,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/engine/image/resize"
+	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/engine/qwenvl"
@@ -68,7 +69,8 @@ type form struct {
 	prefixed      bool    // with the published start of the answer
 	noSpeculative bool    // without draft tokens
 	penalty       float64 // 0 for none
-	small         bool    // with images of 5x5 image tokens, which take little time
+	operators     onnx.Operators
+	small         bool // with images of 5x5 image tokens, which take little time
 }
 
 // loaded are the evaluators that tests share: loading one takes longer than most
@@ -99,7 +101,7 @@ func nanoEvaluator(t testing.TB, f form) *Evaluator {
 
 func (f form) options() Options {
 	// Many tests run at a time: threads of their sessions would wait for each other.
-	o := Options{NoSpeculative: f.noSpeculative, RepetitionPenalty: f.penalty, Threads: 1}
+	o := Options{NoSpeculative: f.noSpeculative, RepetitionPenalty: f.penalty, Operators: f.operators, Threads: 1}
 	if !f.prefixed {
 		o.Prefix = new(string)
 	}
