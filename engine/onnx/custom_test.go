@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/denseflow/densereward/engine/onnx"
@@ -35,28 +36,32 @@ func normal(rng *rand.Rand, sizes ...int64) ort.Tensor {
 	return ort.Float32s(sizes, data)
 }
 
-func swiGLUs(rng *rand.Rand) (all []fused) {
-	for _, shape := range [][]int64{{1, 16}, {3, 48}, {70, 4096}, {2, 5, 128}, {0, 32}, {20000, 16}} {
+func swiGLUs(rng *rand.Rand, large bool) (all []fused) {
+	shapes := [][]int64{{1, 16}, {3, 48}, {70, 4096}, {2, 5, 128}, {0, 32}}
+	if large {
+		shapes = append(shapes, []int64{20000, 1024})
+	}
+	for _, shape := range shapes {
 		wide := shape[len(shape)-1]
 		x, bias := normal(rng, shape...), normal(rng, wide)
 		all = append(all,
-			fused{fmt.Sprintf("swiglu of %v", shape), onnx.BFloat16, []ort.Tensor{x}, func(g *onnx.Graph, in []onnx.Value) []onnx.Value {
+			fused{name: fmt.Sprintf("swiglu of %v", shape), dtype: onnx.BFloat16, inputs: []ort.Tensor{x}, build: func(g *onnx.Graph, in []onnx.Value) []onnx.Value {
 				return one(onnx.SwiGLU(g, in[0], onnx.Value{}))
 			}},
-			fused{fmt.Sprintf("swiglu of %v with a bias", shape), onnx.BFloat16, []ort.Tensor{x, bias}, func(g *onnx.Graph, in []onnx.Value) []onnx.Value {
+			fused{name: fmt.Sprintf("swiglu of %v with a bias", shape), dtype: onnx.BFloat16, inputs: []ort.Tensor{x, bias}, build: func(g *onnx.Graph, in []onnx.Value) []onnx.Value {
 				return one(onnx.SwiGLU(g, in[0], in[1]))
 			}})
 	}
 	return all
 }
 
-func rotatedHalves(rng *rand.Rand) (all []fused) {
+func rotatedHalves(rng *rand.Rand, _ bool) (all []fused) {
 	for _, of := range []struct{ tokens, heads, kv, size int64 }{{1, 16, 2, 128}, {7, 6, 2, 16}, {300, 2, 2, 64}, {0, 4, 1, 32}, {5, 1, 1, 256}} {
 		width := (of.heads + 2*of.kv) * of.size
 		x, bias := normal(rng, of.tokens, width), normal(rng, width)
 		cos, sin := normal(rng, of.tokens, of.size/2), normal(rng, of.tokens, of.size/2)
 		for _, in := range [][]ort.Tensor{{x, cos, sin}, {x, cos, sin, bias}} {
-			all = append(all, fused{fmt.Sprintf("rotated halves of %+v from %d", of, len(in)), onnx.BFloat16, in, func(g *onnx.Graph, in []onnx.Value) []onnx.Value {
+			all = append(all, fused{name: fmt.Sprintf("rotated halves of %+v from %d", of, len(in)), dtype: onnx.BFloat16, inputs: in, build: func(g *onnx.Graph, in []onnx.Value) []onnx.Value {
 				var bias onnx.Value
 				if len(in) > 3 {
 					bias = in[3]
@@ -69,14 +74,19 @@ func rotatedHalves(rng *rand.Rand) (all []fused) {
 	return all
 }
 
-func rotatedPairs(rng *rand.Rand) (all []fused) {
-	for _, of := range []struct {
+func rotatedPairs(rng *rand.Rand, large bool) (all []fused) {
+	type batch struct {
 		rows, width, size int64
 		runs              []int64
-	}{
+	}
+	batches := []batch{
 		{1, 8, 8, []int64{0, 1, 1}}, {36, 40, 20, []int64{0, 32, 16, 32, 36, 4}}, {1296, 1280, 80, []int64{0, 1024, 64, 1024, 1280, 32, 1280, 1296, 16}},
 		{50, 64, 32, []int64{0, 50, 50}}, {12, 16, 16, []int64{0, 12, 3, 12, 12, 1}}, {0, 16, 8, []int64{0, 0, 1}}, {9000, 8, 4, []int64{0, 9000, 9}},
-	} {
+	}
+	if large {
+		batches = append(batches, batch{82944, 64, 32, []int64{0, 82944, 81}})
+	}
+	for _, of := range batches {
 		x, bias := normal(rng, of.rows, 3*of.width), normal(rng, 3*of.width)
 		cos, sin := normal(rng, of.rows, of.size/2), normal(rng, of.rows, of.size/2)
 		n := len(of.runs) / 3
@@ -86,7 +96,7 @@ func rotatedPairs(rng *rand.Rand) (all []fused) {
 			order[i] = int64(p)
 		}
 		for _, in := range [][]ort.Tensor{{x, bias, cos, sin, runs}, {x, bias, cos, sin, runs, ort.Int64s([]int64{of.rows}, order)}} {
-			all = append(all, fused{fmt.Sprintf("rotated pairs of %+v from %d", of, len(in)), onnx.BFloat16, in, func(g *onnx.Graph, in []onnx.Value) (out []onnx.Value) {
+			all = append(all, fused{name: fmt.Sprintf("rotated pairs of %+v from %d", of, len(in)), dtype: onnx.BFloat16, inputs: in, build: func(g *onnx.Graph, in []onnx.Value) (out []onnx.Value) {
 				var order onnx.Value
 				if len(in) > 5 {
 					order = in[5]
@@ -101,8 +111,13 @@ func rotatedPairs(rng *rand.Rand) (all []fused) {
 	return all
 }
 
-func argMaxes(rng *rand.Rand) (all []fused) {
-	for _, of := range []struct{ samples, window, vocabulary int64 }{{1, 1, 8}, {3, 5, 1536}, {2, 33, 520}, {0, 1, 64}, {1, 2, 151936}} {
+func argMaxes(rng *rand.Rand, large bool) (all []fused) {
+	type batch struct{ samples, window, vocabulary int64 }
+	batches := []batch{{1, 1, 8}, {2, 3, 1536}, {1, 9, 520}, {0, 1, 64}, {1, 1, 151936}}
+	if large {
+		batches = append(batches, batch{4, 33, 151936})
+	}
+	for _, of := range batches {
 		logits := normal(rng, of.samples*of.window, of.vocabulary)
 		for i := range logits.Float32s() { // so few that there are ties
 			logits.Float32s()[i] = float32(math.Round(float64(logits.Float32s()[i])))
@@ -120,7 +135,7 @@ func argMaxes(rng *rand.Rand) (all []fused) {
 			if n == 3 && of.window > 1 {
 				continue
 			}
-			all = append(all, fused{fmt.Sprintf("argmax of %+v from %d", of, n), onnx.BFloat16, in[:n], func(g *onnx.Graph, in []onnx.Value) []onnx.Value {
+			all = append(all, fused{name: fmt.Sprintf("argmax of %+v from %d", of, n), dtype: onnx.BFloat16, inputs: in[:n], build: func(g *onnx.Graph, in []onnx.Value) []onnx.Value {
 				in = append(in, onnx.Value{}, onnx.Value{}, onnx.Value{})
 				return one(g.PenalisedArgMax(in[0], in[1], in[2], in[3]))
 			}})
@@ -129,13 +144,17 @@ func argMaxes(rng *rand.Rand) (all []fused) {
 	return all
 }
 
-func channelNorms(rng *rand.Rand) (all []fused) {
-	for _, shape := range [][]int64{{1, 1, 1, 8}, {2, 3, 5, 24}, {1, 18, 18, 256}, {2, 9, 7, 64}, {1, 2, 3, 1024}, {0, 4, 4, 16}, {1, 40, 41, 48}} {
+func channelNorms(rng *rand.Rand, large bool) (all []fused) {
+	shapes := [][]int64{{1, 1, 1, 8}, {2, 3, 5, 24}, {1, 3, 3, 256}, {2, 9, 7, 64}, {1, 2, 3, 1024}, {0, 4, 4, 16}}
+	if large {
+		shapes = append(shapes, []int64{4, 288, 288, 48})
+	}
+	for _, shape := range shapes {
 		x, scale, bias, residual := normal(rng, shape...), normal(rng, shape[3]), normal(rng, shape[3]), normal(rng, shape...)
 		for where, n := range map[onnx.Rectified]int{onnx.RectifiedBefore: 2, onnx.RectifiedAfter: 3} {
 			inputs := []ort.Tensor{x, scale, bias, residual}
 			for _, in := range [][]ort.Tensor{inputs[:n], inputs} {
-				all = append(all, fused{fmt.Sprintf("norm of %v rectified %d from %d", shape, where, len(in)), onnx.Float16, in, func(g *onnx.Graph, in []onnx.Value) []onnx.Value {
+				all = append(all, fused{name: fmt.Sprintf("norm of %v rectified %d from %d", shape, where, len(in)), dtype: onnx.Float16, inputs: in, build: func(g *onnx.Graph, in []onnx.Value) []onnx.Value {
 					in = append(in, onnx.Value{}, onnx.Value{}, onnx.Value{})
 					return one(g.ChannelNorm(in[0], in[1], in[2], in[3], 1e-5, where))
 				}})
@@ -145,10 +164,11 @@ func channelNorms(rng *rand.Rand) (all []fused) {
 	return all
 }
 
-func everyFused() (all []fused) {
+// everyFused has, where it says so, shapes that are too slow for a host.
+func everyFused(large bool) (all []fused) {
 	rng := rand.New(rand.NewPCG(20, 6))
-	for _, make := range []func(*rand.Rand) []fused{swiGLUs, rotatedHalves, rotatedPairs, argMaxes, channelNorms} {
-		all = append(all, make(rng)...)
+	for _, make := range []func(*rand.Rand, bool) []fused{swiGLUs, rotatedHalves, rotatedPairs, argMaxes, channelNorms} {
+		all = append(all, make(rng, large)...)
 	}
 	return all
 }
@@ -233,15 +253,65 @@ func (f fused) hold(t *testing.T, r *ort.Runtime, p ort.Provider) {
 func TestCustomOperatorsEqualTheirPlainNodes(t *testing.T) {
 	r := orttest.Open(t)
 	kernelstest.Emulate(t)
-	for _, f := range everyFused() {
+	for _, f := range everyFused(false) {
 		t.Run(f.name, func(t *testing.T) { f.hold(t, r, ort.Provider{}) })
+	}
+}
+
+func TestACustomOperatorThatFailsIsTheErrorOfItsRun(t *testing.T) {
+	kernelstest.Emulate(t)
+	g := onnx.New("run")
+	g.Use(onnx.AllOperators)
+	half := func(name string, sizes ...int64) onnx.Value {
+		return g.Cast(g.Input(name, onnx.Float32, onnx.Dims(sizes...)), onnx.BFloat16)
+	}
+	x, bias, turn := half("x", 3, 24), half("bias", 24), half("turn", 3, 2)
+	out := onnx.RotatePairs(g, x, bias, turn, turn, onnx.Value{}, g.Input("runs", onnx.Int64, onnx.Dims(1, 3)), 1)[0]
+	g.Output("values", g.Cast(out[2], onnx.Float32))
+	model, err := g.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := orttest.Open(t).NewSession(model, g.InputNames(), g.OutputNames(), ort.SessionOptions{Threads: 1, CustomOperators: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	compute := func(run ...int64) ([]ort.Tensor, error) {
+		rng := rand.New(rand.NewPCG(1, 1))
+		return s.Run(t.Context(), []ort.Tensor{normal(rng, 3, 24), normal(rng, 24), normal(rng, 3, 2), ort.Int64s([]int64{1, 3}, run)})
+	}
+	for name, run := range map[string][]int64{"beyond the rows": {0, 4, 1}, "backwards": {2, 1, 1}, "no whole pieces": {0, 3, 2}, "pieces of nothing": {0, 3, 0}} {
+		if _, err := compute(run...); err == nil || !strings.Contains(err.Error(), "RotatePairs: a run that is none") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if again, err := compute(0, 3, 3); err != nil || fmt.Sprint(again[0].Shape) != "[1 3 8]" {
+		t.Errorf("after that: %v, %v", again, err)
+	}
+}
+
+func TestOperatorsHaveNames(t *testing.T) {
+	for text, want := range map[string]onnx.Operators{
+		"all": onnx.AllOperators, "none": 0, "": 0, "swiglu": onnx.FusedSwiGLU, "argmax,channel-norm": onnx.FusedArgMax | onnx.FusedChannelNorm,
+	} {
+		got, err := onnx.ParseOperators(text)
+		if err != nil || got != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+		if again, err := onnx.ParseOperators(got.String()); err != nil || again != want {
+			t.Errorf("%q reads as %v, %v", got, again, err)
+		}
+	}
+	if _, err := onnx.ParseOperators("swiglu,gelu"); err == nil || !strings.Contains(err.Error(), `"gelu" is none of the operators swiglu, `) {
+		t.Errorf("%v", err)
 	}
 }
 
 func TestCustomOperatorsOnAGPUEqualTheirPlainNodes(t *testing.T) {
 	provider := orttest.CUDA(t)[0]
 	r := orttest.Open(t)
-	for _, f := range everyFused() {
+	for _, f := range everyFused(true) {
 		t.Run(f.name, func(t *testing.T) { f.hold(t, r, provider) })
 	}
 }

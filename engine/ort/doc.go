@@ -1,6 +1,7 @@
 // Package ort runs ONNX graphs with ONNX Runtime: it opens the shared library
-// and turns models into sessions. It is the only package that uses cgo, by way
-// of onnxruntime_go. Its telemetry is off.
+// and turns models into sessions. It uses cgo, by way of onnxruntime_go;
+// package kernels beside it, which has custom operators for GPUs, has C of its own. Its
+// telemetry is off.
 //
 // # The library
 //

@@ -190,7 +190,7 @@ KERNEL(512) argmax(const vec *x, const bytes8 *seen, const long long *tokens, co
 // may be null. group threads share a row, a power of two up to 32, and each has vectors
 // times 8 channels. Values are float16.
 KERNEL(256) channel_norm(const vec *x, const vec *bias, const vec *scale, const vec *residual, vec *y, int group, int vectors, float epsilon, int rectify_before, int rectify_after, long long rows) {
-	int lane = threadIdx.x & (group - 1), channels8 = group * vectors;
+	int mine = threadIdx.x & (group - 1), channels8 = group * vectors;
 	long long step = (long long)gridDim.x * blockDim.x / group;
 	long long first = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / group;
 	// All threads of a warp go round as often: they shuffle with each other.
@@ -202,9 +202,9 @@ KERNEL(256) channel_norm(const vec *x, const vec *bias, const vec *scale, const 
 		UNROLL for (int v = 0; v < MOST_CHANNELS; v++) {
 			if (v >= vectors || !there) continue;
 			float b[8];
-			f16_load(x[row * channels8 + v * group + lane], f[v]);
+			f16_load(x[row * channels8 + v * group + mine], f[v]);
 			if (bias) {
-				f16_load(bias[v * group + lane], b);
+				f16_load(bias[v * group + mine], b);
 				for (int k = 0; k < 8; k++) f[v][k] += b[k];
 			}
 			for (int k = 0; k < 8; k++) {
@@ -217,9 +217,9 @@ KERNEL(256) channel_norm(const vec *x, const vec *bias, const vec *scale, const 
 		float by = RSQRT(sum / (float)(8 * channels8) + epsilon);
 		UNROLL for (int v = 0; v < MOST_CHANNELS; v++) {
 			if (v >= vectors) continue;
-			long long place = row * channels8 + v * group + lane;
+			long long place = row * channels8 + v * group + mine;
 			float s[8], r[8] = {0};
-			f16_load(scale[v * group + lane], s);
+			f16_load(scale[v * group + mine], s);
 			if (residual) f16_load(residual[place], r);
 			for (int k = 0; k < 8; k++) {
 				f[v][k] = f[v][k] * by * s[k] + r[k];
