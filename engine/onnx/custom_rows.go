@@ -131,7 +131,7 @@ const (
 // normable reports whether the threads of a warp can share a row of so many channels.
 func normable(channels Dim) bool {
 	n, _ := channels.Fixed()
-	const threads, most = 32, 4 // vectors of a thread
+	const threads, most = 32, 3 // vectors of a thread
 	group := int64(threads)
 	for n/vector%group != 0 {
 		group /= 2

@@ -145,7 +145,7 @@ func argMaxes(rng *rand.Rand, large bool) (all []fused) {
 }
 
 func channelNorms(rng *rand.Rand, large bool) (all []fused) {
-	shapes := [][]int64{{1, 1, 1, 8}, {2, 3, 5, 24}, {1, 3, 3, 256}, {2, 9, 7, 64}, {1, 2, 3, 1024}, {0, 4, 4, 16}}
+	shapes := [][]int64{{1, 1, 1, 8}, {2, 3, 5, 24}, {1, 3, 3, 256}, {2, 9, 7, 64}, {1, 2, 3, 768}, {0, 4, 4, 16}}
 	if large {
 		shapes = append(shapes, []int64{4, 288, 288, 48})
 	}
@@ -222,11 +222,11 @@ func (f fused) run(t *testing.T, r *ort.Runtime, p ort.Provider, o onnx.Operator
 	return out
 }
 
-// hold compares the operator with its plain nodes: its numbers are those, rounded once to
+// hold compares the operator with its plain nodes on the CPU: its numbers are those, rounded once to
 // half precision.
 func (f fused) hold(t *testing.T, r *ort.Runtime, p ort.Provider) {
 	t.Helper()
-	got, want := f.run(t, r, p, onnx.AllOperators), f.run(t, r, p, onnx.AllOperators|onnx.WrittenOut)
+	got, want := f.run(t, r, p, onnx.AllOperators), f.run(t, r, ort.Provider{}, onnx.AllOperators|onnx.WrittenOut)
 	step := 1.0 / (1 << 8)
 	if f.dtype == onnx.Float16 {
 		step = 1.0 / (1 << 10)

@@ -10,7 +10,7 @@ DEVICE float silu(float x) { return x / (1.f + EXP(-x)); }
 
 // swiglu is silu(gate + its bias) * (up + its bias) of rows (rows,2*inner), gates before
 // ups: y is (rows,inner), bias (2*inner) or null. inner8 is inner/8.
-KERNEL(256) swiglu(const vec *x, const vec *bias, vec *y, int inner8, long long rows) {
+KERNEL(256, 4) swiglu(const vec *x, const vec *bias, vec *y, int inner8, long long rows) {
 	int c = blockIdx.x * blockDim.x + threadIdx.x;
 	float gate_bias[8] = {0}, up_bias[8] = {0};
 	if (c >= inner8) return;
@@ -31,7 +31,7 @@ KERNEL(256) swiglu(const vec *x, const vec *bias, vec *y, int inner8, long long 
 // rotate_halves adds a bias to queries, keys and values x (rows,(heads+2*kv)*size) and
 // turns the halves of each head of the first two by the row's cosines and sines
 // (rows,size/2). half8 is size/16. A block has a row.
-KERNEL(192) rotate_halves(const vec *x, const vec *bias, const vec *cosines, const vec *sines, int heads, int kv, int half8, vec *query, vec *key, vec *value) {
+KERNEL(192, 6) rotate_halves(const vec *x, const vec *bias, const vec *cosines, const vec *sines, int heads, int kv, int half8, vec *query, vec *key, vec *value) {
 	long long row = blockIdx.x;
 	int turned = (heads + kv) * half8, all = turned + kv * 2 * half8;
 	const vec *from = x + row * (heads + 2 * kv) * 2 * half8;
@@ -74,33 +74,47 @@ KERNEL(192) rotate_halves(const vec *x, const vec *bias, const vec *cosines, con
 // UNROLLED is how many rows a thread of rotate_pairs has under way.
 #define UNROLLED 4
 
+// four is the numbers of a row at four places, which may lie together.
+DEVICE bytes8 four(const half16 *row, const int *at, int together) {
+	bytes8 v;
+	if (together) return *(const bytes8 *)(row + at[0]);
+	v.x = row[at[0]] | (unsigned)row[at[1]] << 16;
+	v.y = row[at[2]] | (unsigned)row[at[3]] << 16;
+	return v;
+}
+
+// bf16_of is number k of four.
+DEVICE float bf16_of(bytes8 v, int k) {
+	unsigned w = k < 2 ? v.x : v.y;
+	return bits_float(k & 1 ? w & 0xffff0000u : w << 16);
+}
+
 // rotate_pairs adds a bias to queries, keys and values x (rows,3*width), turns
 // neighbours in the first two by the row's cosines and sines (rows,half), which repeat
 // along the width, and writes rows begin to end-1 of the order to query, key and value
 // (end-begin,width). order names each one's row in x, null is the same. width8 is
 // width/8. A thread keeps its column and walks rows, so that what belongs to a column is
 // read once and neighbours read neighbours.
-KERNEL(256) rotate_pairs(const vec *x, const vec *bias, const half16 *cosines, const half16 *sines, const long long *order, int width8, int half, long long begin, long long end, vec *query, vec *key, vec *value) {
+KERNEL(256, 3) rotate_pairs(const vec *x, const vec *bias, const half16 *cosines, const half16 *sines, const long long *order, int width8, int half, long long begin, long long end, vec *query, vec *key, vec *value) {
 	int c = blockIdx.x * blockDim.x + threadIdx.x;
 	if (c >= 3 * width8) return;
 	int part = c / width8, column = c - part * width8;
 	vec *to = part == 0 ? query : part == 1 ? key : value;
 	float b[8] = {0};
-	int at[4];
+	int at[4], together = half % 4 == 0; // the four of a thread
 	if (bias) bf16_load(bias[c], b);
 	for (int k = 0; k < 4; k++) at[k] = (4 * column + k) % half;
 	for (long long r = begin + blockIdx.y; r < end; r += (long long)UNROLLED * gridDim.y) {
 		vec loaded[UNROLLED];
-		half16 cs[UNROLLED][4], sn[UNROLLED][4];
+		bytes8 cs[UNROLLED], sn[UNROLLED];
 		UNROLL for (int u = 0; u < UNROLLED; u++) {
 			long long row = r + (long long)u * gridDim.y;
 			if (row >= end) continue;
 			if (order) row = order[row];
 			loaded[u] = x[row * 3 * width8 + c];
-			if (part < 2) UNROLL for (int k = 0; k < 4; k++) {
-				cs[u][k] = cosines[row * half + at[k]];
-				sn[u][k] = sines[row * half + at[k]];
-			}
+			if (part == 2) continue;
+			cs[u] = four(cosines + row * half, at, together);
+			sn[u] = four(sines + row * half, at, together);
 		}
 		UNROLL for (int u = 0; u < UNROLLED; u++) {
 			long long row = r + (long long)u * gridDim.y;
@@ -109,7 +123,7 @@ KERNEL(256) rotate_pairs(const vec *x, const vec *bias, const half16 *cosines, c
 			bf16_load(loaded[u], f);
 			UNROLL for (int k = 0; k < 8; k++) f[k] += b[k];
 			if (part < 2) UNROLL for (int k = 0; k < 4; k++) {
-				float co = bf16_float(cs[u][k]), si = bf16_float(sn[u][k]), first = f[2 * k], second = f[2 * k + 1];
+				float co = bf16_of(cs[u], k), si = bf16_of(sn[u], k), first = f[2 * k], second = f[2 * k + 1];
 				f[2 * k] = first * co - second * si;
 				f[2 * k + 1] = second * co + first * si;
 			}
@@ -127,7 +141,7 @@ DEVICE int better(float value, int index, float than, int at) { return value > t
 // multiplied where they are negative; and so do those of the tokens (rows/window,window)
 // up to the row's own, where they are given. size8 is vocabulary/8; the block's shared
 // memory holds a bit for each token of the vocabulary. A block has a row.
-KERNEL(512) argmax(const vec *x, const bytes8 *seen, const long long *tokens, const float *penalty, int window, int size8, long long *y) {
+KERNEL(512, 2) argmax(const vec *x, const bytes8 *seen, const long long *tokens, const float *penalty, int window, int size8, long long *y) {
 	SHARED_BITS(bits);
 	SHARED(float, values, 32);
 	SHARED(int, places, 32);
@@ -182,14 +196,14 @@ KERNEL(512) argmax(const vec *x, const bytes8 *seen, const long long *tokens, co
 }
 
 // MOST_CHANNELS is how many times 8 channels a thread of channel_norm has.
-#define MOST_CHANNELS 4
+#define MOST_CHANNELS 3
 
 // channel_norm adds a bias to x (rows,channels), if rectify_before sets what is negative
 // to 0, divides by the root of the mean square of a row plus epsilon, multiplies by
 // scale, adds residual, if rectify_after sets what is negative to 0. bias and residual
 // may be null. group threads share a row, a power of two up to 32, and each has vectors
 // times 8 channels. Values are float16.
-KERNEL(256) channel_norm(const vec *x, const vec *bias, const vec *scale, const vec *residual, vec *y, int group, int vectors, float epsilon, int rectify_before, int rectify_after, long long rows) {
+KERNEL(256, 4) channel_norm(const vec *x, const vec *bias, const vec *scale, const vec *residual, vec *y, int group, int vectors, float epsilon, int rectify_before, int rectify_after, long long rows) {
 	int mine = threadIdx.x & (group - 1), channels8 = group * vectors;
 	long long step = (long long)gridDim.x * blockDim.x / group;
 	long long first = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / group;

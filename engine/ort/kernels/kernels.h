@@ -5,7 +5,7 @@
 
 #ifdef __CUDACC__
 
-#define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+#define KERNEL(threads, blocks) extern "C" __global__ void __launch_bounds__(threads, blocks)
 #define DEVICE static __device__ __forceinline__
 #define SHARED(type, name, n) __shared__ type name[n]
 #define SHARED_BITS(name) extern __shared__ unsigned name[]
@@ -48,8 +48,6 @@ DEVICE float bits_float(unsigned u) { return __uint_as_float(u); }
 #include "emulate.h"
 
 #endif
-
-DEVICE float bf16_float(half16 h) { return bits_float((unsigned)h << 16); }
 
 DEVICE void bf16_load(vec v, float *f) {
 	unsigned w[4] = {v.x, v.y, v.z, v.w};

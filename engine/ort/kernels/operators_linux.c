@@ -200,7 +200,7 @@ static OrtStatus *channel_norm(const struct node *n, OrtKernelContext *c) {
 	if (!x->rank || !channels || channels % VEC || width(&in[1]) != channels) return fail(n, "channels that are no multiple of 8");
 	while (channels / VEC % group) group /= 2;
 	int vectors = (int)(channels / VEC / group);
-	if (vectors > 4) return fail(n, "too many channels");
+	if (vectors > 3) return fail(n, "too many channels");
 	if (in[3].data && (rows(&in[3]) != count || width(&in[3]) != channels)) return fail(n, "something else to add than what it is added to");
 	if ((s = make_output(c, 0, x->dims, x->rank, &y))) return s;
 	void *arguments[] = {&x->data, &in[2].data, &in[1].data, &in[3].data, &y, &group, &vectors, &epsilon, &before, &after, &count};

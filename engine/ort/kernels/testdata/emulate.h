@@ -14,7 +14,7 @@ extern unsigned shared_memory[];
 void turn(void);
 float shuffled(float v, int from);
 
-#define KERNEL(threads) static void
+#define KERNEL(threads, blocks) static void
 #define DEVICE static inline
 #define SHARED(type, name, n) static type name[n]
 #define SHARED_BITS(name) unsigned *name = shared_memory
