@@ -183,7 +183,12 @@ func TestPagesOnAGPUAnswerAsPaddedRowsButForTies(t *testing.T) {
 func TestSpeculativeDecodingOnAGPUAnswersAsATokenAStepDoes(t *testing.T) {
 	orttest.CUDA(t)
 	const rows, most = 16, 120
-	for name, f := range speculativeForms() {
+	forms := speculativeForms()
+	for name, f := range maps.Clone(forms) {
+		f.operators = onnx.AllOperators
+		forms[name+", and operators"] = f
+	}
+	for name, f := range forms {
 		t.Run(name, func(t *testing.T) {
 			speculative := onGPU(t, f, false)
 			f.noSpeculative = true

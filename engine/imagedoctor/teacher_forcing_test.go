@@ -3,10 +3,16 @@ package imagedoctor
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/ort/orttest"
+	"github.com/denseflow/densereward/engine/qwenvl"
+	"github.com/denseflow/densereward/engine/qwenvl/draft"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -168,4 +174,53 @@ func TestAHeatmapIsOfTheFirstSpecialTokenFromTheSecondTokenOn(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A graph that loses its place in the draft answers as well, in more steps: those it took
+// are counted in the runtime's profile.
+func TestTheGraphTakesTheStepsThatDraftTokensLeave(t *testing.T) {
+	t.Parallel()
+	d := newDictation(t, form{small: true})
+	graph := d.form()
+	graph.TeacherForced = true
+	g, err := buildGraph(d.config, d.checkpoint.Weights, graph)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := d.tokenizer.Encode(publishedText)
+	machine := d.drafts[reward.ModeAnswer].Machine()
+	for name, state := range map[string]int64{"from a known start": machine.Start(d.tokenizer.Encode(answerPrefix)), "from nowhere": draft.Root} {
+		t.Run(name, func(t *testing.T) {
+			prefix := filepath.Join(t.TempDir(), "profile")
+			s, err := qwenvl.OpenSession(orttest.Open(t), g, d.checkpoint.Weights, ort.SessionOptions{Threads: 1, ProfilePrefix: prefix})
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole := d.session
+			d.session = s
+			defer func() { d.session = whole }()
+			question := randomPrompt(rand.New(rand.NewPCG(3, 9)), d.config, d.tokenizer)
+			d.take(t, []*prepared{question}, [][]int32{answer}, state, len(answer))
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := turns(t, prefix), machine.Steps(state, answer); got != want {
+				t.Errorf("%d steps, want %d", got, want)
+			}
+		})
+	}
+}
+
+// turns counts the runs of one node of the decoding loop.
+func turns(t *testing.T, prefix string) int {
+	t.Helper()
+	files, err := filepath.Glob(prefix + "*.json")
+	if err != nil || len(files) != 1 {
+		t.Fatalf("profiles %v, %v", files, err)
+	}
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(text), `"loop/layers.0/QuickGelu_kernel_time"`)
 }

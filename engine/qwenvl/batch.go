@@ -105,6 +105,7 @@ func (b Batch) Inputs(c checkpoint.Config) map[string]ort.Tensor {
 		inputs[InputDraftNext] = ort.Int32s([]int64{int64(len(d.Next))}, d.Next)
 		inputs[InputDraftTokens] = ort.Int64s([]int64{d.States(), draft.Longest}, d.Drafts)
 		inputs[InputDraftLengths] = ort.Int64s([]int64{d.States()}, d.Lengths)
+		inputs[InputDraftAlong] = ort.Int32s([]int64{int64(len(d.Along))}, d.Along)
 	}
 	inputs[InputForced] = b.TeacherForced
 	inputs[InputMaxNewTokens] = ort.Int64s([]int64{}, []int64{int64(b.MaxNewTokens)})

@@ -42,6 +42,7 @@ const (
 	InputDraftNext    = "draft_next"     // (states*width) int32
 	InputDraftTokens  = "draft_tokens"   // (states,draft.Longest) int64
 	InputDraftLengths = "draft_lengths"  // (states) int64
+	InputDraftAlong   = "draft_along"    // (states*(draft.Longest+1)) int32
 	InputForced       = "teacher_forced" // (B,n) int64, n at least 1
 )
 
@@ -149,6 +150,7 @@ func (e *Graph) inputs() {
 		add(InputDraftNext, onnx.Int32, onnx.Sym("draft_transitions"))
 		add(InputDraftTokens, onnx.Int64, states, onnx.N(draft.Longest))
 		add(InputDraftLengths, onnx.Int64, states)
+		add(InputDraftAlong, onnx.Int32, onnx.Sym("draft_ways"))
 	}
 	if e.o.TeacherForced {
 		add(InputForced, onnx.Int64, e.Batch, onnx.Sym("forced"))

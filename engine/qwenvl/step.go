@@ -1,6 +1,9 @@
 package qwenvl
 
-import "github.com/denseflow/densereward/engine/onnx"
+import (
+	"github.com/denseflow/densereward/engine/onnx"
+	"github.com/denseflow/densereward/engine/qwenvl/draft"
+)
 
 // step is one turn of the decoding loop.
 type step struct {
@@ -120,7 +123,8 @@ func (s *step) close() carried {
 		n.seen = s.mark(g, s.seen, g.Where(s.kept, s.predicted, g.Unsqueeze(s.token, 1)))
 	}
 	if s.o.Drafted {
-		s.draftOn(g, &n, g.Add(s.state, last))
+		row := g.Mul(s.state, onnx.Scalar(g, int64(draft.Longest+1)))
+		s.draftOn(g, &n, g.Cast(g.Gather(s.in[InputDraftAlong], g.Add(row, last), 0), onnx.Int64))
 	}
 	return n
 }

@@ -132,6 +132,7 @@ func (l *Learner) build(hints [][]int32) *Machine {
 		a.transitions(s, m.Width, m.Next)
 		m.Lengths[s] = int64(a.follow(s, m.Drafts[s*Longest:(s+1)*Longest]))
 	}
+	m.along()
 	return m
 }
 

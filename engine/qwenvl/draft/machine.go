@@ -27,6 +27,7 @@ type Machine struct {
 	Next    []int32 // state after a token: Next[state*Width+class]
 	Drafts  []int64 // (states,Longest): what follows in each state, filled up with None
 	Lengths []int64 // how much of each row of Drafts is meant
+	Along   []int32 // (states,Longest+1): the state behind each number of a state's draft tokens
 }
 
 // Root is the state of knowing nothing.
@@ -54,6 +55,21 @@ func (m *Machine) Start(ids []int32) int64 {
 // After is the state behind token id in a state.
 func (m *Machine) After(state int64, id int32) int64 {
 	return int64(m.Next[int(state)*m.Width+int(m.Classes[id])])
+}
+
+// along fills in Along: a state's draft tokens do not lead to states that stand side by
+// side.
+func (m *Machine) along() {
+	m.Along = make([]int32, m.States()*(Longest+1))
+	for s := range m.States() {
+		row, at := m.Along[s*(Longest+1):(s+1)*(Longest+1)], s
+		for n := range row {
+			if n > 0 && int64(n) <= m.Lengths[s] {
+				at = m.After(at, int32(m.Drafts[s*Longest+int64(n-1)]))
+			}
+			row[n] = int32(at)
+		}
+	}
 }
 
 // Accepted is how many draft tokens of a state are the tokens that follow.
