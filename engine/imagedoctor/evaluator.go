@@ -149,7 +149,7 @@ func open(dir string, o Options) (*Evaluator, error) {
 	if !o.NoSpeculative {
 		e.drafts = map[reward.Mode]*draft.Learner{}
 		for _, mode := range []reward.Mode{reward.ModeAnswer, reward.ModeThink} {
-			e.drafts[mode] = draft.New(f.Tokenizer, f.Vocabulary(), answerWordings(c, f.Tokenizer)...)
+			e.drafts[mode] = draft.New(f.Tokenizer, f.Vocabulary(), publishedAnswers(c, f.Tokenizer)...)
 			if o.FixedDraft {
 				e.drafts[mode].Fix()
 			}

@@ -29,10 +29,10 @@ func answerText(misalignment, artifact string) string {
 		"\nOverall Impression score: " + number + "</answer>" + checkpoint.TurnEnd
 }
 
-// answerWordings are the answers that a draft knows from the start: the published form,
+// publishedAnswers are the answers that a draft knows from the start: the published form,
 // and the one that the authors' rewards for fine-tuning read, with a semicolon behind each
 // score but the last.
-func answerWordings(c Config, t *tokenizer.Tokenizer) [][]int32 {
+func publishedAnswers(c Config, t *tokenizer.Tokenizer) [][]int32 {
 	spelt := func(id int32) string { return t.Decode([]int32{id}, false) }
 	published := answerText(spelt(c.MisalignmentTokenID), spelt(c.ArtifactTokenID))
 	var all [][]int32

@@ -33,7 +33,7 @@ func renamed() []given {
 		{"onebyone", `\bOneByOne\b`, "NoSpeculative"},
 		{"with guesses", `\bwith guesses\b`, "speculative"},
 		{"guess", `\b[gG]uess(es)?([A-Z]\w*|_?(ids|tokens)\b)|\b\w+Guess(es)?\b`, "draft tokens"},
-		{"wording", `\b[wW]ordings?([A-Z]|\.[A-Z])`, "answer template"},
+		{"wording", `\b[wW]ordings?([A-Z]|\.[A-Z])|\b[a-z]+Wordings?\b`, "answer template"},
 		{"lot", `\blots?[A-Z]\w*|\b\w*Lots?(Alone|Size)?\b`, "chunk"},
 		{"lane", `\b[lL]anes?\b`, "queue"},
 		{"party", `\bpart(y|ies)[A-Z]\w*|\bnewParty\b|\*party\b`, "participant"},
