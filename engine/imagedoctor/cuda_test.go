@@ -146,7 +146,7 @@ func TestAGPUInBfloat16AnswersAsTheReferenceButForTies(t *testing.T) {
 // GPU has the heads, does not hold; those of a random checkpoint never do.
 func TestTrainedHeadsDrawOnAGPUWhatTheyDrawOnACPU(t *testing.T) {
 	provider := orttest.CUDA(t)[0]
-	file, err := os.ReadFile("pocket/testdata/heldout07.png")
+	file, err := os.ReadFile("pocket/testdata/heldout12.png")
 	if err != nil {
 		t.Fatal(err)
 	}

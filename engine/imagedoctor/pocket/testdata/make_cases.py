@@ -25,7 +25,7 @@ from samples import BRANCH_LENGTH, Text
 from scenes.heldout import SIDE, render_samples, samples
 from scenes.render import Renderer
 
-COUNT, THOUGHTS = 20, 2  # scenes in mode answer, and of those in mode think
+COUNT = 20  # scenes, in both modes
 MARGIN = 0.01  # of logits
 COARSE = 16  # cells a side of the maps that are kept
 MOST_BYTES = 100_000  # of an image; fine noise makes large files
@@ -60,25 +60,37 @@ def say(net, text, margins, image, mode, caption):
     }, min(margins.gaps)
 
 
+def both(net, text, margins, pixels, caption):
+    """What the model says in both modes, None where a token is near another."""
+    small = pixels.resize((model.IMAGE_SIDE,) * 2, Image.BICUBIC)  # as the evaluator does
+    with torch.no_grad():
+        image = net.visual(model.patchify(torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 255))
+    answers = []
+    for mode in ("answer", "think"):
+        answer, gap = say(net, text, margins, image, mode, caption)
+        if gap < MARGIN:
+            return None
+        answers.append(answer)
+    return answers
+
+
 def main():
     torch.set_num_threads(1)
     folder = HERE.parent
     net, text, renderer = checkpoint.load(folder).eval(), Text(folder), Renderer(SIDE)
     margins, cases = Margins(net), []
-    for number, s in enumerate(samples("heldout", 3 * COUNT)):
+    for old in HERE.glob("heldout*.png"):
+        old.unlink()
+    for number, s in enumerate(samples("heldout", 20 * COUNT)):
         images, _ = render_samples(renderer, [s])
         pixels = Image.fromarray((images[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
-        small = pixels.resize((model.IMAGE_SIDE,) * 2, Image.BICUBIC)  # as the evaluator does
-        patches = model.patchify(torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 255)
-        with torch.no_grad():
-            image = net.visual(patches)
-        found = [say(net, text, margins, image, m, s.caption.text) for m in ("answer", "think")[:1 + (len(cases) < THOUGHTS)]]
         file = HERE / f"heldout{number:02d}.png"
         pixels.save(file, optimize=True)
-        if min(gap for _, gap in found) < MARGIN or file.stat().st_size > MOST_BYTES:
+        answers = file.stat().st_size <= MOST_BYTES and both(net, text, margins, pixels, s.caption.text)
+        if not answers:
             file.unlink()
             continue
-        cases.append({"image": file.name, "truth": s.truth.scores, "answers": [a for a, _ in found]})
+        cases.append({"image": file.name, "truth": s.truth.scores, "answers": answers})
         if len(cases) == COUNT:
             break
     with open(HERE / "cases.json", "w", encoding="utf-8") as f:
