@@ -73,7 +73,7 @@ func TestTheProtocolNamesTheLimitsWithoutFlags(t *testing.T) {
 	request, group, job, rate, web := wire.DefaultLimits(), groups.DefaultConfig(), jobs.DefaultConfig(), server.DefaultDataRate(), front.Default()
 	for what, limit := range map[string]string{
 		"each prompt, group name or step":                       fmt.Sprintf("%d KiB", request.PromptBytes>>10),
-		"metadata of a sample":                                  fmt.Sprintf("%d MiB, 4096 values, 8 deep", request.MetadataBytes>>20),
+		"metadata of a sample":                                  fmt.Sprintf("%d MiB, %d values, %d deep", request.MetadataBytes>>20, wire.MetadataValues, wire.MetadataDepth),
 		"samples x cells of the dense grid":                     fmt.Sprintf("%d Mi", request.MapCells>>20),
 		"members of a group that spans requests":                fmt.Sprint(request.GroupSize),
 		"groups that wait, of them one client's":                fmt.Sprintf("%d, %d", group.Groups, group.OwnerGroups),
