@@ -8,17 +8,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
-	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/server/telemetry"
 	"github.com/denseflow/densereward/reward/wire"
 )
@@ -56,16 +53,6 @@ func TestAPageThatGivesItsNameALoopbackAddressIsRefused(t *testing.T) {
 				t.Errorf("host %q, %s: status %d, want %d", host, c.path, w.Code, c.status)
 			}
 		}
-	}
-}
-
-func TestAFIFOForATokenFileDoesNotHangTheStart(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "tokens")
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := credentials.OpenTokens(path); err == nil || !strings.Contains(err.Error(), "not a regular file") {
-		t.Errorf("error %v", err)
 	}
 }
 

@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command items attacks a server, of any version that speaks protocol 1, in the ways
 // against which the table of SECURITY.md promises something, one after the other, and
 // says what each came to. It sends to this machine alone, and every attack is bounded.
