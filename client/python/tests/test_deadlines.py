@@ -19,16 +19,17 @@ SECONDS = 0.3
 #: account, and a busy machine.
 GRACE = 3.0
 
+#: What a peer says at once, and what gives the bytes that it then drips from their first on.
 DRIPS = {
-    "a body": (b"HTTP/1.1 200 OK\r\nContent-Type: application/msgpack\r\nContent-Length: 100000\r\n\r\n", itertools.repeat(0x80)),
-    "a body without a length": (b"HTTP/1.1 200 OK\r\nContent-Type: application/msgpack\r\n\r\n", itertools.repeat(0x80)),
-    "a body in chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", itertools.cycle(b"1\r\n\x80\r\n")),
-    "headers": (b"HTTP/1.1 200 OK\r\nX-Long: ", itertools.repeat(0x61)),
-    "more and more headers": (b"HTTP/1.1 200 OK\r\n", itertools.cycle(b"A: b\r\n")),
-    "a status line": (b"HTTP", itertools.repeat(0x31)),
-    "interim answers": (b"", itertools.cycle(b"HTTP/1.1 100 Continue\r\n\r\n")),
-    "the fields of an interim answer": (b"HTTP/1.1 100 Continue\r\n", itertools.cycle(b"A: b\r\n")),
-    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", itertools.cycle(b"A: b\r\n")),
+    "a body": (b"HTTP/1.1 200 OK\r\nContent-Type: application/msgpack\r\nContent-Length: 100000\r\n\r\n", lambda: itertools.repeat(0x80)),
+    "a body without a length": (b"HTTP/1.1 200 OK\r\nContent-Type: application/msgpack\r\n\r\n", lambda: itertools.repeat(0x80)),
+    "a body in chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", lambda: itertools.cycle(b"1\r\n\x80\r\n")),
+    "headers": (b"HTTP/1.1 200 OK\r\nX-Long: ", lambda: itertools.repeat(0x61)),
+    "more and more headers": (b"HTTP/1.1 200 OK\r\n", lambda: itertools.cycle(b"A: b\r\n")),
+    "a status line": (b"HTTP", lambda: itertools.repeat(0x31)),
+    "interim answers": (b"", lambda: itertools.cycle(b"HTTP/1.1 100 Continue\r\n\r\n")),
+    "the fields of an interim answer": (b"HTTP/1.1 100 Continue\r\n", lambda: itertools.cycle(b"A: b\r\n")),
+    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", lambda: itertools.cycle(b"A: b\r\n")),
 }
 
 
@@ -37,7 +38,7 @@ DRIPS = {
 def test_an_answer_that_drips_ends_with_the_call(method, kind):
     head, tail = DRIPS[kind]
     gone = threading.Event()
-    with peer(drips(head, tail, gone)) as address, fast(f"http://{address}") as client:
+    with peer(drips(head, tail(), gone)) as address, fast(f"http://{address}") as client:
         began = time.monotonic()
         try:
             with pytest.raises(densereward.DeadlineExceededError):
@@ -106,7 +107,7 @@ def test_a_peer_that_reads_nothing_ends_with_the_call():
 def test_a_drip_over_tls_ends_with_the_call(certificate):
     head, tail = DRIPS["a body"]
     gone = threading.Event()
-    with peer(drips(head, tail, gone), tls=certificate) as address, fast(f"https://{address}", ca_certs=certificate) as client:
+    with peer(drips(head, tail(), gone), tls=certificate) as address, fast(f"https://{address}", ca_certs=certificate) as client:
         began = time.monotonic()
         try:
             with pytest.raises(densereward.DeadlineExceededError):
