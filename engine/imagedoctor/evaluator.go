@@ -90,7 +90,6 @@ type Evaluator struct {
 	fingerprint string
 	drafts      map[reward.Mode]*draft.Learner // nil where a step is one token
 	grid        checkpoint.Grid                // of every image; zero where they differ
-	headPart    int                            // images that go through the heatmap heads at once
 }
 
 var (
@@ -139,10 +138,7 @@ func open(dir string, o Options) (*Evaluator, error) {
 		return nil, err
 	}
 	o.complete(c)
-	e := &Evaluator{config: c, options: o, checkpoint: f, tokenizer: f.Tokenizer, headPart: maxHeadPart}
-	if t, ok := f.Weights.Tensor(maskTokensName); ok && len(t.Shape) == 2 && t.Shape[1] > 0 {
-		e.headPart = headPartOf(int(t.Shape[1]), o.Provider.Kind)
-	}
+	e := &Evaluator{config: c, options: o, checkpoint: f, tokenizer: f.Tokenizer}
 	if side := c.UnitGrid(); o.Resize == ResizeSquare {
 		e.grid = checkpoint.Grid{Rows: side, Cols: side}
 	}

@@ -1,7 +1,6 @@
 package imagedoctor
 
 import (
-	"github.com/denseflow/densereward/engine/imagedoctor/released"
 	"github.com/denseflow/densereward/engine/initializers"
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
@@ -87,33 +86,14 @@ func (e *evaluatorGraph) maps() onnx.Value {
 	return g.SliceTo(flat, 0, onnx.Const(g, []int64{0}, 1), g.SizeOf(e.In(qwenvl.InputLengths), 0), e.Batch)
 }
 
-// maxHeadPart is how many images of the released shapes go through the heatmap heads
-// at once: each takes some 130 MB for each activation of the last stage.
+// maxHeadPart is how many images go through the heatmap heads at once. At full
+// size one takes some 130 MB for each activation of the last stage.
 const maxHeadPart = 8
 
-// headPartOf is how many images whose heads have a width go through them at once. On a
-// GPU narrow heads take as many as need the memory of the released ones: a turn of
-// theirs costs its launches, not its arithmetic.
-func headPartOf(width int, kind ort.Kind) int {
-	if kind != ort.CUDA {
-		return maxHeadPart
-	}
-	return maxHeadPart * max(1, released.HeadWidth/width)
-}
-
-// headParts deals rows out to equal turns of at most limit. Turns of more than
-// maxHeadPart are doublings of it, or limit: every new shape has the GPU try its
-// convolutions anew.
-func headParts(rows, limit int) ort.Tensor {
-	turns := (rows + limit - 1) / limit
+// headParts deals rows out to equal turns of at most maxHeadPart.
+func headParts(rows int) ort.Tensor {
+	turns := (rows + maxHeadPart - 1) / maxHeadPart
 	part := (rows + turns - 1) / turns
-	if part > maxHeadPart {
-		whole := maxHeadPart
-		for whole < part {
-			whole *= 2
-		}
-		part = min(whole, limit)
-	}
 	index := make([]int64, turns*part)
 	for i := range index {
 		index[i] = int64(min(i, rows-1))

@@ -3,32 +3,22 @@ package imagedoctor
 import (
 	"slices"
 	"testing"
-
-	"github.com/denseflow/densereward/engine/imagedoctor/released"
-	"github.com/denseflow/densereward/engine/ort"
 )
 
 func TestHeadsTakeEqualTurns(t *testing.T) {
 	for _, test := range []struct {
 		rows  int
-		limit int
 		shape []int64
 		want  []int64
 	}{
-		{1, 8, []int64{1, 1}, []int64{0}},
-		{8, 8, []int64{1, 8}, []int64{0, 1, 2, 3, 4, 5, 6, 7}},
-		{9, 8, []int64{2, 5}, []int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 8}},
-		{16, 8, []int64{2, 8}, nil},
-		{17, 8, []int64{3, 6}, nil},
-		{64, 8, []int64{8, 8}, nil},
-		{5, 96, []int64{1, 5}, nil},
-		{9, 96, []int64{1, 16}, nil},
-		{33, 96, []int64{1, 64}, nil},
-		{65, 96, []int64{1, 96}, nil},
-		{96, 96, []int64{1, 96}, nil},
-		{100, 96, []int64{2, 64}, nil},
+		{1, []int64{1, 1}, []int64{0}},
+		{8, []int64{1, 8}, []int64{0, 1, 2, 3, 4, 5, 6, 7}},
+		{9, []int64{2, 5}, []int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 8}},
+		{16, []int64{2, 8}, nil},
+		{17, []int64{3, 6}, nil},
+		{64, []int64{8, 8}, nil},
 	} {
-		got := headParts(test.rows, test.limit)
+		got := headParts(test.rows)
 		values := got.Int64s()
 		if !slices.Equal(got.Shape, test.shape) || test.want != nil && !slices.Equal(values, test.want) {
 			t.Errorf("%d rows: %v %v, want %v %v", test.rows, got.Shape, values, test.shape, test.want)
@@ -42,20 +32,6 @@ func TestHeadsTakeEqualTurns(t *testing.T) {
 			if v != int64(test.rows-1) {
 				t.Errorf("%d rows: filled up with %d", test.rows, v)
 			}
-		}
-	}
-}
-
-func TestNarrowHeadsTakeMoreImagesAtOnceOnAGPU(t *testing.T) {
-	for _, test := range []struct {
-		width int
-		kind  ort.Kind
-		want  int
-	}{
-		{released.HeadWidth, ort.CUDA, 8}, {64, ort.CUDA, 96}, {64, ort.CPU, 8}, {2 * released.HeadWidth, ort.CUDA, 8},
-	} {
-		if got := headPartOf(test.width, test.kind); got != test.want {
-			t.Errorf("heads %d wide on %v: %d images, want %d", test.width, test.kind, got, test.want)
 		}
 	}
 }

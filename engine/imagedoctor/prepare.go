@@ -110,7 +110,7 @@ func (e *Evaluator) joined(mode reward.Mode, ready []*prepared) qwenvl.Batch {
 func (e *Evaluator) inputs(b qwenvl.Batch) map[string]ort.Tensor {
 	inputs := b.Inputs(e.config.Config)
 	grid := e.config.Grid(b.Prompts[0].Images[0])
-	inputs[inputParts] = headParts(len(b.Prompts), e.headPart)
+	inputs[inputParts] = headParts(len(b.Prompts))
 	inputs[inputGrid] = ort.Int64s([]int64{2}, []int64{int64(grid.Rows), int64(grid.Cols)})
 	inputs[inputCentres] = cellCentres(grid)
 	return inputs

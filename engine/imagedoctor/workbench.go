@@ -19,6 +19,7 @@ type Workbench struct{ e *Evaluator }
 // The heads of a Workbench.
 const (
 	Maps     = kinds          // of an image
+	HeadPart = maxHeadPart    // images that go through the heads at once
 	MapScale = heatmapUpscale // cells of a map for each unit of an image, a side
 )
 
@@ -36,9 +37,6 @@ func (w *Workbench) Config() Config { return w.e.config }
 
 // Checkpoint is the checkpoint, with its weights and tokenizer.
 func (w *Workbench) Checkpoint() *checkpoint.Folder { return w.e.checkpoint }
-
-// HeadPart is how many images go through the heads at once.
-func (w *Workbench) HeadPart() int { return w.e.headPart }
 
 // Draft is what answers are drafted from at first; nil where a step is one token.
 func (w *Workbench) Draft() *draft.Machine {

@@ -90,7 +90,7 @@ func (m *measuring) partStages(ctx context.Context) ([]Stage, error) {
 		}
 	}
 	arrival, copies, patches, vision := seconds[0], seconds[1], seconds[2], seconds[3]
-	each := min(m.o.Batch, m.w.HeadPart())
+	each := min(m.o.Batch, imagedoctor.HeadPart)
 	turns := float64((m.o.Batch + each - 1) / each)
 	return []Stage{
 		{"copy", copies, OnDevice},
@@ -184,7 +184,7 @@ func (p *parts) vision() ([]onnx.Value, map[string]ort.Tensor) {
 func (p *parts) heads() ([]onnx.Value, map[string]ort.Tensor) {
 	c := p.c
 	grid := checkpoint.Grid{Rows: c.UnitGrid(), Cols: c.UnitGrid()}
-	units, rows := int64(grid.Units()), int64(min(p.o.Batch, p.w.HeadPart()))
+	units, rows := int64(grid.Units()), int64(min(p.o.Batch, imagedoctor.HeadPart))
 	table := p.set.Tensor(checkpoint.EmbeddingName, p.dtype, int64(c.Vocabulary(p.set.Lookup)), int64(c.HiddenSize))
 	tensors := map[string]ort.Tensor{}
 	var looked [2]onnx.Value

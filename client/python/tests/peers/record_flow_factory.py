@@ -16,7 +16,6 @@ import logging
 import os
 import pathlib
 import sys
-from types import SimpleNamespace
 
 import torch
 
@@ -24,7 +23,6 @@ sys.path.insert(0, str(pathlib.Path(sys.argv[1]) / "src"))
 SERVER = os.environ["DENSEREWARD_URL"] = sys.argv[2]
 
 from accelerate import Accelerator  # noqa: E402
-from flow_factory.advantage.advantage_processor import AdvantageProcessor  # noqa: E402
 from flow_factory.hparams import RewardArguments  # noqa: E402
 from flow_factory.rewards import RewardBuffer, RewardProcessor, load_reward_model  # noqa: E402
 from flow_factory.samples import T2ISample  # noqa: E402
@@ -96,8 +94,8 @@ def models():
 
 def dense():
     """The maps of log-probabilities of the trainer's own scheduler have its own
-    log-probability for a mean, and its own advantages are multiplied by the maps."""
-    from densereward.integrations.flow_factory_dense import DenseGRPOTrainer, with_log_prob_maps
+    log-probability for a mean. What the trainer makes of them is in flow/real_flow_factory.py."""
+    from densereward.integrations.flow_factory_dense import with_log_prob_maps
 
     generator = torch.Generator().manual_seed(1)
     for dynamics in ("Flow-SDE", "Dance-SDE", "CPS"):
@@ -111,18 +109,6 @@ def dense():
             assert maps.log_prob.shape == ((2, 4, 6) if len(shape) == 4 else (2, 24)), maps.log_prob.shape
             mean = maps.log_prob.flatten(1).mean(1)
             assert torch.allclose(mean, taken.log_prob, rtol=1e-5, atol=1e-6), (dynamics, mean, taken.log_prob)
-    trainer = DenseGRPOTrainer.__new__(DenseGRPOTrainer)
-    trainer.client, trainer.grid = densereward.Client(SERVER), (4, 4)
-    trainer.training_args = SimpleNamespace(advantage_aggregation="sum")
-    trainer.advantage_processor = AdvantageProcessor(ACCELERATOR, {"r": 1.0}, group_size=4, global_std=False, sampler_type="group_contiguous", verbose=False)
-    drawn = samples(["a cat"] * 4)
-    for sample in drawn:
-        sample.log_probs = torch.zeros(10, 4, 4)
-    advantages = trainer.compute_advantages(drawn, {"r": torch.tensor([0.1, 0.5, 0.2, 0.9])})
-    weights = trainer.client.score([s.image for s in drawn], [s.prompt for s in drawn], grid=(4, 4), output="torch").dense.weight
-    for sample, advantage, weight in zip(drawn, advantages, weights):
-        assert torch.allclose(sample.extra_kwargs["advantage"], advantage * weight)
-    trainer.client.close()
 
 
 def main():
