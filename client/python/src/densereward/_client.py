@@ -426,7 +426,7 @@ class Client:
 
     def _wait_ready(self, call: Call) -> None:
         backoff = Backoff(*self._backoff)
-        looks = 0
+        looks, told = 0, None
         while True:
             found = list(self._look(call.within(PROBE_SECONDS)).values())
             if None in found:
@@ -435,10 +435,13 @@ class Client:
             if len(hopeless) == len(found) and hopeless[0] is not None:
                 raise hopeless[0]
             looks += 1
+            before, told = told, found[0]
             try:
                 call.sleep(backoff.pause(looks))
             except DeadlineExceededError as e:
-                raise DeadlineExceededError(f"{e.message}; the last look met: {found[0]}") from found[0]
+                if before is not None and isinstance(told and told.__cause__, DeadlineExceededError):
+                    told = before  # a look that the end of the call cut off says less
+                raise DeadlineExceededError(f"{e.message}; the last look met: {told}") from told
 
     def models(self, timeout: Optional[float] = None) -> Models:
         """What requests may name: {"protocol", "evaluators": [...], "decoders":
