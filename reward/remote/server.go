@@ -188,7 +188,7 @@ func (s *Server) evaluate(ctx context.Context, mode reward.Mode, samples []rewar
 			continue
 		}
 		if results[i], err = s.result(p, k); err != nil {
-			return err
+			results[i] = reward.Result{Err: err}
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -150,6 +151,9 @@ func TestNonsenseOfAnImageModelFailsItsSampleAlone(t *testing.T) {
 	}
 }
 
+// noText travels as an array of eleven small integers.
+const noText = "not a text!"
+
 // spoiled is a DenseReward server whose answers are changed for the bad prompt.
 func spoiled(t *testing.T, fake *rewardtest.Fake, spoil func(p *wire.Response, i int)) *httptest.Server {
 	inner := serve(t, fake)
@@ -192,7 +196,7 @@ func spoiled(t *testing.T, fake *rewardtest.Fake, spoil func(p *wire.Response, i
 					spoil(p, i)
 				}
 			}
-			_, _ = p.Encode().WriteTo(w)
+			_, _ = w.Write(bytes.ReplaceAll(p.Encode().Bytes(), []byte("\xab"+noText), []byte("\x9b"+noText)))
 			return
 		}
 		_, _ = w.Write(data)
@@ -230,6 +234,13 @@ func TestNonsenseOfAnotherServerFailsItsSampleAlone(t *testing.T) {
 		"a missing part of no name": func(p *wire.Response, i int) {
 			p.Missing[i] = []string{"beauty"}
 		},
+		"a missing part that is no text": func(p *wire.Response, i int) { p.Missing[i] = []string{noText} },
+		"a text that is none":            func(p *wire.Response, i int) { p.Texts[i] = noText },
+		"a box of NaN":                   func(p *wire.Response, i int) { p.Boxes[i] = []reward.Box{{Coords: [4]float64{nan, 0, 1, 1}}} },
+		"a box without end":              func(p *wire.Response, i int) { p.Boxes[i] = []reward.Box{{Coords: [4]float64{0, 0, inf, 1}}} },
+		"an importance of NaN":           func(p *wire.Response, i int) { p.Boxes[i] = []reward.Box{{}, {Importance: nan}} },
+		"a label that is no text":        func(p *wire.Response, i int) { p.Boxes[i] = []reward.Box{{Label: noText}} },
+		"an error without a code":        func(p *wire.Response, i int) { p.Errors[i] = new(reward.Error) },
 	} {
 		for _, method := range []reward.AdvantageMethod{reward.AdvantageFlowGRPO, reward.AdvantageDenseFlowPaper, reward.AdvantageGDPO} {
 			s, err := NewServer(t.Context(), "", Options{URL: spoiled(t, &rewardtest.Fake{Side: 16}, spoil).URL})
@@ -247,8 +258,6 @@ func TestAnAnswerThatIsNotTheEvaluatorsFailsAllItsSamples(t *testing.T) {
 		"a score is not there": func(p *wire.Response, _ int) { p.Scores = p.Scores[1:] },
 		"a map is not there":   func(p *wire.Response, _ int) { p.Heatmaps = p.Heatmaps[1:] },
 		"another model":        func(p *wire.Response, _ int) { p.Model = "another" },
-		// The protocol has no such number: the answer is none.
-		"a box of NaN": func(p *wire.Response, i int) { p.Boxes[i] = []reward.Box{{Coords: [4]float64{math.NaN(), 0, 1, 1}}} },
 	} {
 		s, err := NewServer(t.Context(), "", Options{URL: spoiled(t, &rewardtest.Fake{Side: 16}, spoil).URL})
 		if err != nil {

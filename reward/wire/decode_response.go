@@ -13,12 +13,14 @@ const maxResponseElements = 1 << 20
 
 // DecodeResponse reads a Response. Tensors alias body, which the caller gives
 // up. A key that this version does not know is passed over, so that an older
-// client can talk to a newer server.
+// client can talk to a newer server. What is wrong with the part of one sample is an
+// ErrEvaluatorFailed of that sample, whose numbers are then NaN: its neighbours keep
+// theirs.
 func DecodeResponse(body []byte) (*Response, error) {
-	r := newReader(body)
+	r := &responseReader{reader: newReader(body), bad: map[int]error{}}
 	p := &Response{}
 	err := r.Fields(func(key string) (bool, error) {
-		known, err := r.responseField(p, key)
+		known, err := r.field(p, key)
 		if !known && err == nil {
 			return true, r.Skip()
 		}
@@ -30,21 +32,25 @@ func DecodeResponse(body []byte) (*Response, error) {
 	if err := r.End(); err != nil {
 		return nil, err
 	}
-	return p, p.check()
+	if err := p.check(); err != nil {
+		return p, err
+	}
+	p.fail(r.bad)
+	return p, nil
 }
 
-func (r *reader) responseField(p *Response, key string) (known bool, err error) {
+func (r *responseReader) field(p *Response, key string) (known bool, err error) {
 	switch key {
 	case "rewards":
 		p.Rewards, err = r.numbers()
 	case "scores":
 		p.Scores, err = r.scores()
 	case "missing":
-		p.Missing, err = list(r, r.missing)
+		p.Missing, err = samples(r, r.missing)
 	case "errors":
-		p.Errors, err = list(r, r.sampleError)
+		p.Errors, err = samples(r, r.sampleError)
 	case "cached":
-		p.Cached, err = list(r, r.Bool)
+		p.Cached, err = samples(r, r.Bool)
 	case "dense":
 		p.Dense, err = r.denseMaps()
 	case "advantages":
@@ -52,13 +58,13 @@ func (r *reader) responseField(p *Response, key string) (known bool, err error) 
 	case "heatmaps":
 		p.Heatmaps, err = r.heatmaps()
 	case "texts":
-		p.Texts, err = list(r, func() (string, error) { return r.Text(math.MaxInt) })
+		p.Texts, err = samples(r, func() (string, error) { return r.Text(math.MaxInt) })
 	case "boxes":
-		p.Boxes, err = list(r, r.boxes)
+		p.Boxes, err = samples(r, r.boxes)
 	case "ranks":
-		p.Ranks, err = list(r, func() (int, error) { return r.Int(0, maxResponseElements) })
+		p.Ranks, err = samples(r, func() (int, error) { return r.Int(0, maxResponseElements) })
 	case "images":
-		p.Images, err = list(r, r.Bin)
+		p.Images, err = samples(r, r.Bin)
 	case "evaluator":
 		p.Evaluator, err = r.Text(math.MaxInt)
 	case "model":
@@ -66,7 +72,7 @@ func (r *reader) responseField(p *Response, key string) (known bool, err error) 
 	case "resize":
 		p.Resize, err = r.Text(math.MaxInt)
 	case "warnings":
-		p.Warnings, err = list(r, func() (string, error) { return r.Text(math.MaxInt) })
+		p.Warnings, err = list(r.reader, func() (string, error) { return r.Text(math.MaxInt) })
 	case "timing_ms":
 		p.TimingMS, err = r.timing()
 	default:
@@ -168,7 +174,7 @@ func DecodeError(body []byte, status int) (*reward.Error, error) {
 	return e, r.End()
 }
 
-func (r *reader) denseMaps() (*DenseMaps, error) {
+func (r *responseReader) denseMaps() (*DenseMaps, error) {
 	d := &DenseMaps{}
 	err := r.Fields(func(key string) (known bool, err error) {
 		switch key {
@@ -199,19 +205,19 @@ func (r *reader) denseMaps() (*DenseMaps, error) {
 }
 
 // tensors reads one tensor, or an array of one a sample.
-func (r *reader) tensors() (one *reward.Tensor, each []*reward.Tensor, err error) {
+func (r *responseReader) tensors() (one *reward.Tensor, each []*reward.Tensor, err error) {
 	if err := r.Expect(bounded.KindMap, bounded.KindArray); err != nil {
 		return nil, nil, err
 	}
 	if k, _ := r.Peek(); k == bounded.KindArray {
-		each, err = list(r, r.Tensor)
+		each, err = samples(r, r.sampleMap)
 		return nil, each, err
 	}
 	one, err = r.Tensor()
 	return one, nil, err
 }
 
-func (r *reader) heatmaps() ([]NamedMaps, error) {
+func (r *responseReader) heatmaps() ([]NamedMaps, error) {
 	maps := []NamedMaps{}
 	err := r.Fields(func(key string) (bool, error) {
 		one, each, err := r.tensors()
@@ -241,6 +247,18 @@ func (r *reader) box() (b reward.Box, err error) {
 		return true, err
 	})
 	return b, err
+}
+
+// sampleMap reads a map of one sample, float32 (h,w).
+func (r *responseReader) sampleMap() (*reward.Tensor, error) {
+	t, err := r.Tensor()
+	if err == nil && (len(t.Shape) != 2 || t.Type != reward.Float32) {
+		err = r.Fail(reward.ErrInvalidValue, "%s %v: want %s (h,w)", t.Type, t.Shape, reward.Float32)
+	}
+	if err != nil {
+		return reward.Float32Tensor(nil, 0, 0), err
+	}
+	return t, nil
 }
 
 // check fails unless the parts of a response are there and agree in number.
@@ -288,6 +306,19 @@ type mapField struct {
 // checkMaps fails unless each field of maps is a float32 tensor (N,h,w), or N of
 // (h,w); advantages may be floats (N).
 func (p *Response) checkMaps(n int) error {
+	if a := p.Advantages; a != nil && len(a.Shape) == 1 && a.Shape[0] != n {
+		return reward.ErrImageCountMismatch.With("advantages: %d for %d rewards", a.Shape[0], n)
+	}
+	for _, f := range p.mapFields() {
+		if err := f.check(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mapFields are the response's fields of maps.
+func (p *Response) mapFields() []mapField {
 	var fields []mapField
 	if d := p.Dense; d != nil {
 		fields = append(fields, mapField{"dense.weight", d.Weight, d.Weights}, mapField{"dense.reward", d.Reward, d.Rewards})
@@ -295,19 +326,10 @@ func (p *Response) checkMaps(n int) error {
 	for _, h := range p.Heatmaps {
 		fields = append(fields, mapField{"heatmaps." + h.Name, h.Maps, h.Each})
 	}
-	if a := p.Advantages; a != nil && len(a.Shape) == 1 {
-		if a.Shape[0] != n {
-			return reward.ErrImageCountMismatch.With("advantages: %d for %d rewards", a.Shape[0], n)
-		}
-	} else if a != nil || p.AdvantageMaps != nil {
+	if a := p.Advantages; p.AdvantageMaps != nil || a != nil && len(a.Shape) != 1 {
 		fields = append(fields, mapField{"advantages", a, p.AdvantageMaps})
 	}
-	for _, f := range fields {
-		if err := f.check(n); err != nil {
-			return err
-		}
-	}
-	return nil
+	return fields
 }
 
 func (f *mapField) check(n int) error {
@@ -319,11 +341,6 @@ func (f *mapField) check(n int) error {
 	}
 	if len(f.each) != n {
 		return reward.ErrImageCountMismatch.With("%s: %d for %d rewards", f.name, len(f.each), n)
-	}
-	for i, t := range f.each {
-		if len(t.Shape) != 2 || t.Type != reward.Float32 {
-			return reward.ErrInvalidValue.With("%s[%d]: %s %v: want %s (h,w)", f.name, i, t.Type, t.Shape, reward.Float32)
-		}
 	}
 	return nil
 }

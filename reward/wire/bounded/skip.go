@@ -41,3 +41,13 @@ func (r *Reader) skipDepth(depth int) error {
 	}
 	return err
 }
+
+// A Mark is a place in a message.
+type Mark int
+
+// Mark is where the next token begins.
+func (r *Reader) Mark() Mark { return Mark(len(r.buf) - r.Left()) }
+
+// Rewind goes back to a place, so that a value that was not what a reader of it wanted
+// can be passed over.
+func (r *Reader) Rewind(to Mark) { r.src.Reset(r.buf[to:]) }

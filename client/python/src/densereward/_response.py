@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Dict, Generic, List, NamedTuple, Optional, Tuple, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Generic, List, NamedTuple, Optional, Tuple, Type, TypeVar, Union
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from ._errors import InvalidResponseError, PartMissingError, SamplesFailedError, ServerError, server_error
+from ._errors import EvaluatorFailedError, InvalidResponseError, PartMissingError, SamplesFailedError, ServerError, server_error
 from ._tensor import ELEMENT_BYTES, to_torch
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 #: The kind of the arrays: numpy's or torch's.
 A = TypeVar("A")
+T = TypeVar("T")
 
 
 class Box(NamedTuple):
@@ -119,16 +121,26 @@ def _maps_to_torch(maps: Any) -> Any:
 
 def decode(body: bytes) -> Result[NDArray[Any]]:
     """A response of protocol version 1. Keys that this version does not know are
-    passed over. Raises `InvalidResponseError` for anything else."""
+    passed over. What is wrong with the part of one sample is an `EvaluatorFailedError`
+    of that sample, whose numbers are then NaN. Raises `InvalidResponseError` for
+    anything else."""
     fields = unpack(body)
     try:
         return _result(fields)
     except InvalidResponseError:
         raise
-    except KeyError as e:
-        raise InvalidResponseError(f"the answer is not a response of protocol version 1: it lacks {e}") from e
-    except (TypeError, ValueError, OverflowError) as e:
-        raise InvalidResponseError(f"the answer is not a response of protocol version 1: {e!r}") from e
+    except _WRONG as e:
+        raise InvalidResponseError(f"the answer is not a response of protocol version 1: {_reason(e)}") from e
+
+
+#: What reading a value of another shape than the protocol's raises.
+_WRONG = (InvalidResponseError, KeyError, TypeError, ValueError, OverflowError)
+
+
+def _reason(e: Exception) -> str:
+    if isinstance(e, InvalidResponseError):
+        return str(e)
+    return f"it lacks {e}" if isinstance(e, KeyError) else repr(e)
 
 
 def unpack(body: bytes) -> Dict[str, Any]:
@@ -146,8 +158,9 @@ def unpack(body: bytes) -> Dict[str, Any]:
 
 def _array(fields: Dict[Any, Any]) -> Any:
     """The map that msgpack-numpy writes, of an array with its own memory or of a
-    scalar; other maps as they are. A kind other than a plain numeric array is
-    refused: msgpack-numpy itself would unpickle it."""
+    scalar; other maps as they are. Of what is none it gives the error, which is the
+    answer's or its sample's alone; a kind other than a plain numeric array is one:
+    msgpack-numpy itself would unpickle it."""
     if b"nd" not in fields:
         return fields
     array, name, data = fields[b"nd"], fields.get(b"type"), fields.get(b"data")
@@ -155,14 +168,14 @@ def _array(fields: Dict[Any, Any]) -> Any:
     size = ELEMENT_BYTES.get(name) if isinstance(name, str) else None
     plain = isinstance(array, bool) and not fields.get(b"kind")
     if not plain or size is None or name == "bfloat16" or not isinstance(shape, list) or not isinstance(data, bytes):
-        raise InvalidResponseError(f"a tensor of type {name!r} and shape {shape!r} is not one of the protocol")
+        return InvalidResponseError(f"a tensor of type {name!r} and shape {shape!r} is not one of the protocol")
     count = 1
     for d in shape:
         if not isinstance(d, int) or d < 0:
-            raise InvalidResponseError(f"a tensor of shape {shape!r} is not possible")
+            return InvalidResponseError(f"a tensor of shape {shape!r} is not possible")
         count *= d
     if count * size != len(data):
-        raise InvalidResponseError(f"a tensor of {name} {shape!r} takes {count * size} bytes, its data has {len(data)}")
+        return InvalidResponseError(f"a tensor of {name} {shape!r} takes {count * size} bytes, its data has {len(data)}")
     values = np.frombuffer(data, dtype=np.dtype(name)).reshape(shape)
     return values.copy() if array else values.item()
 
@@ -170,33 +183,95 @@ def _array(fields: Dict[Any, Any]) -> Any:
 def _result(fields: Dict[str, Any]) -> Result[NDArray[Any]]:
     rewards = _numbers(fields["rewards"], None, "rewards")
     n = len(rewards)
-    dense, heatmaps = fields.get("dense"), fields.get("heatmaps")
-    advantages, boxes = fields.get("advantages"), _listed(fields, "boxes", n)
-    return Result(
+    read = _Samples(fields, n)
+    dense, heatmaps, advantages = fields.get("dense"), fields.get("heatmaps"), fields.get("advantages")
+    result = Result(
         rewards=rewards,
         scores={_text(name, "scores"): _numbers(values, n, f"scores.{name}") for name, values in _fields(fields["scores"], "scores").items()},
-        missing=[[_text(name, "missing") for name in names] for names in _required(fields, "missing", n)],
-        errors=[_sample_error(e) for e in _required(fields, "errors", n)],
+        missing=read.each("missing", lambda names: [_text(name, "missing") for name in _item(names, "missing", list)], required=True) or [],
+        errors=read.each("errors", _sample_error, required=True) or [],
         evaluator=_text(fields["evaluator"], "evaluator"),
         model=_text(fields["model"], "model"),
         timing_ms={_text(stage, "timing_ms"): float(ms) for stage, ms in _fields(fields["timing_ms"], "timing_ms").items()},
-        dense=None if dense is None else _dense(dense, n),
-        advantages=None if advantages is None else _advantages(advantages, n),
+        dense=None if dense is None else _dense(dense, read),
+        advantages=None if advantages is None else _advantages(advantages, read),
         heatmaps=None
         if heatmaps is None
-        else Heatmaps((_text(name, "heatmaps"), _maps(m, n, f"heatmaps.{name}")) for name, m in _fields(heatmaps, "heatmaps").items()),
-        texts=_items(fields, "texts", n, str),
-        boxes=None if boxes is None else [[_box(b) for b in sample] for sample in boxes],
-        images=_items(fields, "images", n, bytes),
-        cached=_items(fields, "cached", n, bool),
+        else Heatmaps((_text(name, "heatmaps"), read.maps(m, f"heatmaps.{name}")) for name, m in _fields(heatmaps, "heatmaps").items()),
+        texts=read.each("texts", lambda text: _text(text, "texts"), otherwise=""),
+        boxes=read.each("boxes", lambda boxes: [_box(b) for b in _item(boxes, "boxes", list)]),
+        images=read.each("images", lambda file: _item(file, "images", bytes), otherwise=b""),
+        cached=read.each("cached", lambda known: _item(known, "cached", bool), otherwise=False),
         warnings=[_text(w, "warnings") for w in fields.get("warnings") or []],
         resize=_text(fields.get("resize") or "", "resize"),
     )
+    _fail(result, read.wrong)
+    return result
 
 
-def _advantages(value: Any, n: int) -> Any:
+class _Samples:
+    """The parts of an answer that hold an item for each of n samples. What is wrong
+    with an item is kept as its sample's, in ``wrong``."""
+
+    def __init__(self, fields: Dict[str, Any], n: int) -> None:
+        self.fields, self.n = fields, n
+        self.wrong: Dict[int, str] = {}
+
+    def items(self, value: List[Any], name: str, read: Callable[[Any], T], otherwise: T) -> List[T]:
+        if len(value) != self.n:
+            raise InvalidResponseError(f"{name}: want an array of {self.n}")
+        read_items = []
+        for i, item in enumerate(value):
+            try:
+                read_items.append(read(item))
+            except _WRONG as e:
+                reason = _reason(e)
+                self.wrong.setdefault(i, reason if reason.startswith(name) else f"{name}: {reason}")
+                read_items.append(otherwise)
+        return read_items
+
+    def each(self, name: str, read: Callable[[Any], T], otherwise: Any = None, required: bool = False) -> Optional[List[T]]:
+        value = self.fields.get(name)
+        if value is None and not required:
+            return None
+        if not isinstance(value, list):
+            raise InvalidResponseError(f"{name}: want an array of {self.n}")
+        return self.items(value, name, read, otherwise)
+
+    def maps(self, value: Any, name: str) -> Any:
+        """One tensor (n,h,w), or n of (h,w)."""
+        if isinstance(value, list):
+            return self.items(value, name, lambda m: _floats(m, 2, f"{name}: want float32 (h,w)"), np.empty((0, 0), np.float32))
+        maps = _floats(value, 3, f"{name}: want a float32 tensor ({self.n},h,w)")
+        if len(maps) != self.n:
+            raise InvalidResponseError(f"{name}: want a float32 tensor ({self.n},h,w)")
+        return maps
+
+
+def _fail(result: Result[NDArray[Any]], wrong: Dict[int, str]) -> None:
+    """Makes the samples with something wrong failed ones, and those that have no error
+    and yet a number that is not finite."""
+    for name, values in [("rewards", result.rewards), *((f"scores.{name}", values) for name, values in result.scores.items())]:
+        for i in np.flatnonzero(~np.isfinite(values)).tolist():
+            wrong.setdefault(i, f"{name} is {values[i]}")
+    for i, reason in wrong.items():
+        if result.errors[i] is not None:
+            continue
+        result.errors[i] = EvaluatorFailedError(f"the server's answer is wrong for this sample: {reason}")
+        dense = [] if result.dense is None else [result.dense.weight, result.dense.reward]
+        for numbers in [result.rewards, *result.scores.values(), *dense, *(result.heatmaps or {}).values(), result.advantages]:
+            if numbers is not None:
+                numbers[i] = numbers[i] * np.nan
+        result.missing[i] = []
+        if result.texts is not None:
+            result.texts[i] = ""
+        if result.boxes is not None:
+            result.boxes[i] = []
+
+
+def _advantages(value: Any, read: _Samples) -> Any:
     scalar = isinstance(value, np.ndarray) and value.ndim == 1
-    return _numbers(value, n, "advantages") if scalar else _maps(value, n, "advantages")
+    return _numbers(value, read.n, "advantages") if scalar else read.maps(value, "advantages")
 
 
 def _fields(value: Any, name: str) -> Dict[str, Any]:
@@ -205,12 +280,15 @@ def _fields(value: Any, name: str) -> Dict[str, Any]:
     return value
 
 
-def _dense(value: Any, n: int) -> Dense[NDArray[Any]]:
+def _dense(value: Any, read: _Samples) -> Dense[NDArray[Any]]:
     fields = _fields(value, "dense")
-    weight, reward = _maps(fields["weight"], n, "dense.weight"), _maps(fields["reward"], n, "dense.reward")
-    shapes = [m.shape for m in weight]
-    if shapes != [m.shape for m in reward]:
+    weight, reward = read.maps(fields["weight"], "dense.weight"), read.maps(fields["reward"], "dense.reward")
+    if isinstance(weight, list) != isinstance(reward, list):
         raise InvalidResponseError("dense: weight and reward have maps of different sizes")
+    shapes = [m.shape for m in weight]
+    for i, (shape, other) in enumerate(zip(shapes, (m.shape for m in reward))):
+        if shape != other:
+            read.wrong.setdefault(i, f"dense: a weight of {shape} and a reward of {other}")
     if isinstance(weight, list):
         return Dense(shapes, weight, reward)
     height, width = (operator.index(side) for side in fields["grid"])
@@ -222,7 +300,10 @@ def _dense(value: Any, n: int) -> Dense[NDArray[Any]]:
 def _box(value: Any) -> Box:
     fields = _fields(value, "boxes")
     x0, y0, x1, y1 = (float(c) for c in fields["box"])
-    return Box((x0, y0, x1, y1), _text(fields["label"], "boxes"), float(fields["importance"]))
+    box = Box((x0, y0, x1, y1), _text(fields["label"], "boxes"), float(fields["importance"]))
+    if not all(map(math.isfinite, (*box.box, box.importance))):
+        raise InvalidResponseError(f"boxes: {box} is not finite")
+    return box
 
 
 def _text(value: Any, name: str) -> str:
@@ -232,43 +313,28 @@ def _text(value: Any, name: str) -> str:
 
 
 def _numbers(value: Any, n: Optional[int], name: str) -> NDArray[Any]:
-    if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind != "f" or n not in (None, len(value)):
+    numbers = _array_of(value)
+    if numbers is None or numbers.ndim != 1 or numbers.dtype.kind != "f" or n not in (None, len(numbers)):
         raise InvalidResponseError(f"{name}: want a tensor of {'N' if n is None else n} floats")
-    return value
+    return numbers
 
 
-def _maps(value: Any, n: int, name: str) -> Any:
-    """One tensor (n,h,w), or n of (h,w)."""
-    if isinstance(value, list):
-        good = len(value) == n and all(isinstance(m, np.ndarray) and m.ndim == 2 and m.dtype == np.float32 for m in value)
-    else:
-        good = isinstance(value, np.ndarray) and value.ndim == 3 and value.dtype == np.float32 and len(value) == n
-    if not good:
-        raise InvalidResponseError(f"{name}: want a float32 tensor ({n},h,w)")
-    return value
+def _floats(value: Any, rank: int, want: str) -> NDArray[Any]:
+    numbers = _array_of(value)
+    if numbers is None or numbers.ndim != rank or numbers.dtype != np.float32:
+        raise InvalidResponseError(want)
+    return numbers
 
 
-def _listed(fields: Dict[str, Any], name: str, n: int) -> Optional[List[Any]]:
-    value = fields.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, list) or len(value) != n:
-        raise InvalidResponseError(f"{name}: want an array of {n}")
-    return value
+def _array_of(value: Any) -> Optional[NDArray[Any]]:
+    if isinstance(value, InvalidResponseError):
+        raise value
+    return value if isinstance(value, np.ndarray) else None
 
 
-def _required(fields: Dict[str, Any], name: str, n: int) -> List[Any]:
-    value = _listed(fields, name, n)
-    if value is None:
-        raise InvalidResponseError(f"the answer lacks {name}")
-    return value
-
-
-def _items(fields: Dict[str, Any], name: str, n: int, kind: type) -> Optional[List[Any]]:
-    value = _listed(fields, name, n)
-    for item in value or []:
-        if not isinstance(item, kind):
-            raise InvalidResponseError(f"{name}: want {kind.__name__} items, got {type(item).__name__}")
+def _item(value: Any, name: str, kind: Type[T]) -> T:
+    if not isinstance(value, kind):
+        raise InvalidResponseError(f"{name}: want {kind.__name__} items, got {type(value).__name__}")
     return value
 
 
