@@ -2,8 +2,10 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -130,7 +132,8 @@ func (s *generatingServer) Generate(ctx context.Context, samples []reward.Sample
 // Close gives the connections back.
 func (s *generatingServer) Close() error { return s.chat.Close() }
 
-// Evaluate sends the samples of each mode in one request.
+// Evaluate sends the samples of each mode in one request, and in smaller ones where that
+// is refused.
 func (s *Server) Evaluate(ctx context.Context, samples []reward.Sample) ([]reward.Result, error) {
 	results := make([]reward.Result, len(samples))
 	byMode := map[reward.Mode][]int{}
@@ -142,16 +145,31 @@ func (s *Server) Evaluate(ctx context.Context, samples []reward.Sample) ([]rewar
 		byMode[samples[i].Mode] = append(byMode[samples[i].Mode], i)
 	}
 	for mode, at := range byMode {
-		if err := s.evaluate(ctx, mode, samples, results, at); err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			for _, i := range at {
-				results[i] = reward.Result{Err: err}
-			}
+		s.evaluateOrHalve(ctx, mode, samples, results, at)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return results, nil
+}
+
+// evaluateOrHalve evaluates the samples with the numbers at. Where their request is
+// refused, by the server there or by the client before it is sent, it may be for one
+// of them: the halves of it are tried until that one is alone.
+func (s *Server) evaluateOrHalve(ctx context.Context, mode reward.Mode, samples []reward.Sample, results []reward.Result, at []int) {
+	err := s.evaluate(ctx, mode, samples, results, at)
+	var refused *refusedError
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case errors.As(err, &refused) && len(at) > 1:
+		half := len(at) / 2
+		s.evaluateOrHalve(ctx, mode, samples, results, at[:half])
+		s.evaluateOrHalve(ctx, mode, samples, results, at[half:])
+	default:
+		for _, i := range at {
+			results[i] = reward.Result{Err: reward.ErrEvaluatorFailed.With("%v", err)}
 		}
 	}
-	return results, ctx.Err()
 }
 
 // evaluate asks for the samples with the numbers at, all of one mode.
@@ -176,11 +194,17 @@ func (s *Server) evaluate(ctx context.Context, mode reward.Mode, samples []rewar
 		q.Metadata = nil
 	}
 	p, err := s.client.Score(ctx, q)
-	if err != nil { // of this server's request, not of its caller's
-		return reward.ErrEvaluatorFailed.With("%v", err)
+	if e := (*reward.Error)(nil); errors.As(err, &e) {
+		switch e.Status() {
+		case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
+			return &refusedError{err}
+		}
+	}
+	if err != nil {
+		return err
 	}
 	if p.Model != s.about.Fingerprint {
-		return reward.ErrEvaluatorFailed.With("%s has model %.16q now and had %.16q when this server was started: start it again", s.remote, p.Model, s.about.Fingerprint)
+		return fmt.Errorf("%s has model %.16q now and had %.16q when this server was started: start it again", s.remote, p.Model, s.about.Fingerprint)
 	}
 	for k, i := range at {
 		if p.Errors[k] != nil {

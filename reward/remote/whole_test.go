@@ -271,3 +271,17 @@ func TestAnAnswerThatIsNotTheEvaluatorsFailsAllItsSamples(t *testing.T) {
 		}
 	}
 }
+
+// What the server there refuses as a whole for the sake of one sample costs that sample
+// alone here.
+func TestARefusalForOneSampleFailsThatSampleAlone(t *testing.T) {
+	limits := wire.DefaultLimits()
+	limits.PromptBytes = len(bad) - 1
+	there := httptest.NewServer(servertest.New(t, server.Config{Limits: limits}, &rewardtest.Fake{Side: 16}))
+	defer there.Close()
+	s, err := NewServer(t.Context(), "", Options{URL: there.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkPoisoned(t, "a prompt that is too long there", s, reward.AdvantageDenseFlowPaper)
+}
