@@ -9,6 +9,10 @@ import (
 // takes more memory than the device has. A smaller batch may succeed.
 var ErrOutOfMemory = errors.New("out of memory")
 
+// ErrUnreadable is wrapped by the error of a sample to which the model gave an answer
+// that says nothing: the evaluator works, and other images may have other answers.
+var ErrUnreadable = errors.New("unreadable answer")
+
 // Mode is the way an evaluator answers.
 type Mode string
 

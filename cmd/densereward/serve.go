@@ -109,7 +109,7 @@ func (c *serveCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
 		}
 	}
 	if c.Check {
-		return s.Warm(ctx, e)
+		return e.Check(ctx)
 	}
 	d.announce()
 	return c.serve(ctx, d, s, e)

@@ -23,7 +23,17 @@ type Answer struct {
 // Read makes a result of an answer. What it lacks is in Missing; Err is set where the
 // answer was cut off before all was there, has none of its scores, a number that cannot
 // be one of them, or boxes that cannot be read.
+//
+// Such an error wraps reward.ErrUnreadable.
 func (f *File) Read(a Answer) reward.Result {
+	r := f.read(a)
+	if r.Err != nil {
+		r.Err = reward.AsError(r.Err, reward.ErrEvaluatorFailed).Wrap(reward.ErrUnreadable)
+	}
+	return r
+}
+
+func (f *File) read(a Answer) reward.Result {
 	r := reward.Result{Text: a.Text}
 	if err := f.readScores(a, &r); err != nil {
 		if a.Truncated { // within the number, perhaps

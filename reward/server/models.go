@@ -3,6 +3,7 @@ package server
 import (
 	"math"
 	"net/http"
+	"strings"
 
 	"github.com/denseflow/densereward/reward"
 	"github.com/labstack/echo/v4"
@@ -72,7 +73,11 @@ func (s *Server) listModels(c echo.Context) error {
 	list := modelList{Object: "list", Protocol: 1, Decoders: []decoderInfo{}}
 	for i := range s.cfg.Models {
 		list.Data = append(list.Data, modelInfo{ID: s.cfg.Models[i].Description.Name, Object: "model", OwnedBy: "densereward"})
-		list.Evaluators = append(list.Evaluators, describeEvaluator(&s.cfg.Models[i].Description))
+		about := describeEvaluator(&s.cfg.Models[i].Description)
+		if s.cfg.Notes != nil {
+			about.Note = strings.TrimSpace(about.Note + " " + s.cfg.Notes(about.Name))
+		}
+		list.Evaluators = append(list.Evaluators, about)
 	}
 	for _, d := range s.cfg.Decoders {
 		list.Decoders = append(list.Decoders, decoderInfo(d.Describe()))

@@ -46,6 +46,9 @@ type Config struct {
 	// Models score the images. Their names differ; the first is the default
 	// of requests that name none.
 	Models []Model
+	// Notes gives what else there is to know of an evaluator at the moment, "" for
+	// nothing; nil means nothing.
+	Notes func(evaluator string) string
 	// Decoders turn latents into images. Their names differ.
 	Decoders []reward.LatentDecoder
 	// Files decodes image files, within its own limits; nil means a new one

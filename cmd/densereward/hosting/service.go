@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
@@ -21,13 +24,20 @@ type Service struct {
 	Handler    *server.Server
 	Readiness  *front.Readiness
 	Metrics    *telemetry.Metrics
+	logger     *slog.Logger
+	notes      sync.Map // of evaluators whose warm-up failed, by name
 }
 
 // NewService makes a service of evaluators, which share the memory of queues
 // and caches evenly. cfg needs neither models nor metrics.
 func NewService(hosted []evaluators.Hosted, scheduling batch.Config, cfg server.Config, version string) (*Service, error) {
 	cfg.Metrics = telemetry.NewMetrics(version)
-	s := &Service{Readiness: &front.Readiness{}, Metrics: cfg.Metrics}
+	s := &Service{Readiness: &front.Readiness{}, Metrics: cfg.Metrics, logger: cfg.Logger}
+	cfg.Notes = func(evaluator string) string {
+		note, _ := s.notes.Load(evaluator)
+		text, _ := note.(string)
+		return text
+	}
 	cfg.Models, cfg.Ready = nil, s.Readiness.Err
 	scheduling.Logger = cfg.Logger
 	scheduling.QueueBytes = max(1, scheduling.QueueBytes/int64(len(hosted)))
@@ -70,28 +80,59 @@ const (
 // Warm has every evaluator score a gray image and every decoder decode a small
 // one, so that the first client does not wait for what is allocated and compiled
 // on first use, and reports readiness.
+//
+// It fails where an evaluator cannot run. One that runs and fails its sample, an endpoint
+// that is away for instance, leaves the others to serve: the log and its note tell of it.
+// Where all do, Warm fails too, unless an answer was merely unreadable: other images may
+// have better ones.
 func (s *Service) Warm(ctx context.Context, e *Engine) error {
-	gray := &reward.Image{Width: warmSide, Height: warmSide, Pix: make([]uint8, 3*warmSide*warmSide)}
-	for i := range gray.Pix {
-		gray.Pix[i] = 128
+	failures, err := e.warm(ctx)
+	if err != nil {
+		return err
 	}
+	works := len(failures) < len(e.Evaluators.Hosted)
+	for _, err := range failures {
+		works = works || errors.Is(err, reward.ErrUnreadable)
+	}
+	if !works {
+		return errors.Join(slices.Collect(maps.Values(failures))...)
+	}
+	for name, err := range failures {
+		s.logger.Warn("evaluator failed its warm-up and is served", "evaluator", name, "error", err)
+		s.notes.Store(name, fmt.Sprintf("When the server started, it failed to score a gray square: %v.", err))
+	}
+	s.Readiness.Warm()
+	return nil
+}
+
+// Check has everything run as Warm has, and every failure counts.
+func (e *Engine) Check(ctx context.Context) error {
+	failures, err := e.warm(ctx)
+	return errors.Join(append(slices.Collect(maps.Values(failures)), err)...)
+}
+
+// warm gives the failures of samples by their evaluators' names, and the error of
+// what cannot run.
+func (e *Engine) warm(ctx context.Context) (map[string]error, error) {
+	gray := &reward.Image{Width: warmSide, Height: warmSide, Pix: slices.Repeat([]uint8{128}, 3*warmSide*warmSide)}
+	failures := map[string]error{}
 	for _, h := range e.Evaluators.Hosted {
+		name := h.Description.Name
 		sample := reward.Sample{Image: gray, Prompt: warmPrompt, Mode: h.Description.DefaultMode()}
 		for _, one := range h.Evaluators {
 			results, err := one.Evaluate(ctx, []reward.Sample{sample})
-			if err == nil {
-				err = results[0].Err
-			}
 			if err != nil {
-				return fmt.Errorf("warming up evaluator %s: %w", h.Description.Name, err)
+				return nil, fmt.Errorf("warming up evaluator %s: %w", name, err)
+			}
+			if err := results[0].Err; err != nil {
+				failures[name] = fmt.Errorf("warming up evaluator %s: %w", name, err)
 			}
 		}
 	}
 	for _, d := range e.Decoders {
 		if err := d.Warm(ctx); err != nil {
-			return fmt.Errorf("warming up: %w", err)
+			return nil, fmt.Errorf("warming up: %w", err)
 		}
 	}
-	s.Readiness.Warm()
-	return nil
+	return failures, ctx.Err()
 }
