@@ -18,7 +18,6 @@ import (
 	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/engine/imagedoctor/bench"
 	"github.com/denseflow/densereward/engine/imagedoctor/pocket"
-	"github.com/denseflow/densereward/engine/onnx"
 )
 
 // engineBenchFlags measure the engine by itself, without a server.
@@ -27,7 +26,6 @@ type engineBenchFlags struct {
 	PromptTokens      int     `default:"671" placeholder:"N" help:"Tokens of every prompt, the image's included. [${default}]"`
 	NewTokens         int     `default:"60" placeholder:"N" help:"Tokens of every answer. [${default}]"`
 	RepetitionPenalty float64 `placeholder:"X" help:"Penalty on tokens that have occurred; 1 is none. [generation_config.json's]"`
-	Operators         string  `default:"none" placeholder:"NAMES" help:"Custom operators of the graph on a GPU: all, none, or names with commas between them. [${default}]"`
 	InFlight          int     `default:"1" placeholder:"N" help:"Batches at once on a device. [${default}]"`
 	Rounds            int     `default:"4" placeholder:"N" help:"Batches that are timed, for each in flight on each device. [${default}]"`
 
@@ -59,9 +57,9 @@ func (f *engineBenchFlags) measure(ctx context.Context, t cli.Terminal, batch in
 	if err != nil {
 		return m, err
 	}
-	operators, err := onnx.ParseOperators(f.Operators)
+	operators, err := f.AskedOperators()
 	if err != nil {
-		return m, cli.Usage("operators", err)
+		return m, err
 	}
 	dir, err := f.Finder(t).Path(ctx, f.Model)
 	if err != nil {
@@ -81,7 +79,7 @@ func (f *engineBenchFlags) measure(ctx context.Context, t cli.Terminal, batch in
 	return bench.Measure(ctx, runtime, dir, bench.Options{
 		Providers: providers, Batch: batch, PromptTokens: f.PromptTokens, NewTokens: f.NewTokens,
 		NoSpeculative: f.NoSpeculative, RepetitionPenalty: f.RepetitionPenalty, InFlight: f.InFlight, Rounds: f.Rounds,
-		Operators: operators,
+		Operators: operators, FP8: f.Precision == hosting.PrecisionFP8,
 	})
 }
 

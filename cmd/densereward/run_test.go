@@ -100,6 +100,8 @@ func TestWrongCommandLinesAreUsageErrors(t *testing.T) {
 		"a grid without cells":                    {[]string{"score", "-prompt", "x", "-grid", "0x8", "x.png"}, "--grid: "},
 		"a device that does not exist":            {[]string{"score", "-prompt", "x", "-device", "tpu", "x.png"}, "--device: "},
 		"a penalty that is not positive":          {[]string{"score", "-prompt", "x", "-repetition-penalty", "0", "x.png"}, "--repetition-penalty: "},
+		"operators that are none":                 {[]string{"score", "-prompt", "x", "-operators", "gelu", "x.png"}, "--operators: "},
+		"a precision that is none":                {[]string{"score", "-prompt", "x", "-precision", "fp4", "x.png"}, "--precision"},
 		"an infinite penalty":                     {[]string{"score", "-prompt", "x", "-repetition-penalty", "Inf", "x.png"}, "--repetition-penalty: "},
 		"an empty batch":                          {[]string{"score", "-prompt", "x", "-batch", "0", "x.png"}, "--batch: "},
 		"an address that others can reach":        {[]string{"serve", "-listen", "0.0.0.0:0"}, "--public allows it"},

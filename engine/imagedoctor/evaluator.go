@@ -46,8 +46,13 @@ type Options struct {
 	// drafts are moves the last bits of maps, which then depend on a batch alone.
 	FixedDraft bool
 	// Operators are this project's own that a bfloat16 graph on a GPU has in place of
-	// several plain nodes each.
-	Operators onnx.Operators
+	// several plain nodes each. nil is all of them, or plain nodes where the driver takes
+	// none; those that are asked for must load.
+	Operators *onnx.Operators
+	// FP8 has the vision tower and the language model multiply in eight bits (e4m3), with a
+	// scale for each token and each channel: faster on GPUs that can, and answers are
+	// others. Elsewhere plain nodes round the same way, which is slow: to judge the answers.
+	FP8 bool
 	// MaxBatch is how many images go through the graph at once; 0 is 16.
 	MaxBatch int
 	// BatchTokens bounds what is padded to the longest prompt of a batch, image,
@@ -90,6 +95,9 @@ type Evaluator struct {
 	fingerprint string
 	drafts      map[reward.Mode]*draft.Learner // nil where a step is one token
 	grid        checkpoint.Grid                // of every image; zero where they differ
+
+	operators        onnx.Operators // that the graph has on a GPU
+	withoutOperators error          // why none, though they could be
 }
 
 var (
@@ -108,11 +116,14 @@ func Load(runtime *ort.Runtime, dir string, o Options) (*Evaluator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("imagedoctor: %w", err)
 	}
+	if e.half() {
+		e.operators, e.withoutOperators = qwenvl.UsableOperators(runtime, o.Provider, o.Operators)
+	}
 	graph, err := buildGraph(e.config, e.checkpoint.Weights, e.form())
 	if err != nil {
 		return nil, err
 	}
-	if e.fingerprint, err = e.checkpoint.Fingerprint(e.options.fingerprint()); err != nil {
+	if e.fingerprint, err = e.checkpoint.Fingerprint(e.answering()); err != nil {
 		return nil, fmt.Errorf("imagedoctor: %w", err)
 	}
 	if e.session, err = e.load(runtime, graph); err != nil {
@@ -142,6 +153,9 @@ func open(dir string, o Options) (*Evaluator, error) {
 	if side := c.UnitGrid(); o.Resize == ResizeSquare {
 		e.grid = checkpoint.Grid{Rows: side, Cols: side}
 	}
+	if o.Operators != nil && e.half() {
+		e.operators = *o.Operators
+	}
 	if !o.NoSpeculative {
 		e.drafts = map[reward.Mode]*draft.Learner{}
 		for _, mode := range []reward.Mode{reward.ModeAnswer, reward.ModeThink} {
@@ -154,11 +168,15 @@ func open(dir string, o Options) (*Evaluator, error) {
 	return e, nil
 }
 
-// fingerprint tells the options on which answers depend.
-func (o Options) fingerprint() string {
+// answering tells the options on which answers depend.
+func (e *Evaluator) answering() string {
+	o := e.options
 	text := fmt.Sprintf("%v %v %v %v %v\n", o.RepetitionPenalty, o.MaxNewTokens, o.Provider.Kind, o.Float32, o.Resize)
-	if o.Operators != 0 { // whose sums are rounded elsewhere
-		text += fmt.Sprintf("operators %v\n", o.Operators)
+	if e.operators != 0 { // whose sums are rounded elsewhere
+		text += fmt.Sprintf("operators %v\n", e.operators)
+	}
+	if o.FP8 {
+		text += "fp8\n"
 	}
 	if o.Prefix != nil {
 		text += fmt.Sprintf("prefix %q\n", *o.Prefix)
@@ -197,10 +215,25 @@ func (e *Evaluator) form() graphOptions {
 		},
 		heads: onnx.Float32,
 	}
-	if e.options.Provider.Kind == ort.CUDA && !e.options.Float32 {
-		o.DType, o.heads, o.Paged, o.Operators = onnx.BFloat16, onnx.Float16, true, e.options.Operators
+	if e.half() {
+		o.DType, o.heads, o.Paged, o.Operators = onnx.BFloat16, onnx.Float16, true, e.operators
+	}
+	if e.options.FP8 {
+		o.Operators |= onnx.FP8
+		if !e.half() {
+			o.Operators |= onnx.WrittenOut
+		}
 	}
 	return o
+}
+
+// half reports whether the graph computes in half precision.
+func (e *Evaluator) half() bool { return e.options.Provider.Kind == ort.CUDA && !e.options.Float32 }
+
+// Operators are the custom operators of the evaluator's graph. Where none could be
+// loaded, plain nodes stand in their place, and without says why.
+func (e *Evaluator) Operators() (in onnx.Operators, without error) {
+	return e.operators, e.withoutOperators
 }
 
 func (e *Evaluator) load(runtime *ort.Runtime, graph *onnx.Graph) (*qwenvl.Session, error) {

@@ -44,6 +44,23 @@ func TestTheDeviceChoosesTheFormOfTheGraph(t *testing.T) {
 	}
 }
 
+func TestEightBitsAreOfOperatorsOnAGPUAndOfPlainNodesElsewhere(t *testing.T) {
+	gpu := ort.Provider{Kind: ort.CUDA}
+	for name, test := range map[string]struct {
+		o    Options
+		want onnx.Operators
+	}{
+		"a CPU":                 {Options{FP8: true}, onnx.FP8 | onnx.WrittenOut},
+		"a GPU":                 {Options{FP8: true, Provider: gpu}, onnx.FP8 | onnx.FusedArgMax},
+		"a GPU to compare with": {Options{FP8: true, Provider: gpu, Float32: true}, onnx.FP8 | onnx.WrittenOut},
+		"not asked for":         {Options{Provider: gpu}, onnx.FusedArgMax},
+	} {
+		if got := (&Evaluator{options: test.o, operators: onnx.FusedArgMax}).form().Operators; got != test.want {
+			t.Errorf("%s: %b, want %b", name, got, test.want)
+		}
+	}
+}
+
 func TestThePenaltyIsPartOfTheGraphOnlyWhereItHasAnEffect(t *testing.T) {
 	for penalty, want := range map[float64]bool{1: false, 1.05: true, 0.5: true} {
 		e := &Evaluator{options: Options{RepetitionPenalty: penalty}}

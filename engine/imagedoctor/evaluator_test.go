@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
@@ -132,7 +133,7 @@ func TestDescriptionsTellCheckpointsAndOptionsApart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e.fingerprint, err = e.checkpoint.Fingerprint(e.options.fingerprint()); err != nil {
+		if e.fingerprint, err = e.checkpoint.Fingerprint(e.answering()); err != nil {
 			t.Fatal(err)
 		}
 		return e.Describe()
@@ -147,12 +148,19 @@ func TestDescriptionsTellCheckpointsAndOptionsApart(t *testing.T) {
 		t.Errorf("options without effect on answers: %+v, was %+v", again, plain)
 	}
 	small := map[string]string{checkpoint.PreprocessorFile: `{"max_pixels": 20000}`}
+	every := onnx.AllOperators
+	if d := describe(nil, Options{Operators: &every}); d.Fingerprint != plain.Fingerprint {
+		t.Error("operators that a CPU has not change the fingerprint")
+	}
 	seen := map[string]string{plain.Fingerprint: "the plain one"}
 	for name, d := range map[string]reward.Description{
 		"another image size": describe(small, Options{}),
 		"a penalty":          describe(nil, Options{RepetitionPenalty: 1.05}),
 		"a limit":            describe(nil, Options{MaxNewTokens: 9}),
 		"another start":      describe(nil, Options{Prefix: new(string)}),
+		"eight bits":         describe(nil, Options{FP8: true}),
+		"a GPU":              describe(nil, Options{Provider: ort.Provider{Kind: ort.CUDA}}),
+		"its operators":      describe(nil, Options{Provider: ort.Provider{Kind: ort.CUDA}, Operators: &every}),
 		"a generation file":  describe(map[string]string{checkpoint.GenerationFile: `{"eos_token_id": 7}`}, Options{}),
 	} {
 		if other, taken := seen[d.Fingerprint]; taken {

@@ -66,11 +66,11 @@ func refSamples(t testing.TB) ([]qwenvltest.NanoCase, []reward.Sample) {
 // form is a way to run the nano checkpoint. The zero value drafts along the
 // template of answers that begin as the model likes, like the reference's.
 type form struct {
-	prefixed      bool    // with the published start of the answer
-	noSpeculative bool    // without draft tokens
-	penalty       float64 // 0 for none
-	operators     onnx.Operators
-	small         bool // with images of 5x5 image tokens, which take little time
+	prefixed      bool           // with the published start of the answer
+	noSpeculative bool           // without draft tokens
+	penalty       float64        // 0 for none
+	operators     onnx.Operators // on a GPU
+	small         bool           // with images of 5x5 image tokens, which take little time
 }
 
 // loaded are the evaluators that tests share: loading one takes longer than most
@@ -101,7 +101,7 @@ func nanoEvaluator(t testing.TB, f form) *Evaluator {
 
 func (f form) options() Options {
 	// Many tests run at a time: threads of their sessions would wait for each other.
-	o := Options{NoSpeculative: f.noSpeculative, RepetitionPenalty: f.penalty, Operators: f.operators, Threads: 1}
+	o := Options{NoSpeculative: f.noSpeculative, RepetitionPenalty: f.penalty, Operators: &f.operators, Threads: 1}
 	if !f.prefixed {
 		o.Prefix = new(string)
 	}

@@ -110,3 +110,27 @@ func (p *probe) answers(t *testing.T, ready []*prepared, most int) (a answers) {
 	}
 	return a
 }
+
+// Eight bits round what a token's numbers and a channel's weights are to a sixteenth: logits
+// move, by less than they differ from each other, and nothing else changes.
+func TestProductsInEightBitsAreNearThoseInFloat32(t *testing.T) {
+	t.Parallel()
+	_, samples := refSamples(t)
+	var logits [3][]float32
+	for i, operators := range []onnx.Operators{0, onnx.FP8 | onnx.WrittenOut, onnx.AllOperators | onnx.FP8 | onnx.WrittenOut} {
+		p := &probe{formed(t, form{small: true}, ort.Provider{}, func(o *graphOptions) { o.probes, o.Operators = true, operators })}
+		var ready []*prepared
+		for _, s := range processed(t, p.Evaluator, samples) {
+			ready = append(ready, s.Prepared.(*prepared))
+		}
+		logits[i] = p.answers(t, ready, 8).logits
+	}
+	apart, same := numtest.Compare(logits[1], logits[0]), numtest.Compare(logits[2], logits[1])
+	t.Logf("from float32: %v; with what operators stand for: %v", apart, same)
+	if apart.Mean == 0 || apart.Rel > 0.2 {
+		t.Errorf("logits in eight bits are %v away from float32's", apart)
+	}
+	if same.Rel > 0.05 {
+		t.Errorf("logits with what operators stand for are %v away from those without", same)
+	}
+}

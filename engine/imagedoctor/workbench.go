@@ -62,6 +62,9 @@ func (w *Workbench) DTypes() (model, heads onnx.DType) {
 	return o.DType, o.heads
 }
 
+// Operators are those of the evaluator's graph.
+func (w *Workbench) Operators() onnx.Operators { return w.e.form().Operators }
+
 // Graph is the evaluator's, with answers that are teacher-forced: every step runs in
 // full, and only its outcome is replaced.
 func (w *Workbench) Graph() (*onnx.Graph, error) {
@@ -75,7 +78,7 @@ func (w *Workbench) Graph() (*onnx.Graph, error) {
 // returns the inputs that it adds.
 func (w *Workbench) Heads(g *onnx.Graph, set *initializers.Set, grid checkpoint.Grid, features, states onnx.Value) (maps onnx.Value, inputs map[string]ort.Tensor) {
 	_, dtype := w.DTypes()
-	g.Use(w.e.form().Operators)
+	g.Use(w.Operators())
 	h := newHeatmap(g, set, w.e.config.HiddenSize, dtype)
 	width := features.Dim(2)
 	deep, _ := width.Fixed()

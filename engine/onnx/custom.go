@@ -74,6 +74,10 @@ func (g *Graph) Use(o Operators) { g.operators = o }
 // session must have been told of.
 func (g *Graph) Custom() bool { return g.domains[customDomain] }
 
+// EightBit reports whether it has custom operators of eight bits, which need more of a
+// device.
+func (g *Graph) EightBit() bool { return g.eightBit }
+
 // vector is how many 16-bit numbers a kernel's thread loads at once: rows must be
 // multiples of it.
 const vector = 8
@@ -97,6 +101,9 @@ func (g *Graph) Fuses(o Operators, dtype DType, widths ...Dim) bool {
 
 // custom adds an operator of this project's own.
 func (g *Graph) custom(op string, inputs []Value, attrs []Attr, outs ...outputType) []Value {
+	for _, o := range outs {
+		g.eightBit = g.eightBit || o.dtype == Float8
+	}
 	return g.Op(customDomain, op, inputs, attrs, outs...)
 }
 
@@ -119,20 +126,21 @@ func (g *Graph) together(axis int, values ...Value) Value {
 }
 
 // GatedLinear is SwiGLU: silu(x times the transpose of gate, plus its bias) * (x times the
-// transpose of up, plus its bias), with x (...,in), gate and up (inner,in); the result is
-// (...,inner). Biases (inner) may be absent, both. Fused it is one product of both
-// weights, joined, and one pass over it.
-func (g *Graph) GatedLinear(x, gate, up, gateBias, upBias Value) Value {
-	if !g.sameType("GatedLinear", x, gate, up) {
-		return Value{}
+// transpose of up, plus its bias), with x (...,in), gate and up (inner,in); the result
+// (...,inner) is on its way into products of so many outputs. Biases (inner) may be absent,
+// both. Fused it is one product of both weights, joined, and one pass over it.
+func (g *Graph) GatedLinear(x Rows, gate, up, gateBias, upBias Value, out int64) Rows {
+	if !g.need("GatedLinear", x.x) || !g.sameType("GatedLinear", gate, up) {
+		return Rows{}
 	}
-	if !gate.shape.Equal(up.shape) || gateBias.Valid() != upBias.Valid() {
-		return g.Fail("GatedLinear: gate %v, up %v", gate.shape, up.shape)
+	if !gate.shape.Equal(up.shape) || gateBias.Valid() != upBias.Valid() || x.dtype != gate.dtype {
+		g.Fail("GatedLinear: %v, gate %v, up %v", x.dtype, gate.shape, up.shape)
+		return Rows{}
 	}
 	if !g.Fuses(FusedSwiGLU, x.dtype, gate.Dim(0)) {
-		return g.Mul(g.Silu(g.Linear(x, gate, gateBias)), g.Linear(x, up, upBias))
+		return g.Rows(g.Mul(g.Silu(g.TimesPlus(x, gate, gateBias)), g.TimesPlus(x, up, upBias)), out)
 	}
-	return g.swiGLU(g.MatMulT(x, g.together(0, gate, up), 1), g.together(0, gateBias, upBias))
+	return g.gatedRows(g.Times(x, g.together(0, gate, up)), g.together(0, gateBias, upBias), out)
 }
 
 // swiGLU is silu(gate) * up of x (...,2*inner), plus bias (2*inner) unless it is absent:
@@ -157,8 +165,8 @@ func (g *Graph) swiGLU(x, bias Value) Value {
 // x times the transpose of weight ((heads+2*kv)*size,in), plus bias unless it is absent.
 // The halves of each head of queries and keys turn by the token's cosines and sines
 // (T,size/2).
-func (g *Graph) RotaryLinear(x, weight, bias, cos, sin Value, heads, kv int64) [3]Value {
-	if !g.sameType("RotaryLinear", x, weight, cos, sin) {
+func (g *Graph) RotaryLinear(x Rows, weight, bias, cos, sin Value, heads, kv int64) [3]Value {
+	if !g.need("RotaryLinear", x.x) || !g.sameType("RotaryLinear", weight, cos, sin) {
 		return [3]Value{}
 	}
 	width, _ := weight.Dim(0).Fixed()
@@ -167,9 +175,9 @@ func (g *Graph) RotaryLinear(x, weight, bias, cos, sin Value, heads, kv int64) [
 		return [3]Value{}
 	}
 	if g.Fuses(FusedRotaryHeads, x.dtype, cos.Dim(1)) {
-		return g.rotateHalves(g.MatMulT(x, weight, 1), bias, cos, sin, heads, kv)
+		return g.rotateHalves(g.Times(x, weight), bias, cos, sin, heads, kv)
 	}
-	return g.rotatedHalves(g.Linear(x, weight, bias), cos, sin, heads, kv)
+	return g.rotatedHalves(g.TimesPlus(x, weight, bias), cos, sin, heads, kv)
 }
 
 // rotateHalves is RotaryLinear behind the product x (T,(heads+2*kv)*size).

@@ -6,11 +6,11 @@ package onnx
 // rows begin to end-1, in pieces of some rows each, as row i of runs (n,3) int64 has it:
 // begin, end, rows of a piece. With order (P) int64 they are counted in that order. The
 // result of each is (pieces,rows of a piece,width).
-func (g *Graph) RotaryRuns(x, weight, bias, cos, sin, order, runs Value, n int) [][3]Value {
-	if !g.sameType("RotaryRuns", x, weight, bias, cos, sin) {
+func (g *Graph) RotaryRuns(x Rows, weight, bias, cos, sin, order, runs Value, n int) [][3]Value {
+	if !g.need("RotaryRuns", x.x) || !g.sameType("RotaryRuns", weight, bias, cos, sin) {
 		return make([][3]Value, n)
 	}
-	return g.rotatePairs(g.MatMulT(x, weight, 1), bias, cos, sin, order, runs, n)
+	return g.rotatePairs(g.Times(x, weight), bias, cos, sin, order, runs, n)
 }
 
 // rotatePairs is RotaryRuns behind the product x (P,3*width).

@@ -19,6 +19,7 @@ import (
 type fused struct {
 	name   string
 	dtype  onnx.DType // of the operator's numbers
+	steps  bool       // results in eight bits may be a step of theirs away
 	inputs []ort.Tensor
 	build  func(g *onnx.Graph, in []onnx.Value) []onnx.Value
 }
@@ -167,7 +168,7 @@ func channelNorms(rng *rand.Rand, large bool) (all []fused) {
 // everyFused has, where it says so, shapes that are too slow for a host.
 func everyFused(large bool) (all []fused) {
 	rng := rand.New(rand.NewPCG(20, 6))
-	for _, make := range []func(*rand.Rand, bool) []fused{swiGLUs, rotatedHalves, rotatedPairs, argMaxes, channelNorms} {
+	for _, make := range []func(*rand.Rand, bool) []fused{swiGLUs, rotatedHalves, rotatedPairs, argMaxes, channelNorms, eightBits, scaledProducts} {
 		all = append(all, make(rng, large)...)
 	}
 	return all
@@ -198,7 +199,7 @@ func (f fused) run(t *testing.T, r *ort.Runtime, p ort.Provider, o onnx.Operator
 		in = append(in, v)
 	}
 	for i, v := range f.build(g, in) {
-		if v.DType().Float() {
+		if v.DType().Float() || v.DType() == onnx.Float8 {
 			v = g.Cast(v, onnx.Float32)
 		}
 		g.Output(fmt.Sprint("out", i), v)
@@ -210,7 +211,7 @@ func (f fused) run(t *testing.T, r *ort.Runtime, p ort.Provider, o onnx.Operator
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := r.NewSession(model, g.InputNames(), g.OutputNames(), ort.SessionOptions{Provider: p, Threads: 1, CustomOperators: g.Custom()})
+	s, err := r.NewSession(model, g.InputNames(), g.OutputNames(), ort.SessionOptions{Provider: p, Threads: 1, CustomOperators: g.Custom(), EightBit: g.EightBit()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,10 +227,13 @@ func (f fused) run(t *testing.T, r *ort.Runtime, p ort.Provider, o onnx.Operator
 // half precision.
 func (f fused) hold(t *testing.T, r *ort.Runtime, p ort.Provider) {
 	t.Helper()
-	got, want := f.run(t, r, p, onnx.AllOperators), f.run(t, r, ort.Provider{}, onnx.AllOperators|onnx.WrittenOut)
-	step := 1.0 / (1 << 8)
+	got, want := f.run(t, r, p, onnx.AllOperators|onnx.FP8), f.run(t, r, ort.Provider{}, onnx.AllOperators|onnx.FP8|onnx.WrittenOut)
+	step, least := 1.0/(1<<8), 1e-4
 	if f.dtype == onnx.Float16 {
 		step = 1.0 / (1 << 10)
+	}
+	if f.steps {
+		step, least = 1.0/(1<<3), 1.0/(1<<9)
 	}
 	for i := range want {
 		if fmt.Sprint(got[i].Shape) != fmt.Sprint(want[i].Shape) {
@@ -243,7 +247,7 @@ func (f fused) hold(t *testing.T, r *ort.Runtime, p ort.Provider) {
 		}
 		a, b := got[i].Float32s(), want[i].Float32s()
 		for j := range b {
-			if d := math.Abs(float64(a[j] - b[j])); !(d <= step*math.Abs(float64(b[j]))+1e-4) {
+			if d := math.Abs(float64(a[j] - b[j])); !(d <= step*math.Abs(float64(b[j]))+least) {
 				t.Fatalf("output %d at %d is %v, want %v", i, j, a[j], b[j])
 			}
 		}

@@ -15,11 +15,12 @@ const (
 	Float16  DType = 10
 	Float64  DType = 11
 	BFloat16 DType = 16
+	Float8   DType = 17 // e4m3, without infinities; of products alone
 )
 
 var dtypeNames = map[DType]string{
 	Invalid: "invalid", Float32: "float32", Uint8: "uint8", Int8: "int8", Int32: "int32",
-	Int64: "int64", Bool: "bool", Float16: "float16", Float64: "float64", BFloat16: "bfloat16",
+	Int64: "int64", Bool: "bool", Float16: "float16", Float64: "float64", BFloat16: "bfloat16", Float8: "float8e4m3",
 }
 
 // String is the lower-case name of d, "float32" for instance.
@@ -33,7 +34,7 @@ func (d DType) String() string {
 // Size is the length of one element in bytes, 0 for an unknown type.
 func (d DType) Size() int64 {
 	switch d {
-	case Uint8, Int8, Bool:
+	case Uint8, Int8, Bool, Float8:
 		return 1
 	case Float16, BFloat16:
 		return 2
@@ -66,7 +67,6 @@ var (
 	numbers  = kind{"of numbers", func(d DType) bool { return d.Float() || d.Integer() }}
 	signed   = kind{"of signed numbers", func(d DType) bool { return d.Float() || d.Integer() && d != Uint8 }}
 	floats   = kind{"of floating-point numbers", DType.Float}
-	integers = kind{"of integers", DType.Integer}
 	truths   = kind{"of type bool", func(d DType) bool { return d == Bool }}
 )
 

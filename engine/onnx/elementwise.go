@@ -51,9 +51,6 @@ func (g *Graph) Greater(a, b Value) Value { return g.binary("Greater", numbers, 
 // Less is a < b, broadcast, as bool.
 func (g *Graph) Less(a, b Value) Value { return g.binary("Less", numbers, Bool, a, b) }
 
-// Mod is the remainder of a / b for integers, with the sign of b, broadcast.
-func (g *Graph) Mod(a, b Value) Value { return g.binary("Mod", integers, Invalid, a, b) }
-
 // And is the conjunction of two bool tensors, broadcast.
 func (g *Graph) And(a, b Value) Value { return g.binary("And", truths, Bool, a, b) }
 

@@ -54,6 +54,7 @@ type root struct {
 	symbols int
 
 	operators Operators
+	eightBit  bool // there is a custom operator of eight bits
 }
 
 // Graph is a graph under construction. It is not safe for concurrent use.

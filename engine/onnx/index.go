@@ -25,19 +25,6 @@ func (g *Graph) GatherElements(x, indices Value, axis int) Value {
 	return g.Op("", "GatherElements", []Value{x, indices}, []Attr{{"axis", int64(axis)}}, typed(x.dtype, indices.shape))[0]
 }
 
-// GatherND picks slices of x by index tuples, the last dimension of indices.
-func (g *Graph) GatherND(x, indices Value) Value {
-	if !g.need("GatherND", x) || !g.index("GatherND", indices) {
-		return Value{}
-	}
-	k, ok := indices.Dim(-1).Fixed()
-	if !ok || len(indices.shape) == 0 || k > int64(len(x.shape)) {
-		return g.Fail("GatherND: indices %v of %v", indices.shape, x.shape)
-	}
-	out := append(Shape(nil), indices.shape[:len(indices.shape)-1]...)
-	return g.Op("", "GatherND", []Value{x, indices}, nil, typed(x.dtype, append(out, x.shape[k:]...)))[0]
-}
-
 // ScatterElements is x with elements along an axis replaced by updates, at the
 // places that indices name as in GatherElements.
 func (g *Graph) ScatterElements(x, indices, updates Value, axis int) Value {

@@ -29,7 +29,6 @@ func elementwiseMistakes() []mistake {
 		{"a conjunction of numbers", func(s *sketch) { s.And(s.in(i64, batch), s.in(i64, batch)) }, []string{"And", "int64", "bool"}},
 		{"a negation of numbers", func(s *sketch) { s.Not(s.in(i32, batch)) }, []string{"Not", "int32", "bool"}},
 		{"an order of truths", func(s *sketch) { s.Less(s.in(flag, batch), s.in(flag, batch)) }, []string{"Less", "bool"}},
-		{"a remainder of floats", func(s *sketch) { s.Mod(s.in(f32, batch), s.in(f32, batch)) }, []string{"Mod", "float32", "of integers"}},
 		{"a negative unsigned number", func(s *sketch) { s.Neg(s.in(onnx.Uint8, batch)) }, []string{"Neg", "uint8", "signed"}},
 		{"a root of integers", func(s *sketch) { s.Sqrt(s.in(i64, batch)) }, []string{"Sqrt", "int64", "floating-point"}},
 		{"an activation of integers", func(s *sketch) { s.Silu(s.in(i32, batch)) }, []string{"QuickGelu", "int32"}},
@@ -90,9 +89,6 @@ func selectionMistakes() []mistake {
 		{"a gather along no axis", func(s *sketch) { s.Gather(s.in(f32, batch), s.in(i64, n(1)), 1) }, []string{"Gather", "axis 1"}},
 		{"element indices of another rank", func(s *sketch) { s.GatherElements(s.in(f32, batch, n(2)), s.in(i64, batch), 1) },
 			[]string{"GatherElements", "(batch)", "(batch,2)"}},
-		{"index tuples longer than the rank", func(s *sketch) { s.GatherND(s.in(f32, batch), s.in(i64, count, n(2))) },
-			[]string{"GatherND", "(count,2)", "(batch)"}},
-		{"index tuples without a dimension", func(s *sketch) { s.GatherND(s.in(f32, batch), s.in(i64)) }, []string{"GatherND", "()"}},
 		{"updates of another shape than their indices", func(s *sketch) {
 			s.ScatterElements(s.in(f32, batch, n(4)), s.in(i64, batch, n(2)), s.in(f32, batch, n(3)), 1)
 		}, []string{"ScatterElements", "(batch,2)", "(batch,3)"}},

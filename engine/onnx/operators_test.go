@@ -37,9 +37,6 @@ func elementwise() []operator {
 		{"Div broadcasts", two((*onnx.Graph).Div, f32), floats},
 		{"Min broadcasts", two((*onnx.Graph).Min, f32), floats},
 		{"Max broadcasts", two((*onnx.Graph).Max, f32), floats},
-		{"Mod takes integers", two(func(g *onnx.Graph, a, b onnx.Value) onnx.Value {
-			return g.Mod(a, g.Add(b, onnx.Scalar(g, int64(1))))
-		}, i64), []string{"int64 (batch,3,4)"}},
 		{"Equal gives bools", two((*onnx.Graph).Equal, i64), truths},
 		{"Equal takes bools", two((*onnx.Graph).Equal, flag), truths},
 		{"Greater gives bools", two((*onnx.Graph).Greater, f32), truths},
@@ -133,9 +130,6 @@ func selection() []operator {
 		{"GatherElements", func(s *sketch) []onnx.Value {
 			return one(s.GatherElements(s.in(f32, batch, n(3)), s.in(i64, batch, n(2)), 1))
 		}, []string{"float32 (batch,2)"}},
-		{"GatherND", func(s *sketch) []onnx.Value {
-			return one(s.GatherND(s.in(f32, batch, n(2), n(3)), s.in(i64, count, n(2))))
-		}, []string{"float32 (count,3)"}},
 		{"ScatterElements", func(s *sketch) []onnx.Value {
 			return one(s.ScatterElements(s.in(f32, batch, n(3)), s.in(i64, batch, n(2)), s.in(f32, batch, n(2)), -1))
 		}, []string{"float32 (batch,3)"}},

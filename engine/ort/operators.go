@@ -25,11 +25,31 @@ func (r *Runtime) LoadOperators(p Provider) error {
 	return nil
 }
 
+// LoadFP8 is LoadOperators for the operators of eight bits. The error says what the device
+// or its libraries lack.
+func (r *Runtime) LoadFP8(p Provider) error {
+	err := fmt.Errorf("%v is no NVIDIA GPU", p)
+	if p.Kind == CUDA {
+		if err = checkCUDA(r.library.Path, p.Device); err == nil {
+			err = kernels.LoadFP8(p.Device)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("products in eight bits (fp8) on %v: %w: %w", p, ErrNoOperators, err)
+	}
+	return nil
+}
+
 // addOperators puts the domain of the custom operators into a session's options.
-func (r *Runtime) addOperators(to *onnx.SessionOptions, p Provider) error {
+func (r *Runtime) addOperators(to *onnx.SessionOptions, o SessionOptions) error {
 	if !kernels.Emulated() {
-		if err := r.LoadOperators(p); err != nil {
+		if err := r.LoadOperators(o.Provider); err != nil {
 			return err
+		}
+		if o.EightBit {
+			if err := r.LoadFP8(o.Provider); err != nil {
+				return err
+			}
 		}
 	}
 	base, err := apiBase(r.library.Path)

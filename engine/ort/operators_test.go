@@ -27,6 +27,9 @@ func TestOperatorsAreRefusedWhereThereIsNoGPU(t *testing.T) {
 	if err := r.LoadOperators(ort.Provider{}); !errors.Is(err, ort.ErrNoOperators) {
 		t.Errorf("on a CPU: %v", err)
 	}
+	if err := r.LoadFP8(ort.Provider{}); !errors.Is(err, ort.ErrNoOperators) || !strings.Contains(err.Error(), "fp8") {
+		t.Errorf("eight bits on a CPU: %v", err)
+	}
 	err := r.LoadOperators(ort.Provider{Kind: ort.CUDA})
 	if _, none := ort.Devices(); none != nil {
 		if !errors.Is(err, ort.ErrNoOperators) || !strings.Contains(err.Error(), "driver") {

@@ -96,6 +96,8 @@ type SessionOptions struct {
 	// CustomOperators lets the graph have operators of the domain "densereward", which run
 	// on CUDA: see LoadOperators.
 	CustomOperators bool
+	// EightBit says that some of them are of eight bits: see LoadFP8.
+	EightBit bool
 
 	// InitializersDir is the folder of the files that external data name.
 	InitializersDir string

@@ -81,7 +81,7 @@ func (r *Runtime) newSession(model []byte, inputs, outputs []string, o SessionOp
 		return nil, err
 	}
 	if o.CustomOperators {
-		if err := r.addOperators(options, o.Provider); err != nil {
+		if err := r.addOperators(options, o); err != nil {
 			return nil, err
 		}
 	}

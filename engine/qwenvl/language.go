@@ -108,35 +108,31 @@ func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, turn rope, 
 	c, prefix, eps := l.c, fmt.Sprintf("model.layers.%d", i), float32(l.c.RMSNormEps)
 	norm1 := l.w.Tensor(prefix+".input_layernorm.weight", l.dtype, int64(c.HiddenSize))
 	norm2 := l.w.Tensor(prefix+".post_attention_layernorm.weight", l.dtype, int64(c.HiddenSize))
-	var h onnx.Value
-	if branch.Valid() {
-		h, x = g.SkipRMSNorm(x, branch, norm1, onnx.Value{}, eps)
-	} else {
-		h = g.RMSNorm(x, norm1, eps)
-	}
+	inner, hidden, width := int64(c.IntermediateSize), int64(c.HiddenSize), int64((c.NumHeads+2*c.NumKVHeads)*c.HeadDim)
+	h, x := g.NormedRows(x, branch, norm1, onnx.Value{}, eps, width)
 	attended := l.attend(g, h, prefix+".self_attn.", turn, func(q, k, v onnx.Value) onnx.Value { return a.attend(i, q, k, v) })
 	if only.Valid() {
 		attended, x = g.Gather(attended, only, 0), g.Gather(x, only, 0)
 	}
-	attended = l.w.LinearNoBias(g, attended, prefix+".self_attn.o_proj", c.HiddenSize, c.NumHeads*c.HeadDim)
+	output := l.w.Tensor(prefix+".self_attn.o_proj.weight", l.dtype, hidden, int64(c.NumHeads*c.HeadDim))
+	attended = g.Times(g.Rows(attended, hidden), output)
 
-	h, x = g.SkipRMSNorm(x, attended, norm2, onnx.Value{}, eps)
-	inner, hidden := int64(c.IntermediateSize), int64(c.HiddenSize)
+	h, x = g.NormedRows(x, attended, norm2, onnx.Value{}, eps, 2*inner)
 	gate := l.w.Tensor(prefix+".mlp.gate_proj.weight", l.dtype, inner, hidden)
 	up := l.w.Tensor(prefix+".mlp.up_proj.weight", l.dtype, inner, hidden)
-	gated := g.GatedLinear(h, gate, up, onnx.Value{}, onnx.Value{})
-	return x, l.w.LinearNoBias(g, gated, prefix+".mlp.down_proj", c.HiddenSize, c.IntermediateSize)
+	gated := g.GatedLinear(h, gate, up, onnx.Value{}, onnx.Value{}, hidden)
+	return x, g.Times(gated, l.w.Tensor(prefix+".mlp.down_proj.weight", l.dtype, hidden, inner))
 }
 
 // attend projects h (T,hidden), turns queries and keys, and attends.
-func (l *language) attend(g *onnx.Graph, h onnx.Value, prefix string, turn rope, attend func(q, k, v onnx.Value) onnx.Value) onnx.Value {
+func (l *language) attend(g *onnx.Graph, h onnx.Rows, prefix string, turn rope, attend func(q, k, v onnx.Value) onnx.Value) onnx.Value {
 	weight, bias := l.projections(prefix)
 	heads, kvHeads, size := int64(l.c.NumHeads), int64(l.c.NumKVHeads), int64(l.c.HeadDim)
 	if !l.c.QueryKeyNorm {
 		parts := g.RotaryLinear(h, weight, bias, turn.cos, turn.sin, heads, kvHeads)
 		return attend(parts[0], parts[1], parts[2])
 	}
-	parts := g.Split(g.Linear(h, weight, bias), -1, heads*size, kvHeads*size, kvHeads*size)
+	parts := g.Split(g.TimesPlus(h, weight, bias), -1, heads*size, kvHeads*size, kvHeads*size)
 	query, key := l.headNorm(g, parts[0], prefix+"q_norm"), l.headNorm(g, parts[1], prefix+"k_norm")
 	return attend(g.Rotate(query, turn.cos, turn.sin, heads, false), g.Rotate(key, turn.cos, turn.sin, kvHeads, false), parts[2])
 }

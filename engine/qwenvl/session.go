@@ -25,7 +25,8 @@ func OpenSession(runtime *ort.Runtime, g *onnx.Graph, weights *safetensors.Check
 	if err != nil {
 		return nil, err
 	}
-	o.InitializersDir, o.Unchanged, o.CustomOperators = weights.Folder(), weights.Unchanged, g.Custom()
+	o.InitializersDir, o.Unchanged = weights.Folder(), weights.Unchanged
+	o.CustomOperators, o.EightBit = g.Custom(), g.EightBit()
 	s := &Session{Inputs: g.InputNames(), Outputs: g.OutputNames(), cuda: o.Provider.Kind == ort.CUDA}
 	if s.Session, err = runtime.NewSession(model, s.Inputs, s.Outputs, o); err != nil {
 		return nil, fmt.Errorf("loading the graph: %w", err)
@@ -54,6 +55,22 @@ func (s *Session) Run(ctx context.Context, inputs map[string]ort.Tensor) (map[st
 		out[name] = results[i]
 	}
 	return out, nil
+}
+
+// UsableOperators are the custom operators that a graph in half precision may have on a
+// provider: those asked for, or, where nil is asked, all. Where the driver takes none, a
+// graph has plain nodes in their place, and without says why.
+func UsableOperators(runtime *ort.Runtime, p ort.Provider, asked *onnx.Operators) (use onnx.Operators, without error) {
+	if asked != nil {
+		return *asked, nil
+	}
+	if p.Kind != ort.CUDA {
+		return 0, nil
+	}
+	if err := runtime.LoadOperators(p); err != nil {
+		return 0, err
+	}
+	return onnx.AllOperators, nil
 }
 
 // Provider is p with what a graph needs whose activations are of type dtype:

@@ -156,13 +156,13 @@ func (v *Vision) picked(name string, x onnx.Value, rows []int64) onnx.Value {
 }
 
 // queries is the rotated queries and keys and the values of h, (P,hidden) each.
-func (v *Vision) queries(g *onnx.Graph, h onnx.Value, prefix string) (qkv [3]onnx.Value) {
+func (v *Vision) queries(g *onnx.Graph, h onnx.Rows, prefix string) (qkv [3]onnx.Value) {
 	weight, bias, rows := v.rotated(prefix)
 	heads := int64(v.c.HiddenSize / v.rotaryWidth())
 	for i := range qkv {
 		third := fmt.Sprintf("third %d", i)
 		own := rows[i*v.c.HiddenSize : (i+1)*v.c.HiddenSize]
-		qkv[i] = g.Linear(h, v.picked(third, weight, own), v.picked(third, bias, own))
+		qkv[i] = g.TimesPlus(h, v.picked(third, weight, own), v.picked(third, bias, own))
 		if i < 2 {
 			qkv[i] = g.Rotate(qkv[i], v.cos, v.sin, heads, true)
 		}
@@ -172,7 +172,7 @@ func (v *Vision) queries(g *onnx.Graph, h onnx.Value, prefix string) (qkv [3]onn
 
 // attend is the attention of a block within windows, or, if full, within images: of h
 // (P,hidden), which is projected to queries, keys and values.
-func (v *Vision) attend(g *onnx.Graph, h onnx.Value, prefix string, full bool) (out onnx.Value) {
+func (v *Vision) attend(g *onnx.Graph, h onnx.Rows, prefix string, full bool) (out onnx.Value) {
 	var order onnx.Value
 	runs, n := InputWindowRuns, v.known.windows
 	if full || !v.c.Windowed() {
@@ -204,14 +204,14 @@ func (v *Vision) fused(g *onnx.Graph) bool {
 }
 
 // attendFused is attendRuns of what is made of h in one operator.
-func (v *Vision) attendFused(g *onnx.Graph, h onnx.Value, prefix string, order onnx.Value, runs string, n int) onnx.Value {
+func (v *Vision) attendFused(g *onnx.Graph, h onnx.Rows, prefix string, order onnx.Value, runs string, n int) onnx.Value {
 	weight, bias, rows := v.rotated(prefix)
 	weight, bias = v.picked("paired rows", weight, rows), v.picked("paired rows", bias, rows)
-	width := h.Dim(1)
-	size, _ := width.Fixed()
+	size := int64(v.c.HiddenSize)
+	width := onnx.N(size)
 	flat := onnx.Const(g, []int64{-1, size}, 2)
 	if n == 0 { // one run of all rows, which are cut later
-		all := g.Concat(0, onnx.Dim{}, onnx.Const(g, []int64{0}, 1), g.SizeOf(h, 0), onnx.Const(g, []int64{1}, 1))
+		all := g.Concat(0, onnx.Dim{}, onnx.Const(g, []int64{0}, 1), g.SizeOf(v.cos, 0), onnx.Const(g, []int64{1}, 1))
 		whole := g.RotaryRuns(h, weight, bias, v.cos, v.sin, order, g.Unsqueeze(all, 0), 1)[0]
 		for i, x := range whole {
 			whole[i] = g.ReshapeLike(x, flat, v.patches, width)

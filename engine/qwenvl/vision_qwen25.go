@@ -35,17 +35,17 @@ func (v *Vision) block(g *onnx.Graph, i int, x, branch onnx.Value) (sum, next on
 	norm1 := v.w.Tensor(prefix+".norm1.weight", v.dtype, int64(c.HiddenSize))
 	norm2 := v.w.Tensor(prefix+".norm2.weight", v.dtype, int64(c.HiddenSize))
 
-	var h onnx.Value
+	hidden := int64(c.HiddenSize)
+	var before onnx.Value
 	if branch.Valid() {
-		h, x = g.SkipRMSNorm(x, branch, norm1, v.downBias(i-1), visionRMSNormEps)
-	} else {
-		h = g.RMSNorm(x, norm1, visionRMSNormEps)
+		before = v.downBias(i - 1)
 	}
+	h, x := g.NormedRows(x, branch, norm1, before, visionRMSNormEps, 3*hidden)
 	attended := v.attend(g, h, prefix+".attn.qkv", slices.Contains(c.FullAttentionBlocks, i))
-	attended = v.w.LinearNoBias(g, attended, prefix+".attn.proj", c.HiddenSize, c.HiddenSize)
+	attended = g.Times(g.Rows(attended, hidden), v.w.Tensor(prefix+".attn.proj.weight", v.dtype, hidden, hidden))
 
-	bias := v.w.Tensor(prefix+".attn.proj.bias", v.dtype, int64(c.HiddenSize))
-	h, x = g.SkipRMSNorm(x, attended, norm2, bias, visionRMSNormEps)
+	bias := v.w.Tensor(prefix+".attn.proj.bias", v.dtype, hidden)
+	h, x = g.NormedRows(x, attended, norm2, bias, visionRMSNormEps, 2*v.inner())
 	return x, v.mlp(g, h, prefix+".mlp.")
 }
 
@@ -57,12 +57,12 @@ func (v *Vision) downBias(i int) onnx.Value {
 // mlp is the block's SwiGLU without its last bias. The inner width of the
 // released model, 3420, is no multiple of 8, for which matrix products on a GPU
 // take twice as long: it is filled up with zeros, which change nothing.
-func (v *Vision) mlp(g *onnx.Graph, h onnx.Value, prefix string) onnx.Value {
+func (v *Vision) mlp(g *onnx.Graph, h onnx.Rows, prefix string) onnx.Value {
 	c := v.c
 	hidden, inner := int64(c.HiddenSize), int64(c.IntermediateSize)
-	fill := -inner & (innerAlign - 1)
+	fill := v.inner() - inner
 	grow := func(x onnx.Value, axis int, sizes ...int64) onnx.Value {
-		if fill == 0 || v.dtype == onnx.Float32 {
+		if fill == 0 {
 			return x
 		}
 		return v.w.Once("grown "+x.Name(), func(top *onnx.Graph) onnx.Value {
@@ -75,9 +75,18 @@ func (v *Vision) mlp(g *onnx.Graph, h onnx.Value, prefix string) onnx.Value {
 	}
 	gate, gateBias := gated("gate_proj")
 	up, upBias := gated("up_proj")
-	product := g.GatedLinear(h, gate, up, gateBias, upBias)
+	product := g.GatedLinear(h, gate, up, gateBias, upBias, hidden)
 	down := grow(v.w.Tensor(prefix+"down_proj.weight", v.dtype, hidden, inner), 1, hidden, fill)
-	return g.Linear(product, down, onnx.Value{})
+	return g.Times(product, down)
+}
+
+// inner is the inner width as the graph has it.
+func (v *Vision) inner() int64 {
+	inner := int64(v.c.IntermediateSize)
+	if v.dtype == onnx.Float32 {
+		return inner
+	}
+	return inner + -inner&(innerAlign-1)
 }
 
 // merge joins each unit's patches, projects them to the language model's width

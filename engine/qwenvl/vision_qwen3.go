@@ -42,10 +42,11 @@ func (v *Vision) learnedPositions(g *onnx.Graph) onnx.Value {
 
 func (v *Vision) block3(g *onnx.Graph, i int, x onnx.Value) onnx.Value {
 	c, prefix := v.c, fmt.Sprintf("visual.blocks.%d", i)
-	attended := v.attend(g, v.layerNorm(g, x, prefix+".norm1", c.HiddenSize), prefix+".attn.qkv", true)
+	h := g.Rows(v.layerNorm(g, x, prefix+".norm1", c.HiddenSize), int64(3*c.HiddenSize))
+	attended := v.attend(g, h, prefix+".attn.qkv", true)
 	x = g.Add(x, v.w.Linear(g, attended, prefix+".attn.proj", c.HiddenSize, c.HiddenSize))
-	h := v.w.Linear(g, v.layerNorm(g, x, prefix+".norm2", c.HiddenSize), prefix+".mlp.linear_fc1", c.IntermediateSize, c.HiddenSize)
-	return g.Add(x, v.w.Linear(g, g.GeluTanh(h), prefix+".mlp.linear_fc2", c.HiddenSize, c.IntermediateSize))
+	inner := v.w.Linear(g, v.layerNorm(g, x, prefix+".norm2", c.HiddenSize), prefix+".mlp.linear_fc1", c.IntermediateSize, c.HiddenSize)
+	return g.Add(x, v.w.Linear(g, g.GeluTanh(inner), prefix+".mlp.linear_fc2", c.HiddenSize, c.IntermediateSize))
 }
 
 // merge3 joins each unit's patches, projects them and puts the units back into raster

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	colourfulness "github.com/denseflow/densereward/examples/evaluator"
 	"github.com/denseflow/densereward/reward"
@@ -146,6 +147,42 @@ func TestEvaluatorsAreOpenedWhereThePlanSays(t *testing.T) {
 	}
 }
 
+// operating is an evaluator whose graph may have custom operators.
+type operating struct {
+	reward.Evaluator
+	in      onnx.Operators
+	without error
+}
+
+func (o operating) Operators() (onnx.Operators, error) { return o.in, o.without }
+
+func TestTheLogNamesOperatorsInUseAndWarnsOnceWhereNoneLoad(t *testing.T) {
+	none := errors.New("custom operators are not available on cuda:1: an old driver")
+	host := func(name string, devices []string, of ...reward.Evaluator) Hosted {
+		return Hosted{Assignment: Assignment{Spec: Spec{Name: name}, Devices: devices}, Evaluators: of}
+	}
+	set := &Set{Hosted: []Hosted{
+		host("a", []string{"cpu", "cuda:0", "cuda:1"}, operating{}, operating{in: onnx.FusedSwiGLU | onnx.FusedArgMax}, operating{without: none}),
+		host("b", []string{"cuda:1"}, operating{without: none}),
+		host("c", nil, colourfulness.Evaluator{}),
+	}}
+	var log bytes.Buffer
+	set.LogOperators(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}})))
+	want := `level=INFO msg="custom operators" evaluator=a device=cuda:0 operators=swiglu,argmax
+level=INFO msg="custom operators" evaluator=a device=cuda:1 operators=none
+level=WARN msg="graphs have plain nodes in place of custom operators, and are slower" error="custom operators are not available on cuda:1: an old driver"
+level=INFO msg="custom operators" evaluator=b device=cuda:1 operators=none
+`
+	if log.String() != want {
+		t.Errorf("the log says\n%s\nwant\n%s", log.String(), want)
+	}
+}
+
 func TestWhatCannotBeOpenedNamesItsEvaluator(t *testing.T) {
 	for name, specs := range map[string][]Spec{
 		"a kind that fails":             {{Name: "a", Kind: "model", Source: "broken"}},
@@ -164,6 +201,7 @@ func TestWhatCannotBeOpenedNamesItsEvaluator(t *testing.T) {
 func TestOptionsAreCheckedByTheirKinds(t *testing.T) {
 	for name, s := range map[string]Spec{
 		"an unknown option of imagedoctor": {Kind: "imagedoctor", Options: Options{"colour": []byte(`"red"`)}},
+		"operators that are none":          {Kind: "imagedoctor", Options: Options{"operators": []byte(`"gelu"`)}},
 		"a penalty of nothing":             {Kind: "imagedoctor", Options: Options{"repetition-penalty": []byte("0")}},
 		"a text for a number":              {Kind: "imagedoctor", Options: Options{"max-new-tokens": []byte(`"many"`)}},
 		"an aesthetic score without head":  {Kind: "aesthetic", Source: "x"},

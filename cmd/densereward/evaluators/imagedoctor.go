@@ -7,6 +7,7 @@ import (
 
 	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/imagedoctor/pocket"
+	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -23,6 +24,8 @@ type ImageDoctorOptions struct {
 	Resize            string   `json:"resize,omitempty"`
 	Float32           bool     `json:"float32,omitempty"`
 	NoSpeculative     bool     `json:"no-speculative,omitempty"`
+	Operators         string   `json:"operators,omitempty"`
+	FP8               bool     `json:"fp8,omitempty"`
 }
 
 func imageDoctor() Kind {
@@ -37,7 +40,14 @@ func openImageDoctor(ctx context.Context, s Spec, at Place) (reward.Evaluator, e
 	o := imagedoctor.Options{
 		Provider: at.Provider, Threads: at.Threads, MaxBatch: at.Batch,
 		Prefix: given.Prefix, MaxNewTokens: given.MaxNewTokens, PromptTokens: given.PromptTokens,
-		Resize: imagedoctor.Resize(given.Resize), Float32: given.Float32, NoSpeculative: given.NoSpeculative, FixedDraft: at.FixedDraft,
+		Resize: imagedoctor.Resize(given.Resize), Float32: given.Float32, NoSpeculative: given.NoSpeculative, FixedDraft: at.FixedDraft, FP8: given.FP8,
+	}
+	if given.Operators != "" {
+		operators, err := onnx.ParseOperators(given.Operators)
+		if err != nil {
+			return nil, fmt.Errorf("operators: %w", err)
+		}
+		o.Operators = &operators
 	}
 	if p := given.RepetitionPenalty; p != nil {
 		if !(*p > 0) || math.IsInf(*p, 1) {

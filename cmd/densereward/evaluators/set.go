@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"strings"
 
+	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/reward"
 )
@@ -69,6 +72,28 @@ func (h *Hosted) describe() error {
 	h.Description = h.Evaluators[0].Describe()
 	h.Description.Name = h.Spec.Name
 	return h.Description.Validate()
+}
+
+// LogOperators writes a line for each evaluator on a GPU that says which custom operators
+// its graph has, and one warning of those that could not be loaded.
+func (s *Set) LogOperators(logger *slog.Logger) {
+	warned := false
+	for _, h := range s.Hosted {
+		for i, e := range h.Evaluators {
+			o, has := e.(interface {
+				Operators() (in onnx.Operators, without error)
+			})
+			if !has || !strings.HasPrefix(h.Devices[i], "cuda") {
+				continue
+			}
+			in, without := o.Operators()
+			logger.Info("custom operators", "evaluator", h.Spec.Name, "device", h.Devices[i], "operators", in.String())
+			if without != nil && !warned {
+				logger.Warn("graphs have plain nodes in place of custom operators, and are slower", "error", without)
+				warned = true
+			}
+		}
+	}
 }
 
 // member finds an evaluator that was opened before.

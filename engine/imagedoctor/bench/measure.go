@@ -26,9 +26,10 @@ type Options struct {
 	// RepetitionPenalty is the decoder's: 0 is the checkpoint's own, as serving has
 	// it, and 1 none.
 	RepetitionPenalty float64
-	Operators         onnx.Operators // this project's own that the graph has on a GPU [none]
-	Rounds            int            // batches that are timed, for each in flight on each device [4]
-	InFlight          int            // batches at once on each device [1]
+	Operators         *onnx.Operators // this project's own that the graph has on a GPU [those that load]
+	FP8               bool            // products in eight bits
+	Rounds            int             // batches that are timed, for each in flight on each device [4]
+	InFlight          int             // batches at once on each device [1]
 }
 
 // Measurement is what the engine did. A batch has Batch images.
@@ -39,6 +40,7 @@ type Measurement struct {
 	NewTokens    int    `json:"new_tokens"`
 	Speculation  bool   `json:"speculation"`
 	Operators    string `json:"operators"`
+	FP8          bool   `json:"fp8"`
 	Steps        int    `json:"decoding_steps"` // a batch takes behind its prompts
 
 	Devices      []Device `json:"devices"`
@@ -68,9 +70,11 @@ type measuring struct {
 	runtime *ort.Runtime
 	w       *imagedoctor.Workbench
 	dtype   onnx.DType // of the model's activations
-	graph   *onnx.Graph
-	draft   *draft.Machine // nil where a step is one token
-	rng     *rand.Rand
+	// operators are those of the graph, of which there are none on a CPU.
+	operators onnx.Operators
+	graph     *onnx.Graph
+	draft     *draft.Machine // nil where a step is one token
+	rng       *rand.Rand
 }
 
 // Measure loads the checkpoint folder dir on every device and times the engine
@@ -87,7 +91,7 @@ func Measure(ctx context.Context, runtime *ort.Runtime, dir string, o Options) (
 	}
 	out := Measurement{
 		Batch: m.o.Batch, InFlight: m.o.InFlight, PromptTokens: m.o.PromptTokens, NewTokens: m.o.NewTokens,
-		Speculation: !m.o.NoSpeculative, Operators: m.o.Operators.String(),
+		Speculation: !m.o.NoSpeculative, Operators: m.operators.String(), FP8: m.o.FP8,
 	}
 	host, err := m.hostStages()
 	if err != nil {
@@ -126,9 +130,10 @@ func newMeasuring(runtime *ort.Runtime, dir string, o Options) (*measuring, erro
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
+	operators, _ := qwenvl.UsableOperators(runtime, o.Providers[0], o.Operators) // the measurement names them
 	w, err := imagedoctor.OpenWorkbench(dir, imagedoctor.Options{
 		Provider: o.Providers[0], MaxNewTokens: o.NewTokens, NoSpeculative: o.NoSpeculative, RepetitionPenalty: o.RepetitionPenalty,
-		Operators: o.Operators,
+		Operators: &operators, FP8: o.FP8,
 	})
 	if err != nil {
 		return nil, err
@@ -136,7 +141,7 @@ func newMeasuring(runtime *ort.Runtime, dir string, o Options) (*measuring, erro
 	if least := w.ImageStart() + w.Config().ImageTokens() + 1; o.PromptTokens < least {
 		return nil, fmt.Errorf("bench: prompts of %d tokens, the least is %d", o.PromptTokens, least)
 	}
-	m := &measuring{o: o, runtime: runtime, w: w, draft: w.Draft(), rng: rand.New(rand.NewPCG(1, 2))}
+	m := &measuring{o: o, operators: operators, runtime: runtime, w: w, draft: w.Draft(), rng: rand.New(rand.NewPCG(1, 2))}
 	m.dtype, _ = w.DTypes()
 	if m.graph, err = w.Graph(); err != nil {
 		return nil, err

@@ -163,7 +163,7 @@ func (p *parts) copies() ([]onnx.Value, map[string]ort.Tensor) {
 // visionOptions are those of the evaluator's vision tower.
 func (p *parts) visionOptions() qwenvl.Options {
 	side := p.c.UnitGrid()
-	return qwenvl.Options{DType: p.dtype, Grid: checkpoint.Grid{Rows: side, Cols: side}, Operators: p.o.Operators}
+	return qwenvl.Options{DType: p.dtype, Grid: checkpoint.Grid{Rows: side, Cols: side}, Operators: p.w.Operators()}
 }
 
 // patches copies images and normalises their patches.

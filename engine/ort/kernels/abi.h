@@ -1,5 +1,5 @@
-// The part of the C interfaces of ONNX Runtime and of NVIDIA's driver that the custom
-// operators call. Both are binary interfaces that only grow: positions in the table of
+// The part of the C interfaces of ONNX Runtime, of NVIDIA's driver and of its cuBLASLt that the
+// custom operators call. They are binary interfaces that only grow: positions in the table of
 // functions and the layout of OrtCustomOp stay. A test compares them with the header that
 // onnxruntime_go brings.
 #ifndef ABI_H
@@ -26,7 +26,7 @@ typedef struct {
 #define ABI_VERSION 18
 
 enum { ORT_FAIL = 1, ORT_INVALID_ARGUMENT = 2 };
-enum { TYPE_FLOAT = 1, TYPE_INT64 = 7, TYPE_BOOL = 9, TYPE_FLOAT16 = 10, TYPE_BFLOAT16 = 16 };
+enum { TYPE_FLOAT = 1, TYPE_UINT8 = 2, TYPE_INT64 = 7, TYPE_BOOL = 9, TYPE_FLOAT16 = 10, TYPE_BFLOAT16 = 16, TYPE_E4M3 = 17 };
 enum { INPUT_OUTPUT_REQUIRED, INPUT_OUTPUT_OPTIONAL, INPUT_OUTPUT_VARIADIC };
 enum { MEMORY_CPU_INPUT = -2, MEMORY_DEFAULT = 0 };
 
@@ -94,6 +94,43 @@ typedef int CUdevice;
 	F(cuModuleLoadData, "cuModuleLoadData", (CUmodule *, const void *)) \
 	F(cuModuleGetFunction, "cuModuleGetFunction", (CUfunction *, CUmodule, const char *)) \
 	F(cuLaunchKernel, "cuLaunchKernel", (CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, CUstream, void **, void **)) \
-	F(cuGetErrorString, "cuGetErrorString", (CUresult, const char **))
+	F(cuGetErrorString, "cuGetErrorString", (CUresult, const char **)) \
+	F(cuDeviceGetAttribute, "cuDeviceGetAttribute", (int *, int, CUdevice))
+
+enum { COMPUTE_CAPABILITY_MAJOR = 75, COMPUTE_CAPABILITY_MINOR = 76 }; // attributes of a device
+
+// cuBLASLt's handles, of which the descriptors are what it makes itself.
+typedef struct lt_handle *lt_handle;
+typedef struct lt_desc *lt_desc;
+typedef struct lt_layout *lt_layout;
+typedef struct lt_preference *lt_preference;
+
+typedef struct { uint64_t data[8]; } lt_algorithm;
+
+typedef struct {
+	lt_algorithm algorithm;
+	size_t workspace;
+	int state;
+	float waves;
+	int reserved[4];
+} lt_heuristic;
+
+enum { LT_COMPUTE_FLOAT = 68, LT_FLOAT = 0, LT_BFLOAT16 = 14, LT_E4M3 = 28, LT_TRANSPOSED = 1, LT_SCALES_OF_ROWS = 3 };
+enum { LT_TRANSPOSE_A = 3, LT_SCALES_A = 17, LT_SCALES_B = 18, LT_FAST_SUMS = 25, LT_SCALE_MODE_A = 31, LT_SCALE_MODE_B = 32 }; // attributes of a descriptor
+enum { LT_WORKSPACE = 1 };                                                                                                       // of a preference
+
+#define LT_FUNCTIONS(F) \
+	F(cublasLtGetVersion, size_t, (void)) \
+	F(cublasLtCreate, int, (lt_handle *)) \
+	F(cublasLtMatmulDescCreate, int, (lt_desc *, int, int)) \
+	F(cublasLtMatmulDescDestroy, int, (lt_desc)) \
+	F(cublasLtMatmulDescSetAttribute, int, (lt_desc, int, const void *, size_t)) \
+	F(cublasLtMatrixLayoutCreate, int, (lt_layout *, int, uint64_t, uint64_t, int64_t)) \
+	F(cublasLtMatrixLayoutDestroy, int, (lt_layout)) \
+	F(cublasLtMatmulPreferenceCreate, int, (lt_preference *)) \
+	F(cublasLtMatmulPreferenceDestroy, int, (lt_preference)) \
+	F(cublasLtMatmulPreferenceSetAttribute, int, (lt_preference, int, const void *, size_t)) \
+	F(cublasLtMatmulAlgoGetHeuristic, int, (lt_handle, lt_desc, lt_layout, lt_layout, lt_layout, lt_layout, lt_preference, int, lt_heuristic *, int *)) \
+	F(cublasLtMatmul, int, (lt_handle, lt_desc, const void *, const void *, lt_layout, const void *, lt_layout, const void *, const void *, lt_layout, void *, lt_layout, const lt_algorithm *, void *, size_t, CUstream))
 
 #endif

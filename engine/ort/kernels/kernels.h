@@ -43,6 +43,13 @@ DEVICE float f16_float(half16 h) {
 
 DEVICE float bits_float(unsigned u) { return __uint_as_float(u); }
 
+// A pair of float32 as two of e4m3, the second above the first: compute capability 8.9.
+DEVICE half16 e4m3_pair(float low, float high) {
+	half16 r;
+	asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(r) : "f"(high), "f"(low));
+	return r;
+}
+
 #else
 
 #include "emulate.h"

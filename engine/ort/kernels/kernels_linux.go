@@ -13,20 +13,31 @@ import (
 	"unsafe"
 )
 
-// ptx is compiled by the driver.
-//
-//go:embed kernels.ptx
-var ptx string
+// PTX is compiled by the driver.
+var (
+	//go:embed kernels.ptx
+	halfPTX string
+	//go:embed fp8.ptx
+	eightBitPTX string
+)
 
 // messageSize is room for what C says of a failure.
 const messageSize = 512
 
-// Load compiles the kernels for a device, once a process. Sessions of the device can have
-// the operators from then on.
-func Load(device int) error {
+// Load compiles the kernels of half precision for a device, once a process. Sessions of the
+// device can have their operators from then on.
+func Load(device int) error { return load(device, C.HALF_PART, halfPTX) }
+
+// LoadFP8 is Load for the operators of eight bits. They need compute capability 8.9, and
+// cuBLASLt to have products with a scale a row for the device.
+func LoadFP8(device int) error { return load(device, C.EIGHT_BIT_PART, eightBitPTX) }
+
+func load(device int, part C.enum_part, ptx string) error {
 	text := C.CString(ptx)
 	defer C.free(unsafe.Pointer(text))
-	return told(func(message *C.char, size C.size_t) C.int { return C.launcher_load(C.int(device), text, message, size) })
+	return told(func(message *C.char, size C.size_t) C.int {
+		return C.launcher_load(C.int(device), part, text, message, size)
+	})
 }
 
 // Register adds the operators to a session's options: an OrtSessionOptions, and the

@@ -22,19 +22,25 @@ func read(t *testing.T, name string) string {
 }
 
 func TestThePTXIsWhatTheSourcesCompileTo(t *testing.T) {
-	sum := sha256.Sum256([]byte(read(t, "kernels.cu") + read(t, "kernels.h")))
-	first, ptx, _ := strings.Cut(read(t, "kernels.ptx"), "\n")
-	if want := "// sources: " + hex.EncodeToString(sum[:]); first != want {
-		t.Errorf("kernels.ptx is of %q, the sources are %q: build.sh makes it anew", first, want)
-	}
-	for _, kernel := range kernelNames(t) {
-		if !strings.Contains(ptx, ".entry "+kernel+"(") {
-			t.Errorf("kernels.ptx has no kernel %s", kernel)
+	names := kernelNames(t)
+	for file, of := range map[string]struct {
+		target  string
+		kernels []string
+	}{"kernels": {"sm_80", names[:5]}, "fp8": {"sm_89", names[5:]}} {
+		sum := sha256.Sum256([]byte(read(t, file+".cu") + read(t, "kernels.h")))
+		first, ptx, _ := strings.Cut(read(t, file+".ptx"), "\n")
+		if want := "// sources: " + hex.EncodeToString(sum[:]); first != want {
+			t.Errorf("%s.ptx is of %q, the sources are %q: build.sh makes it anew", file, first, want)
 		}
-	}
-	for _, line := range []string{".version 9.0\n", ".target sm_80\n"} {
-		if !strings.Contains(ptx, line) {
-			t.Errorf("kernels.ptx lacks %q: drivers of CUDA 13.0 and cards of compute capability 8.0 must read it", line)
+		for _, kernel := range of.kernels {
+			if !strings.Contains(ptx, ".entry "+kernel+"(") {
+				t.Errorf("%s.ptx has no kernel %s", file, kernel)
+			}
+		}
+		for _, line := range []string{".version 9.0\n", ".target " + of.target + "\n"} {
+			if !strings.Contains(ptx, line) {
+				t.Errorf("%s.ptx lacks %q, which drivers of CUDA 13.0 and the oldest cards must read", file, line)
+			}
 		}
 	}
 }

@@ -18,7 +18,7 @@ static emulator emulated;
 ORT_FUNCTIONS(TYPE)
 #define ORT(name) ((name##_type)((void *const *)api)[name##_place])
 
-enum { MOST_INPUTS = 6, MOST_DIMENSIONS = 8 };
+enum { MOST_INPUTS = 6, MOST_OUTPUTS = 3, MOST_DIMENSIONS = 8 };
 
 typedef struct operation operation;
 
@@ -37,8 +37,9 @@ struct operation {
 	int inputs[MOST_INPUTS]; // element types, 0 behind the last
 	int required;            // of the inputs
 	int on_host;             // the input that lies in host memory, -1 for none
-	int output;              // element type of all
-	int outputs;             // -1 is any number
+	int outputs[MOST_OUTPUTS]; // element types, 0 behind the last
+	bool variadic;             // any number of outputs of the first type
+	enum part part;            // that has its kernels
 	const char *numbers[2];  // integer attributes
 	const char *epsilon;     // float attribute
 	OrtStatus *(*compute)(const struct node *, OrtKernelContext *);
@@ -207,12 +208,98 @@ static OrtStatus *channel_norm(const struct node *n, OrtKernelContext *c) {
 	return start(n, c, &(struct launch){CHANNEL_NORM, at_most(pieces(count * group, 256), 4096), 1, 256, 0, arguments});
 }
 
+// block_of is the threads of a block that has a row of so many vectors, up to
+// MOST_VECTORS of fp8.cu each; 0 where a row is too wide.
+static unsigned block_of(int64_t vectors) {
+	enum { THREADS = 512, MOST_VECTORS = 3, WARP = 32 };
+	int64_t each = pieces(vectors, THREADS);
+	return each > MOST_VECTORS ? 0 : (unsigned)(pieces(pieces(vectors, each), WARP) * WARP);
+}
+
+// eight_bit makes outputs first and first+1: rows (as dims has them) and their scales.
+static OrtStatus *eight_bit(OrtKernelContext *c, size_t first, const int64_t *dims, size_t rank, void *out[2]) {
+	OrtStatus *s = make_output(c, first, dims, rank, &out[0]);
+	return s ? s : make_output(c, first + 1, dims, rank - 1, &out[1]);
+}
+
+static OrtStatus *quantize_rows(const struct node *n, OrtKernelContext *c) {
+	struct tensor in[MOST_INPUTS], *x = &in[0];
+	void *out[2];
+	OrtStatus *s = read_inputs(c, in);
+	if (s) return s;
+	int width8 = (int)(width(x) / VEC);
+	unsigned threads = block_of(width8);
+	if (!x->rank || !width8 || width(x) % VEC || !threads) return fail(n, "rows of a width that is no multiple of 8, or too wide");
+	if ((s = eight_bit(c, 0, x->dims, x->rank, out))) return s;
+	void *arguments[] = {&x->data, &out[0], &out[1], &width8};
+	return start(n, c, &(struct launch){QUANTIZE_ROWS, (unsigned)rows(x), 1, threads, 0, arguments});
+}
+
+static OrtStatus *quantize_swiglu(const struct node *n, OrtKernelContext *c) {
+	struct tensor in[MOST_INPUTS], *x = &in[0];
+	void *out[2];
+	OrtStatus *s = read_inputs(c, in);
+	if (s) return s;
+	int inner8 = (int)(width(x) / 2 / VEC);
+	int64_t count = rows(x);
+	unsigned threads = block_of(inner8);
+	if (!x->rank || !inner8 || width(x) % (2 * VEC) || !threads) return fail(n, "rows of another width than twice a multiple of 8, or too wide");
+	x->dims[x->rank - 1] /= 2;
+	if ((s = eight_bit(c, 0, x->dims, x->rank, out))) return s;
+	void *arguments[] = {&x->data, &in[1].data, &out[0], &out[1], &inner8};
+	return start(n, c, &(struct launch){QUANTIZE_SWIGLU, (unsigned)count, 1, threads, 0, arguments});
+}
+
+static OrtStatus *quantize_norm(const struct node *n, OrtKernelContext *c) {
+	struct tensor in[MOST_INPUTS], *x = &in[0];
+	void *sum, *out[2];
+	OrtStatus *s = read_inputs(c, in);
+	if (s) return s;
+	int width8 = (int)(width(x) / VEC);
+	float epsilon = n->epsilon;
+	unsigned threads = block_of(width8);
+	if (!x->rank || !width8 || width(x) % VEC || !threads) return fail(n, "rows of a width that is no multiple of 8, or too wide");
+	if (width(&in[1]) != width(x) || (in[2].data && (rows(&in[2]) != rows(x) || width(&in[2]) != width(x)))) return fail(n, "shapes that do not fit each other");
+	if ((s = make_output(c, 0, x->dims, x->rank, &sum)) || (s = eight_bit(c, 1, x->dims, x->rank, out))) return s;
+	void *arguments[] = {&x->data, &in[2].data, &in[3].data, &in[1].data, &sum, &out[0], &out[1], &width8, &epsilon};
+	return start(n, c, &(struct launch){QUANTIZE_NORM, (unsigned)rows(x), 1, threads, 0, arguments});
+}
+
+static OrtStatus *scaled_product(const struct node *n, OrtKernelContext *c) {
+	struct tensor in[MOST_INPUTS], *x = &in[0], *w = &in[2];
+	void *stream, *workspace = NULL;
+	char message[64];
+	OrtStatus *s = read_inputs(c, in);
+	if (s) return s;
+	struct product p = {.eight_bit = true, .rows = rows(x), .out = rows(w), .in = width(x), .x = x->data, .w = w->data, .x_scales = in[1].data, .w_scales = in[3].data};
+	if (!x->rank || w->rank != 2 || width(w) != p.in) return fail(n, "shapes that do not fit each other");
+	x->dims[x->rank - 1] = p.out;
+	int64_t bytes = n->on && p.rows ? (int64_t)products_workspace() : 0;
+	if ((s = make_output(c, 0, x->dims, x->rank, &p.y)) || (s = make_output(c, 1, &bytes, 1, &workspace))) return s;
+	if (!p.rows) return NULL;
+	if (!n->on) {
+		void *arguments[] = {&p};
+		emulated(KERNELS, 1, 1, 1, 0, arguments);
+		return NULL;
+	}
+	p.workspace = workspace;
+	if ((s = ORT(KernelContext_GetGPUComputeStream)(c, &stream))) return s;
+	int code = products_run(launcher_products(n->on), &p, stream);
+	if (!code) return NULL;
+	snprintf(message, sizeof message, "cublas error %d", code);
+	return fail(n, message);
+}
+
 static operation operations[] = {
-	{.name = "SwiGLU", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 1, .on_host = -1, .output = TYPE_BFLOAT16, .outputs = 1, .compute = swiglu},
-	{.name = "RotateHalves", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 3, .on_host = -1, .output = TYPE_BFLOAT16, .outputs = 3, .numbers = {"num_heads", "kv_num_heads"}, .compute = rotate_halves},
-	{.name = "RotatePairs", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_INT64, TYPE_BFLOAT16, TYPE_INT64}, .required = 4, .on_host = 3, .output = TYPE_BFLOAT16, .outputs = -1, .compute = rotate_pairs},
-	{.name = "ArgMax", .inputs = {TYPE_BFLOAT16, TYPE_BOOL, TYPE_FLOAT, TYPE_INT64}, .required = 1, .on_host = -1, .output = TYPE_INT64, .outputs = 1, .compute = argmax},
-	{.name = "ChannelNorm", .inputs = {TYPE_FLOAT16, TYPE_FLOAT16, TYPE_FLOAT16, TYPE_FLOAT16}, .required = 2, .on_host = -1, .output = TYPE_FLOAT16, .outputs = 1, .numbers = {"rectify_before", "rectify_after"}, .epsilon = "epsilon", .compute = channel_norm},
+	{.name = "SwiGLU", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 1, .on_host = -1, .outputs = {TYPE_BFLOAT16}, .compute = swiglu},
+	{.name = "RotateHalves", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 3, .on_host = -1, .outputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16}, .numbers = {"num_heads", "kv_num_heads"}, .compute = rotate_halves},
+	{.name = "RotatePairs", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_INT64, TYPE_BFLOAT16, TYPE_INT64}, .required = 4, .on_host = 3, .outputs = {TYPE_BFLOAT16}, .variadic = true, .compute = rotate_pairs},
+	{.name = "ArgMax", .inputs = {TYPE_BFLOAT16, TYPE_BOOL, TYPE_FLOAT, TYPE_INT64}, .required = 1, .on_host = -1, .outputs = {TYPE_INT64}, .compute = argmax},
+	{.name = "QuantizeRows", .inputs = {TYPE_BFLOAT16}, .required = 1, .on_host = -1, .outputs = {TYPE_E4M3, TYPE_FLOAT}, .part = EIGHT_BIT_PART, .compute = quantize_rows},
+	{.name = "QuantizeSwiGLU", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 1, .on_host = -1, .outputs = {TYPE_E4M3, TYPE_FLOAT}, .part = EIGHT_BIT_PART, .compute = quantize_swiglu},
+	{.name = "QuantizeNorm", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 2, .on_host = -1, .outputs = {TYPE_BFLOAT16, TYPE_E4M3, TYPE_FLOAT}, .epsilon = "epsilon", .part = EIGHT_BIT_PART, .compute = quantize_norm},
+	{.name = "ScaledProduct", .inputs = {TYPE_E4M3, TYPE_FLOAT, TYPE_E4M3, TYPE_FLOAT}, .required = 4, .on_host = -1, .outputs = {TYPE_BFLOAT16, TYPE_UINT8}, .part = EIGHT_BIT_PART, .compute = scaled_product},
+	{.name = "ChannelNorm", .inputs = {TYPE_FLOAT16, TYPE_FLOAT16, TYPE_FLOAT16, TYPE_FLOAT16}, .required = 2, .on_host = -1, .outputs = {TYPE_FLOAT16}, .numbers = {"rectify_before", "rectify_after"}, .epsilon = "epsilon", .compute = channel_norm},
 };
 
 enum { OPERATIONS = sizeof operations / sizeof *operations };
@@ -234,18 +321,19 @@ static size_t input_count(const OrtCustomOp *o) {
 	return n;
 }
 
-static int output_type(const OrtCustomOp *o, size_t i) {
-	(void)i;
-	return of(o)->output;
-}
+static int output_type(const OrtCustomOp *o, size_t i) { return of(o)->outputs[i]; }
 
-static size_t output_count(const OrtCustomOp *o) { return of(o)->outputs < 0 ? 1 : (size_t)of(o)->outputs; }
+static size_t output_count(const OrtCustomOp *o) {
+	size_t n = 0;
+	while (n < MOST_OUTPUTS && of(o)->outputs[n]) n++;
+	return n;
+}
 
 static int input_characteristic(const OrtCustomOp *o, size_t i) { return (int)i < of(o)->required ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL; }
 
 static int output_characteristic(const OrtCustomOp *o, size_t i) {
 	(void)i;
-	return of(o)->outputs < 0 ? INPUT_OUTPUT_VARIADIC : INPUT_OUTPUT_REQUIRED;
+	return of(o)->variadic ? INPUT_OUTPUT_VARIADIC : INPUT_OUTPUT_REQUIRED;
 }
 
 static int input_memory(const OrtCustomOp *o, size_t i) { return (int)i == of(o)->on_host ? MEMORY_CPU_INPUT : MEMORY_DEFAULT; }
@@ -262,7 +350,7 @@ static OrtStatus *create(const OrtCustomOp *o, const OrtApi *a, const OrtKernelI
 	*kernel = NULL;
 	if (!n) return ORT(CreateStatus)(ORT_FAIL, "densereward: out of memory");
 	n->op = of(o);
-	if (!emulated && !(n->on = launcher_module())) s = fail(n, "its kernels are not loaded on this device");
+	if (!emulated && !(n->on = launcher_module(n->op->part))) s = fail(n, "its kernels are not loaded on this device");
 	for (int i = 0; !s && i < 2; i++)
 		if (n->op->numbers[i]) s = ORT(KernelInfoGetAttribute_int64)(info, n->op->numbers[i], &n->numbers[i]);
 	if (!s && n->op->epsilon) s = ORT(KernelInfoGetAttribute_float)(info, n->op->epsilon, &n->epsilon);

@@ -4,6 +4,8 @@
 #include <ucontext.h>
 
 #include "../kernels.cu"
+#include "../fp8.cu"
+#include "../operators.h"
 
 enum { MOST_THREADS = 1024, STACK = 1 << 16, SHARED_WORDS = 1 << 16 };
 
@@ -46,6 +48,15 @@ static void body(void) {
 	case 4:
 		channel_norm(A(const vec *, 0), A(const vec *, 1), A(const vec *, 2), A(const vec *, 3), A(vec *, 4), A(int, 5), A(int, 6), A(float, 7), A(int, 8), A(int, 9), A(long long, 10));
 		break;
+	case 5:
+		quantize_rows(A(const vec *, 0), A(bytes8 *, 1), A(float *, 2), A(int, 3));
+		break;
+	case 6:
+		quantize_swiglu(A(const vec *, 0), A(const vec *, 1), A(bytes8 *, 2), A(float *, 3), A(int, 4));
+		break;
+	case 7:
+		quantize_norm(A(const vec *, 0), A(const vec *, 1), A(const vec *, 2), A(const vec *, 3), A(vec *, 4), A(bytes8 *, 5), A(float *, 6), A(int, 7), A(float, 8));
+		break;
 	}
 	alive[threadIdx.x] = 0;
 }
@@ -79,9 +90,30 @@ static void block(unsigned count) {
 	}
 }
 
+static float e4m3_float(unsigned char b) {
+	int exponent = b >> 3 & 15, steps = b & 7;
+	float size = (b & 0x7f) == 0x7f ? NAN : exponent ? ldexpf((float)(8 + steps), exponent - 10) : ldexpf((float)steps, -9);
+	return b & 0x80 ? -size : size;
+}
+
+// product is what cuBLASLt does on a device.
+static void product(const struct product *p) {
+	const unsigned char *x = p->x, *w = p->w;
+	for (int64_t r = 0; r < p->rows; r++)
+		for (int64_t o = 0; o < p->out; o++) {
+			float sum = 0;
+			for (int64_t i = 0; i < p->in; i++) sum += e4m3_float(x[r * p->in + i]) * e4m3_float(w[o * p->in + i]);
+			((half16 *)p->y)[r * p->out + o] = (half16)bf16_bits(sum * p->x_scales[r] * p->w_scales[o]);
+		}
+}
+
 // emulate is an emulator as operators.h has it. What is beyond the block's shared memory
 // cannot be read unnoticed: it holds other bits in every block.
 void emulate(int which, unsigned columns, unsigned rows, unsigned count, unsigned shared, void **with) {
+	if (which == KERNELS) {
+		product(*(const struct product *const *)with);
+		return;
+	}
 	if (count > MOST_THREADS || shared > sizeof shared_memory) abort();
 	kernel = which;
 	arguments = with;

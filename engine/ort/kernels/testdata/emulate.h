@@ -56,6 +56,19 @@ DEVICE unsigned f16_bits(float f) {
 
 DEVICE unsigned f16_pair(float low, float high) { return f16_bits(low) | f16_bits(high) << 16; }
 
+// e4m3_bits rounds to nearest even; what is beyond 448 is 448.
+DEVICE unsigned e4m3_bits(float f) {
+	unsigned sign = bits_of(f) < 0 ? 0x80 : 0;
+	float size = fabsf(f);
+	if (f != f) return 0x7f;
+	if (size >= 448) return sign | 0x7e;
+	int exponent = size < 0x1p-6f ? -6 : ilogbf(size); // of subnormals as well, whose step is 2^-9
+	float steps = rintf(ldexpf(size, 3 - exponent));
+	return sign | (unsigned)(8 * (exponent + 6) + (int)steps);
+}
+
+DEVICE half16 e4m3_pair(float low, float high) { return (half16)(e4m3_bits(low) | e4m3_bits(high) << 8); }
+
 DEVICE float f16_float(half16 u) {
 	_Float16 h;
 	memcpy(&h, &u, sizeof h);

@@ -1,0 +1,136 @@
+package onnx
+
+// FP8 has products of a graph computed in eight bits: see Rows. It is no operator of
+// AllOperators, since it changes what is computed. On NVIDIA GPUs operators of package
+// engine/ort do it, in bfloat16; with WrittenOut, plain nodes, in any type.
+const FP8 = WrittenOut << 1
+
+// Rows are activations on their way into products: as they are, or in e4m3, in which each
+// row is divided by a scale that its largest number is to 448.
+type Rows struct {
+	x      Value // (...,in)
+	scales Value // (...) float32; absent where x is as it was
+	dtype  DType // of what was quantised, and of products
+}
+
+// Limits of quantised rows: cuBLASLt wants rows of multiples of 16 bytes, and a kernel's
+// block has a row of so many numbers at most.
+const (
+	fp8Multiple = 16
+	fp8Widest   = 512 * 3 * 8
+	fp8Largest  = 448
+	fp8Least    = 1e-12 // that the largest number of a row counts as
+)
+
+// quantises reports whether rows of type dtype and so many numbers are quantised on their
+// way into a product of so many outputs.
+func (g *Graph) quantises(dtype DType, in, out Dim) bool {
+	if g.operators&FP8 == 0 || dtype != BFloat16 && g.operators&WrittenOut == 0 {
+		return false
+	}
+	wide, known := in.Fixed()
+	products, fixed := out.Fixed()
+	return known && fixed && wide%fp8Multiple == 0 && products%fp8Multiple == 0 && wide <= fp8Widest
+}
+
+// Rows are x (...,in) on their way into products of so many outputs each.
+func (g *Graph) Rows(x Value, out int64) Rows {
+	if !g.need("Rows", x) || !g.quantises(x.dtype, x.Dim(-1), N(out)) {
+		return Rows{x: x, dtype: x.dtype}
+	}
+	return g.quantised(x)
+}
+
+// quantised is x in e4m3.
+func (g *Graph) quantised(x Value) Rows {
+	perRow := x.shape[:len(x.shape)-1]
+	if g.operators&WrittenOut == 0 {
+		out := g.custom("QuantizeRows", []Value{x}, nil, typed(Float8, x.shape), typed(Float32, perRow))
+		return Rows{out[0], out[1], x.dtype}
+	}
+	dtype, last := x.dtype, len(x.shape)-1
+	x = g.Cast(x, Float32)
+	largest := g.Max(g.ReduceMax(x, -1, true), g.Neg(g.ReduceMin(x, -1, true)))
+	largest = g.Max(largest, Scalar(g, float32(fp8Least)))
+	most := Scalar(g, float32(fp8Largest))
+	return Rows{g.Cast(g.Mul(x, g.Div(most, largest)), Float8), g.Squeeze(g.Div(largest, most), last), dtype}
+}
+
+// weight is w (out,in) in e4m3, quantised once a run, in the graph that has it.
+func (g *Graph) weight(w Value) Rows {
+	of, x, scales := w.g, "eight bits of "+w.name, "scales of "+w.name
+	if _, ok := of.joined[x]; !ok {
+		r := of.quantised(w)
+		of.joined[x], of.joined[scales] = r.x, r.scales
+	}
+	return Rows{of.joined[x], of.joined[scales], w.dtype}
+}
+
+// Times is r (...,in) times the transpose of weight (out,in), as MatMulT has it. The
+// weight is quantised as rows are, if they are.
+func (g *Graph) Times(r Rows, weight Value) Value {
+	if !r.scales.Valid() {
+		return g.MatMulT(r.x, weight, 1)
+	}
+	if !g.need("ScaledProduct", r.x, weight) {
+		return Value{}
+	}
+	if len(weight.shape) != 2 || r.x.Dim(-1) != weight.Dim(1) || !g.quantises(r.dtype, weight.Dim(1), weight.Dim(0)) {
+		return g.Fail("ScaledProduct: %v by %v", r.x.shape, weight.shape)
+	}
+	w := g.weight(weight)
+	out := r.x.shape.with(len(r.x.shape)-1, weight.Dim(0))
+	if g.operators&WrittenOut == 0 {
+		// The second output is memory that the product works in.
+		return g.custom("ScaledProduct", []Value{r.x, r.scales, w.x, w.scales}, nil, typed(r.dtype, out), typed(Uint8, Shape{g.NewSym("workspace")}))[0]
+	}
+	y := g.MatMulT(g.Cast(r.x, Float32), g.Cast(w.x, Float32), 1)
+	return g.Cast(g.Mul(g.Mul(y, g.Unsqueeze(r.scales, len(r.scales.shape))), w.scales), r.dtype)
+}
+
+// TimesPlus is Times plus bias (out) unless it is absent.
+func (g *Graph) TimesPlus(r Rows, weight, bias Value) Value {
+	if !r.scales.Valid() {
+		return g.Linear(r.x, weight, bias)
+	}
+	y := g.Times(r, weight)
+	if bias.Valid() {
+		y = g.Add(y, bias)
+	}
+	return y
+}
+
+// NormedRows is the RMSNorm of x plus skip plus bias (C) on its way into products of so many
+// outputs, and that sum. Skip, shaped as x, and bias may be absent.
+func (g *Graph) NormedRows(x, skip, weight, bias Value, eps float32, out int64) (normed Rows, sum Value) {
+	if !g.sameType("NormedRows", x, weight) || !g.perChannel("NormedRows", x, weight) {
+		return Rows{}, Value{}
+	}
+	if skip.Valid() && !skip.shape.Equal(x.shape) {
+		return Rows{}, g.Fail("NormedRows: %v with %v", x.shape, skip.shape)
+	}
+	if g.operators&WrittenOut == 0 && g.quantises(x.dtype, x.Dim(-1), N(out)) {
+		v := g.custom("QuantizeNorm", []Value{x, weight, skip, bias}, []Attr{{"epsilon", eps}},
+			typed(x.dtype, x.shape), typed(Float8, x.shape), typed(Float32, x.shape[:len(x.shape)-1]))
+		return Rows{v[1], v[2], x.dtype}, v[0]
+	}
+	if skip.Valid() {
+		y, s := g.SkipRMSNorm(x, skip, weight, bias, eps)
+		return g.Rows(y, out), s
+	}
+	if bias.Valid() {
+		x = g.Add(x, bias)
+	}
+	return g.Rows(g.RMSNorm(x, weight, eps), out), x
+}
+
+// gatedRows is swiGLU of x (...,2*inner) on its way into products of so many outputs.
+func (g *Graph) gatedRows(x, bias Value, out int64) Rows {
+	wide, _ := x.Dim(-1).Fixed()
+	if inner := N(wide / 2); g.operators&WrittenOut == 0 && g.quantises(x.dtype, inner, N(out)) {
+		shape := x.shape.with(len(x.shape)-1, inner)
+		v := g.custom("QuantizeSwiGLU", []Value{x, bias}, nil, typed(Float8, shape), typed(Float32, shape[:len(shape)-1]))
+		return Rows{v[0], v[1], x.dtype}
+	}
+	return g.Rows(g.swiGLU(x, bias), out)
+}
