@@ -18,13 +18,12 @@ import time
 import densereward
 
 HERE = pathlib.Path(__file__).resolve().parent
-POCKET = HERE.parents[1] / "engine/imagedoctor/pocket"
-SECOND = HERE.parent / "training/checkpoints/seed1"
+SECOND = HERE.parent / "training/checkpoints/seed1"  # of another seed; no run trains on it
 METHODS = ("scalar", "denseflow", "denseflow_paper", "local", "shuffled")
 ABLATIONS = ("local:weight=0.5", "local:weight=2", "local:noise=1", "local:coarse=8", "local:coarse=64")
 TARGETS = "1e-4,3e-4,1e-3"
 PILOT_SEEDS = (101, 102)
-ROLLOUTS, WARM = 30, 5
+ROLLOUTS, WARM = 25, 5
 # How the server runs: images never come twice, so that a cache costs and does not pay.
 SERVER, SESSIONS = ("--cache", "0", "--queue-samples", "16384", "--queue-bytes", "16GiB"), 2
 # Shares of the time: the base model, the pilots (the probes run beside them); the runs get the rest but for the end.
@@ -66,22 +65,28 @@ def wait(processes, seconds):
     return failed
 
 
+def evaluators():
+    """Flags: the embedded checkpoint gives the reward, as the default; the second is there where its checkpoint is."""
+    second = ("--evaluator", f"second=imagedoctor:{SECOND}") if SECOND.is_dir() else ()
+    return ("--evaluator", "reward=imagedoctor", *second)
+
+
 def serve(card, args):
-    reward = ("--evaluator", f"reward=imagedoctor:{POCKET}", "--evaluator", f"second=imagedoctor:{SECOND}")  # the first is the default
-    flags = (*reward, "--batch", args.batch, *SERVER, "--log-level", "warn", "--no-access-log")
+    flags = (*evaluators(), "--batch", args.batch, *SERVER, "--log-level", "warn", "--no-access-log")
     env = {"CUDA_VISIBLE_DEVICES": card}
     device = ",".join([args.device] * (args.sessions if args.device != "cpu" else 1))
-    try:
-        return densereward.LocalServer("--device", device, *flags, program=args.program, env=env, timeout=90)
-    except densereward.ConnectionFailedError as e:
-        say(phase="serve", card=card, error=str(e), then="cpu")
-        return densereward.LocalServer("--device", "cpu", *flags, program=args.program, timeout=90)
+    server = densereward.LocalServer("--device", device, *flags, program=args.program, env=env, timeout=90)
+    with densereward.Client(server.url) as client:
+        say(phase="serve", card=card, device=device, evaluators={e["name"]: e["fingerprint"] for e in client.models()["evaluators"]})
+    return server
 
 
 def train(args, card, server, out, log, **flags):
     """Runs side by side on a card: every method with every seed and divergence."""
     out.mkdir(parents=True, exist_ok=True)
-    flags = {"base": args.base, "server": server, "out": out, "prompts": args.prompts, "group": args.group, "second": "second", **flags}
+    flags = {"base": args.base, "server": server, "out": out, "prompts": args.prompts, "group": args.group, **flags}
+    if SECOND.is_dir():
+        flags["second"] = "second"
     return start(card, "train.py", *[word for name, value in flags.items() for word in ("--" + name.replace("_", "-"), value)], log=log)
 
 
@@ -130,7 +135,7 @@ def runs(args, cards, servers, target, seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--gpus", default="0")
+    parser.add_argument("--gpus", default=os.environ.get("CUDA_VISIBLE_DEVICES") or "0", help="with commas between")
     parser.add_argument("--program", default="densereward")
     parser.add_argument("--device", default="cuda", help="of the server")
     parser.add_argument("--batch", type=int, default=96)

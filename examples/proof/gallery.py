@@ -55,8 +55,7 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     from PIL import Image
     rows = []
-    evaluators = ("--evaluator", f"reward=imagedoctor:{experiment.POCKET}", "--evaluator", f"second=imagedoctor:{experiment.SECOND}")
-    with densereward.LocalServer("--device", args.device, *evaluators, "--log-level", "warn", program=args.program) as server:
+    with densereward.LocalServer("--device", args.device, *experiment.evaluators(), "--log-level", "warn", program=args.program) as server:
         reward = Reward(server.url, torch.device("cpu"), maps="artifact")
         for method in ["before", *args.methods.split(",")]:
             saved = load(args.logs / ("before.pt" if method == "before" else f"{method.replace(':', '_')}-1.pt"))

@@ -47,7 +47,7 @@ class Reward:
     def _score(self, pixels, prompts):
         start = time.perf_counter()
         if self.think:
-            result = self.client.score(pixels, prompts, mode="think", returns="boxes")
+            result = self.client.score(pixels, prompts, mode="think", returns="boxes", missing="error")
             heat = np.stack([box_heat(boxes or []) for boxes in result.boxes])
         else:
             result = self.client.score(pixels, prompts, grid=world.SIDE, weights=self.weights, missing="error")

@@ -12,8 +12,7 @@ import experiment  # noqa: E402
 import train  # noqa: E402
 
 program, base, logs = sys.argv[1:]
-second = f"second=imagedoctor:{experiment.SECOND}"
-with densereward.LocalServer("--evaluator", f"reward=imagedoctor:{experiment.POCKET}", "--evaluator", second, "--log-level", "warn", program=program) as server:
+with densereward.LocalServer(*experiment.evaluators(), "--log-level", "warn", program=program) as server:
     train.main(["--base", base, "--server", server.url, "--method", "local:coarse=8:noise=0.5,scalar", "--second", "second", "--out", logs, "--rollouts", "2", "--prompts", "2",
                 "--group", "3", "--train-steps", "2", "--evaluated", "4", "--check-every", "2"])
 for name in ("local_coarse=8_noise=0.5", "scalar"):
