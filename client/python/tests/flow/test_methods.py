@@ -235,13 +235,27 @@ def test_a_random_window_reaches_every_place():
 
 @pytest.mark.parametrize("case", GO["cases"], ids=name_of)
 def test_no_loss_is_nan_for_finite_input(case):
-    for scale in (0.0, 30.0):
-        x = Inputs(torch.float32, False)
-        x.output = (x.output.detach() * scale).requires_grad_()
-        x.old_model_output = x.old_model_output * (1 - scale)
-        got = take(case, x)
-        got.loss.backward()
-        assert not torch.isnan(got.loss) and not torch.isnan(x.output.grad).any()
+    """Squares of 1e19 are beyond float32."""
+    for scale in (0.0, 30.0, 1e10, 1e19, 1e30, 1e37):
+        for names in (("output",), ("old_model_output",), ("sample", "prev_sample", "target"), ("output", "old_model_output", "ref_model_output")):
+            x = Inputs(torch.float32, False)
+            for name in names:
+                setattr(x, name, getattr(x, name).detach() * scale)
+            x.output.requires_grad_()
+            got = take(case, x)
+            got.loss.backward()
+            assert all(torch.isfinite(v) for v in got), (scale, names, got)
+            assert torch.isfinite(x.output.grad).all(), (scale, names)
+
+
+@pytest.mark.parametrize("case", GO["cases"], ids=name_of)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_latent_that_is_not_finite_shows(case, bad):
+    x = Inputs(torch.float32, False)
+    with torch.no_grad():
+        x.output[1, 0, 0, 0] = bad
+    x.output.requires_grad_()
+    assert torch.isnan(take(case, x).loss)
 
 
 def test_wrong_choices_say_so():

@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor
 
-from .layout import as_map, channel_mean, compute_dtype, image_mean, per_image
+from .layout import as_map, compute_dtype, held, image_mean, per_image, square_mean
 from .losses import clipped, exp_ratio, weighted
 
 
@@ -77,7 +77,7 @@ def diffusion_nft_loss(
     if not (beta > 0 and advantage_clip > 0):
         raise ValueError(f"beta {beta} and advantage_clip {advantage_clip} must be positive")
     dtype = compute_dtype(target, model_output, old_model_output, ref_model_output)
-    v, old, u = model_output.to(dtype), old_model_output.detach().to(dtype), target.detach().to(dtype)
+    v, old, u = held(model_output.to(dtype)), held(old_model_output.detach().to(dtype)), held(target.detach().to(dtype))
     t = per_image(sigma, v, dtype)
     plus, minus = t * (u - (beta * v + (1 - beta) * old)), t * (u - ((1 + beta) * old - beta * v))
     positive, negative = _adaptive(plus), _adaptive(minus)
@@ -110,12 +110,12 @@ def awm_loss(
     image's ratio alone. Without ``old_model_output`` every ratio is 1."""
     dtype = compute_dtype(target, model_output, old_model_output, ref_model_output)
     v, u = model_output.to(dtype), target.detach().to(dtype)
-    errors = channel_mean((u - v) * (u - v))
+    errors = square_mean(u - v)
     if old_model_output is None:
         old_errors = errors.detach()
     else:
         apart = u - old_model_output.detach().to(dtype)
-        old_errors = channel_mean(apart * apart)
+        old_errors = square_mean(apart)
     linear = weighting in ("Uniform", "t", "t**2")
     if ratio not in ("image", "detached", "direct") or (ratio != "image" and not linear):
         raise ValueError(f"ratio {ratio!r} with weighting {weighting!r}")
@@ -157,7 +157,7 @@ def diffusion_dpo_loss(
 def _adaptive(apart: Tensor) -> Tensor:
     """Square errors of locations over their image's mean absolute error."""
     scale = image_mean(apart.detach().abs()).clamp(min=1e-5)
-    square = channel_mean(apart * apart)
+    square = square_mean(apart)
     return square / per_image(scale, square, square.dtype)
 
 
@@ -183,7 +183,7 @@ def _advance(target: Tensor, output: Tensor, ref_output: Tensor, weight: Optiona
     dtype = compute_dtype(target, output, ref_output)
     u = target.detach().to(dtype)
     apart, ref_apart = u - output.to(dtype), u - ref_output.detach().to(dtype)
-    errors = channel_mean(apart * apart) - channel_mean(ref_apart * ref_apart)
+    errors = square_mean(apart) - square_mean(ref_apart)
     if weight is not None:
         errors = errors * as_map(weight.detach(), errors, dtype, "weight")
     return image_mean(errors)
@@ -195,5 +195,5 @@ def _with_kl(policy: Tensor, v: Tensor, ref_model_output: Optional[Tensor], kl_b
             raise ValueError("a kl_beta without a ref_model_output")
         return policy, torch.zeros_like(policy.detach())
     apart = v - ref_model_output.detach().to(v.dtype)
-    kl = (apart * apart).mean()
+    kl = image_mean(square_mean(apart)).mean()
     return (policy + kl_beta * kl if kl_beta != 0 else policy), kl.detach()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Optional
 
 import torch
@@ -34,6 +35,30 @@ def image_mean(values: Tensor) -> Tensor:
 def channel_mean(latents: Tensor) -> Tensor:
     """The mean over the channels: (B,H,W) or (B,L)."""
     return latents.mean(channel_dim(latents))
+
+
+def hold_bound(dtype: torch.dtype) -> float:
+    """The square beyond which `square_mean` holds: means and sums of so many of it as a
+    batch has, times a step's precision, stay within the type."""
+    return 2.0**640 if dtype == torch.float64 else 2.0**80
+
+
+def square_mean(apart: Tensor) -> Tensor:
+    """The mean of squares over the channels, (B,H,W) or (B,L). Where it passes
+    `hold_bound` it is held there and its gradient is 0, so that finite latents, however
+    large, give finite numbers without a look at them; one that is not finite gives NaN."""
+    square = channel_mean(apart * apart)
+    with torch.no_grad():
+        farthest = torch.linalg.vector_norm(apart.detach(), math.inf, channel_dim(apart))
+        held = hold_bound(square.dtype) + 0 * farthest
+    return torch.where(square < hold_bound(square.dtype), square, held)
+
+
+def held(apart: Tensor) -> Tensor:
+    """Values held, with their gradient, within what `square_mean` holds the square of;
+    NaN for one that is not finite."""
+    bound = math.sqrt(hold_bound(apart.dtype))
+    return apart.clamp(-bound, bound) + 0 * apart.detach()
 
 
 def as_map(values: Tensor, like: Tensor, dtype: torch.dtype, name: str) -> Tensor:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Optional
 import torch
 from torch import Tensor
 
-from .layout import as_map, compute_dtype, image_mean, per_image
+from .layout import as_map, compute_dtype, held, hold_bound, image_mean, per_image, square_mean
 from .steps import Step, log_prob_map
 
 # Keeps the detached ratio's denominator from zero, as in the public code.
@@ -131,12 +131,12 @@ def widen(model_output: Tensor, *others: Optional[Tensor]) -> Tensor:
 
 
 def largest_exponent(dtype: torch.dtype) -> float:
-    return math.log(torch.finfo(dtype).max) - 1
+    return math.log(hold_bound(dtype)) / 2
 
 
 def exp_ratio(log_ratio: Tensor) -> Tensor:
-    """exp, with an exponent beyond the type's range held there, where its gradient
-    ends: of finite log-probabilities a loss may be absurdly large but is never NaN."""
+    """exp, held where its square is what `square_mean` holds, and its gradient ends: of
+    finite log-probabilities a loss may be absurdly large but is never NaN."""
     return torch.exp(torch.clamp(log_ratio, max=largest_exponent(log_ratio.dtype)))
 
 
@@ -202,7 +202,7 @@ def kl_loss(step: Step, model_output: Tensor, ref_model_output: Optional[Tensor]
         return torch.zeros((), dtype=compute_dtype(model_output), device=model_output.device)
     dtype = compute_dtype(model_output, ref_model_output)
     apart = model_output.to(dtype) - ref_model_output.detach().to(dtype)
-    return (image_mean(apart * apart) * (step.kl_scale * step.output_coef * step.output_coef).to(apart)).mean()
+    return (image_mean(square_mean(apart)) * (step.kl_scale * step.output_coef * step.output_coef).to(apart)).mean()
 
 
 def summarize(
@@ -210,7 +210,7 @@ def summarize(
 ) -> Loss:
     """The loss with its diagnostics: fractions over clip_ratio, statistics of ratio."""
     loss = policy + kl_beta * kl if kl_beta != 0 else policy
-    change = (log_prob - old).detach()
+    change = held((log_prob - old).detach())
     over, ratio = clip_ratio.detach() - 1, ratio.detach()
     above, below = (over > clip_range).to(over.dtype).mean(), (-over > clip_range).to(over.dtype).mean()
     std = ratio.std() if ratio.numel() > 1 else torch.zeros_like(above)

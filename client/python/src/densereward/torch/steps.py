@@ -15,7 +15,7 @@ from typing import NamedTuple, Optional, Sequence, Union
 import torch
 from torch import Tensor
 
-from .layout import channel_dim, channel_mean, compute_dtype, image_mean, per_image
+from .layout import channel_dim, compute_dtype, image_mean, per_image, square_mean
 
 # log(sqrt(2 pi)) as the public code has it, a float32 constant even for float64 latents.
 LOG_SQRT_2PI = 0.9189385175704956
@@ -129,7 +129,7 @@ def log_prob_map(step: Step, model_output: Tensor, sample: Tensor, prev_sample: 
         raise ValueError(f"prev_sample of shape {tuple(prev_sample.shape)} for latents of shape {tuple(sample.shape)}")
     dtype = compute_dtype(model_output, sample, prev_sample)
     d = prev_sample.detach().to(dtype) - step_mean(step, model_output.to(dtype), sample)
-    square = channel_mean(d * d)
+    square = square_mean(d)
     return per_image(step.log_norm, square, dtype) - per_image(step.precision, square, dtype) * square
 
 
@@ -139,7 +139,7 @@ def log_prob_map_about(mean: Tensor, prev_sample: Tensor, noise_std: Optional[Te
     without one, as CPS has it."""
     dtype = compute_dtype(mean, prev_sample)
     d = prev_sample.detach().to(dtype) - mean.to(dtype)
-    square = channel_mean(d * d)
+    square = square_mean(d)
     if noise_std is None:
         return -square
     std = per_image(noise_std, square, dtype)
