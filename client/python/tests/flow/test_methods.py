@@ -236,7 +236,7 @@ def test_a_random_window_reaches_every_place():
 @pytest.mark.parametrize("case", GO["cases"], ids=name_of)
 def test_no_loss_is_nan_for_finite_input(case):
     """Squares of 1e19 are beyond float32."""
-    for scale in (0.0, 30.0, 1e10, 1e19, 1e30, 1e37):
+    for scale in (0.0, 30.0, 1e10, 1e19, 1e30, 1e36):
         for names in (("output",), ("old_model_output",), ("sample", "prev_sample", "target"), ("output", "old_model_output", "ref_model_output")):
             x = Inputs(torch.float32, False)
             for name in names:

@@ -13,7 +13,7 @@ A float64 loss and its gradient agree with package flowgrpo's to 1e-12, a float3
 2e-5; of the same bfloat16 latents a loss is right to 2e-4, a gradient to one rounding,
 2^-8. Nothing waits for a device to see whether numbers are finite: a mean square above
 2^80 (float64: 2^640) counts as that and has no gradient, a ratio above 2^40 (2^320)
-likewise, so that latents as large as 1e37 in float32 give finite losses and gradients.
+likewise, so that latents as large as 1e36 in float32 give finite losses and gradients.
 Latents that are NaN or infinite give a loss of NaN; package flowgrpo has errors for both.
 
     from densereward import torch as flow

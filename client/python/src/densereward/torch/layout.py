@@ -48,17 +48,24 @@ def square_mean(apart: Tensor) -> Tensor:
     `hold_bound` it is held there and its gradient is 0, so that finite latents, however
     large, give finite numbers without a look at them; one that is not finite gives NaN."""
     square = channel_mean(apart * apart)
-    with torch.no_grad():
-        farthest = torch.linalg.vector_norm(apart.detach(), math.inf, channel_dim(apart))
-        held = hold_bound(square.dtype) + 0 * farthest
-    return torch.where(square < hold_bound(square.dtype), square, held)
+    bound = hold_bound(square.dtype)
+    return torch.where(square < bound, square, bound + not_finite(apart))
 
 
-def held(apart: Tensor) -> Tensor:
-    """Values held, with their gradient, within what `square_mean` holds the square of;
-    NaN for one that is not finite."""
+def not_finite(latents: Tensor) -> Tensor:
+    """NaN where a channel is NaN or infinite and 0 elsewhere, without a gradient: (B,H,W) or (B,L)."""
+    return 0 * channel_mean(latents.detach())
+
+
+def hold(apart: Tensor) -> Tensor:
+    """Values held, with their gradient, within what `square_mean` holds the square of."""
     bound = math.sqrt(hold_bound(apart.dtype))
-    return apart.clamp(-bound, bound) + 0 * apart.detach()
+    return apart.clamp(-bound, bound)
+
+
+def hold_finite(values: Tensor) -> Tensor:
+    """`hold`, but NaN for a value that is not finite."""
+    return hold(values) + 0 * values.detach()
 
 
 def as_map(values: Tensor, like: Tensor, dtype: torch.dtype, name: str) -> Tensor:
