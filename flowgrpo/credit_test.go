@@ -213,6 +213,43 @@ func TestMasksAllocateTheAdvantage(t *testing.T) {
 	}
 }
 
+// STAR published no code; star.py writes its abstract's words down a second time.
+func TestSTAREqualsASecondWritingOfItsEquations(t *testing.T) {
+	var c goldens.Star
+	goldens.Decode(t, "star.json.gz", &c)
+	shape := latentsOf(c.Shape)
+	advantages := make([]float64, shape.Batch)
+	if err := GroupAdvantages(advantages, c.Rewards, GroupBy(c.Groups), FlowNormalization(false)); err != nil {
+		t.Fatal(err)
+	}
+	numtest.Slice(t, "advantages", advantages, c.Advantages, exact64)
+	if len(c.Steps) == 0 {
+		t.Fatal("no steps")
+	}
+	for _, s := range c.Steps {
+		batch := Batch[float64]{Shape: shape, Sample: s.Sample, PrevSample: s.PrevSample, ModelOutput: s.ModelOutput, OldLogProbMap: make([]float64, shape.MapLen())}
+		for range shape.Batch {
+			batch.Steps = append(batch.Steps, caseSchedule().Step(s.Index, SDE, c.NoiseLevel))
+		}
+		LogProb(nil, batch.OldLogProbMap, shape, batch.Steps, s.OldModelOutput, s.Sample, s.PrevSample)
+		for _, form := range []struct {
+			name       string
+			normalized bool
+			want       goldens.StarResult
+		}{{"plain", false, s.Plain}, {"normalized", true, s.Normalized}} {
+			name := fmt.Sprintf("step %d, %s: ", s.Index, form.name)
+			batch.AdvantageMap = make([]float64, shape.MapLen())
+			if err := MaskAdvantages(batch.AdvantageMap, advantages, s.Mask, form.normalized); err != nil {
+				t.Fatal(err)
+			}
+			numtest.Slice(t, name+"credit", batch.AdvantageMap, form.want.Credit, exact64)
+			d, results := evaluate(t, BoxFlowGRPO(c.ClipRange, 0), &batch)
+			numtest.Value(t, name+"loss", d.Loss, form.want.Loss, exact64)
+			numtest.Slice(t, name+"gradient", results.GradModelOutput, form.want.Grad, exact64)
+		}
+	}
+}
+
 // A uniform mask is the image-level form, whichever way the advantage reaches the loss.
 func TestAUniformMaskIsTheImageLevelForm(t *testing.T) {
 	shape := Latents(3, 2, 3, 4)

@@ -30,7 +30,7 @@
 //	DenseFlow-GRPO  rho(l) = sg(r) p(l) / sg(p(l))              w = 1-H, or A(l)      2510.01010 [ImageDoctor]
 //	BoxFlow-GRPO    rho(l) = exp(log p(l) - log p_old(l))       A(l) of R_D           2606.06113 [SDG]
 //	TempFlow-GRPO   A Norm(std_dev_t sqrt(-dt)): NoiseWeights   w                     2508.04324 [TempFlow]
-//	STAR            A(l) = A M(l): MaskAdvantages               M                     2606.17979, its abstract
+//	STAR            A(l) = A M(l): MaskAdvantages               M                     2606.17979, its abstract; star.py
 //	GDPO            whitened sum of A_k: GDPOAdvantages         R_k(l)                2601.05242 [GDPO]
 //	DenseGRPO       dR_t = R_{t-1} - R_t: StepGains             R_t(l)                2601.20218; code 2602.06422
 //	MixGRPO         steps in a moving window: package mixgrpo   that of the loss      2507.21802 [MixGRPO]

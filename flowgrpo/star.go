@@ -10,7 +10,9 @@ import "fmt"
 // as STAR (arXiv 2606.17979) allocates the group-relative advantage by maps of
 // text-image attention; boxes, segmentations and 1-H are masks as well. Normalized,
 // the mean of A(l) stays A, so that a mask moves credit and adds none. The paper's
-// code is not public, and the choice of normalisation is the caller's here.
+// code is not public, and of the paper the abstract alone was at hand: the choice of
+// normalisation is the caller's here, and testdata/star.py is a second writing of those
+// words, not the authors'.
 //
 // The mask (N,L) is at least 0. It fails, naming the sample, for a value that is
 // negative, NaN or infinite, an advantage that is not finite, before or after, and,

@@ -16,9 +16,7 @@ image by itself and publishes its code; that code is run here, its bonus switche
 Nothing public was found for the normalised weights of TempFlow-GRPO (2508.04324,
 equation 8), whose published code multiplies by a constant: the equation is written
 down a second time here, by the same hands, and a test holds that it gives the published
-constant on SD3's schedule. STAR (2606.17979) published neither code
-nor, in what was at hand, more than that the map allocates the advantage; there is no
-golden for it.
+constant on SD3's schedule. STAR (2606.17979) published no code either: star.py.
 """
 
 import argparse

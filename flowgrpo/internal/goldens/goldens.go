@@ -116,6 +116,34 @@ type Window struct {
 	Steps [][]int `json:"steps"`
 }
 
+// Star is STAR written down a second time: a group's rewards and advantages (N), and of
+// two steps a mask (N,L), the credit that it allocates and the loss of that.
+type Star struct {
+	Shape      [4]int    `json:"shape"`
+	Groups     []int     `json:"groups"`
+	Rewards    []float64 `json:"rewards"`
+	Advantages []float64 `json:"advantages"`
+	NoiseLevel float64   `json:"noise_level"`
+	ClipRange  float64   `json:"clip_range"`
+	Steps      []struct {
+		Index          int        `json:"index"`
+		Sample         []float64  `json:"sample"`
+		PrevSample     []float64  `json:"prev_sample"`
+		ModelOutput    []float64  `json:"model_output"`
+		OldModelOutput []float64  `json:"old_model_output"`
+		Mask           []float64  `json:"mask"`
+		Plain          StarResult `json:"plain"`
+		Normalized     StarResult `json:"normalized"`
+	} `json:"steps"`
+}
+
+// StarResult is the credit (N,L), its loss and the gradient by the model output.
+type StarResult struct {
+	Credit []float64 `json:"credit"`
+	Loss   float64   `json:"loss"`
+	Grad   []float64 `json:"grad"`
+}
+
 // Read reads the cases of all methods.
 func Read(tb testing.TB) Methods {
 	tb.Helper()

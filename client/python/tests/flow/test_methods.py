@@ -13,6 +13,7 @@ from densereward import torch as flow  # noqa: E402
 
 GO = read("vectors.json.gz")
 PUBLIC = read("methods.json.gz")
+STAR = read("star.json.gz")  # no code of STAR is public
 SHAPE = GO["shape"]
 SIGMAS = flow.shifted_sigmas(10, 3.0)
 HALF = SHAPE[0] // 2
@@ -212,6 +213,24 @@ def test_gdpo_and_step_gains_equal_the_public_code():
     close(flow.group_advantages(gains, groups), case["step_advantages"])
 
 
+@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("case", STAR["steps"], ids=lambda c: f"step-{c['index']}")
+def test_star_equals_a_second_writing_of_its_equations(case, normalized):
+    shape = STAR["shape"]
+    step = flow.sde_step(SIGMAS, [case["index"]] * shape[0], STAR["noise_level"])
+    sample, prev, old, output = (latents(n, case, shape) for n in ("sample", "prev_sample", "old_model_output", "model_output"))
+    advantages = flow.group_advantages(tensor(STAR["rewards"]), STAR["groups"])
+    close(advantages, STAR["advantages"])
+    want = case["normalized" if normalized else "plain"]
+    credit = flow.mask_advantages(advantages, tensor(case["mask"]).reshape(shape[0], *shape[2:]), normalized=normalized)
+    close(credit, want["credit"])
+    output.requires_grad_()
+    got = flow.box_flow_grpo_loss(step, output, sample, prev, flow.log_prob_map(step, old, sample, prev), credit, clip_range=STAR["clip_range"])
+    got.loss.backward()
+    close(got.loss, want["loss"])
+    close(output.grad, want["grad"])
+
+
 @pytest.mark.parametrize("case", PUBLIC["windows"], ids=lambda c: c["settings"]["sample_strategy"])
 def test_the_window_moves_as_in_the_public_code(case):
     s = case["settings"]
@@ -256,6 +275,23 @@ def test_a_latent_that_is_not_finite_shows(case, bad):
         x.output[1, 0, 0, 0] = bad
     x.output.requires_grad_()
     assert torch.isnan(take(case, x).loss)
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0], [1e20, -1e20]])
+def test_masks_and_rewards_that_have_no_advantage_say_so(values):
+    mask = torch.ones(2, 2, 2)
+    for want, bad in (("is -1.0", -1.0), ("is nan", float("nan")), ("is inf", float("inf"))):
+        mask[1, 1, 0] = bad
+        with pytest.raises(ValueError, match=f"mask of sample 1 {want}"):
+            flow.mask_advantages(torch.tensor(values), mask)
+    mask[1] = 0
+    assert flow.mask_advantages(torch.tensor(values), mask)[1].abs().max() == 0
+    with pytest.raises(ValueError, match="mask of sample 1 is 0 everywhere"):
+        flow.mask_advantages(torch.tensor(values), mask, normalized=True)
+    if max(values) > 1:
+        with pytest.raises(ValueError, match="reward of sample 0 is 1.* too large"):
+            flow.group_advantages(torch.tensor(values, dtype=torch.float32), [0, 0])
+        close(flow.group_advantages(torch.tensor(values, dtype=torch.float64), [0, 0]), torch.tensor([1.0, -1.0]).double())
 
 
 def test_wrong_choices_say_so():

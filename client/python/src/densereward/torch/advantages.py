@@ -9,7 +9,8 @@ has advantages of exactly 0.
 
 from __future__ import annotations
 
-from typing import Dict, Hashable, NamedTuple, Optional, Sequence, Union
+import math
+from typing import Dict, Hashable, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -71,8 +72,8 @@ def group_advantages(
     """A = (R - mean) / max(std + epsilon, floor), of the group, at each location by itself.
 
     The defaults are Flow-GRPO's and DenseFlow-GRPO's. With ``global_std`` there is one
-    deviation over all rewards and locations. Raises ValueError for a reward that is
-    NaN or infinite, which it names (not while torch.compile traces).
+    deviation over all rewards and locations. Raises ValueError for a reward that is NaN,
+    infinite or too large for a variance, which it names (not while torch.compile traces).
     """
     check_finite(rewards)
     mean, std, index = group_moments(rewards, groups, sample_std=sample_std, num_groups=num_groups)
@@ -136,7 +137,9 @@ def step_gains(rewards: Tensor) -> Tensor:
 def mask_advantages(advantages: Tensor, mask: Tensor, *, normalized: bool = False) -> Tensor:
     """A(l) = A M(l): the advantages (N) allocated by an external mask (N,h,w), at least 0,
     as STAR (arXiv 2606.17979) does by attention; ``normalized``, by M / mean(M), which
-    keeps the mean of A(l) at A."""
+    keeps the mean of A(l) at A. Raises ValueError that names the sample for a mask that is
+    negative, NaN or infinite or, normalized, 0 everywhere (not while torch.compile traces)."""
+    _check_mask(mask, normalized)
     dtype = compute_dtype(advantages, mask)
     mask = mask.to(dtype)
     if normalized:
@@ -185,11 +188,32 @@ def pool(heatmap: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def check_finite(rewards: Tensor) -> None:
-    """Raises ValueError that names a reward which is NaN or infinite."""
-    if is_compiling():
+    """Raises ValueError that names a reward which is NaN or infinite, or so large that the
+    variance of so many overflows."""
+    if is_compiling() or rewards.numel() == 0:
         return
-    finite = torch.isfinite(rewards.detach())
-    if not bool(finite.all()):
-        sample = int((~finite).flatten(1).any(1).nonzero()[0]) if rewards.dim() > 1 else int((~finite).nonzero()[0])
-        value = rewards[sample][~finite[sample]].flatten()[0].item() if rewards.dim() > 1 else rewards[sample].item()
-        raise ValueError(f"reward of sample {sample} is {value}")
+    bound = math.sqrt(torch.finfo(compute_dtype(rewards)).max / (4 * rewards.shape[0]))
+    wrong = _named(rewards, rewards.detach().abs() <= bound)
+    if wrong:
+        sample, value = wrong
+        more = "" if not math.isfinite(value) else ", too large for the variance of its group"
+        raise ValueError(f"reward of sample {sample} is {value}{more}")
+
+
+def _check_mask(mask: Tensor, normalized: bool) -> None:
+    if is_compiling() or mask.numel() == 0:
+        return
+    wrong = _named(mask, (mask >= 0) & torch.isfinite(mask))
+    if wrong:
+        raise ValueError(f"mask of sample {wrong[0]} is {wrong[1]}: at least 0 and finite is wanted")
+    if normalized and (empty := _named(mask, (mask > 0).flatten(1).any(1))):
+        raise ValueError(f"mask of sample {empty[0]} is 0 everywhere")
+
+
+def _named(values: Tensor, good: Tensor) -> Optional[Tuple[int, float]]:
+    """The first sample that is not good throughout, with its first such value."""
+    if bool(good.all()):
+        return None
+    sample = int((~good).flatten(1).any(1).nonzero()[0]) if good.dim() > 1 else int((~good).nonzero()[0])
+    row = values[sample].detach().flatten()
+    return sample, float(row[~good[sample].flatten()][0] if good.shape == values.shape else row[0])
