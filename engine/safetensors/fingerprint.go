@@ -6,49 +6,35 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"io"
 	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
 )
 
-const (
-	sampleBlock  = 4 << 10
-	sampleBlocks = 8
-	sampleAll    = sampleBlock * sampleBlocks
-)
+// pieceBytes is what is hashed as one: small enough that processors end together, large
+// enough that a disk reads in its stride.
+const pieceBytes = 4 << 20
 
-// Fingerprint identifies the weights: the SHA-256, in hex, of every tensor's
-// name, dtype and shape and of a sample of its bytes, in the order of the
-// names. A tensor of at most 32 KiB is sampled whole, a larger one by eight
-// blocks of 4 KiB spread evenly from its first byte to its last. Full-size
-// checkpoints take well under a second that way.
+// Fingerprint identifies the weights: the SHA-256, in hex, of every tensor's name, dtype,
+// shape and the SHA-256 of each 4 MiB of its bytes, in the order of the names. All bytes
+// are read, on all processors.
 //
-// It tells apart checkpoints of different training runs or steps, precisions
-// and shapes, and is the same for the same weights in other shards, folders or
-// files. It does not see a change that lies wholly between the sampled blocks
-// of large tensors, so it is no seal against deliberate tampering, and it does
-// not cover the configuration or the tokenizer.
+// It tells apart any two checkpoints of different weights, and is the same for the same
+// weights in other shards, folders or files. It does not cover the configuration or the
+// tokenizer.
 func (c *Checkpoint) Fingerprint() (string, error) {
+	pieces := c.pieces()
+	if err := hashPieces(pieces); err != nil {
+		return "", err
+	}
 	sum := sha256.New()
-	sum.Write([]byte("safetensors sample 1\n"))
-	open := map[string]*os.File{}
-	defer func() {
-		for _, f := range open {
-			f.Close()
-		}
-	}()
-	block := make([]byte, sampleAll)
+	sum.Write([]byte("safetensors pieces 2\n"))
 	for _, name := range c.names {
-		t := c.tensors[name]
-		f := open[t.Path]
-		if f == nil {
-			var err error
-			if f, err = os.Open(t.Path); err != nil {
-				return "", fmt.Errorf("safetensors: %w", err)
-			}
-			open[t.Path] = f
-		}
-		hashDescription(sum, t)
-		if err := hashSample(sum, f, t, block); err != nil {
-			return "", fmt.Errorf("safetensors: %s: tensor %q: %w", t.Path, name, err)
+		hashDescription(sum, c.tensors[name])
+		for ; len(pieces) > 0 && pieces[0].tensor.Name == name; pieces = pieces[1:] {
+			sum.Write(pieces[0].sum[:])
 		}
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
@@ -68,24 +54,78 @@ func hashDescription(sum hash.Hash, t Tensor) {
 	sum.Write(b)
 }
 
-// hashSample adds a sample of t's bytes; block has room for sampleAll.
-func hashSample(sum hash.Hash, f *os.File, t Tensor, block []byte) error {
-	if t.Length <= sampleAll {
-		if err := readAt(f, block[:t.Length], t.Offset); err != nil {
-			return err
+// piece is a part of a tensor's bytes.
+type piece struct {
+	tensor        Tensor
+	begin, length int64 // from the start of the file
+	sum           [sha256.Size]byte
+}
+
+// pieces are those of all tensors, in the order of their names.
+func (c *Checkpoint) pieces() []piece {
+	var all []piece
+	for _, name := range c.names {
+		t := c.tensors[name]
+		for at := int64(0); at < t.Length; at += pieceBytes {
+			all = append(all, piece{tensor: t, begin: t.Offset + at, length: min(pieceBytes, t.Length-at)})
 		}
-		sum.Write(block[:t.Length])
-		return nil
 	}
-	room := t.Length - sampleBlock
-	for i := range int64(sampleBlocks) {
-		// room/7*i + room%7*i/7 is room*i/7 without its overflow.
-		const last = sampleBlocks - 1
-		begin := room/last*i + room%last*i/last
-		if err := readAt(f, block[:sampleBlock], t.Offset+begin); err != nil {
-			return err
-		}
-		sum.Write(block[:sampleBlock])
+	return all
+}
+
+// hashPieces fills in the sums. The first failure ends it.
+func hashPieces(pieces []piece) error {
+	var next atomic.Int64
+	var failed atomic.Pointer[error]
+	var hashing sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(pieces)) {
+		hashing.Go(func() {
+			var h pieceHasher
+			defer h.close()
+			for i := next.Add(1) - 1; i < int64(len(pieces)) && failed.Load() == nil; i = next.Add(1) - 1 {
+				if err := h.hash(&pieces[i]); err != nil {
+					failed.CompareAndSwap(nil, &err)
+				}
+			}
+		})
+	}
+	hashing.Wait()
+	if err := failed.Load(); err != nil {
+		return *err
 	}
 	return nil
+}
+
+// pieceHasher hashes pieces one after the other. Neighbours lie in one file.
+type pieceHasher struct {
+	file *os.File
+	path string
+}
+
+func (h *pieceHasher) hash(p *piece) error {
+	if h.path != p.tensor.Path {
+		h.close()
+		f, err := os.Open(p.tensor.Path)
+		if err != nil {
+			return fmt.Errorf("safetensors: %w", err)
+		}
+		h.file, h.path = f, p.tensor.Path
+	}
+	sum := sha256.New()
+	n, err := io.Copy(sum, io.NewSectionReader(h.file, p.begin, p.length))
+	if err == nil && n < p.length {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return fmt.Errorf("safetensors: %s: tensor %q: %w", p.tensor.Path, p.tensor.Name, err)
+	}
+	sum.Sum(p.sum[:0])
+	return nil
+}
+
+func (h *pieceHasher) close() {
+	if h.file != nil {
+		h.file.Close()
+		h.file, h.path = nil, ""
+	}
 }
