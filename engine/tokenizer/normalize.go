@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -15,16 +16,33 @@ import (
 // into three.
 const manyMarks = 8
 
-// NFC brings text to normalization form C, as Unicode defines it: without what
-// x/text inserts into long runs. It counts some characters that combine with none
-// before them, such as U+3160 of Korean, so that each segment is normalized on its
-// own.
+// firstNotCombining is the first character of notCombining.
+const firstNotCombining = 0x7fd
+
+// NFC brings text to normalization form C as tokenizers does: by Unicode 9.0, and
+// without what x/text inserts into long runs.
 func NFC(text string) string {
 	if norm.NFC.IsNormalString(text) {
 		return text
 	}
 	var b strings.Builder
 	b.Grow(len(text))
+	begin := 0 // of what has no character that Unicode 9.0 does not combine
+	for i, r := range text {
+		if r >= firstNotCombining && unicode.Is(notCombining, r) {
+			writeNFC(&b, text[begin:i])
+			b.WriteRune(r)
+			begin = i + utf8.RuneLen(r)
+		}
+	}
+	writeNFC(&b, text[begin:])
+	return b.String()
+}
+
+// writeNFC writes the normal form of text. x/text counts some characters that combine
+// with none before them, such as U+3160 of Korean, so each segment is normalized on its
+// own.
+func writeNFC(b *strings.Builder, text string) {
 	begin := 0 // of the segment: the last character that composes with none before it
 	marks := 0 // characters since
 	flush := func(end int) {
@@ -32,7 +50,7 @@ func NFC(text string) string {
 		case len(part) <= 1: // ASCII
 			b.WriteString(part)
 		case marks > manyMarks:
-			writeComposed(&b, part)
+			writeComposed(b, part)
 		default:
 			b.WriteString(norm.NFC.String(part))
 		}
@@ -48,7 +66,6 @@ func NFC(text string) string {
 		i += p.Size()
 	}
 	flush(len(text))
-	return b.String()
 }
 
 // combining is a character with its canonical combining class, 0 for those that

@@ -144,7 +144,7 @@ func TestGeneratedTextBecomesTheReferencesIDs(t *testing.T) {
 		IDs  []int32
 	}
 	loadCompressed(t, "testdata/generated.json.gz", &cases)
-	if len(cases) != 400 {
+	if len(cases) != 600 {
 		t.Fatalf("%d cases", len(cases))
 	}
 	tok := qwen(t)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes generated.json.gz: strings of characters from all of Unicode's first two planes, of runs that normal forms treat apart, and
+"""Makes generated.json.gz: strings of characters from all of Unicode's first two planes, of runs that normal forms treat apart, of marks, and
 what tokenizers makes of them with ../qwen/tokenizer.json.gz. transformers must read the same ids from vocab.json and merges.txt.
 
 Made with tokenizers 0.23.3 and transformers 5.24.
@@ -11,6 +11,7 @@ import json
 import os
 import random
 import tempfile
+import unicodedata
 
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
@@ -36,6 +37,12 @@ def text():
     return "".join(out)
 
 
+def marked():
+    """Marks of all versions of Unicode, of which the normal form of tokenizers knows those of 9.0, between what composes."""
+    marks = [chr(c) for c in range(0x110000) if unicodedata.combining(chr(c))]
+    return "".join(rng.choice("aeuoA\u0915\u1100\u1161\U00011935\U00011930") + "".join(rng.choices(marks, k=rng.randint(0, 40))) for _ in range(5))
+
+
 with gzip.open(os.path.join(here, "../qwen/tokenizer.json.gz")) as f:
     data = f.read()
 file = json.loads(data)
@@ -51,8 +58,7 @@ with tempfile.TemporaryDirectory() as folder:
         json.dump({"tokenizer_class": "Qwen2Tokenizer", "added_tokens_decoder": added}, f)
     split = AutoTokenizer.from_pretrained(folder)
 cases = []
-for _ in range(400):
-    t = text()
+for t in [text() for _ in range(400)] + [marked() for _ in range(200)]:
     ids = whole.encode(t, add_special_tokens=False).ids
     assert ids == split(t, add_special_tokens=False)["input_ids"], t
     cases.append({"text": t, "ids": ids})
