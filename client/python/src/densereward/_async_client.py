@@ -16,7 +16,7 @@ from ._call import Call
 from ._client import Client
 from ._job import Job
 from ._request import Groups
-from ._response import Result
+from ._response import AnyResult, Result
 from ._types import BatchOptions, ClientCertificate, Images, Models, NumpyArray, Output, ScoreOptions
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class AsyncClient:
         output: Output = "numpy",
         timeout: Optional[float] = None,
         **options: Unpack[ScoreOptions],
-    ) -> Result[Any]:
+    ) -> AnyResult:
         """`Client.score`, awaited."""
         latents, wishes = request.named(options)
         return await self._run(self._client._score, self._client._call(timeout), images, prompts, latents, wishes, output)
@@ -165,7 +165,7 @@ class AsyncClient:
         output: Output = "numpy",
         timeout: Optional[float] = None,
         **options: Unpack[ScoreOptions],
-    ) -> asyncio.Future[Result[Any]]:
+    ) -> asyncio.Future[AnyResult]:
         """As `Client.submit`, in a running event loop, whose future it gives. Cancelling
         that ends the server's work too."""
         loop = asyncio.get_running_loop()
@@ -210,7 +210,7 @@ class AsyncClient:
         output: Output = "numpy",
         timeout: Optional[float] = None,
         **options: Unpack[BatchOptions],
-    ) -> Tuple[List[List[int]], Result[Any]]:
+    ) -> Tuple[List[List[int]], AnyResult]:
         """As `Client.best_of`."""
         if k < 1:
             raise ValueError(f"k is {k}: want at least 1")

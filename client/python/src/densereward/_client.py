@@ -24,7 +24,7 @@ from ._merge import Part, merge
 from ._notices import Notices
 from ._placement import order
 from ._request import Groups, Options
-from ._response import Result
+from ._response import AnyResult, Result
 from ._samples import Samples, from_images, from_latents
 from ._sender import Request, Sender
 from ._servers import PROBE_SECONDS, Backoff, Server, Servers, addresses, bearer_token
@@ -199,7 +199,7 @@ class Client:
         clamp: bool = False,
         output: Output = "numpy",
         timeout: Optional[float] = None,
-    ) -> Result[Any]:
+    ) -> AnyResult:
         """Scores N images, or latents, with their N prompts.
 
         ``images``: one array or torch tensor, (N,3,h,w) or (N,h,w,3), of uint8 or
@@ -237,7 +237,7 @@ class Client:
         )
         return self._score(self._call(timeout), images, prompts, latents, options, output)
 
-    def _score(self, call: Call, images: Any, prompts: Any, latents: Any, options: Options, output: str) -> Result[Any]:
+    def _score(self, call: Call, images: Any, prompts: Any, latents: Any, options: Options, output: str) -> AnyResult:
         """`score` with a call that another thread can cancel."""
         ready = self._prepare(images, prompts, latents, options, output)
         return self._finish(ready, self._send_all(call, ready.requests, self._sender.send, self._threads.submit))
@@ -264,7 +264,7 @@ class Client:
         """Equal for keys whose groups may come in one request, wherever it goes."""
         return key if key is None or self._split_groups else order(key, [server.address for server in self._servers.all])
 
-    def _finish(self, ready: "_Ready", parts: List[Part]) -> Result[Any]:
+    def _finish(self, ready: "_Ready", parts: List[Part]) -> AnyResult:
         """The answer of a batch, of those of its requests."""
         result = merge(parts)
         for place, error in ready.failed.items():
@@ -329,13 +329,13 @@ class Client:
         return job
 
     def _send_all(
-        self, call: Call, requests: Sequence[Tuple[List[int], Request]], send: _Send, start: Callable[..., Future[Result[Any]]]
+        self, call: Call, requests: Sequence[Tuple[List[int], Request]], send: _Send, start: Callable[..., Future[Result[NumpyArray]]]
     ) -> List[Part]:
         """Sends requests side by side. The first failure ends the others."""
         if len(requests) == 1:
             places, one = requests[0]
             return [(places, send(call, one))]
-        sent: List[Future[Result[Any]]] = [start(send, call, one) for _, one in requests]
+        sent: List[Future[Result[NumpyArray]]] = [start(send, call, one) for _, one in requests]
         try:
             wait(sent, return_when="FIRST_EXCEPTION")
             failures = [e for e in (f.exception() for f in sent if f.done()) if e is not None]
@@ -386,7 +386,7 @@ class Client:
         output: Output = "numpy",
         timeout: Optional[float] = None,
         **options: Unpack[BatchOptions],
-    ) -> Tuple[List[List[int]], Result[Any]]:
+    ) -> Tuple[List[List[int]], AnyResult]:
         """Scores as `score` does and lists the samples of each group from the best to
         the worst, at most ``k``, by their reward. Groups are the prompts by default
         and come in the order in which they first appear. Samples that failed are in
@@ -480,7 +480,7 @@ class _Ready(NamedTuple):
     output: str
 
 
-_Send = Callable[[Call, Request], Result[Any]]
+_Send = Callable[[Call, Request], Result[NumpyArray]]
 
 #: What a look at a server may meet that passes.
 _PASSING = (ConnectionFailedError, NotReadyError, DeadlineExceededError)

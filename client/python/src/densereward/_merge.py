@@ -8,15 +8,16 @@ import numpy as np
 
 from ._errors import InvalidResponseError, ModelMismatchError
 from ._response import Dense, Heatmaps, Result
+from ._types import NumpyArray
 
 #: What an answer has or lacks as a whole.
 OPTIONAL = ("dense", "advantages", "heatmaps", "texts", "boxes", "images", "cached")
 
 #: An answer with the places of its samples in the batch.
-Part = Tuple[Sequence[int], Result[Any]]
+Part = Tuple[Sequence[int], Result[NumpyArray]]
 
 
-def merge(parts: Sequence[Part]) -> Result[Any]:
+def merge(parts: Sequence[Part]) -> Result[NumpyArray]:
     """One result of those of several requests, each with the places of its
     samples. Raises `ModelMismatchError` if servers scored with different checkpoints
     and `InvalidResponseError` if some lack what others have."""
@@ -32,7 +33,7 @@ def merge(parts: Sequence[Part]) -> Result[Any]:
     if len({(frozenset(p.scores), frozenset(p.heatmaps or ())) for _, p in parts}) > 1:
         raise InvalidResponseError("scores, heatmaps: some requests of one batch were answered with others than the rest")
     n = sum(len(places) for places, _ in parts)
-    merged: Result[Any] = Result(
+    merged: Result[NumpyArray] = Result(
         rewards=_join_numbers(parts, n, lambda p: p.rewards),
         scores={name: _join_numbers(parts, n, lambda p, name=name: p.scores[name]) for name in first.scores},
         missing=_join_lists(parts, n, lambda p: p.missing) or [],

@@ -6,11 +6,12 @@ import logging
 import sys
 import threading
 import warnings
-from typing import Any, Set
+from typing import Set
 
 from ._errors import MissingPartsWarning
 from ._request import Options
 from ._response import Result
+from ._types import NumpyArray
 
 log = logging.getLogger("densereward")
 
@@ -23,7 +24,7 @@ class Notices:
         self._lock = threading.Lock()
         self._told: Set[str] = set()
 
-    def tell(self, result: Result[Any], options: Options) -> None:
+    def tell(self, result: Result[NumpyArray], options: Options) -> None:
         """Logs the server's warnings; warns of parts that count as zero where the caller did not say what they should be."""
         for text in result.warnings:
             if self._is_news(text):

@@ -113,6 +113,10 @@ class Result(Generic[A]):
         return Result(**fields)
 
 
+#: A result of the kind that the caller asked for.
+AnyResult = Union[Result[NDArray[Any]], "Result[torch.Tensor]"]
+
+
 def _maps_to_torch(maps: Any) -> Any:
     if maps is None:
         return None

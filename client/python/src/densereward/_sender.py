@@ -25,7 +25,7 @@ from ._refusal import refusal
 from ._response import Result, decode
 from ._servers import Server, Servers
 from ._transport import Answer
-from ._types import Models
+from ._types import Models, NumpyArray
 
 MEDIA_TYPE = "application/msgpack"
 
@@ -75,7 +75,7 @@ class Sender:
         self._servers = servers
         self._tries = tries
 
-    def send(self, call: Call, request: Request) -> Result[Any]:
+    def send(self, call: Call, request: Request) -> Result[NumpyArray]:
         """The answer to a request. Raises the `ServerError` of an answer that says
         no, `ConnectionFailedError` when the tries are used up without one,
         `ConfigurationError` where none can help, and as ``call.left`` does."""
@@ -85,7 +85,7 @@ class Sender:
 
         return self._result(call, post, request)
 
-    def send_job(self, call: Call, request: Request) -> Result[Any]:
+    def send_job(self, call: Call, request: Request) -> Result[NumpyArray]:
         """As `send`, but the server answers at once that it has the request, and is
         asked for the answer as often as it takes: a connection that breaks meanwhile
         costs nothing. A server that has started since gets the request again."""
@@ -96,7 +96,7 @@ class Sender:
 
         return self._result(call, post_and_fetch, request)
 
-    def _result(self, call: Call, once: Callable[[Server, Call], Answer], request: Request) -> Result[Any]:
+    def _result(self, call: Call, once: Callable[[Server, Call], Answer], request: Request) -> Result[NumpyArray]:
         answer = self._exchange(call, once, SCORE, request.key)
         kind = answer.headers.get("content-type", "")
         if kind.startswith("text/"):

@@ -97,7 +97,7 @@ class Scorer:
         images = [_file(value) for value in batch[self._image]]
         prompts = ["" if p is None else str(p) for p in batch[self._prompt]]
         there = [i for i, one in enumerate(images) if one is not None]
-        result: Optional[Result[Any]] = None
+        result: Optional[Result[NumpyArray]] = None
         if there:
             result = self._client.score(
                 [images[i] for i in there], [prompts[i] for i in there], returns=self._returns, **self._options
@@ -108,7 +108,7 @@ class Scorer:
             raise ValueError(f"the batch already has a column {self._prefix + taken[0]!r}; give the new ones a prefix")
         return {**batch, **{self._prefix + name: values for name, values in labels.items()}}
 
-    def _labels(self, result: Optional[Result[Any]], there: Sequence[int], n: int) -> Dict[str, Any]:
+    def _labels(self, result: Optional[Result[NumpyArray]], there: Sequence[int], n: int) -> Dict[str, Any]:
         """The new columns of n rows, of which those at the places ``there`` were sent."""
         errors: List[Union[ServerError, str, None]] = ["the row has no image"] * n
         if result is None:

@@ -64,7 +64,7 @@ class _Scorer:
         if not any(ready.values()):
             raise RuntimeError(f"no reward server is ready at {', '.join(ready)}")
 
-    def score(self, prompt: List[str], image: Optional[List[Any]], conditions: bool) -> Result[Any]:
+    def score(self, prompt: List[str], image: Optional[List[Any]], conditions: bool) -> Result[torch.Tensor]:
         """Scores a batch, or a group. Raises `densereward.SamplesFailedError` where an
         image could not be scored: Flow-Factory has no other way to say so."""
         if image is None:
@@ -73,13 +73,13 @@ class _Scorer:
             log.warning("the evaluator does not look at condition images, videos or audio")
         prompts = list(prompt)
         groups = ["group"] * len(prompts) if self._groupwise and self._options["advantage"] else None
-        result: Result[Any] = self.client.score(
+        result: Result[torch.Tensor] = self.client.score(
             [_levels(i) for i in image], prompts, groups=groups, output="torch", **self._options
         )
         return result.raise_for_errors()
 
     @staticmethod
-    def output(result: Result[Any], device: Any) -> Any:
+    def output(result: Result[torch.Tensor], device: Any) -> Any:
         """What Flow-Factory takes, on the trainer's device."""
         assert result.dense is not None
         weight = _moved(result.dense.weight, device)

@@ -31,7 +31,7 @@ from .._errors import PixelRangeError, NotFiniteError
 from .._pixels import to_uint8
 from .._response import Result
 from .._tensor import is_torch, to_torch
-from .._types import ClientOptions, Missing
+from .._types import ClientOptions, Missing, NumpyArray
 from . import _settings as settings
 from ._settings import ENV_SERVERS as ENV_SERVERS
 
@@ -143,7 +143,7 @@ def _levels(images: Any) -> Any:
         return images
 
 
-def _scores(result: Result[Any], failed: Optional[float]) -> Any:
+def _scores(result: Result[NumpyArray], failed: Optional[float]) -> Any:
     if failed is None:
         result.raise_for_errors()
     scores = result.rewards.astype(np.float32)
@@ -154,7 +154,7 @@ def _scores(result: Result[Any], failed: Optional[float]) -> Any:
     return scores
 
 
-def _maps(result: Result[Any]) -> List[Any]:
+def _maps(result: Result[NumpyArray]) -> List[Any]:
     assert result.dense is not None and not isinstance(result.dense.weight, list)  # the grid is named
     heatmaps = np.float32(1) - result.dense.weight
     heatmaps[~result.ok] = 0
