@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 )
 
 // Error is a failure as it travels: a code that never changes its meaning, the
@@ -18,100 +17,101 @@ type Error struct {
 }
 
 // The errors of protocol version 1. The list is append-only: codes are neither
-// renamed nor reused.
+// renamed nor reused. Their statuses are numbers, since net/http, which the leaf would
+// bring to every room, has a name for all but one of them.
 var (
 	// ErrMalformedBody is returned when the body is not msgpack, is cut short,
 	// claims more bytes or elements than it holds, repeats a key, or has bytes
 	// left over.
-	ErrMalformedBody = newError("malformed_body", http.StatusBadRequest, "the body is not a request of protocol version 1")
+	ErrMalformedBody = newError("malformed_body", 400, "the body is not a request of protocol version 1")
 	// ErrUnknownField is returned when a map holds a key that the protocol does
 	// not define.
-	ErrUnknownField = newError("unknown_field", http.StatusBadRequest, "the request holds an unknown field")
+	ErrUnknownField = newError("unknown_field", 400, "the request holds an unknown field")
 	// ErrMissingField is returned when a field that the request needs is absent.
-	ErrMissingField = newError("missing_field", http.StatusBadRequest, "a required field is absent")
+	ErrMissingField = newError("missing_field", 400, "a required field is absent")
 	// ErrInvalidValue is returned when a field has the wrong type, shape, range or
 	// name.
-	ErrInvalidValue = newError("invalid_value", http.StatusBadRequest, "a field has an invalid value")
+	ErrInvalidValue = newError("invalid_value", 400, "a field has an invalid value")
 	// ErrUnsupportedDType is returned when a tensor's type is big-endian, not
 	// numeric, or not one that its field takes.
-	ErrUnsupportedDType = newError("unsupported_dtype", http.StatusBadRequest, "a tensor has an unsupported type")
+	ErrUnsupportedDType = newError("unsupported_dtype", 400, "a tensor has an unsupported type")
 	// ErrNotFinite is returned when a number of the request is NaN or infinite, or
 	// an image or latent holds one (then for that sample alone).
-	ErrNotFinite = newError("not_finite", http.StatusBadRequest, "a number is NaN or infinite")
+	ErrNotFinite = newError("not_finite", 400, "a number is NaN or infinite")
 	// ErrImageCountMismatch is returned when images, latents, metadata, group
 	// names or members are not as many as the prompts.
-	ErrImageCountMismatch = newError("image_count_mismatch", http.StatusBadRequest, "images and prompts differ in number")
+	ErrImageCountMismatch = newError("image_count_mismatch", 400, "images and prompts differ in number")
 	// ErrTooManyImages is returned for more samples than the server takes in one
 	// request.
-	ErrTooManyImages = newError("too_many_images", http.StatusRequestEntityTooLarge, "too many images in one request")
+	ErrTooManyImages = newError("too_many_images", 413, "too many images in one request")
 	// ErrBodyTooLarge is returned when the body is longer than the server's limit.
-	ErrBodyTooLarge = newError("body_too_large", http.StatusRequestEntityTooLarge, "the body exceeds the server's limit")
+	ErrBodyTooLarge = newError("body_too_large", 413, "the body exceeds the server's limit")
 	// ErrImageCorrupt is returned when an image file's bytes cannot be decoded.
-	ErrImageCorrupt = newError("image_corrupt", http.StatusBadRequest, "the image cannot be decoded")
+	ErrImageCorrupt = newError("image_corrupt", 400, "the image cannot be decoded")
 	// ErrImageUnsupported is returned when an image file is of a format that the
 	// server does not read.
-	ErrImageUnsupported = newError("image_unsupported", http.StatusUnsupportedMediaType, "the image format is not supported")
+	ErrImageUnsupported = newError("image_unsupported", 415, "the image format is not supported")
 	// ErrImageTooLarge is returned when an image's declared or decoded size
 	// exceeds the limit.
-	ErrImageTooLarge = newError("image_too_large", http.StatusRequestEntityTooLarge, "the image exceeds the server's limit")
+	ErrImageTooLarge = newError("image_too_large", 413, "the image exceeds the server's limit")
 	// ErrGridMismatch is returned when the maps of a group differ in size and its method
 	// compares them location by location.
-	ErrGridMismatch = newError("grid_mismatch", http.StatusBadRequest, "images of different sizes need an explicit grid")
+	ErrGridMismatch = newError("grid_mismatch", 400, "images of different sizes need an explicit grid")
 	// ErrUnknownEvaluator is returned when the server has no evaluator of that
 	// name.
-	ErrUnknownEvaluator = newError("unknown_evaluator", http.StatusNotFound, "no such evaluator")
+	ErrUnknownEvaluator = newError("unknown_evaluator", 404, "no such evaluator")
 	// ErrUnknownVAE is returned when the server has no latent decoder of that
 	// name.
-	ErrUnknownVAE = newError("unknown_vae", http.StatusNotFound, "no such latent decoder")
+	ErrUnknownVAE = newError("unknown_vae", 404, "no such latent decoder")
 	// ErrUnsupportedMode is returned when the evaluator does not answer in that
 	// mode.
-	ErrUnsupportedMode = newError("unsupported_mode", http.StatusBadRequest, "the evaluator does not answer in this mode")
+	ErrUnsupportedMode = newError("unsupported_mode", 400, "the evaluator does not answer in this mode")
 	// ErrUnsupportedMediaType is returned when the request's Content-Type is not
 	// that of the protocol.
-	ErrUnsupportedMediaType = newError("unsupported_media_type", http.StatusUnsupportedMediaType, "want Content-Type application/msgpack")
+	ErrUnsupportedMediaType = newError("unsupported_media_type", 415, "want Content-Type application/msgpack")
 	// ErrNotFound is returned for a path that there is not.
-	ErrNotFound = newError("not_found", http.StatusNotFound, "no such path")
+	ErrNotFound = newError("not_found", 404, "no such path")
 	// ErrMethodNotAllowed is returned when the path does not answer this HTTP
 	// method.
-	ErrMethodNotAllowed = newError("method_not_allowed", http.StatusMethodNotAllowed, "method not allowed")
+	ErrMethodNotAllowed = newError("method_not_allowed", 405, "method not allowed")
 	// ErrUnauthorized is returned when the request carries no valid token.
-	ErrUnauthorized = newError("unauthorized", http.StatusUnauthorized, "a valid bearer token is required")
+	ErrUnauthorized = newError("unauthorized", 401, "a valid bearer token is required")
 	// ErrBodyTimeout is returned when the body did not arrive in time.
-	ErrBodyTimeout = newError("body_timeout", http.StatusRequestTimeout, "the body did not arrive in time")
+	ErrBodyTimeout = newError("body_timeout", 408, "the body did not arrive in time")
 	// ErrOverloaded is returned when the queue is full; Retry-After says when to
 	// come back.
-	ErrOverloaded = newError("overloaded", http.StatusTooManyRequests, "the server is overloaded")
+	ErrOverloaded = newError("overloaded", 429, "the server is overloaded")
 	// ErrNotReady is returned when the model is not loaded yet, or the server is
 	// shutting down.
-	ErrNotReady = newError("not_ready", http.StatusServiceUnavailable, "the server is not ready")
+	ErrNotReady = newError("not_ready", 503, "the server is not ready")
 	// ErrDeadlineExceeded is returned when the request's time ran out before its
 	// answer.
-	ErrDeadlineExceeded = newError("deadline_exceeded", http.StatusGatewayTimeout, "the deadline passed")
+	ErrDeadlineExceeded = newError("deadline_exceeded", 504, "the deadline passed")
 	// ErrCanceled is returned when the client went away before its answer; nobody
 	// reads it.
 	ErrCanceled = newError("canceled", 499, "the client went away")
 	// ErrEvaluatorFailed is returned when the evaluator could not score this
 	// sample or batch.
-	ErrEvaluatorFailed = newError("evaluator_failed", http.StatusInternalServerError, "the evaluator failed")
+	ErrEvaluatorFailed = newError("evaluator_failed", 500, "the evaluator failed")
 	// ErrInternal is returned for a fault of the server; its log has the request
 	// id.
-	ErrInternal = newError("internal", http.StatusInternalServerError, "internal error")
+	ErrInternal = newError("internal", 500, "internal error")
 	// ErrGroupIncomplete is returned when a group that spans requests was not
 	// complete at its deadline; the message lists the members that are missing.
-	ErrGroupIncomplete = newError("group_incomplete", http.StatusGatewayTimeout, "the group is incomplete")
+	ErrGroupIncomplete = newError("group_incomplete", 504, "the group is incomplete")
 	// ErrGroupConflict is returned when requests of one group disagree about its
 	// size, its method or its grid, or a member came twice.
-	ErrGroupConflict = newError("group_conflict", http.StatusConflict, "the group's requests disagree")
+	ErrGroupConflict = newError("group_conflict", 409, "the group's requests disagree")
 	// ErrTooManyGroups is returned when too many groups wait for members.
-	ErrTooManyGroups = newError("too_many_groups", http.StatusTooManyRequests, "too many open groups")
+	ErrTooManyGroups = newError("too_many_groups", 429, "too many open groups")
 	// ErrAnswerTruncated is returned when a model's answer reached its limit of
 	// tokens without an end, so that its scores cannot be told.
-	ErrAnswerTruncated = newError("answer_truncated", http.StatusInternalServerError, "the answer has no end within its limit of tokens")
+	ErrAnswerTruncated = newError("answer_truncated", 500, "the answer has no end within its limit of tokens")
 	// ErrPartMissing: the evaluator's answer lacks a score or a map, and the request
 	// asked for an error then.
-	ErrPartMissing = newError("part_missing", http.StatusInternalServerError, "the answer lacks a score or a map")
+	ErrPartMissing = newError("part_missing", 500, "the answer lacks a score or a map")
 	// ErrPixelRange: too many values of an image of floats lie outside [0,1].
-	ErrPixelRange = newError("pixel_range", http.StatusBadRequest, "the image's values are not in [0,1]")
+	ErrPixelRange = newError("pixel_range", 400, "the image's values are not in [0,1]")
 )
 
 func newError(code string, status int, message string) *Error {

@@ -22,6 +22,7 @@ import (
 	"github.com/denseflow/densereward/reward/server/jobs"
 	"github.com/denseflow/densereward/reward/server/recent"
 	"github.com/denseflow/densereward/reward/server/telemetry"
+	"github.com/denseflow/densereward/reward/server/telemetry/otlp"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -180,7 +181,7 @@ func (f *operationFlags) openPush(ctx context.Context, d *deployment, m *telemet
 	if f.PushMetrics == "" {
 		return nil
 	}
-	pushed, err := telemetry.Push(ctx, f.PushMetrics, buildVersion(), m)
+	pushed, err := otlp.PushMetrics(ctx, f.PushMetrics, buildVersion(), m.Registry())
 	if err != nil {
 		return err
 	}
@@ -196,7 +197,7 @@ func (f *operationFlags) openTracing(ctx context.Context, d *deployment) error {
 	if f.Traces == "" {
 		return nil
 	}
-	traces, err := telemetry.NewTracing(ctx, f.Traces, buildVersion(), f.TraceRatio)
+	traces, err := otlp.NewTracing(ctx, f.Traces, buildVersion(), f.TraceRatio)
 	if err != nil {
 		return err
 	}

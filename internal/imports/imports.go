@@ -110,8 +110,12 @@ func serverRules() []Rule {
 		{Room: "reward/server/front", Rooms: []string{"reward", "reward/server/credentials", "reward/server/places"}},
 		{
 			Room:  "reward/server/telemetry",
-			Rooms: []string{"reward", "reward/batch", "reward/scoring", "reward/server/watch", "internal/nvml"},
-			Libs:  []string{"github.com/prometheus/client_golang", "go.opentelemetry.io/otel", "go.opentelemetry.io/contrib/bridges/prometheus"},
+			Rooms: []string{"reward", "reward/batch", "reward/scoring", "reward/server/watch"},
+			Libs:  []string{"github.com/prometheus/client_golang"},
+		},
+		{
+			Room: "reward/server/telemetry/otlp",
+			Libs: []string{"github.com/prometheus/client_golang", "go.opentelemetry.io/otel", "go.opentelemetry.io/contrib/bridges/prometheus"},
 		},
 		{Room: "reward/server/contentencoding", Rooms: []string{"reward"}, Libs: []string{"github.com/klauspost/compress"}},
 		{Room: "reward/server/credentials"},

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -151,31 +150,6 @@ func TestSpansFollowTheCallersTrace(t *testing.T) {
 	ask(t, s.server, nil)
 	if spans := memory.GetSpans(); len(spans) != 1 || spans[0].Status.Description != "malformed_body" {
 		t.Errorf("spans of a failed request: %+v", spans)
-	}
-}
-
-func TestSpansAreSentToTheCollector(t *testing.T) {
-	var received atomic.Int64
-	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/v1/traces" {
-			received.Add(1)
-		}
-	}))
-	defer collector.Close()
-	provider, err := telemetry.NewTracing(t.Context(), collector.URL+"/v1/traces", "test", 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newStack(t, &rewardtest.Fake{}, func(_ *batch.Config, c *server.Config) { c.Tracing = provider })
-	get(t, s.server, "/healthz")
-	if err := provider.Shutdown(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if received.Load() != 1 {
-		t.Errorf("the collector received %d posts, want 1", received.Load())
-	}
-	if _, err := telemetry.NewTracing(t.Context(), "", "test", 1.5); err == nil {
-		t.Error("a ratio of 1.5 was taken")
 	}
 }
 

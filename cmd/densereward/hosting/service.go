@@ -10,11 +10,13 @@ import (
 	"sync"
 
 	"github.com/denseflow/densereward/cmd/densereward/evaluators"
+	"github.com/denseflow/densereward/internal/nvml"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/server/front"
 	"github.com/denseflow/densereward/reward/server/telemetry"
+	"github.com/denseflow/densereward/reward/server/watch"
 )
 
 // Service is a server with a scheduler for each of its evaluators and the
@@ -32,6 +34,7 @@ type Service struct {
 // and caches evenly. cfg needs neither models nor metrics.
 func NewService(hosted []evaluators.Hosted, scheduling batch.Config, cfg server.Config, version string) (*Service, error) {
 	cfg.Metrics = telemetry.NewMetrics(version)
+	watchGPUs(cfg.Metrics)
 	s := &Service{Readiness: &front.Readiness{}, Metrics: cfg.Metrics, logger: cfg.Logger}
 	cfg.Notes = func(evaluator string) string {
 		note, _ := s.notes.Load(evaluator)
@@ -57,6 +60,22 @@ func NewService(hosted []evaluators.Hosted, scheduling batch.Config, cfg server.
 	var err error
 	s.Handler, err = server.New(cfg)
 	return s, err
+}
+
+// watchGPUs adds the memory of the machine's GPUs, where it has some.
+func watchGPUs(m *telemetry.Metrics) {
+	library, err := nvml.Open(nvml.DefaultName)
+	if err != nil {
+		return // there is no driver
+	}
+	m.WatchGPUs(func() []watch.GPU {
+		all, _ := library.Memory() // without those behind a GPU that does not answer
+		states := make([]watch.GPU, len(all))
+		for i, one := range all {
+			states[i] = watch.GPU(one)
+		}
+		return states
+	})
 }
 
 // Shutdown ends the schedulers, all at a time.

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/denseflow/densereward/internal/nvml"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/scoring"
 	"github.com/denseflow/densereward/reward/server/watch"
@@ -117,30 +116,20 @@ func (m *Metrics) count(name, help string, value func() int64) {
 	_ = m.registry.Register(c) // one that is there stays
 }
 
-// gpus asks the driver at each scrape. Where there is none, there are no series.
+// gpus asks the driver at each scrape.
 type gpus struct {
-	memory func() ([]nvml.Memory, error)
+	memory func() []watch.GPU
 	desc   *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*gpus)(nil)
 
-// watchGPUs adds the memory of the machine's GPUs, where it has some.
-func (m *Metrics) watchGPUs(library string) {
-	l, err := nvml.Open(library)
-	if err != nil {
-		return // there is no driver
-	}
-	m.registry.MustRegister(&gpus{l.Memory, prometheus.NewDesc(namespace+"_gpu_memory_bytes",
+// WatchGPUs adds the memory of the machine's GPUs, as memory tells it: without those that
+// do not answer. It may be called at any time.
+func (m *Metrics) WatchGPUs(memory func() []watch.GPU) {
+	m.registry.MustRegister(&gpus{memory, prometheus.NewDesc(namespace+"_gpu_memory_bytes",
 		"Memory of the machine's GPUs, all processes' together, by the driver's number.", []string{"gpu", "state"}, nil)})
-	m.activity.GPUs(func() []watch.GPU {
-		all, _ := l.Memory() // without those behind a GPU that does not answer
-		states := make([]watch.GPU, len(all))
-		for i, one := range all {
-			states[i] = watch.GPU(one)
-		}
-		return states
-	})
+	m.activity.GPUs(memory)
 }
 
 // Describe implements prometheus.Collector.
@@ -148,8 +137,7 @@ func (g *gpus) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
 
 // Collect implements prometheus.Collector.
 func (g *gpus) Collect(ch chan<- prometheus.Metric) {
-	all, _ := g.memory() // a GPU that does not answer has no series
-	for i, one := range all {
+	for i, one := range g.memory() {
 		number := strconv.Itoa(i)
 		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, float64(one.Used), number, "used")
 		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, float64(one.Total), number, "total")

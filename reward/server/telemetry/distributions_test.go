@@ -1,12 +1,9 @@
 package telemetry
 
 import (
-	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,6 +11,7 @@ import (
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/scoring"
+	"github.com/denseflow/densereward/reward/server/watch"
 )
 
 // scrape is what GET /metrics says.
@@ -65,44 +63,16 @@ func TestAScoreWithoutBoundsHasBuckets(t *testing.T) {
 }
 
 func TestGPUsHaveTheirMemory(t *testing.T) {
-	library := filepath.Join(t.TempDir(), "libnvml.so")
-	build := exec.CommandContext(t.Context(), "gcc", "-shared", "-fPIC", "-DSTART=0", "-o", library, "../../../internal/nvml/testdata/nvml.c")
-	if text, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, text)
-	}
 	m := NewMetrics("test")
-	m.watchGPUs("libnowhere.so")
 	if strings.Contains(scrape(m), "gpu") {
 		t.Error("a machine without a driver has series of GPUs")
 	}
-	m.watchGPUs(library)
+	m.WatchGPUs(func() []watch.GPU {
+		return []watch.GPU{{Used: 1 << 30, Total: 80 << 30}, {Used: 2 << 30, Total: 80 << 30}}
+	})
 	text := scrape(m)
 	contain(t, text, `densereward_gpu_memory_bytes{gpu="1",state="used"} 2.147483648e+09`, `densereward_gpu_memory_bytes{gpu="0",state="total"} 8.589934592e+10`)
 	if strings.Contains(text, `gpu="2"`) {
-		t.Error("a GPU that does not answer has a series")
-	}
-}
-
-func TestMetricsArePushedToACollector(t *testing.T) {
-	got := make(chan string, 8)
-	web := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		got <- r.URL.Path + " " + r.Header.Get("Content-Type") + " " + string(body)
-	}))
-	defer web.Close()
-	m := NewMetrics("test")
-	m.warnings.Add(3)
-	p, err := Push(t.Context(), web.URL+"/v1/metrics", "test", m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Shutdown(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	text := <-got
-	for _, want := range []string{"/v1/metrics application/x-protobuf ", "densereward_warnings_total", "service.name", "densereward_build_info"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %q in what came", want)
-		}
+		t.Error("there is a third GPU")
 	}
 }

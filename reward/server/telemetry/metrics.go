@@ -1,5 +1,5 @@
 // Package telemetry is what a server tells of itself to those who operate it: metrics
-// in Prometheus's form, and spans sent to an OpenTelemetry collector.
+// in Prometheus's form. Package otlp sends them elsewhere.
 package telemetry
 
 import (
@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/denseflow/densereward/internal/nvml"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/server/watch"
@@ -74,7 +73,6 @@ func NewMetrics(version string) *Metrics {
 	m.registry.MustRegister(build, m.requests, m.durations, m.stages, m.inFlight, m.bodyBytes, m.failures, m.missing, m.warnings,
 		m.batchSizes, m.batchSeconds, m.sampleStages, m.samples,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.watchGPUs(nvml.DefaultName)
 	return m
 }
 
@@ -118,6 +116,9 @@ const CodeOK = "ok"
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 }
+
+// Registry has all metrics, for those who send them elsewhere.
+func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
 // Activity is the same for people who look at the server.
 func (m *Metrics) Activity() *watch.Activity { return m.activity }

@@ -1,4 +1,4 @@
-package telemetry
+package otlp
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 // shuts the provider down, which sends what is left.
 func NewTracing(ctx context.Context, endpoint, version string, ratio float64) (*sdktrace.TracerProvider, error) {
 	if !(ratio >= 0 && ratio <= 1) {
-		return nil, fmt.Errorf("telemetry: trace ratio is %v, want 0 to 1", ratio)
+		return nil, fmt.Errorf("otlp: trace ratio is %v, want 0 to 1", ratio)
 	}
 	var options []otlptracehttp.Option
 	if endpoint != "" {
@@ -24,7 +24,7 @@ func NewTracing(ctx context.Context, endpoint, version string, ratio float64) (*
 	}
 	exporter, err := otlptracehttp.New(ctx, options...)
 	if err != nil {
-		return nil, fmt.Errorf("telemetry: trace exporter: %w", err)
+		return nil, fmt.Errorf("otlp: trace exporter: %w", err)
 	}
 	return sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exporter),
