@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,8 +17,11 @@ func TestBenchEngineMeasuresARandomCheckpoint(t *testing.T) {
 	if code, _, said := densereward(t, "model", "random", "-like", "nano", dir); code != exitOK {
 		t.Fatalf("exit code %d: %s", code, said)
 	}
+	if err := os.WriteFile(filepath.Join(dir, preprocessorFile), []byte(smallImages), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	code, out, said := densereward(t, "bench", "-engine", "-model", dir, "-batch", "1", "-rounds", "1",
-		"-prompt-tokens", "350", "-json")
+		"-prompt-tokens", "100", "-json")
 	if code != exitOK {
 		t.Fatalf("exit code %d: %s", code, said)
 	}
@@ -26,7 +31,7 @@ func TestBenchEngineMeasuresARandomCheckpoint(t *testing.T) {
 	if err := decoder.Decode(&m); err != nil {
 		t.Fatal(err)
 	}
-	if m.Batch != 1 || m.PromptTokens != 350 || m.NewTokens != 60 || !m.Speculation || !(m.ImagesPerSec > 0) || len(m.Stages) != 9 {
+	if m.Batch != 1 || m.PromptTokens != 100 || m.NewTokens != 60 || !m.Speculation || !(m.ImagesPerSec > 0) || len(m.Stages) != 9 {
 		t.Errorf("%+v", m)
 	}
 }

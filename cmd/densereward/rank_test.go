@@ -113,7 +113,7 @@ func TestRankLeavesWhatIsThereAlone(t *testing.T) {
 	in, best := candidateFolders(t), t.TempDir()
 	before := readFolder(t, in)
 	for i, flag := range []string{"--link", "--copy"} {
-		code, _, said := densereward(t, "rank", in, "--model", nanoDir, "--threads", "1", flag, best)
+		code, _, said := densereward(t, "rank", in, "--model", smallDir, "--threads", "1", flag, best)
 		if i == 0 && code != exitPartial || i == 1 && (code != exitFailure || !strings.Contains(said, "is not empty")) {
 			t.Errorf("%s: exit code %d: %s", flag, code, said)
 		}
@@ -142,7 +142,7 @@ func readFolder(t *testing.T, dir string) map[string]string {
 
 func TestRankTakesCandidatesFromSeveralFolders(t *testing.T) {
 	one, two := candidateFolders(t), candidateFolders(t)
-	code, out, said := densereward(t, "rank", one, two, "--model", nanoDir, "--threads", "1", "--json", "--top", "100", "--copy", t.TempDir())
+	code, out, said := densereward(t, "rank", one, two, "--model", smallDir, "--threads", "1", "--json", "--top", "100", "--copy", t.TempDir())
 	rows := lines[offline.Candidate](t, out)
 	if code != exitPartial || len(rows) != 2*(len(demoImages())+1) {
 		t.Fatalf("exit code %d, %d candidates: %s", code, len(rows), said)
@@ -157,7 +157,7 @@ func TestRankTakesCandidatesFromSeveralFolders(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(two, "second", "prompt.txt"), []byte("another"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, said = densereward(t, "rank", one, two, "--model", nanoDir, "--threads", "1"); code != exitFailure || !strings.Contains(said, "two folders second") {
+	if code, _, said = densereward(t, "rank", one, two, "--model", smallDir, "--threads", "1"); code != exitFailure || !strings.Contains(said, "two folders second") {
 		t.Errorf("exit code %d: %s", code, said)
 	}
 }

@@ -20,6 +20,13 @@ const nanoDir = "../../engine/imagedoctor/nano"
 // makes it.
 var smallDir string
 
+// A checkpoint whose preprocessorFile says smallImages squashes images to a side of 140, the
+// largest square below 20000 pixels that 28 divides.
+const (
+	preprocessorFile = "preprocessor_config.json"
+	smallImages      = `{"max_pixels": 20000}`
+)
+
 // linkSmall fills smallDir.
 func linkSmall() error {
 	dir, err := os.MkdirTemp("", "densereward-test-")
@@ -36,15 +43,14 @@ func linkSmall() error {
 		if err != nil {
 			return err
 		}
-		if filepath.Base(name) == "preprocessor_config.json" {
+		if filepath.Base(name) == preprocessorFile {
 			continue
 		}
 		if err := os.Symlink(target, filepath.Join(dir, filepath.Base(name))); err != nil {
 			return err
 		}
 	}
-	// The largest square below 20000 pixels that 28 divides has a side of 140.
-	return os.WriteFile(filepath.Join(dir, "preprocessor_config.json"), []byte(`{"max_pixels": 20000}`), 0o600)
+	return os.WriteFile(filepath.Join(dir, preprocessorFile), []byte(smallImages), 0o600)
 }
 
 // casesDir holds what the reference computes with it.

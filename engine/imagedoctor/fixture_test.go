@@ -133,7 +133,7 @@ func formed(t *testing.T, f form, p ort.Provider, change func(o *graphOptions)) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.session, err = qwenvl.OpenSession(orttest.Open(t), g, e.checkpoint.Weights, ort.SessionOptions{Provider: qwenvl.Provider(p, graph.DType)})
+	e.session, err = qwenvl.OpenSession(orttest.Open(t), g, e.checkpoint.Weights, ort.SessionOptions{Provider: qwenvl.Provider(p, graph.DType), Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package imagedoctor
 
 import (
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,19 @@ import (
 	"github.com/denseflow/densereward/internal/numtest"
 	"github.com/denseflow/densereward/reward"
 )
+
+// everyCase adds what takes most of the time and fails with the rest, if at all: all of the
+// reference's cases in every form of the graph, by themselves as well, and more places that
+// drafts begin at or are cut at.
+var everyCase = flag.Bool("every-case", false, "hold all of the reference's cases against each form of the graph [two of them], and draft from more places")
+
+// few is all, or without -every-case at most so many.
+func few(usual, all int) int {
+	if *everyCase {
+		return all
+	}
+	return min(usual, all)
+}
 
 // bound limits how a tensor may differ from the reference's.
 type bound struct{ mean, max float64 }
@@ -70,18 +84,19 @@ func pooled(h reward.Map) []float32 {
 	return out
 }
 
-// asTheReference scores the reference's images as one batch and the first few one by
-// one, and holds each result against the reference's. Draft tokens and a token a step
-// must agree more closely than that.
-func asTheReference(t *testing.T, f form, few int, hold func(t *testing.T, i int, r reward.Result)) {
+// asTheReference scores the first of the reference's images as one batch and some of them
+// one by one, and holds each result against the reference's. Draft tokens and a token a
+// step must agree more closely than that.
+func asTheReference(t *testing.T, f form, together, single int, hold func(t *testing.T, i int, r reward.Result)) {
 	_, samples := refSamples(t)
+	samples = samples[:together]
 	e := nanoEvaluator(t, f)
 	samples = processed(t, e, samples)
 	drafted := evaluate(t, e, samples)
 	for i, r := range drafted {
 		hold(t, i, r)
 	}
-	for i := range few {
+	for i := range single {
 		r := evaluate(t, e, samples[i:i+1])[0]
 		hold(t, i, r)
 		sameResult(t, fmt.Sprintf("case %d, by itself", i), r, drafted[i])
@@ -96,13 +111,13 @@ func asTheReference(t *testing.T, f form, few int, hold func(t *testing.T, i int
 func TestTheReferencesCases(t *testing.T) {
 	t.Parallel()
 	cases := qwenvltest.ReadNanoCases(t, "cases.json")
-	asTheReference(t, form{}, len(cases), func(t *testing.T, i int, r reward.Result) { likeTheReference(t, r, cases[i]) })
+	asTheReference(t, form{}, len(cases), few(1, len(cases)), func(t *testing.T, i int, r reward.Result) { likeTheReference(t, r, cases[i]) })
 }
 
 func TestTheReferencesCasesWithARepetitionPenalty(t *testing.T) {
 	t.Parallel()
 	cases, arrays := qwenvltest.ReadNanoCases(t, "penalty.json"), readArrays(t, "penalty.npz")
-	asTheReference(t, form{penalty: 1.05}, 2, func(t *testing.T, i int, r reward.Result) {
+	asTheReference(t, form{penalty: 1.05}, few(2, len(cases)), few(1, len(cases)), func(t *testing.T, i int, r reward.Result) {
 		want := cases[i]
 		if !slices.Equal(r.Trace.GeneratedIDs, want.GeneratedIDs) || r.Text != want.Text {
 			t.Errorf("%s: generated %v\n%q\nwant %v\n%q", want.Name, r.Trace.GeneratedIDs, r.Text, want.GeneratedIDs, want.Text)

@@ -12,7 +12,7 @@ import (
 
 // morePrompts widens the comparison of speculative decoding with a token a step: so many
 // prompts as people write them, and as many short ones, for each of its forms.
-var morePrompts = flag.Int("imagedoctor.prompts", 0, "random prompts on which speculative decoding is compared with a token a step [4, and 8 short ones]")
+var morePrompts = flag.Int("imagedoctor.prompts", 0, "random prompts on which speculative decoding is compared with a token a step [2, and 4 short ones]")
 
 // prompts is the number of random prompts of a sort.
 func prompts(usual int) int {
@@ -56,16 +56,16 @@ func TestSpeculativeDecodingAnswersAsATokenAStepDoes(t *testing.T) {
 			e := nanoEvaluator(t, f)
 			rng := rand.New(rand.NewPCG(11, 4))
 			short, long := 0, 0
-			for n := prompts(8); n > 0; n -= rows {
+			for n := prompts(few(4, 8)); n > 0; n -= rows {
 				var ready []*prepared
 				for range min(n, rows) {
 					ready = append(ready, randomPrompt(rng, e.config, e.tokenizer))
 				}
 				short += agreeOn(t, f, reward.ModeAnswer, ready, most, fmt.Sprintf("short prompts, %d left", n))
 			}
-			for n := prompts(4); n > 0; n -= rows {
+			for n := prompts(few(2, 4)); n > 0; n -= rows {
 				var ready []*prepared
-				mode := []reward.Mode{reward.ModeAnswer, reward.ModeThink}[n/rows%2]
+				mode := []reward.Mode{reward.ModeThink, reward.ModeAnswer}[n/rows%2]
 				for range min(n, rows) {
 					s := randomSample(rng)
 					s.Mode = mode
@@ -93,7 +93,11 @@ func TestAWrongPlaceInTheTemplateChangesNoAnswer(t *testing.T) {
 	want := answer(t, e, reward.ModeAnswer, ready, 30)
 	b := e.joined(reward.ModeAnswer, ready)
 	b.MaxNewTokens = 30
-	for state := int64(0); state < b.Draft.States(); state += 17 {
+	step := int64(51)
+	if *everyCase {
+		step = 17
+	}
+	for state := int64(0); state < b.Draft.States(); state += step {
 		b.DraftState = state
 		out, err := e.session.Run(t.Context(), e.inputs(b))
 		if err != nil {
@@ -143,11 +147,14 @@ func TestAnAnswerThatIsCutOffIsTheBeginningOfTheWhole(t *testing.T) {
 				ready = append(ready, randomPrompt(rng, e.config, e.tokenizer))
 			}
 			full := answer(t, e, reward.ModeAnswer, ready, 20)
-			apart := 1 // drafts are cut at every place; without them all places are alike
-			if f.noSpeculative {
-				apart = 6
+			step := 3
+			switch {
+			case f.noSpeculative: // all places are alike
+				step = 6
+			case *everyCase:
+				step = 1
 			}
-			for most := 1; most <= 20; most += apart {
+			for most := 1; most <= 20; most += step {
 				for i, r := range answer(t, e, reward.ModeAnswer, ready, most) {
 					want := full[i].Trace.GeneratedIDs
 					want = want[:min(most, len(want))]

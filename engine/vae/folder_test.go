@@ -325,7 +325,7 @@ func TestAnImageThatIsNotFiniteIsAnErrorOfItsSample(t *testing.T) {
 				t.Fatal(err)
 			}
 			channels := d.Describe().Channels
-			latents := noise(channels, 33, 40)
+			latents := noise(channels, 4, 40)
 			images, errs, err := d.Decode(context.Background(), latents, 0, 0)
 			if err != nil || images[0] != nil || len(errs) != 1 || !errors.Is(errs[0], reward.ErrNotFinite) {
 				t.Errorf("%s: image %v, errors %v, %v", name, images[0] != nil, errs, err)
