@@ -10,6 +10,8 @@ are tensors on the GPU already. Downloads nothing; out of memory is a line's err
 
 import argparse
 import json
+import pathlib
+import shutil
 import time
 
 import torch
@@ -70,7 +72,7 @@ def clip(options):
         del model
 
 
-def judge(options):
+def qwen3vl_config(options):
     import transformers
     text = {"hidden_size": 2560, "intermediate_size": 9728, "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8,
             "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": True,
@@ -78,9 +80,21 @@ def judge(options):
     vision = {"depth": 24, "hidden_size": 1024, "intermediate_size": 4096, "num_heads": 16, "patch_size": 16, "out_hidden_size": 2560,
               "deepstack_visual_indexes": [5, 11, 17]}
     if options.small:
-        text["num_hidden_layers"], vision["depth"], vision["deepstack_visual_indexes"] = 3, 3, [0, 1, 2]
-    config = transformers.Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True)
-    side = 64  # patches, of which 2x2 are a token
+        text |= {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 2000}
+        vision |= {"depth": 3, "hidden_size": 128, "intermediate_size": 256, "num_heads": 2, "out_hidden_size": 256, "deepstack_visual_indexes": [0, 1, 2]}
+    ids = {"image_token_id": 1990, "video_token_id": 1991, "vision_start_token_id": 1992, "vision_end_token_id": 1993} if options.small else {}
+    if options.tokenizer:
+        known = {t["content"]: t["id"] for t in json.loads(pathlib.Path(options.tokenizer).read_text())["added_tokens"]}
+        ids = {"image_token_id": known["<|image_pad|>"], "vision_start_token_id": known["<|vision_start|>"], "vision_end_token_id": known["<|vision_end|>"],
+               "video_token_id": known["<|video_pad|>"]}
+        text["eos_token_id"] = known["<|im_end|>"]
+    return transformers.Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **ids)
+
+
+def judge(options):
+    import transformers
+    config = qwen3vl_config(options)
+    side = 8 if options.small else 64  # patches, of which 2x2 are a token
     tokens, new = side * side // 4, options.new_tokens
     for precision in options.precisions:
         dtype = PRECISIONS[precision]
@@ -94,14 +108,30 @@ def judge(options):
         generate = lambda n: model.generate(**inputs, max_new_tokens=n, min_new_tokens=n, do_sample=False, pad_token_id=0)
         with torch.inference_mode():
             generate(2)  # warm: a run in full takes too long to be thrown away
-            began = time.perf_counter()
-            generate(new)
-            synchronise()
-            took = time.perf_counter() - began
+            times = []
+            for n in (1, new):
+                synchronise()
+                began = time.perf_counter()
+                generate(n)
+                synchronise()
+                times.append(time.perf_counter() - began)
         print(json.dumps({"model": "Qwen3-VL-4B", "precision": precision, "batch": options.batch, "prompt_tokens": ids.shape[1], "new_tokens": new,
-                          "transformers": transformers.__version__, "parameters": sum(p.numel() for p in model.parameters()),
-                          "seconds": took, "images_per_second": options.batch / took}), flush=True)
-        del model
+                          "transformers": transformers.__version__, "torch": torch.__version__, "parameters": sum(p.numel() for p in model.parameters()),
+                          "attention": model.config._attn_implementation,
+                          "first_token_seconds": times[0], "seconds": times[1], "images_per_second": options.batch / times[1]}), flush=True)
+        if options.save and precision == options.precisions[0]:
+            save(model, options)
+        del model, generate
+
+
+def save(model, options):
+    """Writes the model as a folder that `densereward bench --engine --evaluator` takes, with an image's pixels bounded to those measured here."""
+    model.save_pretrained(options.save)
+    folder = pathlib.Path(options.save)
+    shutil.copy(options.tokenizer, folder / "tokenizer.json")
+    (folder / "preprocessor_config.json").write_text(json.dumps({
+        "image_processor_type": "Qwen2VLImageProcessor", "patch_size": 16, "merge_size": 2, "temporal_patch_size": 2, "resample": 3,
+        "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"shortest_edge": 64 * 64, "longest_edge": 1024 * 1024}}))
 
 
 def vae(options):
@@ -149,8 +179,12 @@ def main():
     parser.add_argument("--decoders", nargs="*", help="[all]")
     parser.add_argument("--rounds", type=int, default=5, help="[%(default)s]")
     parser.add_argument("--new-tokens", type=int, default=300, help="[%(default)s]")
-    parser.add_argument("--small", action="store_true", help="a few layers alone, for a try")
+    parser.add_argument("--save", metavar="DIR", help="write the judge's first checkpoint there, for densereward; needs --tokenizer")
+    parser.add_argument("--tokenizer", metavar="FILE", help="tokenizer.json whose ids of image tokens the judge has")
+    parser.add_argument("--small", action="store_true", help="a few layers and little images, for a try")
     options = parser.parse_args()
+    if options.save and not options.tokenizer:
+        parser.error("--save needs --tokenizer")
     options.batch = options.batch or (64 if options.what == "clip" else 16)
     {"clip": clip, "judge": judge, "vae": vae}[options.what](options)
 
