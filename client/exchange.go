@@ -98,7 +98,7 @@ func (c *Client) ask(ctx context.Context, s *server, method, path string, messag
 func (c *Client) response(s *server, answer *http.Response, body []byte) (*wire.Response, error) {
 	failed := &exchangeError{server: s.base, requestID: answer.Header.Get(wire.HeaderRequestID)}
 	if answer.StatusCode != http.StatusOK {
-		failed.cause, failed.pause = statusError(answer, body, s.base), retryAfter(answer.Header, c.opts.now())
+		failed.cause, failed.pause = statusError(answer, body, s.base), RetryAfter(answer.Header, c.opts.now())
 		return nil, failed
 	}
 	response, err := wire.DecodeResponse(body)
@@ -206,8 +206,9 @@ func remedyOf(answer *http.Response, e *reward.Error, base string) string {
 	return ""
 }
 
-// retryAfter reads the header in seconds or as a date; 0 without one.
-func retryAfter(h http.Header, now time.Time) time.Duration {
+// RetryAfter is how long the Retry-After header of an answer asks to wait, in seconds or
+// until a date; 0 without one that can be read.
+func RetryAfter(h http.Header, now time.Time) time.Duration {
 	text := h.Get("Retry-After")
 	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds > 0 && seconds < math.MaxInt32 {
 		return time.Duration(seconds * float64(time.Second))

@@ -9,12 +9,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/reward"
 	"github.com/sony/gobreaker/v2"
 )
@@ -35,7 +35,8 @@ type Options struct {
 	// Tries bounds how often a request is sent; 0 is 4.
 	Tries int
 	// Pause is what the second try waits, at least; it doubles with every further
-	// one. 0 is half a second.
+	// one. 0 is half a second. Where an answer has Retry-After, that is waited instead; a
+	// pause that is longer than Timeout, or ends behind the deadline, fails at once.
 	Pause time.Duration
 	// Failures is how many requests in a row must fail, with all their tries, for the
 	// endpoint to be left alone for Rest; 0 are 5 and 30 seconds.
@@ -139,9 +140,9 @@ func (e *endpoint) retry(ctx context.Context, path string, header http.Header, b
 
 // try sends a body once.
 func (e *endpoint) try(ctx context.Context, path string, header http.Header, body []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, e.o.Timeout)
+	limited, cancel := context.WithTimeout(ctx, e.o.Timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, e.base.String()+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(limited, http.MethodPost, e.base.String()+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, backoff.Permanent(err)
 	}
@@ -175,10 +176,23 @@ func (e *endpoint) try(ctx context.Context, path string, header http.Header, bod
 	if response.StatusCode != http.StatusTooManyRequests && response.StatusCode != http.StatusRequestTimeout && response.StatusCode < 500 {
 		return nil, backoff.Permanent(&refusedError{err})
 	}
-	if seconds, parseErr := strconv.Atoi(response.Header.Get("Retry-After")); parseErr == nil && seconds > 0 && time.Duration(seconds)*time.Second <= e.o.Rest {
-		return nil, errors.Join(backoff.RetryAfter(seconds), err)
+	return nil, e.later(ctx, client.RetryAfter(response.Header, time.Now()), err)
+}
+
+// later is a failure after which the endpoint asked for a pause, 0 for none. One that a
+// try would not last for, or that ctx does not leave, is not waited for: an earlier try
+// would be refused again.
+func (e *endpoint) later(ctx context.Context, pause time.Duration, err error) error {
+	deadline, ends := ctx.Deadline()
+	switch {
+	case pause == 0:
+		return err
+	case pause > e.o.Timeout:
+		return backoff.Permanent(fmt.Errorf("%w; it asks for a pause of %v, more than the timeout of %v", err, pause, e.o.Timeout))
+	case ends && time.Until(deadline) <= pause:
+		return backoff.Permanent(fmt.Errorf("%w; it asks for a pause of %v, and the deadline comes first", err, pause))
 	}
-	return nil, err
+	return fmt.Errorf("%w; %w", err, &backoff.RetryAfterError{Duration: pause})
 }
 
 // each has score called for every sample, as many at a time as there are places. A
