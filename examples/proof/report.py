@@ -5,7 +5,8 @@
 
 Prints Markdown. All methods are compared at the same rollout, that of --rollout or the last
 one at which the judge looked at every run, and paired by seed. Where that is the end of all
-runs, the figures are those of the judge's last look, at four images a caption.
+runs, the figures are those of the judge's last look, at four images a caption. --primary names
+what p is of.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import numpy as np
 
 # Two-sided 95% quantiles of Student's t by degrees of freedom, from 1.
 T95 = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306]
-PRIMARY = "judge_right"
+LOOK = "judge_right"  # in a line where the judge looked
 COLUMNS = ["judge_right", "ema_right", "judge_exact", "judge_clean", "judge_flaw_area", "ema_flaw_area", "reward", "alignment", "plausibility"]
 COMPARED = ["judge_right", "ema_right", "judge_exact", "judge_clean", "judge_flaw_area", "ema_flaw_area"]
 PER_STEP = ["s_draw", "s_score", "s_wait", "s_update"]
@@ -35,7 +36,7 @@ def load(folder):
 
 def common_rollout(runs):
     """The last rollout at which the judge looked at every run."""
-    looked = [{x["rollout"] for x in lines if x["rollout"] and PRIMARY in x} for seeds in runs.values() for lines in seeds.values()]
+    looked = [{x["rollout"] for x in lines if x["rollout"] and LOOK in x} for seeds in runs.values() for lines in seeds.values()]
     return max(set.intersection(*looked))
 
 
@@ -86,18 +87,18 @@ def p_value(values):
     return 1 - 2 * float(area) * math.gamma(n / 2) / math.gamma((n - 1) / 2) / math.sqrt(math.pi)
 
 
-def against(runs, at, baseline="scalar"):
-    """Paired by seed: the difference of every method from the baseline with its interval, and p of the primary one."""
+def against(runs, at, primary, baseline="scalar"):
+    """Paired by seed: the difference of every method from the baseline with its interval, and p of the primary measure."""
     if baseline not in runs:
         return
     compared = known(runs, COMPARED, at)
-    print("\n| against " + baseline + " | seeds | p | " + " | ".join(compared) + " |\n|" + " --- |" * (len(compared) + 3))
+    print(f"\n| against {baseline} | seeds | p of {primary} | " + " | ".join(compared) + " |\n|" + " --- |" * (len(compared) + 3))
     for method, seeds in runs.items():
         both = sorted(set(seeds) & set(runs[baseline]))
         if method == baseline or not both:
             continue
         found = [[value(seeds[s], c, at) - value(runs[baseline][s], c, at) for s in both] for c in compared]
-        print(f"| {method} | {len(both)} | {p_value(found[0]):.3g} | " + " | ".join("{:+.4f} ± {:.4f}".format(*interval(v)) for v in found) + " |")
+        print(f"| {method} | {len(both)} | {p_value(found[compared.index(primary)]):.3g} | " + " | ".join("{:+.4f} ± {:.4f}".format(*interval(v)) for v in found) + " |")
 
 
 def divergences(runs, at, warm=5):
@@ -124,13 +125,15 @@ def beyond(runs):
 
 
 def costs(runs):
+    """Without each run's first rollout, for which the server is waited for: nothing hides it."""
     print("\n| | rollouts | failed samples | " + " | ".join(PER_STEP) + " | seconds a rollout | server's share |\n|" + " --- |" * (len(PER_STEP) + 5))
-    for method, seeds in runs.items():
+    everything = {(method, seed): lines for method, seeds in runs.items() for seed, lines in seeds.items()}
+    for method, seeds in [*runs.items(), ("all", everything)]:
         steps = [x for lines in seeds.values() for x in lines if "s_draw" in x]
-        mean = {c: float(np.mean([x[c] for x in steps])) for c in PER_STEP}
+        mean = {c: float(np.mean([x[c] for x in steps if x["rollout"] > 1])) for c in PER_STEP}
         whole = mean["s_draw"] + mean["s_wait"] + mean["s_update"]
         last = [max(x["rollout"] for x in lines) for lines in seeds.values()]
-        print(f"| {method} | {min(last)}-{max(last)} | {sum(x['failed'] for x in steps)} | " + " | ".join(f"{mean[c]:.2f}" for c in PER_STEP) + f" | {whole:.2f} | {mean['s_wait'] / whole:.0%} |")
+        print(f"| {method} | {min(last)}-{max(last)} | {sum(x['failed'] for x in steps)} | " + " | ".join(f"{mean[c]:.2f}" for c in PER_STEP) + f" | {whole:.2f} | {mean['s_wait'] / whole:.1%} |")
 
 
 def curves(runs, out):
@@ -181,6 +184,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--primary", default=LOOK, choices=COMPARED)
     parser.add_argument("--rollout", type=int, help="at which methods are compared [the last common one]")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -189,8 +193,8 @@ def main():
     at = args.rollout or common_rollout(runs)
     print(f"At rollout {at}:\n")
     table(runs, at)
-    against(runs, at)
-    against(runs, at, "shuffled")
+    against(runs, at, args.primary)
+    against(runs, at, args.primary, "shuffled")
     divergences(runs, at)
     beyond(runs)
     costs(runs)
