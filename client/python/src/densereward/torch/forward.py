@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor
 
-from .layout import as_map, compute_dtype, hold_finite, image_mean, per_image, square_mean
+from .layout import as_map, compute_dtype, hold, image_mean, per_image, square_mean
 from .losses import clipped, exp_ratio, weighted
 
 
@@ -77,7 +77,7 @@ def diffusion_nft_loss(
     if not (beta > 0 and advantage_clip > 0):
         raise ValueError(f"beta {beta} and advantage_clip {advantage_clip} must be positive")
     dtype = compute_dtype(target, model_output, old_model_output, ref_model_output)
-    v, old, u = hold_finite(model_output.to(dtype)), hold_finite(old_model_output.detach().to(dtype)), hold_finite(target.detach().to(dtype))
+    v, old, u = hold(model_output.to(dtype)), hold(old_model_output.detach().to(dtype)), hold(target.detach().to(dtype))
     t = per_image(sigma, v, dtype)
     plus, minus = t * (u - (beta * v + (1 - beta) * old)), t * (u - ((1 + beta) * old - beta * v))
     positive, negative = _adaptive(plus), _adaptive(minus)

@@ -57,15 +57,18 @@ def not_finite(latents: Tensor) -> Tensor:
     return 0 * channel_mean(latents.detach())
 
 
-def hold(apart: Tensor) -> Tensor:
-    """Values held, with their gradient, within what `square_mean` holds the square of."""
-    bound = math.sqrt(hold_bound(apart.dtype))
-    return apart.clamp(-bound, bound)
+def product_mean(a: Tensor, b: Tensor) -> Tensor:
+    """The mean of products over the channels, held like `square_mean`; 0 where products
+    overflow to either side."""
+    bound = hold_bound(a.dtype)
+    product = torch.nan_to_num(channel_mean(a * b).clamp(-bound, bound), nan=0.0)
+    return product + not_finite(a.detach() + b.detach())
 
 
-def hold_finite(values: Tensor) -> Tensor:
-    """`hold`, but NaN for a value that is not finite."""
-    return hold(values) + 0 * values.detach()
+def hold(values: Tensor) -> Tensor:
+    """Values within what `square_mean` holds the square of; NaN for one that is not finite."""
+    bound = math.sqrt(hold_bound(values.dtype))
+    return values.clamp(-bound, bound) + 0 * values.detach()
 
 
 def as_map(values: Tensor, like: Tensor, dtype: torch.dtype, name: str) -> Tensor:

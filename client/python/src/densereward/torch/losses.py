@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Optional
 import torch
 from torch import Tensor
 
-from .layout import as_map, compute_dtype, hold_bound, hold_finite, image_mean, per_image, square_mean
+from .layout import as_map, compute_dtype, hold, hold_bound, image_mean, per_image, square_mean
 from .steps import Step, log_prob_map
 
 # Keeps the detached ratio's denominator from zero, as in the public code.
@@ -210,7 +210,7 @@ def summarize(
 ) -> Loss:
     """The loss with its diagnostics: fractions over clip_ratio, statistics of ratio."""
     loss = policy + kl_beta * kl if kl_beta != 0 else policy
-    change = hold_finite((log_prob - old).detach())
+    change = hold((log_prob - old).detach())
     over, ratio = clip_ratio.detach() - 1, ratio.detach()
     above, below = (over > clip_range).to(over.dtype).mean(), (-over > clip_range).to(over.dtype).mean()
     std = ratio.std() if ratio.numel() > 1 else torch.zeros_like(above)

@@ -15,7 +15,7 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor
 
-from .layout import channel_mean, compute_dtype, hold, image_mean, not_finite, per_image, square_mean
+from .layout import compute_dtype, image_mean, per_image, product_mean, square_mean
 from .losses import Loss, clipped, exp_ratio, kl_loss, summarize, surrogate, weighted
 from .steps import Step, step_mean
 
@@ -120,7 +120,7 @@ def _transition(
         mean = old_mean.detach().to(dtype)
         delta = step_mean(step, output, sample.to(dtype)) - mean
     e = prev_sample.detach().to(dtype) - mean
-    return Transition(output, channel_mean(hold(e) * hold(delta)) + not_finite(e + delta.detach()), square_mean(delta))
+    return Transition(output, product_mean(e, delta), square_mean(delta))
 
 
 def _ratios(exponent: Tensor, ratio: str, advantages: Tensor, weight: Optional[Tensor]) -> "tuple[Tensor, Tensor, Tensor]":
