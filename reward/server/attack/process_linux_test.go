@@ -61,6 +61,7 @@ type errand struct {
 	Time    time.Duration
 	Body    []byte
 	Hostile *hostileBodies
+	Nice    int // of the process, where it is hostile
 }
 
 // clientProcess runs an errand of its standard input and says what came of it.
@@ -73,7 +74,7 @@ func clientProcess() error {
 	defer over()
 	var p politeClient
 	if e.Hostile != nil {
-		if err := beLast(); err != nil {
+		if err := beLast(e.Nice); err != nil {
 			return err
 		}
 		attackWith(ctx, e.Address, *e.Hostile)
@@ -83,10 +84,10 @@ func clientProcess() error {
 	return json.NewEncoder(os.Stdout).Encode(&p)
 }
 
-// beLast gives the process's threads, and those that they start, the least of the
-// processors: hostile clients have machines of their own, and what is measured is what
-// they take from others through the server.
-func beLast() error {
+// beLast makes the process's threads, and those that they start, nice, by default so that
+// they have the least of the processors: hostile clients have machines of their own, and
+// what is measured is what they take from others through the server.
+func beLast(nice int) error {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return err
@@ -96,7 +97,7 @@ func beLast() error {
 		if err != nil {
 			return err
 		}
-		if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, 19); err != nil {
+		if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, nice); err != nil {
 			return err
 		}
 	}
