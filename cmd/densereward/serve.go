@@ -128,6 +128,8 @@ func (c *serveCommand) serve(ctx context.Context, d *deployment, s *hosting.Serv
 		if err != nil {
 			stop(err)
 		} else {
+			f := e.Footprint
+			d.config.Logger.Info("memory with models", "limit_bytes", d.memory+f.Loaded+f.Working, "server", d.memory, "loaded", f.Loaded, "working", f.Working)
 			d.config.Logger.Info("ready", "warm_up", time.Since(began))
 		}
 		warmed <- err
@@ -145,6 +147,7 @@ func (c *serveCommand) serve(ctx context.Context, d *deployment, s *hosting.Serv
 
 // deployment is what a running server holds beside its evaluators.
 type deployment struct {
+	memory   int64 // the most that the server itself holds
 	config   server.Config
 	front    front.Front
 	listener *places.Listener

@@ -129,7 +129,7 @@ func TestServeAnswersAsScoreDoes(t *testing.T) {
 	if code := s.stop(); code != exitOK {
 		t.Errorf("exit code %d after a stop", code)
 	}
-	for _, want := range []string{"msg=loaded", "msg=listening", "msg=request", "path=/v1/score", "status=200", "msg=draining", "msg=stopped"} {
+	for _, want := range []string{"msg=loaded", "msg=listening", `msg="memory with models" limit_bytes=`, "msg=request", "path=/v1/score", "status=200", "msg=draining", "msg=stopped"} {
 		if !strings.Contains(s.log.String(), want) {
 			t.Errorf("%q is not in the log\n%s", want, s.log)
 		}

@@ -100,14 +100,14 @@ func (c *serveCommand) planMemory(d *deployment) error {
 		}
 	}
 	c.QueueBytes, c.Cache = cli.ByteSize(plan.Queue), cli.ByteSize(plan.Cache)
-	d.config.BodyMemory = plan.Bodies
+	d.memory, d.config.BodyMemory = plan.Total(), plan.Bodies
 	d.config.Groups = groups.DefaultConfig()
 	d.config.Groups.Bytes = plan.Groups
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(plan.Total())
 	}
 	d.config.Logger.Info("memory", "limit_bytes", plan.Total(), "bodies_and_answers", plan.Bodies, "queue", plan.Queue,
-		"cache", plan.Cache, "groups", plan.Groups, "models", "not counted")
+		"cache", plan.Cache, "groups", plan.Groups, "models", "counted when they are warm")
 	return nil
 }
 

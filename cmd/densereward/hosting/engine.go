@@ -104,6 +104,7 @@ type Engine struct {
 	needed     bool // the runtime was loaded
 	Evaluators *evaluators.Set
 	Decoders   []*vae.Pool
+	Footprint  Footprint // of the evaluators, once they are warm
 }
 
 // Open loads the evaluators and decoders by their plan, which logger is told.

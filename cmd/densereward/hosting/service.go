@@ -135,14 +135,17 @@ func (e *Engine) Check(ctx context.Context) error {
 func (e *Engine) warm(ctx context.Context) (map[string]error, error) {
 	gray := &reward.Image{Width: warmSide, Height: warmSide, Pix: slices.Repeat([]uint8{128}, 3*warmSide*warmSide)}
 	failures := map[string]error{}
+	e.Footprint.Loaded = collected()
 	for _, h := range e.Evaluators.Hosted {
 		name := h.Description.Name
 		sample := reward.Sample{Image: gray, Prompt: warmPrompt, Mode: h.Description.DefaultMode()}
-		for _, one := range h.Evaluators {
+		for i, one := range h.Evaluators {
+			before := collected()
 			results, err := one.Evaluate(ctx, []reward.Sample{sample})
 			if err != nil {
 				return nil, fmt.Errorf("warming up evaluator %s: %w", name, err)
 			}
+			e.Footprint.add(&h, i, collected()-before)
 			if err := results[0].Err; err != nil {
 				failures[name] = fmt.Errorf("warming up evaluator %s: %w", name, err)
 			}

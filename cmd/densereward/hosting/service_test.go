@@ -100,3 +100,28 @@ func TestAnEvaluatorThatCannotRunEndsTheStart(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestWorkingMemoryIsThatOfABatchOfEachMode(t *testing.T) {
+	for name, c := range map[string]struct {
+		devices  []string
+		instance int
+		batch    int
+		took     int64
+		want     int64
+	}{
+		"a batch on the processor":       {[]string{"cpu"}, 0, 4, 100, 2 * 4 * 100},
+		"a batch that nobody named":      {[]string{"cpu"}, 0, 0, 100, 2 * 100},
+		"a batch on a GPU":               {[]string{"cuda:0"}, 0, 4, 100, 0},
+		"the processor beside a GPU":     {[]string{"cuda:0", "cpu"}, 1, 4, 100, 2 * 4 * 100},
+		"the GPU beside the processor":   {[]string{"cuda:0", "cpu"}, 0, 4, 100, 0},
+		"an evaluator elsewhere":         {nil, 0, 4, 100, 0},
+		"memory that was given back":     {[]string{"cpu"}, 0, 4, -100, 0},
+		"a second one on the processors": {[]string{"cpu", "cpu"}, 1, 1, 100, 2 * 100},
+	} {
+		h := evaluators.Hosted{Assignment: evaluators.Assignment{Devices: c.devices, Batch: c.batch}, Description: (&rewardtest.Fake{}).Describe()}
+		var f Footprint
+		if f.add(&h, c.instance, c.took); f.Working != c.want {
+			t.Errorf("%s: %d bytes, want %d", name, f.Working, c.want)
+		}
+	}
+}
