@@ -44,7 +44,7 @@ func Open(dir string) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkMerged(weights.Names()); err != nil {
+	if err := checkMerged(dir, weights.Names()); err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	if f.Weights, err = weights.Rename(TensorName); err != nil {

@@ -142,6 +142,7 @@ func TestConfigurationFaultsNameTheirKey(t *testing.T) {
 		"a scaled rope of transformers 5":   {"rope_parameters", map[string]any{"rope_type": "yarn"}, `rope_parameters.rope_type: "yarn"`},
 		"a rope for each kind of layer":     {"rope_parameters", map[string]any{"full_attention": map[string]any{"rope_theta": 1e5}}, "rope_parameters: settings for each kind of layer"},
 		"a rope of a part of a head":        {"rope_parameters", map[string]any{"partial_rotary_factor": 0.5}, "partial_rotary_factor: 0.5"},
+		"a rope of a part, in older files":  {"partial_rotary_factor", 0.5, "partial_rotary_factor: 0.5"},
 		"rope sections in turn":             {"rope_scaling", map[string]any{"mrope_interleaved": true}, "mrope_interleaved: true"},
 		"another model":                     {"model_type", "qwen2_vl", `model_type: "qwen2_vl"`},
 		"heads of a width of their own":     {"head_dim", 24, "head_dim: 24"},

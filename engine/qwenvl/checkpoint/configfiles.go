@@ -110,6 +110,7 @@ type textJSON struct {
 	RopeTheta         *float64  `json:"rope_theta"`
 	RopeScaling       *ropeJSON `json:"rope_scaling"`
 	RopeParameters    *ropeJSON `json:"rope_parameters"` // transformers 5, in place of the two former
+	PartialRotary     *float64  `json:"partial_rotary_factor"`
 	VocabSize         *int      `json:"vocab_size"`
 	TieWordEmbeddings *bool     `json:"tie_word_embeddings"`
 	HiddenAct         *string   `json:"hidden_act"`
@@ -239,6 +240,9 @@ func (t *textJSON) config(k *checker, family Family) Config {
 	t.rope(k, &c)
 	if act := or(t.HiddenAct, "silu"); act != "silu" {
 		k.fail("hidden_act", "%q is not supported, only silu", act)
+	}
+	if part := or(t.PartialRotary, 1); part != 1 {
+		k.fail("partial_rotary_factor", "%v is not supported, only 1", part)
 	}
 	if or(t.UseSlidingWindow, false) {
 		k.fail("use_sliding_window", "true is not supported")

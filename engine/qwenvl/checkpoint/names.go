@@ -1,7 +1,11 @@
 package checkpoint
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -56,9 +60,19 @@ func outer(name string) (inner string, changed bool) {
 	return rest, true
 }
 
-// checkMerged refuses checkpoints with adapters beside the weights: without them the
-// model would answer as before it was tuned.
-func checkMerged(names []string) error {
+// adapterFile is what PEFT writes beside an adapter's weights.
+const adapterFile = "adapter_config.json"
+
+// checkMerged refuses checkpoints with adapters among the tensors, or in a file of their
+// own: without them the model would answer as before it was tuned. transformers applies
+// the latter to the model that the file names, whatever other weights lie beside it.
+func checkMerged(dir string, names []string) error {
+	switch _, err := os.Stat(filepath.Join(dir, adapterFile)); {
+	case err == nil:
+		return fmt.Errorf("holds %s: a LoRA adapter must be merged into the weights first (PEFT's merge_and_unload); where it was, remove that file", adapterFile)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
 	at := slices.IndexFunc(names, func(name string) bool {
 		return strings.Contains(name, ".lora_A.") || strings.Contains(name, ".lora_magnitude_vector")
 	})

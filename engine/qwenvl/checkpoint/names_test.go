@@ -1,6 +1,8 @@
 package checkpoint
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -39,10 +41,18 @@ func TestNamesOfEveryPublicLayoutAreOne(t *testing.T) {
 
 func TestAdaptersThatAreNotMergedAreRefused(t *testing.T) {
 	const adapter = "model.layers.0.self_attn.q_proj.lora_A.default.weight"
-	if err := checkMerged([]string{"model.norm.weight", adapter}); err == nil || !strings.Contains(err.Error(), adapter) {
+	dir := t.TempDir()
+	if err := checkMerged(dir, []string{"model.norm.weight", adapter}); err == nil || !strings.Contains(err.Error(), adapter) {
 		t.Errorf("error %v", err)
 	}
-	if err := checkMerged([]string{"model.norm.weight", "text_hidden_fcs.0.2.bias"}); err != nil {
+	whole := []string{"model.norm.weight", "text_hidden_fcs.0.2.bias"}
+	if err := checkMerged(dir, whole); err != nil {
 		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "adapter_config.json"), []byte(`{"peft_type": "LORA"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkMerged(dir, whole); err == nil || !strings.Contains(err.Error(), "merge_and_unload") {
+		t.Errorf("beside an adapter: %v", err)
 	}
 }
