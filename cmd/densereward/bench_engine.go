@@ -106,7 +106,7 @@ func (c *benchCommand) runEvaluator(ctx context.Context, t cli.Terminal) (err er
 	if err := cmp.Or(c.check(), c.checkSize()); err != nil {
 		return err
 	}
-	flags := hosting.EvaluatorFlags{EngineFlags: c.EngineFlags, Evaluator: []evaluators.Spec{spec}, Batch: *c.Batch}
+	flags := hosting.EvaluatorFlags{EngineFlags: c.EngineFlags, Evaluator: []evaluators.Spec{spec}, Batch: *c.Batch, InFlight: 1}
 	e, err := flags.Open(ctx, t, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err

@@ -108,6 +108,7 @@ func TestWrongCommandLinesAreUsageErrors(t *testing.T) {
 		"a penalty that is not positive":          {[]string{"score", "-prompt", "x", "-repetition-penalty", "0", "x.png"}, "--repetition-penalty: "},
 		"operators that are none":                 {[]string{"score", "-prompt", "x", "-operators", "gelu", "x.png"}, "--operators: "},
 		"a precision that is none":                {[]string{"score", "-prompt", "x", "-precision", "fp4", "x.png"}, "--precision"},
+		"no batch in flight":                      {[]string{"score", "-prompt", "x", "-in-flight", "0", "x.png"}, "--in-flight: "},
 		"an infinite penalty":                     {[]string{"score", "-prompt", "x", "-repetition-penalty", "Inf", "x.png"}, "--repetition-penalty: "},
 		"an empty batch":                          {[]string{"score", "-prompt", "x", "-batch", "0", "x.png"}, "--batch: "},
 		"an address that others can reach":        {[]string{"serve", "-listen", "0.0.0.0:0"}, "--public allows it"},

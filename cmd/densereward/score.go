@@ -163,7 +163,7 @@ func (c *scoreCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
 		return err
 	}
 	c.about = hosted.Description
-	scheduler, err := batch.New(files.Batching(c.Batch), hosted.Evaluators...)
+	scheduler, err := batch.New(files.Batching(c.Batch), hosted.Scheduled()...)
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (c *scoreCommand) Run(ctx context.Context, t cli.Terminal) (err error) {
 	lines.SetEscapeHTML(false)
 	failures := 0
 	samples := 0
-	job := c.job(e, scheduler, len(hosted.Evaluators))
+	job := c.job(e, scheduler, len(hosted.Scheduled()))
 	job.Say = t.Say
 	err = job.Run(ctx, func(name string, r reward.Result) error {
 		samples++

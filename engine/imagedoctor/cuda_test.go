@@ -232,21 +232,24 @@ func TestAnAnswerIsTheSameInEveryBatchOnAGPU(t *testing.T) {
 
 // As the scheduler has it: part of a batch that was too large is answered.
 func TestABatchTooLargeForAGPUIsToldAndALesserOneAnswered(t *testing.T) {
-	o := form{}.options()
-	o.Provider, o.MaxBatch = orttest.CUDA(t)[0], 64
-	o.Provider.MemoryLimit = 1 << 30
-	e, err := Load(orttest.Open(t), "nano", o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
+	provider := orttest.CUDA(t)[0]
+	provider.MemoryLimit = 1 << 30
 	cases, samples := refSamples(t)
 	many := slices.Repeat(samples, 64/len(samples))
-	if _, err := e.Evaluate(t.Context(), many); !errors.Is(err, reward.ErrOutOfMemory) {
-		t.Fatalf("%d images within 1 GiB: %v", len(many), err)
-	}
-	for i, r := range evaluate(t, e, processed(t, e, samples[:1])) {
-		asTheReferenceButForTies(t, "after running out of memory", r, cases[i])
+	for _, operators := range []onnx.Operators{0, onnx.AllOperators} {
+		o := form{operators: operators}.options()
+		o.Provider, o.MaxBatch = provider, 64
+		e, err := Load(orttest.Open(t), "nano", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		if _, err := e.Evaluate(t.Context(), many); !errors.Is(err, reward.ErrOutOfMemory) {
+			t.Fatalf("%d images within 1 GiB, operators %v: %v", len(many), operators, err)
+		}
+		for i, r := range evaluate(t, e, processed(t, e, samples[:1])) {
+			asTheReferenceButForTies(t, "after running out of memory", r, cases[i])
+		}
 	}
 }
 

@@ -135,3 +135,40 @@ func TestProductsInEightBitsAreNearThoseInFloat32(t *testing.T) {
 		t.Errorf("logits with what operators stand for are %v away from those without", same)
 	}
 }
+
+// A card's products in eight bits are as near to float32's as those of plain nodes that
+// round the same way.
+func TestProductsInEightBitsOnAGPUAreThoseOfPlainNodes(t *testing.T) {
+	provider := orttest.CUDA(t)[0]
+	cases, samples := refSamples(t)
+	var logits [3][]float32
+	for i, of := range []struct {
+		p         ort.Provider
+		operators onnx.Operators
+	}{{provider, onnx.AllOperators | onnx.FP8}, {ort.Provider{}, onnx.FP8 | onnx.WrittenOut}, {ort.Provider{}, 0}} {
+		p := &probe{formed(t, form{}, of.p, func(o *graphOptions) {
+			o.probes, o.Operators = true, of.operators
+			if of.p.Kind == ort.CUDA {
+				o.DType, o.heads, o.Paged = onnx.BFloat16, onnx.Float16, true
+			}
+		})}
+		var ready []*prepared
+		for _, s := range processed(t, p.Evaluator, samples) {
+			ready = append(ready, s.Prepared.(*prepared))
+		}
+		a := p.answers(t, ready, 120)
+		logits[i] = a.logits
+		equal := 0
+		for n, ids := range a.ids {
+			if parting(ids, cases[n].GeneratedIDs) < 0 {
+				equal++
+			}
+		}
+		t.Logf("%v %b: %d of %d answers are the reference's", of.p, of.operators, equal, len(cases))
+	}
+	card, plain, apart := numtest.Compare(logits[0], logits[2]), numtest.Compare(logits[1], logits[2]), numtest.Compare(logits[0], logits[1])
+	t.Logf("from float32: on the card %v, by plain nodes %v; from each other %v", card, plain, apart)
+	if card.Mean > 2*plain.Mean || apart.Mean > 2*plain.Mean {
+		t.Errorf("logits in eight bits are %v away from float32's on the card, %v by plain nodes and %v from each other", card, plain, apart)
+	}
+}

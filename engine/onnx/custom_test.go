@@ -264,6 +264,15 @@ func TestCustomOperatorsEqualTheirPlainNodes(t *testing.T) {
 
 func TestACustomOperatorThatFailsIsTheErrorOfItsRun(t *testing.T) {
 	kernelstest.Emulate(t)
+	failsItsRunAlone(t, ort.Provider{})
+}
+
+func TestACustomOperatorThatFailsOnAGPUIsTheErrorOfItsRun(t *testing.T) {
+	failsItsRunAlone(t, orttest.CUDA(t)[0])
+}
+
+func failsItsRunAlone(t *testing.T, p ort.Provider) {
+	t.Helper()
 	g := onnx.New("run")
 	g.Use(onnx.AllOperators)
 	half := func(name string, sizes ...int64) onnx.Value {
@@ -276,7 +285,7 @@ func TestACustomOperatorThatFailsIsTheErrorOfItsRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := orttest.Open(t).NewSession(model, g.InputNames(), g.OutputNames(), ort.SessionOptions{Threads: 1, CustomOperators: true})
+	s, err := orttest.Open(t).NewSession(model, g.InputNames(), g.OutputNames(), ort.SessionOptions{Provider: p, Threads: 1, CustomOperators: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -180,6 +181,18 @@ level=INFO msg="custom operators" evaluator=b device=cuda:1 operators=none
 `
 	if log.String() != want {
 		t.Errorf("the log says\n%s\nwant\n%s", log.String(), want)
+	}
+}
+
+func TestBatchesInFlightAreOfGPUsAlone(t *testing.T) {
+	cpu, gpu := &operating{}, &operating{}
+	h := Hosted{Assignment: Assignment{Devices: []string{"cpu", "cuda:0"}, InFlight: 3}, Evaluators: []reward.Evaluator{cpu, gpu}}
+	if got := h.Scheduled(); !slices.Equal(got, []reward.Evaluator{cpu, gpu, gpu, gpu}) || len(h.Evaluators) != 2 {
+		t.Errorf("scheduled are %v", got)
+	}
+	h = Hosted{Evaluators: []reward.Evaluator{cpu}} // of a kind that runs on no device
+	if got := h.Scheduled(); len(got) != 1 {
+		t.Errorf("scheduled are %v", got)
 	}
 }
 

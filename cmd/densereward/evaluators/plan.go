@@ -15,6 +15,7 @@ type Defaults struct {
 	Threads int      // of each CPU session; 0 shares the cores out
 	Batch   int
 
+	InFlight   int  // as of an Assignment
 	FixedDraft bool // as of a Place
 }
 
@@ -26,6 +27,7 @@ type Assignment struct {
 	Threads int      // of each on a CPU; 0 is one a core
 	Batch   int
 
+	InFlight   int  // batches at once on each GPU; 0 is one
 	FixedDraft bool // as of a Place
 }
 
@@ -46,7 +48,7 @@ func (r Registry) Plan(specs []Spec, d Defaults, cores int) ([]Assignment, error
 			return nil, fmt.Errorf("evaluator %s: two have this name", s.Name)
 		}
 		taken[s.Name] = true
-		a := Assignment{Spec: s, Kind: kind, Batch: d.Batch, FixedDraft: d.FixedDraft}
+		a := Assignment{Spec: s, Kind: kind, Batch: d.Batch, InFlight: d.InFlight, FixedDraft: d.FixedDraft}
 		if s.Batch > 0 {
 			a.Batch = s.Batch
 		}

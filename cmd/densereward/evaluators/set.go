@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/denseflow/densereward/engine/onnx"
@@ -65,6 +66,20 @@ func (s *Set) open(ctx context.Context, a Assignment, at Place) (*Hosted, error)
 		h.Evaluators = append(h.Evaluators, one)
 	}
 	return h, nil
+}
+
+// Scheduled are the evaluators as a scheduler takes them, which runs one batch at a time on
+// each: those on GPUs as often as batches are in flight there.
+func (h *Hosted) Scheduled() []reward.Evaluator {
+	scheduled := slices.Clone(h.Evaluators)
+	for range h.InFlight - 1 {
+		for i, device := range h.Devices {
+			if strings.HasPrefix(device, "cuda") {
+				scheduled = append(scheduled, h.Evaluators[i])
+			}
+		}
+	}
+	return scheduled
 }
 
 // describe takes the evaluator's own description, under its spec's name.

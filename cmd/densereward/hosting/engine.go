@@ -90,6 +90,7 @@ type EvaluatorFlags struct {
 	FixedDraft        bool              `help:"Language models: draft tokens by the published wording alone, not by earlier answers. Maps then depend on a batch alone, to the last bit."`
 	Threads           int               `placeholder:"N" help:"Threads of each evaluator on the CPU; 0 shares the cores out."`
 	Batch             int               `placeholder:"N" default:"16" help:"Most images in one batch. [${default}]"`
+	InFlight          int               `placeholder:"N" default:"1" help:"Batches at once on each GPU: two fill its pauses and take more memory. [${default}]"`
 	Prefix            *string           `placeholder:"TEXT" help:"ImageDoctor: answer prefix in mode answer; \"\" is none. [the published text]"`
 	RepetitionPenalty *float64          `placeholder:"X" help:"ImageDoctor: penalty on tokens that have occurred; 1 is none. [generation_config.json's]"`
 	MaxNewTokens      int               `placeholder:"N" help:"ImageDoctor: most tokens of an answer, beyond which it is an error; 0 is 2048, or 4096 in mode think."`
@@ -122,7 +123,7 @@ func (f *EvaluatorFlags) Open(ctx context.Context, t cli.Terminal, logger *slog.
 	if err != nil {
 		return nil, err
 	}
-	plan, err := evaluators.Kinds().Plan(specs, evaluators.Defaults{Devices: f.Device, Threads: f.Threads, Batch: f.Batch, FixedDraft: f.FixedDraft}, runtime.GOMAXPROCS(0))
+	plan, err := evaluators.Kinds().Plan(specs, evaluators.Defaults{Devices: f.Device, Threads: f.Threads, Batch: f.Batch, InFlight: f.InFlight, FixedDraft: f.FixedDraft}, runtime.GOMAXPROCS(0))
 	if err != nil {
 		return nil, cli.Usage("evaluator", err)
 	}
@@ -221,7 +222,7 @@ func (f *EvaluatorFlags) Specs() ([]evaluators.Spec, error) {
 }
 
 func (f *EvaluatorFlags) check() error {
-	if err := cmp.Or(cli.AtLeast("threads", f.Threads, 0), cli.AtLeast("max-new-tokens", f.MaxNewTokens, 0), cli.AtLeast("prompt-tokens", f.PromptTokens, 0), cli.AtLeast("batch", f.Batch, 1)); err != nil {
+	if err := cmp.Or(cli.AtLeast("threads", f.Threads, 0), cli.AtLeast("max-new-tokens", f.MaxNewTokens, 0), cli.AtLeast("prompt-tokens", f.PromptTokens, 0), cli.AtLeast("batch", f.Batch, 1), cli.AtLeast("in-flight", f.InFlight, 1)); err != nil {
 		return err
 	}
 	if p := f.RepetitionPenalty; p != nil && (!(*p > 0) || math.IsInf(*p, 1)) {

@@ -49,7 +49,7 @@ func NewService(hosted []evaluators.Hosted, scheduling batch.Config, cfg server.
 		name := h.Description.Name
 		scheduling.MaxBatch = h.Batch
 		scheduling.Observer = cfg.Metrics.Observer(name)
-		scheduler, err := batch.New(scheduling, h.Evaluators...)
+		scheduler, err := batch.New(scheduling, h.Scheduled()...)
 		if err != nil {
 			return nil, fmt.Errorf("evaluator %s: %w", name, err)
 		}

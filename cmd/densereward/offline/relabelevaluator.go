@@ -47,7 +47,7 @@ func (c *Relabel) useEngine(ctx context.Context, e *hosting.Engine, job *relabel
 		return err
 	}
 	o := local.Options{
-		Evaluators: hosted.Evaluators, Files: new(image.Decoder), Mode: c.Mode, Grid: grid,
+		Evaluators: hosted.Scheduled(), Files: new(image.Decoder), Mode: c.Mode, Grid: grid,
 		Labels: c.labels(ctx, &hosted.Description),
 	}
 	job.Config = c.config(&hosted.Description, o.Labels)
@@ -62,7 +62,7 @@ func (c *Relabel) useEngine(ctx context.Context, e *hosting.Engine, job *relabel
 		return cli.Usage("maps", err)
 	}
 	job.Evaluate = evaluator.Evaluate
-	job.Concurrency = cmp.Or(c.Concurrency, 2*len(hosted.Evaluators)+1)
+	job.Concurrency = cmp.Or(c.Concurrency, 2*len(o.Evaluators)+1)
 	return nil
 }
 
