@@ -1,10 +1,6 @@
 package onnx
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
+import "strings"
 
 // customDomain is that of the operators of package engine/ort/kernels.
 const customDomain = "densereward"
@@ -21,6 +17,7 @@ const (
 	FusedRotaryRuns                        // of bfloat16: see RotaryRuns
 	FusedArgMax                            // of bfloat16: see PenalisedArgMax
 	FusedChannelNorm                       // of float16: see ChannelNorm
+	FusedResidual                          // of bfloat16: see Onto
 
 	// WrittenOut has plain nodes stand for each operator of the set, in any type and with
 	// what is around them as the operator has it: what it is held against.
@@ -31,27 +28,7 @@ const (
 const AllOperators = WrittenOut - 1
 
 // operatorNames are those of the operators, in their order.
-var operatorNames = []string{"swiglu", "rotary-heads", "rotary-runs", "argmax", "channel-norm"}
-
-// ParseOperators reads names of operators with commas between them: "all", "none", or
-// those that String writes.
-func ParseOperators(text string) (Operators, error) {
-	switch text {
-	case "all":
-		return AllOperators, nil
-	case "none", "":
-		return 0, nil
-	}
-	var o Operators
-	for name := range strings.SplitSeq(text, ",") {
-		i := slices.Index(operatorNames, name)
-		if i < 0 {
-			return 0, fmt.Errorf("%q is none of the operators %s", name, strings.Join(operatorNames, ", "))
-		}
-		o |= 1 << i
-	}
-	return o, nil
-}
+var operatorNames = []string{"swiglu", "rotary-heads", "rotary-runs", "argmax", "channel-norm", "residual"}
 
 // String is the operators' names with commas between them, or "none".
 func (o Operators) String() string {
@@ -74,8 +51,7 @@ func (g *Graph) Use(o Operators) { g.operators = o }
 // session must have been told of.
 func (g *Graph) Custom() bool { return g.domains[customDomain] }
 
-// EightBit reports whether it has custom operators of eight bits, which need more of a
-// device.
+// EightBit reports whether it has some of eight bits, which need more of a device.
 func (g *Graph) EightBit() bool { return g.eightBit }
 
 // vector is how many 16-bit numbers a kernel's thread loads at once: rows must be

@@ -304,23 +304,6 @@ func failsItsRunAlone(t *testing.T, p ort.Provider) {
 	}
 }
 
-func TestOperatorsHaveNames(t *testing.T) {
-	for text, want := range map[string]onnx.Operators{
-		"all": onnx.AllOperators, "none": 0, "": 0, "swiglu": onnx.FusedSwiGLU, "argmax,channel-norm": onnx.FusedArgMax | onnx.FusedChannelNorm,
-	} {
-		got, err := onnx.ParseOperators(text)
-		if err != nil || got != want {
-			t.Errorf("%q: %v, %v", text, got, err)
-		}
-		if again, err := onnx.ParseOperators(got.String()); err != nil || again != want {
-			t.Errorf("%q reads as %v, %v", got, again, err)
-		}
-	}
-	if _, err := onnx.ParseOperators("swiglu,gelu"); err == nil || !strings.Contains(err.Error(), `"gelu" is none of the operators swiglu, `) {
-		t.Errorf("%v", err)
-	}
-}
-
 func TestCustomOperatorsOnAGPUEqualTheirPlainNodes(t *testing.T) {
 	provider := orttest.CUDA(t)[0]
 	r := orttest.Open(t)

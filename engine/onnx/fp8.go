@@ -43,12 +43,11 @@ func (g *Graph) Rows(x Value, out int64) Rows {
 
 // quantised is x in e4m3.
 func (g *Graph) quantised(x Value) Rows {
-	perRow := x.shape[:len(x.shape)-1]
-	if g.operators&WrittenOut == 0 {
-		out := g.custom("QuantizeRows", []Value{x}, nil, typed(Float8, x.shape), typed(Float32, perRow))
-		return Rows{out[0], out[1], x.dtype}
-	}
 	dtype, last := x.dtype, len(x.shape)-1
+	if g.operators&WrittenOut == 0 {
+		out := g.custom("QuantizeRows", []Value{x}, nil, typed(Float8, x.shape), typed(Float32, x.shape[:last]))
+		return Rows{out[0], out[1], dtype}
+	}
 	x = g.Cast(x, Float32)
 	largest := g.Max(g.ReduceMax(x, -1, true), g.Neg(g.ReduceMin(x, -1, true)))
 	largest = g.Max(largest, Scalar(g, float32(fp8Least)))
@@ -69,23 +68,45 @@ func (g *Graph) weight(w Value) Rows {
 // Times is r (...,in) times the transpose of weight (out,in), as MatMulT has it. The
 // weight is quantised as rows are, if they are.
 func (g *Graph) Times(r Rows, weight Value) Value {
-	if !r.scales.Valid() {
+	if !r.scales.Valid() || !weight.Valid() {
 		return g.MatMulT(r.x, weight, 1)
 	}
-	if !g.need("ScaledProduct", r.x, weight) {
-		return Value{}
-	}
-	if len(weight.shape) != 2 || r.x.Dim(-1) != weight.Dim(1) || !g.quantises(r.dtype, weight.Dim(1), weight.Dim(0)) {
-		return g.Fail("ScaledProduct: %v by %v", r.x.shape, weight.shape)
+	if g.operators&WrittenOut == 0 {
+		return g.scaled(r, weight, Value{})
 	}
 	w := g.weight(weight)
-	out := r.x.shape.with(len(r.x.shape)-1, weight.Dim(0))
-	if g.operators&WrittenOut == 0 {
-		// The second output is memory that the product works in.
-		return g.custom("ScaledProduct", []Value{r.x, r.scales, w.x, w.scales}, nil, typed(r.dtype, out), typed(Uint8, Shape{g.NewSym("workspace")}))[0]
-	}
 	y := g.MatMulT(g.Cast(r.x, Float32), g.Cast(w.x, Float32), 1)
 	return g.Cast(g.Mul(g.Mul(y, g.Unsqueeze(r.scales, len(r.scales.shape))), w.scales), r.dtype)
+}
+
+// Onto is x plus Times: the sum, where the product adds, or else both, for the norm behind
+// it to add.
+func (g *Graph) Onto(x Value, r Rows, weight Value) (sum, branch Value) {
+	switch {
+	case !g.need("Onto", x, r.x, weight) || !g.Fuses(FusedResidual, r.dtype, weight.shape...):
+		return x, g.Times(r, weight)
+	case g.operators&WrittenOut != 0:
+		return g.Add(x, g.Times(r, weight)), Value{}
+	case r.scales.Valid():
+		return g.scaled(r, weight, x), Value{}
+	}
+	return g.multiplied("AddedProduct", r, weight, r.x, weight, x), Value{}
+}
+
+// scaled is Times of quantised rows, plus residual unless it is absent.
+func (g *Graph) scaled(r Rows, weight, residual Value) Value {
+	w := g.weight(weight)
+	return g.multiplied("ScaledProduct", r, weight, r.x, r.scales, w.x, w.scales, residual)
+}
+
+// multiplied is r times the transpose of weight by an operator, whose second output is
+// memory that it works in.
+func (g *Graph) multiplied(op string, r Rows, weight Value, inputs ...Value) Value {
+	if !g.need(op, r.x, weight) || len(weight.shape) != 2 || r.x.Dim(-1) != weight.Dim(1) {
+		return g.Fail("%s: %v by %v", op, r.x.shape, weight.shape)
+	}
+	out := r.x.shape.with(len(r.x.shape)-1, weight.Dim(0))
+	return g.custom(op, inputs, nil, typed(r.dtype, out), typed(Uint8, Shape{g.NewSym("workspace")}))[0]
 }
 
 // TimesPlus is Times plus bias (out) unless it is absent.
@@ -94,34 +115,42 @@ func (g *Graph) TimesPlus(r Rows, weight, bias Value) Value {
 		return g.Linear(r.x, weight, bias)
 	}
 	y := g.Times(r, weight)
-	if bias.Valid() {
-		y = g.Add(y, bias)
+	if !bias.Valid() {
+		return y
 	}
-	return y
+	return g.Add(y, bias)
 }
 
-// NormedRows is the RMSNorm of x plus skip plus bias (C) on its way into products of so many
-// outputs, and that sum. Skip, shaped as x, and bias may be absent.
+// Normed is the RMSNorm of x plus skip plus bias (C), and that sum. Skip, shaped as x, and
+// bias may be absent; without skip the bias is added for the norm alone, and the sum is x.
+func (g *Graph) Normed(x, skip, weight, bias Value, eps float32) (normed, sum Value) {
+	if skip.Valid() {
+		return g.SkipRMSNorm(x, skip, weight, bias, eps)
+	}
+	if !bias.Valid() {
+		return g.RMSNorm(x, weight, eps), x
+	}
+	if g.operators&WrittenOut == 0 && g.Fuses(FusedResidual, x.dtype, x.Dim(-1)) {
+		return g.custom("NormRows", []Value{x, weight, bias}, []Attr{{"epsilon", eps}}, typed(x.dtype, x.shape))[0], x
+	}
+	return g.RMSNorm(g.Add(x, bias), weight, eps), x
+}
+
+// NormedRows is Normed on its way into products of so many outputs.
 func (g *Graph) NormedRows(x, skip, weight, bias Value, eps float32, out int64) (normed Rows, sum Value) {
 	if !g.sameType("NormedRows", x, weight) || !g.perChannel("NormedRows", x, weight) {
 		return Rows{}, Value{}
 	}
-	if skip.Valid() && !skip.shape.Equal(x.shape) {
-		return Rows{}, g.Fail("NormedRows: %v with %v", x.shape, skip.shape)
+	if g.operators&WrittenOut != 0 || !g.quantises(x.dtype, x.Dim(-1), N(out)) {
+		y, sum := g.Normed(x, skip, weight, bias, eps)
+		return g.Rows(y, out), sum
 	}
-	if g.operators&WrittenOut == 0 && g.quantises(x.dtype, x.Dim(-1), N(out)) {
-		v := g.custom("QuantizeNorm", []Value{x, weight, skip, bias}, []Attr{{"epsilon", eps}},
-			typed(x.dtype, x.shape), typed(Float8, x.shape), typed(Float32, x.shape[:len(x.shape)-1]))
-		return Rows{v[1], v[2], x.dtype}, v[0]
-	}
+	outs := []outputType{typed(Float8, x.shape), typed(Float32, x.shape[:len(x.shape)-1])}
 	if skip.Valid() {
-		y, s := g.SkipRMSNorm(x, skip, weight, bias, eps)
-		return g.Rows(y, out), s
+		outs = append(outs, typed(x.dtype, x.shape))
 	}
-	if bias.Valid() {
-		x = g.Add(x, bias)
-	}
-	return g.Rows(g.RMSNorm(x, weight, eps), out), x
+	v := append(g.custom("QuantizeNorm", []Value{x, weight, skip, bias}, []Attr{{"epsilon", eps}}, outs...), x)
+	return Rows{v[0], v[1], x.dtype}, v[2]
 }
 
 // gatedRows is swiGLU of x (...,2*inner) on its way into products of so many outputs.

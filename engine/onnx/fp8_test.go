@@ -25,12 +25,20 @@ func eightBits(rng *rand.Rand, large bool) (all []fused) {
 		all = append(all, fused{name: fmt.Sprintf("rows of %v in eight bits", shape), dtype: onnx.BFloat16, inputs: []ort.Tensor{x}, build: func(g *onnx.Graph, in []onnx.Value) []onnx.Value {
 			return onnx.Parts(g.Rows(in[0], 16))
 		}})
+		all = append(all, fused{name: fmt.Sprintf("norm of %v and a bias", shape), dtype: onnx.BFloat16, inputs: []ort.Tensor{x, weight, bias}, build: func(g *onnx.Graph, in []onnx.Value) []onnx.Value {
+			normed, _ := g.Normed(in[0], onnx.Value{}, in[1], in[2], 1e-6)
+			return one(normed)
+		}})
 		for n := range 3 {
 			inputs := []ort.Tensor{x, weight, skip, bias}[:2+n]
 			all = append(all, fused{name: fmt.Sprintf("norm of %v in eight bits from %d", shape, len(inputs)), dtype: onnx.BFloat16, steps: true, inputs: inputs, build: func(g *onnx.Graph, in []onnx.Value) []onnx.Value {
+				given := len(in)
 				in = append(in, onnx.Value{}, onnx.Value{})
 				rows, sum := g.NormedRows(in[0], in[2], in[1], in[3], 1e-6, 16)
-				return append(onnx.Parts(rows), sum)
+				if given > 2 { // with something to skip to
+					return append(onnx.Parts(rows), sum)
+				}
+				return onnx.Parts(rows)
 			}})
 		}
 		if wide < 32 {
@@ -57,6 +65,13 @@ func scaledProducts(rng *rand.Rand, large bool) (all []fused) {
 		all = append(all, fused{name: fmt.Sprintf("product of %+v in eight bits", of), dtype: onnx.BFloat16, inputs: inputs, build: func(g *onnx.Graph, in []onnx.Value) []onnx.Value {
 			return one(g.Times(g.Rows(in[0], of.out), in[1]))
 		}})
+		for _, eight := range []int64{of.out, 1} {
+			inputs := append(inputs[:2:2], normal(rng, of.rows, of.out))
+			all = append(all, fused{name: fmt.Sprintf("product of %+v onto a sum, rows for %d", of, eight), dtype: onnx.BFloat16, inputs: inputs, build: func(g *onnx.Graph, in []onnx.Value) []onnx.Value {
+				sum, _ := g.Onto(in[2], g.Rows(in[0], eight), in[1])
+				return one(sum)
+			}})
+		}
 	}
 	return all
 }

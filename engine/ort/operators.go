@@ -19,7 +19,11 @@ func (r *Runtime) LoadOperators(p Provider) error {
 	if p.Kind != CUDA {
 		return fmt.Errorf("%w on %v", ErrNoOperators, p)
 	}
-	if err := kernels.Load(p.Device); err != nil {
+	err := checkCUDA(r.library.Path, p.Device)
+	if err == nil {
+		err = kernels.Load(p.Device)
+	}
+	if err != nil {
 		return fmt.Errorf("%w on %v: %w", ErrNoOperators, p, err)
 	}
 	return nil

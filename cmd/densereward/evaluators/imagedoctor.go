@@ -7,7 +7,6 @@ import (
 
 	"github.com/denseflow/densereward/engine/imagedoctor"
 	"github.com/denseflow/densereward/engine/imagedoctor/pocket"
-	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/reward"
 )
 
@@ -43,7 +42,7 @@ func openImageDoctor(ctx context.Context, s Spec, at Place) (reward.Evaluator, e
 		Resize: imagedoctor.Resize(given.Resize), Float32: given.Float32, NoSpeculative: given.NoSpeculative, FixedDraft: at.FixedDraft, FP8: given.FP8,
 	}
 	if given.Operators != "" {
-		operators, err := onnx.ParseOperators(given.Operators)
+		operators, err := ParseOperators(given.Operators)
 		if err != nil {
 			return nil, fmt.Errorf("operators: %w", err)
 		}

@@ -56,7 +56,7 @@ func (f *EngineFlags) AskedOperators() (*onnx.Operators, error) {
 	if f.Operators == "" {
 		return nil, nil
 	}
-	o, err := onnx.ParseOperators(f.Operators)
+	o, err := evaluators.ParseOperators(f.Operators)
 	if err != nil {
 		return nil, cli.Usage("operators", err)
 	}

@@ -7,29 +7,9 @@
 // that a row is read once.
 #include "kernels.h"
 
-#define MOST_VECTORS 3
 #define LARGEST_E4M3 448.f
 // The least that a row's largest number counts as: rows of zeros have a scale as well.
 #define LEAST_LARGEST 1e-12f
-
-// over_block is the sum or the maximum of the threads' v, in all threads.
-DEVICE float over_block(float v, int maximum) {
-	SHARED(float, parts, 32);
-	int lane = threadIdx.x & 31, warps = blockDim.x >> 5;
-	for (int d = 16; d; d >>= 1) {
-		float other = SHUFFLE_XOR(v, d);
-		v = maximum ? fmaxf(v, other) : v + other;
-	}
-	SYNC(); // until all have read the parts of the call before
-	if (lane == 0) parts[threadIdx.x >> 5] = v;
-	SYNC();
-	v = lane < warps ? parts[lane] : 0;
-	for (int d = 16; d; d >>= 1) {
-		float other = SHUFFLE_XOR(v, d);
-		v = maximum ? fmaxf(v, other) : v + other;
-	}
-	return v;
-}
 
 // store_row writes the row f in eight bits, and its scale.
 DEVICE void store_row(float f[MOST_VECTORS][8], bytes8 *y, float *scale, int width8) {
@@ -85,9 +65,9 @@ KERNEL(512, 2) quantize_swiglu(const vec *x, const vec *bias, bytes8 *y, float *
 	store_row(f, y + row * inner8, scales + row, inner8);
 }
 
-// quantize_norm adds x, skip and bias (width), of which the last two may be null, to sum
-// (rows,width), in bfloat16; divides it by the root of its mean square plus epsilon and
-// multiplies by weight (width): y (rows,width), scales (rows).
+// quantize_norm adds x, skip and bias (width), of which the last two may be null, writes sum
+// (rows,width) in bfloat16, unless it is null; divides it by the root of its mean square
+// plus epsilon and multiplies by weight (width): y (rows,width), scales (rows).
 KERNEL(512, 2) quantize_norm(const vec *x, const vec *skip, const vec *bias, const vec *weight, vec *sum, bytes8 *y, float *scales, int width8, float epsilon) {
 	long long row = blockIdx.x;
 	float f[MOST_VECTORS][8], squares = 0;
@@ -105,9 +85,11 @@ KERNEL(512, 2) quantize_norm(const vec *x, const vec *skip, const vec *bias, con
 			bf16_load(bias[at], more);
 			UNROLL for (int k = 0; k < 8; k++) f[v][k] += more[k];
 		}
-		vec rounded = bf16_store(f[v]);
-		sum[place] = rounded;
-		bf16_load(rounded, f[v]);
+		if (sum) {
+			vec rounded = bf16_store(f[v]);
+			sum[place] = rounded;
+			bf16_load(rounded, f[v]);
+		}
 		UNROLL for (int k = 0; k < 8; k++) squares += f[v][k] * f[v][k];
 	}
 	float by = RSQRT(over_block(squares, 0) / (float)(8 * width8) + epsilon);

@@ -7,7 +7,7 @@
 #include "abi.h"
 
 // kernel numbers the functions of kernels.cu and, behind HALF_KERNELS, of fp8.cu.
-enum kernel { SWIGLU, ROTATE_HALVES, ROTATE_PAIRS, ARGMAX, CHANNEL_NORM, HALF_KERNELS, QUANTIZE_ROWS = HALF_KERNELS, QUANTIZE_SWIGLU, QUANTIZE_NORM, KERNELS };
+enum kernel { SWIGLU, ROTATE_HALVES, ROTATE_PAIRS, ARGMAX, CHANNEL_NORM, NORM_ROWS, HALF_KERNELS, QUANTIZE_ROWS = HALF_KERNELS, QUANTIZE_SWIGLU, QUANTIZE_NORM, KERNELS };
 
 // A part of the kernels is a module of its own: those of half precision, and those of
 // eight bits, for which a device must be newer.
@@ -27,8 +27,7 @@ struct module;
 struct products;
 
 // launcher_load compiles the PTX text of a part for a device, unless that has been done,
-// and returns 0; or, with what went wrong in message, another number. With the part of eight
-// bits come products.
+// and returns 0; or, with what went wrong in message, another number.
 int launcher_load(int device, enum part part, const char *ptx, char *message, size_t size);
 // launcher_module is what is loaded in the context that is current to the thread; NULL if
 // the part is not.
@@ -39,19 +38,24 @@ struct products *launcher_products(const struct module *on);
 // words are text.
 int launcher_run(const struct module *on, const struct launch *l, void *stream, const char **text);
 
-// A product is y (rows,out) = x (rows,in) times the transpose of w (out,in), all of them
-// eight-bit with a scale for each row, or bfloat16, whose scales are NULL; y is bfloat16.
+// A product is y (rows,out) = x (rows,in) times the transpose of w (out,in), either
+// eight-bit with a scale for each row, or bfloat16, whose scales are NULL; plus residual
+// (rows,out) unless it is NULL, which is bfloat16, as y is.
 struct product {
 	bool eight_bit;
 	int64_t rows, out, in;
 	const void *x, *w;
 	const float *x_scales, *w_scales;
+	const void *residual;
 	void *y, *workspace;
 };
 
-// products_open finds cuBLASLt and makes sure that it has products of eight bits on the
-// device of the current context. It returns NULL with what went wrong in message.
+// products_open finds cuBLASLt for the device of the current context. It returns NULL with
+// what went wrong in message.
 struct products *products_open(char *message, size_t size);
+// products_eight_bit returns 0 if there are products of eight bits; or, with what is
+// missing in message, another number.
+int products_eight_bit(struct products *p, char *message, size_t size);
 // products_workspace is the bytes of device memory that each product may use.
 size_t products_workspace(void);
 // products_run starts a product on a stream. It returns 0 or cuBLAS's error.

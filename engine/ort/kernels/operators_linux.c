@@ -39,6 +39,7 @@ struct operation {
 	int on_host;             // the input that lies in host memory, -1 for none
 	int outputs[MOST_OUTPUTS]; // element types, 0 behind the last
 	bool variadic;             // any number of outputs of the first type
+	bool spare;                // the last output may be absent
 	enum part part;            // that has its kernels
 	const char *numbers[2];  // integer attributes
 	const char *epsilon;     // float attribute
@@ -209,7 +210,7 @@ static OrtStatus *channel_norm(const struct node *n, OrtKernelContext *c) {
 }
 
 // block_of is the threads of a block that has a row of so many vectors, up to
-// MOST_VECTORS of fp8.cu each; 0 where a row is too wide.
+// MOST_VECTORS of kernels.h each; 0 where a row is too wide.
 static unsigned block_of(int64_t vectors) {
 	enum { THREADS = 512, MOST_VECTORS = 3, WARP = 32 };
 	int64_t each = pieces(vectors, THREADS);
@@ -250,44 +251,68 @@ static OrtStatus *quantize_swiglu(const struct node *n, OrtKernelContext *c) {
 	return start(n, c, &(struct launch){QUANTIZE_SWIGLU, (unsigned)count, 1, threads, 0, arguments});
 }
 
+// The sum is an output where there is something to skip to.
 static OrtStatus *quantize_norm(const struct node *n, OrtKernelContext *c) {
 	struct tensor in[MOST_INPUTS], *x = &in[0];
-	void *sum, *out[2];
+	void *sum = NULL, *out[2];
 	OrtStatus *s = read_inputs(c, in);
 	if (s) return s;
 	int width8 = (int)(width(x) / VEC);
 	float epsilon = n->epsilon;
 	unsigned threads = block_of(width8);
 	if (!x->rank || !width8 || width(x) % VEC || !threads) return fail(n, "rows of a width that is no multiple of 8, or too wide");
-	if (width(&in[1]) != width(x) || (in[2].data && (rows(&in[2]) != rows(x) || width(&in[2]) != width(x)))) return fail(n, "shapes that do not fit each other");
-	if ((s = make_output(c, 0, x->dims, x->rank, &sum)) || (s = eight_bit(c, 1, x->dims, x->rank, out))) return s;
+	if (width(&in[1]) != width(x) || (in[2].rank && (rows(&in[2]) != rows(x) || width(&in[2]) != width(x)))) return fail(n, "shapes that do not fit each other");
+	if ((s = eight_bit(c, 0, x->dims, x->rank, out)) || (in[2].rank && (s = make_output(c, 2, x->dims, x->rank, &sum)))) return s;
 	void *arguments[] = {&x->data, &in[2].data, &in[3].data, &in[1].data, &sum, &out[0], &out[1], &width8, &epsilon};
 	return start(n, c, &(struct launch){QUANTIZE_NORM, (unsigned)rows(x), 1, threads, 0, arguments});
 }
 
-static OrtStatus *scaled_product(const struct node *n, OrtKernelContext *c) {
-	struct tensor in[MOST_INPUTS], *x = &in[0], *w = &in[2];
-	void *stream, *workspace = NULL;
-	char message[64];
+static OrtStatus *norm_rows(const struct node *n, OrtKernelContext *c) {
+	struct tensor in[MOST_INPUTS], *x = &in[0];
+	void *y;
 	OrtStatus *s = read_inputs(c, in);
 	if (s) return s;
-	struct product p = {.eight_bit = true, .rows = rows(x), .out = rows(w), .in = width(x), .x = x->data, .w = w->data, .x_scales = in[1].data, .w_scales = in[3].data};
-	if (!x->rank || w->rank != 2 || width(w) != p.in) return fail(n, "shapes that do not fit each other");
-	x->dims[x->rank - 1] = p.out;
-	int64_t bytes = n->on && p.rows ? (int64_t)products_workspace() : 0;
-	if ((s = make_output(c, 0, x->dims, x->rank, &p.y)) || (s = make_output(c, 1, &bytes, 1, &workspace))) return s;
-	if (!p.rows) return NULL;
+	int width8 = (int)(width(x) / VEC);
+	float epsilon = n->epsilon;
+	unsigned threads = block_of(width8);
+	if (!x->rank || !width8 || width(x) % VEC || !threads || width(&in[1]) != width(x)) return fail(n, "rows of a width that is no multiple of 8, or too wide");
+	if ((s = make_output(c, 0, x->dims, x->rank, &y))) return s;
+	void *arguments[] = {&x->data, &in[2].data, &in[1].data, &y, &width8, &epsilon};
+	return start(n, c, &(struct launch){NORM_ROWS, (unsigned)rows(x), 1, threads, 0, arguments});
+}
+
+// multiply computes a product of x, w and residual, the shape of whose result is x's but for the width.
+static OrtStatus *multiply(const struct node *n, OrtKernelContext *c, struct product *p, struct tensor *x, const struct tensor *w, const struct tensor *residual) {
+	void *stream;
+	char message[64];
+	OrtStatus *s;
+	*p = (struct product){.eight_bit = p->eight_bit, .rows = rows(x), .out = rows(w), .in = width(x), .x = x->data, .w = w->data, .x_scales = p->x_scales, .w_scales = p->w_scales, .residual = residual->data};
+	if (!x->rank || w->rank != 2 || width(w) != p->in || (residual->data && (rows(residual) != p->rows || width(residual) != p->out))) return fail(n, "shapes that do not fit each other");
+	x->dims[x->rank - 1] = p->out;
+	int64_t bytes = n->on && p->rows ? (int64_t)products_workspace() : 0;
+	if ((s = make_output(c, 0, x->dims, x->rank, &p->y)) || (s = make_output(c, 1, &bytes, 1, &p->workspace)) || !p->rows) return s;
 	if (!n->on) {
-		void *arguments[] = {&p};
-		emulated(KERNELS, 1, 1, 1, 0, arguments);
+		emulated(KERNELS, 1, 1, 1, 0, (void *[]){p});
 		return NULL;
 	}
-	p.workspace = workspace;
 	if ((s = ORT(KernelContext_GetGPUComputeStream)(c, &stream))) return s;
-	int code = products_run(launcher_products(n->on), &p, stream);
+	int code = products_run(launcher_products(n->on), p, stream);
 	if (!code) return NULL;
 	snprintf(message, sizeof message, "cublas error %d", code);
 	return fail(n, message);
+}
+
+static OrtStatus *scaled_product(const struct node *n, OrtKernelContext *c) {
+	struct tensor in[MOST_INPUTS];
+	OrtStatus *s = read_inputs(c, in);
+	if (s) return s;
+	return multiply(n, c, &(struct product){.eight_bit = true, .x_scales = in[1].data, .w_scales = in[3].data}, &in[0], &in[2], &in[4]);
+}
+
+static OrtStatus *added_product(const struct node *n, OrtKernelContext *c) {
+	struct tensor in[MOST_INPUTS];
+	OrtStatus *s = read_inputs(c, in);
+	return s ? s : multiply(n, c, &(struct product){.eight_bit = false}, &in[0], &in[1], &in[2]);
 }
 
 static operation operations[] = {
@@ -297,8 +322,10 @@ static operation operations[] = {
 	{.name = "ArgMax", .inputs = {TYPE_BFLOAT16, TYPE_BOOL, TYPE_FLOAT, TYPE_INT64}, .required = 1, .on_host = -1, .outputs = {TYPE_INT64}, .compute = argmax},
 	{.name = "QuantizeRows", .inputs = {TYPE_BFLOAT16}, .required = 1, .on_host = -1, .outputs = {TYPE_E4M3, TYPE_FLOAT}, .part = EIGHT_BIT_PART, .compute = quantize_rows},
 	{.name = "QuantizeSwiGLU", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 1, .on_host = -1, .outputs = {TYPE_E4M3, TYPE_FLOAT}, .part = EIGHT_BIT_PART, .compute = quantize_swiglu},
-	{.name = "QuantizeNorm", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 2, .on_host = -1, .outputs = {TYPE_BFLOAT16, TYPE_E4M3, TYPE_FLOAT}, .epsilon = "epsilon", .part = EIGHT_BIT_PART, .compute = quantize_norm},
-	{.name = "ScaledProduct", .inputs = {TYPE_E4M3, TYPE_FLOAT, TYPE_E4M3, TYPE_FLOAT}, .required = 4, .on_host = -1, .outputs = {TYPE_BFLOAT16, TYPE_UINT8}, .part = EIGHT_BIT_PART, .compute = scaled_product},
+	{.name = "QuantizeNorm", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 2, .on_host = -1, .outputs = {TYPE_E4M3, TYPE_FLOAT, TYPE_BFLOAT16}, .spare = true, .epsilon = "epsilon", .part = EIGHT_BIT_PART, .compute = quantize_norm},
+	{.name = "ScaledProduct", .inputs = {TYPE_E4M3, TYPE_FLOAT, TYPE_E4M3, TYPE_FLOAT, TYPE_BFLOAT16}, .required = 4, .on_host = -1, .outputs = {TYPE_BFLOAT16, TYPE_UINT8}, .part = EIGHT_BIT_PART, .compute = scaled_product},
+	{.name = "NormRows", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 2, .on_host = -1, .outputs = {TYPE_BFLOAT16}, .epsilon = "epsilon", .compute = norm_rows},
+	{.name = "AddedProduct", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 3, .on_host = -1, .outputs = {TYPE_BFLOAT16, TYPE_UINT8}, .compute = added_product},
 	{.name = "ChannelNorm", .inputs = {TYPE_FLOAT16, TYPE_FLOAT16, TYPE_FLOAT16, TYPE_FLOAT16}, .required = 2, .on_host = -1, .outputs = {TYPE_FLOAT16}, .numbers = {"rectify_before", "rectify_after"}, .epsilon = "epsilon", .compute = channel_norm},
 };
 
@@ -332,8 +359,8 @@ static size_t output_count(const OrtCustomOp *o) {
 static int input_characteristic(const OrtCustomOp *o, size_t i) { return (int)i < of(o)->required ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL; }
 
 static int output_characteristic(const OrtCustomOp *o, size_t i) {
-	(void)i;
-	return of(o)->variadic ? INPUT_OUTPUT_VARIADIC : INPUT_OUTPUT_REQUIRED;
+	if (of(o)->variadic) return INPUT_OUTPUT_VARIADIC;
+	return of(o)->spare && i + 1 == output_count(o) ? INPUT_OUTPUT_OPTIONAL : INPUT_OUTPUT_REQUIRED;
 }
 
 static int input_memory(const OrtCustomOp *o, size_t i) { return (int)i == of(o)->on_host ? MEMORY_CPU_INPUT : MEMORY_DEFAULT; }

@@ -14,7 +14,7 @@ LT_FUNCTIONS(DECLARE)
 // A plan is how products of a shape are computed. Prompts differ in length, so that shapes
 // come and go: the oldest plan makes room.
 struct plan {
-	bool eight_bit;
+	bool eight_bit, residual;
 	int64_t rows, out, in;
 	lt_desc desc;
 	lt_layout w, x, y;
@@ -96,14 +96,14 @@ static int choose(struct products *l, struct plan *p) {
 static int planned(struct products *l, const struct product *of, struct plan **plan) {
 	for (int i = 0; i < l->count; i++) {
 		struct plan *p = &l->plans[i];
-		if (p->rows == of->rows && p->out == of->out && p->in == of->in && p->eight_bit == of->eight_bit) {
+		if (p->rows == of->rows && p->out == of->out && p->in == of->in && p->eight_bit == of->eight_bit && p->residual == !!of->residual) {
 			*plan = p;
 			return 0;
 		}
 	}
 	struct plan *p = *plan = &l->plans[l->next];
 	discard(p);
-	*p = (struct plan){.eight_bit = of->eight_bit, .rows = of->rows, .out = of->out, .in = of->in};
+	*p = (struct plan){.eight_bit = of->eight_bit, .residual = of->residual, .rows = of->rows, .out = of->out, .in = of->in};
 	int code = describe(p);
 	if (!code && p->eight_bit) code = point(p, of->w_scales, of->x_scales); // whose alignment the choice depends on
 	if (!code) code = choose(l, p);
@@ -120,19 +120,19 @@ size_t products_workspace(void) { return WORKSPACE; }
 
 int products_run(struct products *l, const struct product *of, void *stream) {
 	struct plan *p;
-	float one = 1, zero = 0;
+	float one = 1, added = of->residual ? 1 : 0;
+	const void *residual = of->residual ? of->residual : of->y;
 	pthread_mutex_lock(&l->mutex);
 	int code = planned(l, of, &p);
 	if (!code && of->eight_bit) code = point(p, of->w_scales, of->x_scales);
 	if (!code)
-		code = cublasLtMatmul(l->handle, p->desc, &one, of->w, p->w, of->x, p->x, &zero, of->y, p->y, of->y, p->y, &p->algorithm, of->workspace, WORKSPACE, (CUstream)stream);
+		code = cublasLtMatmul(l->handle, p->desc, &one, of->w, p->w, of->x, p->x, &added, residual, p->y, of->y, p->y, &p->algorithm, of->workspace, WORKSPACE, (CUstream)stream);
 	pthread_mutex_unlock(&l->mutex);
 	return code;
 }
 
 struct products *products_open(char *message, size_t size) {
 	struct products *l = calloc(1, sizeof *l);
-	struct plan *p;
 	int code;
 	pthread_mutex_lock(&opening);
 	const char *missing = l ? open_library() : "out of memory";
@@ -148,13 +148,19 @@ struct products *products_open(char *message, size_t size) {
 		free(l);
 		return NULL;
 	}
-	// 256 is an address of the alignment that memory of the device has; nothing is read.
-	struct product any = {.eight_bit = true, .rows = 64, .out = 256, .in = 256, .x_scales = (const float *)256, .w_scales = (const float *)512};
-	if ((code = planned(l, &any, &p))) {
-		size_t version = cublasLtGetVersion();
-		snprintf(message, size, "version %zu.%zu.%zu of cuBLASLt has no eight-bit products with a scale a row for this device (cublas error %d)", version / 10000, version / 100 % 100, version % 100, code);
-		free(l); // the handle stays: it is a few bytes, once
-		return NULL;
-	}
 	return l;
+}
+
+int products_eight_bit(struct products *l, char *message, size_t size) {
+	struct plan *p;
+	// 256 is an address of the alignment that memory of the device has; nothing is read.
+	const void *any = (const void *)256;
+	struct product of = {.eight_bit = true, .rows = 64, .out = 256, .in = 256, .x_scales = any, .w_scales = any, .residual = any};
+	pthread_mutex_lock(&l->mutex);
+	int code = planned(l, &of, &p);
+	pthread_mutex_unlock(&l->mutex);
+	if (!code) return 0;
+	size_t version = cublasLtGetVersion();
+	snprintf(message, size, "version %zu.%zu.%zu of cuBLASLt has no eight-bit products with a scale a row for this device (cublas error %d)", version / 10000, version / 100 % 100, version % 100, code);
+	return 1;
 }
