@@ -27,6 +27,7 @@ type engineBenchFlags struct {
 	NewTokens         int     `default:"60" placeholder:"N" help:"Tokens of every answer. [${default}]"`
 	RepetitionPenalty float64 `placeholder:"X" help:"Penalty on tokens that have occurred; 1 is none. [generation_config.json's]"`
 	InFlight          int     `default:"1" placeholder:"N" help:"Batches at once on a device. [${default}]"`
+	NoStages          bool    `help:"Time whole batches alone, not each stage by itself."`
 	Rounds            int     `default:"4" placeholder:"N" help:"Batches that are timed, for each in flight on each device. [${default}]"`
 
 	hosting.EngineFlags
@@ -79,7 +80,7 @@ func (f *engineBenchFlags) measure(ctx context.Context, t cli.Terminal, batch in
 	return bench.Measure(ctx, runtime, dir, bench.Options{
 		Providers: providers, Batch: batch, PromptTokens: f.PromptTokens, NewTokens: f.NewTokens,
 		NoSpeculative: f.NoSpeculative, RepetitionPenalty: f.RepetitionPenalty, InFlight: f.InFlight, Rounds: f.Rounds,
-		Operators: operators, FP8: f.Precision == hosting.PrecisionFP8,
+		Operators: operators, FP8: f.Precision == hosting.PrecisionFP8, NoStages: f.NoStages,
 	})
 }
 
@@ -149,6 +150,9 @@ func writeMeasurement(w io.Writer, m bench.Measurement) error {
 	line("loading\t%.1f s", m.LoadSeconds)
 	for _, d := range m.Devices {
 		line("%s\t%.2f images a second, memory %s%s", d.Device, d.ImagesPerSec, peakMemory(d), named(d.Name))
+	}
+	if len(m.Stages) == 0 {
+		return t.Flush()
 	}
 	line("")
 	line("stage\twhere\ts a batch\tms an image\tof the batch")

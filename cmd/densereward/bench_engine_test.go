@@ -21,6 +21,11 @@ func TestBenchEngineMeasuresARandomCheckpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out, said := densereward(t, "bench", "-engine", "-model", dir, "-batch", "1", "-rounds", "1",
+		"-prompt-tokens", "100", "-precision", "fp8", "-no-stages")
+	if code != exitOK || !strings.Contains(out, "images  ") || strings.Contains(out, "stage") {
+		t.Fatalf("exit code %d: %s%s", code, out, said)
+	}
+	code, out, said = densereward(t, "bench", "-engine", "-model", dir, "-batch", "1", "-rounds", "1",
 		"-prompt-tokens", "100", "-json")
 	if code != exitOK {
 		t.Fatalf("exit code %d: %s", code, said)

@@ -30,6 +30,7 @@ type Options struct {
 	FP8               bool            // products in eight bits
 	Rounds            int             // batches that are timed, for each in flight on each device [4]
 	InFlight          int             // batches at once on each device [1]
+	NoStages          bool            // times whole batches alone
 }
 
 // Measurement is what the engine did. A batch has Batch images.
@@ -93,13 +94,14 @@ func Measure(ctx context.Context, runtime *ort.Runtime, dir string, o Options) (
 		Batch: m.o.Batch, InFlight: m.o.InFlight, PromptTokens: m.o.PromptTokens, NewTokens: m.o.NewTokens,
 		Speculation: !m.o.NoSpeculative, Operators: m.operators.String(), FP8: m.o.FP8,
 	}
-	host, err := m.hostStages()
-	if err != nil {
-		return out, err
-	}
-	parts, err := m.partStages(ctx)
-	if err != nil {
-		return out, fmt.Errorf("bench: measuring the parts of the graph: %w", err)
+	var host, parts []Stage
+	if !o.NoStages {
+		if host, err = m.hostStages(); err != nil {
+			return out, err
+		}
+		if parts, err = m.partStages(ctx); err != nil {
+			return out, fmt.Errorf("bench: measuring the parts of the graph: %w", err)
+		}
 	}
 	began := time.Now()
 	sessions, err := m.open()
@@ -110,10 +112,12 @@ func Measure(ctx context.Context, runtime *ort.Runtime, dir string, o Options) (
 	out.LoadSeconds = time.Since(began).Seconds()
 	memory := watchMemory(m.o.Providers)
 	defer memory.stop()
-	if out.Stages, err = m.wholeStages(ctx, sessions[0], parts); err != nil {
-		return out, fmt.Errorf("bench: measuring the graph: %w", err)
+	if !o.NoStages {
+		if out.Stages, err = m.wholeStages(ctx, sessions[0], parts); err != nil {
+			return out, fmt.Errorf("bench: measuring the graph: %w", err)
+		}
+		out.Stages = append(host, out.Stages...)
 	}
-	out.Stages = append(host, out.Stages...)
 	if err := m.throughput(ctx, sessions, &out); err != nil {
 		return out, fmt.Errorf("bench: measuring batches: %w", err)
 	}
