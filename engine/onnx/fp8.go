@@ -38,11 +38,11 @@ func (g *Graph) Rows(x Value, out int64) Rows {
 	if !g.need("Rows", x) || !g.quantises(x.dtype, x.Dim(-1), N(out)) {
 		return Rows{x: x, dtype: x.dtype}
 	}
-	return g.quantised(x)
+	return g.inEightBits(x)
 }
 
-// quantised is x in e4m3.
-func (g *Graph) quantised(x Value) Rows {
+// inEightBits is x in e4m3.
+func (g *Graph) inEightBits(x Value) Rows {
 	dtype, last := x.dtype, len(x.shape)-1
 	if g.operators&WrittenOut == 0 {
 		out := g.custom("QuantizeRows", []Value{x}, nil, typed(Float8, x.shape), typed(Float32, x.shape[:last]))
@@ -55,16 +55,6 @@ func (g *Graph) quantised(x Value) Rows {
 	return Rows{g.Cast(g.Mul(x, g.Div(most, largest)), Float8), g.Squeeze(g.Div(largest, most), last), dtype}
 }
 
-// weight is w (out,in) in e4m3, quantised once a run, in the graph that has it.
-func (g *Graph) weight(w Value) Rows {
-	of, x, scales := w.g, "eight bits of "+w.name, "scales of "+w.name
-	if _, ok := of.joined[x]; !ok {
-		r := of.quantised(w)
-		of.joined[x], of.joined[scales] = r.x, r.scales
-	}
-	return Rows{of.joined[x], of.joined[scales], w.dtype}
-}
-
 // Times is r (...,in) times the transpose of weight (out,in), as MatMulT has it. The
 // weight is quantised as rows are, if they are.
 func (g *Graph) Times(r Rows, weight Value) Value {
@@ -74,7 +64,10 @@ func (g *Graph) Times(r Rows, weight Value) Value {
 	if g.operators&WrittenOut == 0 {
 		return g.scaled(r, weight, Value{})
 	}
-	w := g.weight(weight)
+	if _, ok := g.quantised[weight.name]; !ok {
+		g.quantised[weight.name] = weight.g.inEightBits(weight)
+	}
+	w := g.quantised[weight.name]
 	y := g.MatMulT(g.Cast(r.x, Float32), g.Cast(w.x, Float32), 1)
 	return g.Cast(g.Mul(g.Mul(y, g.Unsqueeze(r.scales, len(r.scales.shape))), w.scales), r.dtype)
 }
@@ -90,23 +83,27 @@ func (g *Graph) Onto(x Value, r Rows, weight Value) (sum, branch Value) {
 	case r.scales.Valid():
 		return g.scaled(r, weight, x), Value{}
 	}
-	return g.multiplied("AddedProduct", r, weight, r.x, weight, x), Value{}
+	return g.multiplied("AddedProduct", r, weight, nil, r.x, weight, x), Value{}
 }
 
-// scaled is Times of quantised rows, plus residual unless it is absent.
+// scaled is Times of quantised rows, plus residual unless it is absent. The operator makes
+// eight bits of a weight once for all uses in the graph, which know it by numbers.
 func (g *Graph) scaled(r Rows, weight, residual Value) Value {
-	w := g.weight(weight)
-	return g.multiplied("ScaledProduct", r, weight, r.x, r.scales, w.x, w.scales, residual)
+	if _, ok := g.kept[weight.name]; !ok {
+		g.kept[weight.name] = int64(len(g.kept))
+	}
+	attrs := []Attr{{"graph", g.id}, {"weight", g.kept[weight.name]}}
+	return g.multiplied("ScaledProduct", r, weight, attrs, r.x, r.scales, weight, residual)
 }
 
 // multiplied is r times the transpose of weight by an operator, whose second output is
 // memory that it works in.
-func (g *Graph) multiplied(op string, r Rows, weight Value, inputs ...Value) Value {
+func (g *Graph) multiplied(op string, r Rows, weight Value, attrs []Attr, inputs ...Value) Value {
 	if !g.need(op, r.x, weight) || len(weight.shape) != 2 || r.x.Dim(-1) != weight.Dim(1) {
 		return g.Fail("%s: %v by %v", op, r.x.shape, weight.shape)
 	}
 	out := r.x.shape.with(len(r.x.shape)-1, weight.Dim(0))
-	return g.custom(op, inputs, nil, typed(r.dtype, out), typed(Uint8, Shape{g.NewSym("workspace")}))[0]
+	return g.custom(op, inputs, attrs, typed(r.dtype, out), typed(Uint8, Shape{g.NewSym("workspace")}))[0]
 }
 
 // TimesPlus is Times plus bias (out) unless it is absent.

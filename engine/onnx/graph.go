@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 )
 
@@ -54,7 +55,10 @@ type root struct {
 	symbols int
 
 	operators Operators
-	eightBit  bool // there is a custom operator of eight bits
+	eightBit  bool             // there is a custom operator of eight bits
+	id        int64            // of no other graph
+	kept      map[string]int64 // numbers of the weights that operators keep in eight bits
+	quantised map[string]Rows  // weights in eight bits by plain nodes
 }
 
 // Graph is a graph under construction. It is not safe for concurrent use.
@@ -93,7 +97,7 @@ type weight struct {
 
 // New starts an empty graph.
 func New(name string) *Graph {
-	return newGraph(&root{names: map[string]int{}, domains: map[string]bool{}}, nil, name)
+	return newGraph(&root{names: map[string]int{}, domains: map[string]bool{}, id: rand.Int64(), kept: map[string]int64{}, quantised: map[string]Rows{}}, nil, name)
 }
 
 func newGraph(r *root, parent *Graph, name string) *Graph {

@@ -19,7 +19,7 @@ func (r *Runtime) LoadOperators(p Provider) error {
 	if p.Kind != CUDA {
 		return fmt.Errorf("%w on %v", ErrNoOperators, p)
 	}
-	err := checkCUDA(r.library.Path, p.Device)
+	err := r.checkDevice(p)
 	if err == nil {
 		err = kernels.Load(p.Device)
 	}
@@ -29,12 +29,20 @@ func (r *Runtime) LoadOperators(p Provider) error {
 	return nil
 }
 
+// checkDevice makes sure that a GPU is there, with the libraries that operators call.
+func (r *Runtime) checkDevice(p Provider) error {
+	if _, err := Devices(); err != nil {
+		return err
+	}
+	return checkCUDA(r.library.Path, p.Device)
+}
+
 // LoadFP8 is LoadOperators for the operators of eight bits. The error says what the device
 // or its libraries lack.
 func (r *Runtime) LoadFP8(p Provider) error {
 	err := fmt.Errorf("%v is no NVIDIA GPU", p)
 	if p.Kind == CUDA {
-		if err = checkCUDA(r.library.Path, p.Device); err == nil {
+		if err = r.checkDevice(p); err == nil {
 			err = kernels.LoadFP8(p.Device)
 		}
 	}

@@ -82,6 +82,7 @@ typedef struct CUmod_st *CUmodule;
 typedef struct CUfunc_st *CUfunction;
 typedef struct CUstream_st *CUstream;
 typedef int CUdevice;
+typedef unsigned long long CUpointer;
 
 #define DRIVER_FUNCTIONS(F) \
 	F(cuInit, "cuInit", (unsigned)) \
@@ -95,7 +96,10 @@ typedef int CUdevice;
 	F(cuModuleGetFunction, "cuModuleGetFunction", (CUfunction *, CUmodule, const char *)) \
 	F(cuLaunchKernel, "cuLaunchKernel", (CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, CUstream, void **, void **)) \
 	F(cuGetErrorString, "cuGetErrorString", (CUresult, const char **)) \
-	F(cuDeviceGetAttribute, "cuDeviceGetAttribute", (int *, int, CUdevice))
+	F(cuDeviceGetAttribute, "cuDeviceGetAttribute", (int *, int, CUdevice)) \
+	F(cuMemAlloc, "cuMemAlloc_v2", (CUpointer *, size_t)) \
+	F(cuMemFree, "cuMemFree_v2", (CUpointer)) \
+	F(cuStreamSynchronize, "cuStreamSynchronize", (CUstream))
 
 enum { COMPUTE_CAPABILITY_MAJOR = 75, COMPUTE_CAPABILITY_MINOR = 76 }; // attributes of a device
 

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "operators.h"
 
@@ -121,8 +122,32 @@ const struct module *launcher_module(enum part part) {
 	return found;
 }
 
-int launcher_run(const struct module *on, const struct launch *l, void *stream, const char **text) {
-	CUresult code = cuLaunchKernel(on->functions[l->kernel], l->columns, l->rows, 1, l->threads, 1, 1, l->shared, (CUstream)stream, l->arguments, NULL);
+static int worded(CUresult code, const char **text) {
 	if (code && (cuGetErrorString(code, text) || !*text)) *text = "unknown";
 	return code;
+}
+
+int launcher_take(const struct module *on, size_t bytes, void **memory, const char **text) {
+	CUpointer p = 0;
+	if (on) {
+		int code = worded(cuMemAlloc(&p, bytes), text);
+		*memory = (void *)p;
+		return code;
+	}
+	*text = "out of memory";
+	return (*memory = malloc(bytes)) ? 0 : 1;
+}
+
+void launcher_free(const struct module *on, void *memory) {
+	CUcontext popped;
+	if (!on) free(memory);
+	if (!on || !memory || cuCtxPushCurrent(on->context)) return; // sessions are closed on any thread
+	cuMemFree((CUpointer)memory);
+	cuCtxPopCurrent(&popped);
+}
+
+int launcher_wait(const struct module *on, void *stream, const char **text) { return on ? worded(cuStreamSynchronize((CUstream)stream), text) : 0; }
+
+int launcher_run(const struct module *on, const struct launch *l, void *stream, const char **text) {
+	return worded(cuLaunchKernel(on->functions[l->kernel], l->columns, l->rows, 1, l->threads, 1, 1, l->shared, (CUstream)stream, l->arguments, NULL), text);
 }

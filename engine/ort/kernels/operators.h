@@ -38,6 +38,22 @@ struct products *launcher_products(const struct module *on);
 // words are text.
 int launcher_run(const struct module *on, const struct launch *l, void *stream, const char **text);
 
+// launcher_take allocates memory of the device that a module is on, launcher_free gives it
+// back and launcher_wait waits for a stream. They return 0 or the driver's error, whose words
+// are text. Without a module it is the host's memory.
+int launcher_take(const struct module *on, size_t bytes, void **memory, const char **text);
+void launcher_free(const struct module *on, void *memory);
+int launcher_wait(const struct module *on, void *stream, const char **text);
+
+// A kept weight is one in eight bits with its scales: made by the first product that needs
+// it, for all of its graph on a device, and kept until the last of their nodes is destroyed.
+struct kept;
+struct kept *kept_take(const struct module *on, int64_t graph, int64_t weight);
+void kept_release(struct kept *k);
+// kept_memory returns the weight of so many bytes and its scales. It calls make with them and
+// with how where they are not made; what that returns, or an error with its words, is code.
+bool kept_memory(struct kept *k, size_t bytes, size_t rows, int (*make)(void *how, void *weight, float *scales, const char **text), void *how, void **weight, float **scales, int *code, const char **text);
+
 // A product is y (rows,out) = x (rows,in) times the transpose of w (out,in), either
 // eight-bit with a scale for each row, or bfloat16, whose scales are NULL; plus residual
 // (rows,out) unless it is NULL, which is bfloat16, as y is.

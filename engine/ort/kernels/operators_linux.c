@@ -26,6 +26,7 @@ typedef struct operation operation;
 struct node {
 	const operation *op;
 	const struct module *on; // NULL where launches are emulated
+	struct kept *kept;       // weight in eight bits, of operations that keep one
 	int64_t numbers[2];
 	float epsilon;
 };
@@ -40,6 +41,7 @@ struct operation {
 	int outputs[MOST_OUTPUTS]; // element types, 0 behind the last
 	bool variadic;             // any number of outputs of the first type
 	bool spare;                // the last output may be absent
+	bool keeps;                // a weight, which its numbers name
 	enum part part;            // that has its kernels
 	const char *numbers[2];  // integer attributes
 	const char *epsilon;     // float attribute
@@ -302,11 +304,42 @@ static OrtStatus *multiply(const struct node *n, OrtKernelContext *c, struct pro
 	return fail(n, message);
 }
 
+// weight_in is how a weight in eight bits is made: from w on a stream.
+struct weight_in {
+	const struct node *n;
+	const struct tensor *w;
+	void *stream;
+};
+
+static int make_weight(void *how, void *weight, float *scales, const char **text) {
+	const struct weight_in *from = how;
+	int width8 = (int)(width(from->w) / VEC);
+	void *w = from->w->data, *arguments[] = {&w, &weight, &scales, &width8};
+	struct launch l = {QUANTIZE_ROWS, (unsigned)rows(from->w), 1, block_of(width8), 0, arguments};
+	if (!from->n->on) {
+		emulated(l.kernel, l.columns, l.rows, l.threads, l.shared, l.arguments);
+		return 0;
+	}
+	int code = launcher_run(from->n->on, &l, from->stream, text);
+	return code ? code : launcher_wait(from->n->on, from->stream, text); // other streams use it as well
+}
+
 static OrtStatus *scaled_product(const struct node *n, OrtKernelContext *c) {
-	struct tensor in[MOST_INPUTS];
+	struct tensor in[MOST_INPUTS], w;
+	struct weight_in from = {.n = n, .w = &in[2]};
+	char message[160];
+	const char *text = "";
+	float *scales;
+	int code = 0;
 	OrtStatus *s = read_inputs(c, in);
-	if (s) return s;
-	return multiply(n, c, &(struct product){.eight_bit = true, .x_scales = in[1].data, .w_scales = in[3].data}, &in[0], &in[2], &in[4]);
+	if (s || (n->on && (s = ORT(KernelContext_GetGPUComputeStream)(c, &from.stream)))) return s;
+	if (in[2].rank != 2 || width(&in[2]) % VEC || !block_of(width(&in[2]) / VEC)) return fail(n, "a weight of rows that are no multiple of 8, or too wide");
+	w = in[2];
+	if (!kept_memory(n->kept, (size_t)(rows(&w) * width(&w)), (size_t)rows(&w), make_weight, &from, &w.data, &scales, &code, &text)) {
+		snprintf(message, sizeof message, "its weight in eight bits: cuda error %d (%s)", code, text);
+		return fail(n, message);
+	}
+	return multiply(n, c, &(struct product){.eight_bit = true, .x_scales = in[1].data, .w_scales = scales}, &in[0], &w, &in[3]);
 }
 
 static OrtStatus *added_product(const struct node *n, OrtKernelContext *c) {
@@ -323,7 +356,7 @@ static operation operations[] = {
 	{.name = "QuantizeRows", .inputs = {TYPE_BFLOAT16}, .required = 1, .on_host = -1, .outputs = {TYPE_E4M3, TYPE_FLOAT}, .part = EIGHT_BIT_PART, .compute = quantize_rows},
 	{.name = "QuantizeSwiGLU", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 1, .on_host = -1, .outputs = {TYPE_E4M3, TYPE_FLOAT}, .part = EIGHT_BIT_PART, .compute = quantize_swiglu},
 	{.name = "QuantizeNorm", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 2, .on_host = -1, .outputs = {TYPE_E4M3, TYPE_FLOAT, TYPE_BFLOAT16}, .spare = true, .epsilon = "epsilon", .part = EIGHT_BIT_PART, .compute = quantize_norm},
-	{.name = "ScaledProduct", .inputs = {TYPE_E4M3, TYPE_FLOAT, TYPE_E4M3, TYPE_FLOAT, TYPE_BFLOAT16}, .required = 4, .on_host = -1, .outputs = {TYPE_BFLOAT16, TYPE_UINT8}, .part = EIGHT_BIT_PART, .compute = scaled_product},
+	{.name = "ScaledProduct", .inputs = {TYPE_E4M3, TYPE_FLOAT, TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 3, .on_host = -1, .outputs = {TYPE_BFLOAT16, TYPE_UINT8}, .numbers = {"graph", "weight"}, .keeps = true, .part = EIGHT_BIT_PART, .compute = scaled_product},
 	{.name = "NormRows", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 2, .on_host = -1, .outputs = {TYPE_BFLOAT16}, .epsilon = "epsilon", .compute = norm_rows},
 	{.name = "AddedProduct", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 3, .on_host = -1, .outputs = {TYPE_BFLOAT16, TYPE_UINT8}, .compute = added_product},
 	{.name = "ChannelNorm", .inputs = {TYPE_FLOAT16, TYPE_FLOAT16, TYPE_FLOAT16, TYPE_FLOAT16}, .required = 2, .on_host = -1, .outputs = {TYPE_FLOAT16}, .numbers = {"rectify_before", "rectify_after"}, .epsilon = "epsilon", .compute = channel_norm},
@@ -381,12 +414,19 @@ static OrtStatus *create(const OrtCustomOp *o, const OrtApi *a, const OrtKernelI
 	for (int i = 0; !s && i < 2; i++)
 		if (n->op->numbers[i]) s = ORT(KernelInfoGetAttribute_int64)(info, n->op->numbers[i], &n->numbers[i]);
 	if (!s && n->op->epsilon) s = ORT(KernelInfoGetAttribute_float)(info, n->op->epsilon, &n->epsilon);
+	if (!s && n->op->keeps && !(n->kept = kept_take(n->on, n->numbers[0], n->numbers[1]))) s = fail(n, "out of memory");
 	if (s) {
 		free(n);
 		return s;
 	}
 	*kernel = n;
 	return NULL;
+}
+
+static void destroy(void *kernel) {
+	struct node *n = kernel;
+	if (n->kept) kept_release(n->kept);
+	free(n);
 }
 
 static OrtStatus *compute(void *kernel, OrtKernelContext *c) {
@@ -409,7 +449,7 @@ static void complete(operation *o) {
 	b->GetVariadicInputMinArity = b->GetVariadicInputHomogeneity = b->GetVariadicOutputMinArity = b->GetVariadicOutputHomogeneity = one;
 	b->CreateKernelV2 = create;
 	b->KernelComputeV2 = compute;
-	b->KernelDestroy = free;
+	b->KernelDestroy = destroy;
 }
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
