@@ -23,18 +23,19 @@ STEPS = (1, 4, 7)  # of the nine stochastic ones
 SHOWN = ("scalar", "denseflow", "denseflow_paper", "local", "factored", "mask", "shuffled", "boxflow")
 
 
-def gradients(net, sampler, path, captions, credits, micro):
-    """The gradient of every method, {name: (parameters)}, in float32 on the CPU."""
+def gradients(net, sampler, path, captions, kept, credits, micro):
+    """The gradient of every method by the samples kept (indices), {name: (parameters)}, in float32."""
     params = [p for p in net.parameters() if p.requires_grad]
     sums = {name: [torch.zeros_like(p) for p in params] for name in credits}
     for index in STEPS:
         step = sampler.step(index, captions.device)
-        for rows in torch.arange(len(captions), device=captions.device).split(micro):
+        for places in torch.arange(len(kept), device=captions.device).split(micro):
+            rows = kept[places]
             x, nxt, old = path.samples[index][rows], path.following[index][rows], path.outputs[index][rows]
             output = flow.velocity(net, x, step.sigma, captions[rows])
             leaf = output.detach().requires_grad_(True)
             for k, (name, given) in enumerate(credits.items()):
-                loss = methods.loss(name, step, leaf, x, nxt, old, given.rows(rows), clip_range=1.0).loss
+                loss = methods.loss(name, step, leaf, x, nxt, old, given.rows(places), clip_range=1.0).loss
                 (by_output,) = torch.autograd.grad(loss, leaf)
                 grads = torch.autograd.grad(output, params, by_output, retain_graph=k + 1 < len(credits), allow_unused=True)
                 for total, g in zip(sums[name], grads):
@@ -88,15 +89,18 @@ def main():
             "artifact heat, log flaw area": plcc(scored["artifact"].heat.flatten(1).mean(1), log_area),
         },
     }
+    ok = torch.stack([s.ok for s in scored.values()]).all(0)
     found = []
     for i, path in enumerate(paths):
-        at = slice(i * half, (i + 1) * half)
+        first = i * half
+        kept = ok[first:first + half].nonzero()[:, 0]
+        at = kept + first
         credits = {}
         for name in SHOWN:
             if methods.HEAT[name] in scored:
                 s = scored[methods.HEAT[name]]
-                credits[name] = methods.credit(name, s.rewards[at], s.heat[at], groups[at] - groups[at][0], generator, s.alignment[at])
-        found.append(gradients(net, sampler, path, captions[at], credits, args.micro))
+                credits[name] = methods.credit(name, s.rewards[at], s.heat[at], groups[at] - groups[first], generator, s.alignment[at])
+        found.append(gradients(net, sampler, path, captions[first:first + half], kept, credits, args.micro))
     a, b = found
     cosine = lambda u, v: rounded(torch.dot(u, v) / u.norm() / v.norm())
     out["cosine_of_halves"] = {name: cosine(a[name], b[name]) for name in a}

@@ -5,8 +5,9 @@
 
 Prints Markdown. All methods are compared at the same rollout, that of --rollout or the last
 one at which the judge looked at every run, and paired by seed. Where that is the end of all
-runs, the figures are those of the judge's last look, at four images a caption. --primary names
-what p is of.
+runs, the figures are those of the judge's last look, at four images a caption. --last takes
+that look of every run and pairs those of a seed that ended at the same rollout. --primary
+names what p is of.
 """
 
 import argparse
@@ -41,7 +42,9 @@ def common_rollout(runs):
 
 
 def value(lines, name, rollout):
-    """The judge's figures at the rollout, those of the last look where there are two; the reward's, the mean of the ten up to it."""
+    """The judge's figures at the rollout (None: a run's last), those of the last look where there are two; the reward's, the mean of the ten up to it."""
+    if rollout is None:
+        rollout = lines[-1]["rollout"]
     if name.startswith(("judge", "ema")):
         return [x[name] for x in lines if x["rollout"] == rollout and name in x][-1]
     found = [x[name] for x in lines if rollout - 10 < x["rollout"] <= rollout and name in x and not x.get("final")]
@@ -50,6 +53,7 @@ def value(lines, name, rollout):
 
 def known(runs, names, at):
     """Those of names that all runs have at the rollout."""
+    at = math.inf if at is None else at
     return [n for n in names if all(any(n in x and x["rollout"] <= at and x["rollout"] for x in lines) for seeds in runs.values() for lines in seeds.values())]
 
 
@@ -94,7 +98,7 @@ def against(runs, at, primary, baseline="scalar"):
     compared = known(runs, COMPARED, at)
     print(f"\n| against {baseline} | seeds | p of {primary} | " + " | ".join(compared) + " |\n|" + " --- |" * (len(compared) + 3))
     for method, seeds in runs.items():
-        both = sorted(set(seeds) & set(runs[baseline]))
+        both = [s for s in sorted(set(seeds) & set(runs[baseline])) if at or seeds[s][-1]["rollout"] == runs[baseline][s][-1]["rollout"]]
         if method == baseline or not both:
             continue
         found = [[value(seeds[s], c, at) - value(runs[baseline][s], c, at) for s in both] for c in compared]
@@ -105,7 +109,7 @@ def divergences(runs, at, warm=5):
     """How close the divergence of an update was held, behind the warm-up, and how much of it the last step's rate alone would have made."""
     print("\n| divergence of an update | geometric mean | least | most | unscaled, least | most |\n| --- | --- | --- | --- | --- | --- |")
     for method, seeds in runs.items():
-        steps = [x for lines in seeds.values() for x in lines if "divergence" in x and warm < x["rollout"] <= at]
+        steps = [x for lines in seeds.values() for x in lines if "divergence" in x and warm < x["rollout"] <= (at or math.inf)]
         held, free = ([x[name] for x in steps if name in x and x[name] > 0] for name in ("divergence", "unscaled"))
         if held:
             ends = lambda v: f"{min(v):.2g} | {max(v):.2g}" if v else " | "
@@ -151,12 +155,12 @@ def curves(runs, out):
                 values = np.array([np.convolve(v, np.ones(5) / 5, "valid") for v in values])
                 at = at[4:]
             mean, spread = values.mean(0), values.std(0)
-            axis.plot(at, mean, label=method)
+            axis.plot(at, mean, label=method, linestyle="--" if method in ("scalar", "shuffled") else "-")
             axis.fill_between(at, mean - spread, mean + spread, alpha=0.15)
         axis.set_title(name)
         axis.set_xlabel("rollout")
-    axes[0].legend(fontsize=7)
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0.09, 1, 1))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=9, fontsize=8)
     figure.savefig(out / "curves.png", dpi=80)
 
 
@@ -185,13 +189,14 @@ def main():
     parser.add_argument("run", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--primary", default=LOOK, choices=COMPARED)
+    parser.add_argument("--last", action="store_true")
     parser.add_argument("--rollout", type=int, help="at which methods are compared [the last common one]")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     logs = args.run / "logs" if (args.run / "logs").is_dir() else args.run
     runs = load(logs)
-    at = args.rollout or common_rollout(runs)
-    print(f"At rollout {at}:\n")
+    at = None if args.last else args.rollout or common_rollout(runs)
+    print(f"At rollout {at}:\n" if at else "At the end of each run:\n")
     table(runs, at)
     against(runs, at, args.primary)
     against(runs, at, args.primary, "shuffled")
