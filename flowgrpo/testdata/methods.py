@@ -151,172 +151,210 @@ def sde(sources, schedule, indexes, output, sample, prev=None, rng=None):
     )
 
 
-def transitions(sources):
-    """GRPO-Guard, Flow-DPPO and TempFlow on transitions of one step an image."""
-    cases = []
-    schedule = scheduler()
-    for seed, (index, moved, clip, threshold, beta) in enumerate(
-        [(1, 0.3, 2e-2, 3.1e-4, 0.0), (4, 0.05, 1e-5, 1e-4, 0.04), (8, 0.01, 1e-4, 1e-4, 0.01)]
-    ):
-        draw = Randoms(100 + seed)
-        sample, old_output, reference = draw(), draw(), draw()
-        output = (old_output + moved * draw()).requires_grad_()
+class Kept:
+    """A case with what became of it: a loss and its gradient by name."""
+
+    def keep(self, name, loss, **others):
+        loss.backward()
+        self.case[name] = {"loss": float(loss.detach()), "grad": self.output.grad, **{k: float(v.detach()) for k, v in others.items()}}
+
+
+class Transition(Kept):
+    """One step of each image of a batch, from an old policy to the one that is trained."""
+
+    def __init__(self, sources, schedule, draw, index, moved, clip, threshold, beta):
+        self.sources, self.schedule, self.clip, self.threshold, self.beta = sources, schedule, clip, threshold, beta
+        self.sample, old_output, reference = draw(), draw(), draw()
+        self.output = (old_output + moved * draw()).requires_grad_()
         reference = old_output + moved * reference
-        advantages = 3 * draw(BATCH)
+        self.advantages = 3 * draw(BATCH)
         weight = draw.uniform(BATCH, *SHAPE[2:])
-        indexes = [index] * BATCH
-        prev, old_log, old_mean, std_dev, sqrt_dt = sde(sources, schedule, indexes, old_output, sample, rng=draw.rng)
-        _, _, reference_mean, _, _ = sde(sources, schedule, indexes, reference, sample, prev)
-        case = {
+        self.indexes = [index] * BATCH
+        self.prev, self.old_log, self.old_mean, self.std_dev, self.sqrt_dt = sde(
+            sources, schedule, self.indexes, old_output, self.sample, rng=draw.rng
+        )
+        _, _, self.reference_mean, _, _ = sde(sources, schedule, self.indexes, reference, self.sample, self.prev)
+        self.case = {
             "shape": SHAPE, "index": index, "noise_level": NOISE, "clip_range": clip, "threshold": threshold, "kl_beta": beta,
-            "adv_clip_max": 2.5, "sample": sample, "prev_sample": prev, "model_output": output, "old_model_output": old_output,
-            "ref_model_output": reference, "advantages": advantages, "weight": weight,
+            "adv_clip_max": 2.5, "sample": self.sample, "prev_sample": self.prev, "model_output": self.output, "old_model_output": old_output,
+            "ref_model_output": reference, "advantages": self.advantages, "weight": weight,
         }  # fmt: skip
-        settings = config(rationorm=True, train=config(clip_range=clip, adv_clip_max=2.5, beta=beta))
-        stored = {"advantages": advantages[:, None], "log_probs": old_log[:, None], "prev_sample_mean": old_mean[:, None]}
+        self.settings = config(rationorm=True, train=config(clip_range=clip, adv_clip_max=2.5, beta=beta))
+        self.stored = {
+            "advantages": self.advantages[:, None], "log_probs": self.old_log[:, None], "prev_sample_mean": self.old_mean[:, None],
+        }  # fmt: skip
 
-        def forward():
-            output.grad = None
-            _, log, mean, _, _ = sde(sources, schedule, indexes, output, sample, prev)
-            return log, mean
+    def forward(self):
+        """Log-probabilities and means of the step, of a graph of their own."""
+        self.output.grad = None
+        _, log, mean, _, _ = sde(self.sources, self.schedule, self.indexes, self.output, self.sample, self.prev)
+        return log, mean
 
-        def keep(name, loss, **others):
-            loss.backward()
-            case[name] = {"loss": float(loss.detach()), "grad": output.grad, **{k: float(v.detach()) for k, v in others.items()}}
-
-        log, mean = forward()
+    def guard(self):
+        log, mean = self.forward()
         loss = 0
         for i in range(BATCH):
             # One image at a time: mean(dim=tuple(range(1, log_prob.ndim))) is the mean over
             # the batch too in this script, which verl-omni and Flow-Factory do not repeat.
             at = slice(i, i + 1)
-            got = sources.lines(
+            got = self.sources.lines(
                 "guard", "advantages = torch.clamp(", "loss = policy_loss + config.train.beta", log_prob=log[at], prev_sample_mean=mean[at],
-                prev_sample_mean_ref=reference_mean[at], std_dev_t=std_dev[at], sqrt_dt=sqrt_dt[at],
-                sample={k: v[at] for k, v in stored.items()}, j=0, config=settings,
+                prev_sample_mean_ref=self.reference_mean[at], std_dev_t=self.std_dev[at], sqrt_dt=self.sqrt_dt[at],
+                sample={k: v[at] for k, v in self.stored.items()}, j=0, config=self.settings,
             )  # fmt: skip
-            loss = loss + (got["policy_loss"] + (beta * got["kl_loss"] if beta > 0 else 0)) / BATCH
-        keep("guard", loss)
+            loss = loss + (got["policy_loss"] + (self.beta * got["kl_loss"] if self.beta > 0 else 0)) / BATCH
+        self.keep("guard", loss)
 
-        actor = config(diffusion_loss=config(clip_ratio=clip, adv_clip_max=2.5, kl_mask_threshold=threshold, add_kl_coefficient=True))
-        log, mean = forward()
-        compute = sources.definition("verl", "GRPOGuardLoss", "compute_loss")
+    def guard_verl(self):
+        actor = config(diffusion_loss=config(clip_ratio=self.clip, adv_clip_max=2.5, kl_mask_threshold=self.threshold, add_kl_coefficient=True))
+        log, mean = self.forward()
+        compute = self.sources.definition("verl", "GRPOGuardLoss", "compute_loss")
         loss, _ = compute(
-            None, old_log_prob=old_log, log_prob=log, advantages=advantages, config=actor, old_prev_sample_mean=old_mean,
-            prev_sample_mean=mean, std_dev_t=std_dev, sqrt_dt=sqrt_dt[:, 0, 0, 0],
+            None, old_log_prob=self.old_log, log_prob=log, advantages=self.advantages, config=actor, old_prev_sample_mean=self.old_mean,
+            prev_sample_mean=mean, std_dev_t=self.std_dev, sqrt_dt=self.sqrt_dt[:, 0, 0, 0],
         )  # fmt: skip
-        keep("guard_verl", loss)
+        self.keep("guard_verl", loss)
 
-        log, mean = forward()
-        got = sources.lines(
+    def guard_factory(self):
+        log, mean = self.forward()
+        got = self.sources.lines(
             "guard_factory", "scale_factor = torch.sqrt(-output.dt)", "policy_loss = torch.mean(torch.maximum(",
-            output=config(dt=-(sqrt_dt**2), std_dev_t=std_dev, next_latents_mean=mean, log_prob=log), old_log_prob=old_log,
-            batch={"next_latents_mean": old_mean[:, None]}, callback_index_map=[0], timestep_index=0, adv=advantages.clamp(-2.5, 2.5),
-            self=config(training_args=config(clip_range=(-clip, clip))),
+            output=config(dt=-(self.sqrt_dt**2), std_dev_t=self.std_dev, next_latents_mean=mean, log_prob=log), old_log_prob=self.old_log,
+            batch={"next_latents_mean": self.old_mean[:, None]}, callback_index_map=[0], timestep_index=0, adv=self.advantages.clamp(-2.5, 2.5),
+            self=config(training_args=config(clip_range=(-self.clip, self.clip))),
         )  # fmt: skip
-        keep("guard_factory", got["policy_loss"])
+        self.keep("guard_factory", got["policy_loss"])
 
-        log, mean = forward()
-        kl = sources.definition("dppo", "_gaussian_kl_div")
-        compute = sources.definition("dppo", "_flowdppo_kl_adv_loss", _gaussian_kl_div=kl)
-        loss, metrics = compute(
-            new_logp=log[:, None], old_logp=old_log[:, None], new_means=mean[:, None], old_means=old_mean[:, None],
-            advantages=advantages[:, None], sigma_t=(std_dev * sqrt_dt)[:, None], kl_mask_threshold=threshold,
+    def dppo(self, sigma):
+        """Losses of the images and their metrics, for a deviation of the step."""
+        log, mean = self.forward()
+        kl = self.sources.definition("dppo", "_gaussian_kl_div")
+        compute = self.sources.definition("dppo", "_flowdppo_kl_adv_loss", _gaussian_kl_div=kl)
+        return compute(
+            new_logp=log[:, None], old_logp=self.old_log[:, None], new_means=mean[:, None], old_means=self.old_mean[:, None],
+            advantages=self.advantages[:, None], sigma_t=sigma, kl_mask_threshold=self.threshold,
         )  # fmt: skip
-        keep(
+
+    def dppos(self):
+        loss, metrics = self.dppo((self.std_dev * self.sqrt_dt)[:, None])
+        self.keep(
             "dppo", loss.mean(), masked=metrics["masked_fraction"], divergence_mean=metrics["kl_new_old_mean"],
             divergence_max=metrics["kl_new_old_max"], ratio_mean=metrics["ratio_mean"],
         )  # fmt: skip
-        log, mean = forward()
-        compute = sources.definition("dppo", "_flowdppo_kl_adv_loss", _gaussian_kl_div=kl)
-        loss, _ = compute(
-            new_logp=log[:, None], old_logp=old_log[:, None], new_means=mean[:, None], old_means=old_mean[:, None],
-            advantages=advantages[:, None], sigma_t=torch.ones(1, 1, 1, 1, 1, dtype=torch.float64), kl_mask_threshold=threshold,
-        )  # fmt: skip
-        keep("dppo_unscaled", loss.mean())
+        loss, _ = self.dppo(torch.ones(1, 1, 1, 1, 1, dtype=torch.float64))
+        self.keep("dppo_unscaled", loss.mean())
 
-        log, mean = forward()
-        got = sources.lines(
-            "tempflow", "advantages = torch.clamp(", "policy_loss = torch.mean(", log_prob=log, std_dev_t=(std_dev * sqrt_dt)[:, 0, 0, 0],
-            sample=stored, j=0, config=settings,
+    def tempflow(self):
+        log, _ = self.forward()
+        got = self.sources.lines(
+            "tempflow", "advantages = torch.clamp(", "policy_loss = torch.mean(", log_prob=log, std_dev_t=(self.std_dev * self.sqrt_dt)[:, 0, 0, 0],
+            sample=self.stored, j=0, config=self.settings,
         )  # fmt: skip
-        keep("tempflow", got["policy_loss"])
-        cases.append(listed(case))
+        self.keep("tempflow", got["policy_loss"])
+
+
+def transitions(sources):
+    """GRPO-Guard, Flow-DPPO and TempFlow on transitions of one step an image."""
+    cases = []
+    schedule = scheduler()
+    for seed, values in enumerate([(1, 0.3, 2e-2, 3.1e-4, 0.0), (4, 0.05, 1e-5, 1e-4, 0.04), (8, 0.01, 1e-4, 1e-4, 0.01)]):
+        one = Transition(sources, schedule, Randoms(100 + seed), *values)
+        one.guard()
+        one.guard_verl()
+        one.guard_factory()
+        one.dppos()
+        one.tempflow()
+        cases.append(listed(one.case))
     return cases
+
+
+class Noised(Kept):
+    """Images that are noised anew, with what a model says of them."""
+
+    def __init__(self, sources, draw, moved, nft_beta, kl_beta, clip):
+        self.sources, self.nft_beta, self.kl_beta, self.clip = sources, nft_beta, kl_beta, clip
+        self.clean, self.noise, self.old_output = draw(), draw(), draw()
+        self.output = (self.old_output + moved * draw()).requires_grad_()
+        self.reference = self.old_output + moved * draw()
+        self.advantages, self.sigma = 3 * draw(BATCH), 0.05 + 0.9 * draw.uniform(BATCH)
+        self.t = self.sigma.reshape(-1, 1, 1, 1)
+        self.noised = (1 - self.t) * self.clean + self.t * self.noise
+        self.case = {
+            "shape": SHAPE, "sigma": self.sigma, "clean": self.clean, "noise": self.noise, "noised": self.noised, "model_output": self.output,
+            "old_model_output": self.old_output, "ref_model_output": self.reference, "advantages": self.advantages, "adv_clip_max": 2.5,
+            "clip_range": clip, "nft_beta": nft_beta, "kl_beta": kl_beta, "huber_power": 0.25, "dpo_beta": 20.0,
+            "weight": draw.uniform(BATCH, *SHAPE[2:]),
+        }  # fmt: skip
+
+    def keep(self, name, loss, **others):
+        self.output.grad = None
+        super().keep(name, loss, **others)
+
+    def nft(self):
+        got = self.sources.lines(
+            "nft", "advantages_clip = torch.clamp(", "loss += config.train.beta * torch.mean(kl_div_loss)", loss_terms={}, j_idx=0,
+            train_sample_batch={"advantages": self.advantages[:, None]}, x0=self.clean, xt=self.noised, t_expanded=self.t,
+            forward_prediction=self.output, old_prediction=self.old_output, ref_forward_prediction=self.reference,
+            config=config(beta=self.nft_beta, train=config(adv_clip_max=2.5, beta=self.kl_beta)),
+        )  # fmt: skip
+        self.keep("nft", got["loss"], positive=got["positive_loss"].mean(), negative=got["negative_loss"].mean(), kl=got["kl_div_loss"].mean())
+
+    def awm(self, weighting):
+        settings = config(
+            train=config(
+                cfg=False, ghuber_power=0.25, clip_range=self.clip, adv_clip_max=2.5, advantage_max=None, loss_type="exp_first",
+                train_timesteps=1, beta=self.kl_beta, kl_weight="Uniform", ema_beta=0,
+            )
+        )  # fmt: skip
+        compute = self.sources.definition("awm", "compute_log_prob_awm")
+
+        def log_prob(v):
+            predict = lambda **_: (v,)  # noqa: E731
+            return compute(predict, None, None, self.sigma, None, None, settings, self.noised, self.clean, self.noise, weighting)[0]
+
+        stored = {
+            "log_probs": log_prob(self.output)[None], "old_log_probs": log_prob(self.old_output)[None], "advantages": self.advantages[:, None],
+            "model_output": self.output[None], "model_output_ref": self.reference[None], "std_dev_t": torch.ones(1, dtype=torch.float64),
+        }  # fmt: skip
+        got = self.sources.lines(
+            "awm", "advantages = torch.clamp(", "kl_loss = kl_loss.mean(dim=0).mean()", sample=stored, config=settings,
+            accelerator=config(is_main_process=False),
+        )  # fmt: skip
+        self.keep("awm_" + weighting, got["policy_loss"] + self.kl_beta * got["kl_loss"], ratio_mean=got["ratio"].mean())
+
+    def dpo(self):
+        """The first half is chosen over the second."""
+        target = self.noise - self.clean
+        policy = self.sources.lines("dpo", "model_losses = (model_pred", "model_diff = model_losses_w", model_pred=self.output, target=target)
+        frozen = self.sources.lines("dpo", "ref_losses = (ref_pred", "ref_diff = ref_losses_w", ref_pred=self.reference, target=target)
+        got = self.sources.lines(
+            "dpo", "scale_term = -0.5", "loss = -1 * F.logsigmoid", model_diff=policy["model_diff"], ref_diff=frozen["ref_diff"],
+            args=config(beta_dpo=20.0),
+        )  # fmt: skip
+        self.keep("dpo", got["loss"], accuracy=got["implicit_acc"], margin=got["inside_term"].mean())
+
+    def dpo_verl(self):
+        half = BATCH // 2
+        order = [i for pair in zip(range(half), range(half, BATCH)) for i in pair]  # adjacent pairs there
+        compute = self.sources.definition("verl", "DPOLoss", "compute_loss", DiffusionActorConfig=types.SimpleNamespace)
+        loss, _ = compute(
+            None, self.noise[order], self.clean[order], self.output[order], self.reference[order], torch.tensor([1.0, 0.0] * half),
+            config(diffusion_loss=config(dpo_beta=20.0)),
+        )  # fmt: skip
+        self.keep("dpo_verl", loss)
 
 
 def forwards(sources):
     """DiffusionNFT, AWM and Diffusion-DPO on images that are noised anew."""
     cases = []
-    for seed, (moved, nft_beta, kl_beta, clip) in enumerate([(0.3, 1.0, 0.0001, 0.02), (0.05, 0.1, 0.04, 1e-3)]):
-        draw = Randoms(200 + seed)
-        clean, noise, old_output = draw(), draw(), draw()
-        output = (old_output + moved * draw()).requires_grad_()
-        reference = old_output + moved * draw()
-        advantages, sigma = 3 * draw(BATCH), 0.05 + 0.9 * draw.uniform(BATCH)
-        t = sigma.reshape(-1, 1, 1, 1)
-        noised = (1 - t) * clean + t * noise
-        case = {
-            "shape": SHAPE, "sigma": sigma, "clean": clean, "noise": noise, "noised": noised, "model_output": output,
-            "old_model_output": old_output, "ref_model_output": reference, "advantages": advantages, "adv_clip_max": 2.5,
-            "clip_range": clip, "nft_beta": nft_beta, "kl_beta": kl_beta, "huber_power": 0.25, "dpo_beta": 20.0,
-            "weight": draw.uniform(BATCH, *SHAPE[2:]),
-        }  # fmt: skip
-
-        def keep(name, loss, **others):
-            output.grad = None
-            loss.backward()
-            case[name] = {"loss": float(loss.detach()), "grad": output.grad, **{k: float(v.detach()) for k, v in others.items()}}
-
-        got = sources.lines(
-            "nft", "advantages_clip = torch.clamp(", "loss += config.train.beta * torch.mean(kl_div_loss)", loss_terms={}, j_idx=0,
-            train_sample_batch={"advantages": advantages[:, None]}, x0=clean, xt=noised, t_expanded=t, forward_prediction=output,
-            old_prediction=old_output, ref_forward_prediction=reference,
-            config=config(beta=nft_beta, train=config(adv_clip_max=2.5, beta=kl_beta)),
-        )  # fmt: skip
-        keep("nft", got["loss"], positive=got["positive_loss"].mean(), negative=got["negative_loss"].mean(), kl=got["kl_div_loss"].mean())
-
+    for seed, values in enumerate([(0.3, 1.0, 0.0001, 0.02), (0.05, 0.1, 0.04, 1e-3)]):
+        one = Noised(sources, Randoms(200 + seed), *values)
+        one.nft()
         for weighting in ("Uniform", "t", "t**2", "huber", "ghuber"):
-            settings = config(
-                train=config(
-                    cfg=False, ghuber_power=0.25, clip_range=clip, adv_clip_max=2.5, advantage_max=None, loss_type="exp_first",
-                    train_timesteps=1, beta=kl_beta, kl_weight="Uniform", ema_beta=0,
-                )
-            )  # fmt: skip
-            compute = sources.definition("awm", "compute_log_prob_awm")
-
-            def log_prob(v):
-                predict = lambda **_: (v,)  # noqa: E731
-                return compute(predict, None, None, sigma, None, None, settings, noised, clean, noise, weighting)[0]
-
-            stored = {
-                "log_probs": log_prob(output)[None], "old_log_probs": log_prob(old_output)[None], "advantages": advantages[:, None],
-                "model_output": output[None], "model_output_ref": reference[None], "std_dev_t": torch.ones(1, dtype=torch.float64),
-            }  # fmt: skip
-            got = sources.lines(
-                "awm", "advantages = torch.clamp(", "kl_loss = kl_loss.mean(dim=0).mean()", sample=stored, config=settings,
-                accelerator=config(is_main_process=False),
-            )  # fmt: skip
-            keep("awm_" + weighting, got["policy_loss"] + kl_beta * got["kl_loss"], ratio_mean=got["ratio"].mean())
-
-        half = BATCH // 2  # the first half is chosen over the second
-        target = noise - clean
-        policy = sources.lines("dpo", "model_losses = (model_pred", "model_diff = model_losses_w", model_pred=output, target=target)
-        frozen = sources.lines("dpo", "ref_losses = (ref_pred", "ref_diff = ref_losses_w", ref_pred=reference, target=target)
-        got = sources.lines(
-            "dpo", "scale_term = -0.5", "loss = -1 * F.logsigmoid", model_diff=policy["model_diff"], ref_diff=frozen["ref_diff"],
-            args=config(beta_dpo=20.0),
-        )  # fmt: skip
-        keep("dpo", got["loss"], accuracy=got["implicit_acc"], margin=got["inside_term"].mean())
-
-        order = [i for pair in zip(range(half), range(half, BATCH)) for i in pair]  # adjacent pairs there
-        compute = sources.definition("verl", "DPOLoss", "compute_loss", DiffusionActorConfig=types.SimpleNamespace)
-        loss, _ = compute(
-            None, noise[order], clean[order], output[order], reference[order], torch.tensor([1.0, 0.0] * half),
-            config(diffusion_loss=config(dpo_beta=20.0)),
-        )  # fmt: skip
-        keep("dpo_verl", loss)
-        cases.append(listed(case))
+            one.awm(weighting)
+        one.dpo()
+        one.dpo_verl()
+        cases.append(listed(one.case))
     return cases
 
 
