@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -155,19 +154,6 @@ func TestMistakesInAConfigurationFileAreNamed(t *testing.T) {
 	}
 }
 
-func FuzzReadConfig(f *testing.F) {
-	f.Add([]byte("listen = \"x\"\ndevice = [\"a\", \"b,c\"]\nthreads = 8\npublic = true\nx = 1.5"))
-	f.Add([]byte("[a.b]\nc = 1979-05-27"))
-	f.Add([]byte("a = [[[[1]]]]"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		resolver, err := config.Read(bytes.NewReader(text))
-		if (resolver == nil) == (err == nil) {
-			t.Errorf("resolver %v and error %v", resolver, err)
-		}
-	})
-}
-
-// TestTheExampleOfConfigurationIsRight reads what the documentation of the file shows.
 func TestAConfigurationThatIsNoFileIsRefusedAtOnce(t *testing.T) {
 	for _, path := range []string{t.TempDir(), os.DevNull} {
 		if _, err := parseServe(t, "", "--config", path); !errors.Is(err, modelfile.ErrNotRegular) {
@@ -176,6 +162,7 @@ func TestAConfigurationThatIsNoFileIsRefusedAtOnce(t *testing.T) {
 	}
 }
 
+// It reads what the documentation of the file shows.
 func TestTheExampleOfConfigurationIsRight(t *testing.T) {
 	source, err := os.ReadFile(filepath.Join("config", "config.go"))
 	if err != nil {
