@@ -3,7 +3,6 @@ package client_test
 import (
 	"context"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -12,27 +11,16 @@ import (
 
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/servertest"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
 // newServer is a real server before a fake evaluator.
 func newServer(t testing.TB, fake *rewardtest.Fake) *server.Server {
 	t.Helper()
-	scheduler, err := batch.New(batch.DefaultConfig(), fake)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := server.New(server.Config{
-		Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}},
-		Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return servertest.New(t, server.Config{}, fake)
 }
 
 // listen serves h over loopback.

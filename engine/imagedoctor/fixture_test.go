@@ -2,10 +2,8 @@ package imagedoctor
 
 import (
 	"bytes"
-	"encoding/json"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
@@ -260,24 +258,7 @@ func openCheckpoint(t *testing.T, dir string) *safetensors.Checkpoint {
 // is nil. A key of the vision tower is written vision_config.key.
 func edit(t *testing.T, changes map[string]any) string {
 	t.Helper()
-	var file map[string]any
-	qwenvltest.ReadJSON(t, "nano/config.json", &file)
-	for key, value := range changes {
-		section := file
-		if name, ok := strings.CutPrefix(key, "vision_config."); ok {
-			section, key = file["vision_config"].(map[string]any), name
-		}
-		if value == nil {
-			delete(section, key)
-		} else {
-			section[key] = value
-		}
-	}
-	data, err := json.Marshal(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
+	return qwenvltest.EditConfig(t, "nano/config.json", changes)
 }
 
 // processed is samples prepared for e with images as the reference's arrays were

@@ -3,34 +3,18 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/servertest"
 )
-
-func fakeServer(t *testing.T, fake *rewardtest.Fake) string {
-	t.Helper()
-	scheduler, err := batch.New(batch.DefaultConfig(), fake)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := server.New(server.Config{Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	web := httptest.NewServer(s)
-	t.Cleanup(web.Close)
-	return web.URL
-}
 
 func TestARolloutEndsInAGradientForEachImage(t *testing.T) {
 	var out bytes.Buffer
-	if err := run(t.Context(), fakeServer(t, &rewardtest.Fake{}), &out); err != nil {
+	if err := run(t.Context(), servertest.Listen(t, server.Config{}, &rewardtest.Fake{}), &out); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
@@ -63,7 +47,7 @@ func TestAnImageThatCannotBeScoredEndsTheRollout(t *testing.T) {
 		}
 		return nil
 	}}
-	err := run(t.Context(), fakeServer(t, fake), &bytes.Buffer{})
+	err := run(t.Context(), servertest.Listen(t, server.Config{}, fake), &bytes.Buffer{})
 	if err == nil || !strings.Contains(err.Error(), "image 4") {
 		t.Errorf("%v, want one that names image 4", err)
 	}

@@ -8,23 +8,15 @@ import (
 	"time"
 
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/servertest"
 )
 
 // serve is a DenseReward server of a fake.
 func serve(t *testing.T, fake reward.Evaluator) *httptest.Server {
 	t.Helper()
-	scheduler, err := batch.New(batch.DefaultConfig(), fake)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := server.New(server.Config{Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	web := httptest.NewServer(s)
+	web := httptest.NewServer(servertest.New(t, server.Config{}, fake))
 	t.Cleanup(web.Close)
 	return web
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
+	"github.com/denseflow/densereward/reward/server/servertest"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -58,16 +59,7 @@ func postBody(t *testing.T, address string, body io.Reader, length int64) (int, 
 		t.Fatal(err)
 	}
 	r.ContentLength = length
-	r.Header.Set("Content-Type", wire.MediaType)
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = answer.Body.Close() }()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	answer, text := servertest.Do(t, r, wire.MediaType)
 	return answer.StatusCode, text
 }
 

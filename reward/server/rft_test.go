@@ -9,15 +9,14 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"testing"
 
 	"github.com/denseflow/densereward/internal/numtest"
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/servertest"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -85,18 +84,7 @@ func rftRequest(cases []rftCase, levels []uint8, n int) *wire.RFTRequest {
 // rftServer serves, whatever its evaluator is.
 func rftServer(t *testing.T) string {
 	t.Helper()
-	fake := &rewardtest.Fake{}
-	scheduler, err := batch.New(batch.DefaultConfig(), fake)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := server.New(server.Config{Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	web := httptest.NewServer(s)
-	t.Cleanup(web.Close)
-	return web.URL
+	return servertest.Listen(t, server.Config{}, &rewardtest.Fake{})
 }
 
 // postRFT posts a body and returns the answer's status and body.

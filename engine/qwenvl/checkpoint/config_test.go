@@ -100,24 +100,7 @@ func TestGenerationConfigIsHonoured(t *testing.T) {
 // is nil. A key of the vision tower is written vision_config.key.
 func edit(t *testing.T, changes map[string]any) string {
 	t.Helper()
-	var file map[string]any
-	qwenvltest.ReadJSON(t, qwenvltest.Nano(t)+"/config.json", &file)
-	for key, value := range changes {
-		section := file
-		if name, ok := strings.CutPrefix(key, "vision_config."); ok {
-			section, key = file["vision_config"].(map[string]any), name
-		}
-		if value == nil {
-			delete(section, key)
-		} else {
-			section[key] = value
-		}
-	}
-	data, err := json.Marshal(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
+	return qwenvltest.EditConfig(t, qwenvltest.Nano(t)+"/config.json", changes)
 }
 
 func TestConfigurationFaultsNameTheirKey(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/denseflow/densereward/engine/image/codec"
@@ -82,4 +83,28 @@ func Pattern(width, height int) *reward.Image {
 		image.Pix[i] = uint8(x*x + 3*y*(c+1) + x*y/7 + 40*c)
 	}
 	return image
+}
+
+// EditConfig is a configuration file with keys set, or removed where the value is nil. A key
+// of the vision tower is written vision_config.key.
+func EditConfig(t testing.TB, path string, changes map[string]any) string {
+	t.Helper()
+	var file map[string]any
+	ReadJSON(t, path, &file)
+	for key, value := range changes {
+		section := file
+		if name, ok := strings.CutPrefix(key, "vision_config."); ok {
+			section, key = file["vision_config"].(map[string]any), name
+		}
+		if value == nil {
+			delete(section, key)
+		} else {
+			section[key] = value
+		}
+	}
+	data, err := json.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }

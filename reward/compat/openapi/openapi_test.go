@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math"
 	"net/http"
@@ -14,16 +13,15 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vmihailenco/msgpack/v5"
-
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/compat"
 	"github.com/denseflow/densereward/reward/compat/openapi"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/servertest"
 	"github.com/denseflow/densereward/reward/wire"
 	"github.com/denseflow/densereward/reward/wire/jsonwire"
+	"github.com/vmihailenco/msgpack/v5"
 )
 
 type schema struct {
@@ -191,15 +189,7 @@ func TestResponsesHaveTheDocumentsKeys(t *testing.T) {
 // Every path of the document is answered, and every foreign one is in it.
 func TestTheDocumentsPathsAreTheServers(t *testing.T) {
 	d := read(t)
-	fake := &rewardtest.Fake{}
-	scheduler, err := batch.New(batch.DefaultConfig(), fake)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := server.New(server.Config{Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}}, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := servertest.New(t, server.Config{}, &rewardtest.Fake{})
 	for path, methods := range d.Paths {
 		for method := range methods {
 			answer := httptest.NewRecorder()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -13,12 +12,12 @@ import (
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/relabel"
 	"github.com/denseflow/densereward/reward/relabel/local"
 	"github.com/denseflow/densereward/reward/relabel/remote"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/servertest"
 )
 
 func record(seed uint64, width, height int) *relabel.Record {
@@ -106,15 +105,7 @@ func TestAServerOfAnotherEvaluatorEndsTheRun(t *testing.T) {
 
 func newServer(t *testing.T, fake *rewardtest.Fake) http.Handler {
 	t.Helper()
-	scheduler, err := batch.New(batch.DefaultConfig(), fake)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := server.New(server.Config{Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}}, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return servertest.New(t, server.Config{}, fake)
 }
 
 func TestMetadataReachTheServer(t *testing.T) {

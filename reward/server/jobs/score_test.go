@@ -4,16 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/servertest"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
@@ -23,33 +20,13 @@ func ask(t *testing.T, method, address, kind string, body []byte) (*http.Respons
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Content-Type", kind)
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = answer.Body.Close() }()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer, text
+	return servertest.Do(t, r, kind)
 }
 
 // serve runs a server with an evaluator and returns its address.
 func serve(t *testing.T, fake *rewardtest.Fake) string {
 	t.Helper()
-	scheduler, err := batch.New(batch.DefaultConfig(), fake)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := server.New(server.Config{Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}}, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	web := httptest.NewServer(s)
-	t.Cleanup(web.Close)
-	return web.URL
+	return servertest.Listen(t, server.Config{}, fake)
 }
 
 func TestAJobsAnswerIsThatOfItsRequest(t *testing.T) {

@@ -2,7 +2,10 @@
 package servertest
 
 import (
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,4 +56,28 @@ func New(t testing.TB, cfg server.Config, evaluators ...reward.Evaluator) *serve
 		t.Fatal(err)
 	}
 	return s
+}
+
+// Listen serves what New makes over loopback and gives its address.
+func Listen(t testing.TB, cfg server.Config, evaluators ...reward.Evaluator) string {
+	t.Helper()
+	web := httptest.NewServer(New(t, cfg, evaluators...))
+	t.Cleanup(web.Close)
+	return web.URL
+}
+
+// Do sends a request whose body is of a kind and gives the answer with its whole body.
+func Do(t testing.TB, r *http.Request, kind string) (*http.Response, []byte) {
+	t.Helper()
+	r.Header.Set("Content-Type", kind)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer, text
 }

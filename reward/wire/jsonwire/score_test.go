@@ -7,40 +7,23 @@ import (
 	"fmt"
 	"image"
 	"image/png"
-	"io"
-	"log/slog"
 	"math"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/denseflow/densereward/client"
 	"github.com/denseflow/densereward/reward"
-	"github.com/denseflow/densereward/reward/batch"
 	"github.com/denseflow/densereward/reward/rewardtest"
 	"github.com/denseflow/densereward/reward/server"
+	"github.com/denseflow/densereward/reward/server/servertest"
 	"github.com/denseflow/densereward/reward/wire"
 )
 
 // serve starts a server of the fake evaluator and gives its address.
 func serve(t *testing.T) string {
 	t.Helper()
-	fake := &rewardtest.Fake{}
-	scheduler, err := batch.New(batch.DefaultConfig(), fake)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := server.New(server.Config{
-		Models: []server.Model{{Description: fake.Describe(), Scorer: scheduler}},
-		Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	web := httptest.NewServer(s)
-	t.Cleanup(web.Close)
-	return web.URL
+	return servertest.Listen(t, server.Config{}, &rewardtest.Fake{})
 }
 
 func post(t *testing.T, address, contentType, accept string, body []byte) (*http.Response, []byte) {
@@ -49,20 +32,10 @@ func post(t *testing.T, address, contentType, accept string, body []byte) (*http
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Content-Type", contentType)
 	if accept != "" {
 		r.Header.Set("Accept", accept)
 	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = answer.Body.Close() }()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer, text
+	return servertest.Do(t, r, contentType)
 }
 
 // answer is a response as a caller without this module's code reads it.
