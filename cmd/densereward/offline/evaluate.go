@@ -124,7 +124,15 @@ func (c *Evaluate) readTruth(ctx context.Context) (truths, error) {
 		return nil, nil
 	}
 	all := truths{}
-	err := table.Read(ctx, c.Truth, os.Getenv, func(row *table.Row) error {
+	maps, err := pairs("map", c.Map)
+	if err != nil {
+		return nil, err
+	}
+	var wanted []string // that might have an image's name
+	for _, pair := range maps {
+		wanted = append(wanted, pair.Truth)
+	}
+	err = table.Read(ctx, c.Truth, os.Getenv, func(row *table.Row) error {
 		key, ok := row.KeyOf(c.Key)
 		if !ok {
 			return fmt.Errorf("%s has no key; --key names its column", row.Name())
@@ -132,6 +140,7 @@ func (c *Evaluate) readTruth(ctx context.Context) (truths, error) {
 		if all[key] != nil {
 			return fmt.Errorf("%s: %q is the key of two rows", row.Name(), key)
 		}
+		row.DropImages(wanted)
 		all[key] = row
 		return nil
 	})

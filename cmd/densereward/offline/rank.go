@@ -62,8 +62,7 @@ type Candidate struct {
 	Name  string   `json:"name"`
 	Error string   `json:"error,omitempty"`
 
-	path string        // of the image, where it is a file
-	load func() []byte // its bytes; nil where it has none
+	path string // of the image, where it is a file
 }
 
 func (c *Rank) Run(ctx context.Context, t cli.Terminal) error {
@@ -90,12 +89,8 @@ func (c *Rank) Run(ctx context.Context, t cli.Terminal) error {
 	if err := c.print(t, candidates, groups); err != nil {
 		return err
 	}
-	for _, winners := range reward.Best(scores, groups, c.Top) {
-		for place, i := range winners {
-			if err := c.place(candidates[i], place+1); err != nil {
-				return err
-			}
-		}
+	if err := c.placeAll(ctx, candidates, reward.Best(scores, groups, c.Top)); err != nil {
+		return err
 	}
 	if failed > 0 {
 		return fmt.Errorf("%w: %d of %d", cli.ErrPartial, failed, len(candidates))
@@ -227,7 +222,6 @@ func (c *Rank) evaluate(ctx context.Context, t cli.Terminal, candidates []*Candi
 // readLabelled takes candidates from shards that were labelled before.
 func (c *Rank) readLabelled(ctx context.Context) ([]*Candidate, error) {
 	var all []*Candidate
-	keep := c.Copy != "" || c.Link != ""
 	err := table.Read(ctx, c.In, os.Getenv, func(row *table.Row) error {
 		one := &Candidate{Name: row.Name()}
 		if key, ok := row.KeyOf(""); ok {
@@ -250,9 +244,6 @@ func (c *Rank) readLabelled(ctx context.Context) ([]*Candidate, error) {
 			one.Score = &v
 		} else {
 			return fmt.Errorf("%s has no number %q", row.Name(), c.Score)
-		}
-		if keep { // the row holds its image
-			one.load = func() []byte { return row.Image(nil) }
 		}
 		all = append(all, one)
 		return nil
@@ -307,35 +298,69 @@ func (c *Rank) print(t cli.Terminal, candidates []*Candidate, groups []string) e
 	return w.Flush()
 }
 
-// place puts a winner where --copy or --link says.
-func (c *Rank) place(one *Candidate, place int) error {
-	dir := c.Copy + c.Link // one of them
-	if dir == "" {
+// placeAll puts the winners of each group where --copy or --link says. Shards are read
+// once more for that, so that no image is kept before it is known to win.
+func (c *Rank) placeAll(ctx context.Context, candidates []*Candidate, best [][]int) error {
+	if c.Copy+c.Link == "" {
 		return nil
 	}
-	name := fmt.Sprintf("%d-%s", place, fileName(filepath.Base(one.Name)))
-	target := filepath.Join(dir, fileName(one.Group), name)
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-		return err
-	}
-	if c.Link != "" {
-		if one.path == "" {
-			return fmt.Errorf("%s is no file that could be linked to; --copy writes it", one.Name)
+	rows := map[int]int{} // places of candidates that are rows
+	for _, winners := range best {
+		for place, i := range winners {
+			switch one := candidates[i]; {
+			case one.path == "" && c.Link != "":
+				return fmt.Errorf("%s is no file that could be linked to; --copy writes it", one.Name)
+			case one.path == "":
+				rows[i] = place + 1
+			default:
+				if err := c.placeFile(one, place+1); err != nil {
+					return err
+				}
+			}
 		}
-		source, err := filepath.Abs(one.path)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	i := -1
+	return table.Read(ctx, c.In, os.Getenv, func(row *table.Row) error {
+		i++
+		place, wins := rows[i]
+		if !wins {
+			return nil
+		}
+		data := row.Image(nil)
+		if data == nil {
+			return fmt.Errorf("%s has no image that could be copied", candidates[i].Name)
+		}
+		target, err := c.target(candidates[i], place)
 		if err != nil {
 			return err
 		}
-		return os.Symlink(source, target)
+		return writeNew(target, bytes.NewReader(data))
+	})
+}
+
+// target is where a winner goes, in a folder that is there.
+func (c *Rank) target(one *Candidate, place int) (string, error) {
+	dir := c.Copy + c.Link // one of them
+	target := filepath.Join(dir, fileName(one.Group), fmt.Sprintf("%d-%s", place, fileName(filepath.Base(one.Name))))
+	return target, os.MkdirAll(filepath.Dir(target), 0o755)
+}
+
+func (c *Rank) placeFile(one *Candidate, place int) error {
+	target, err := c.target(one, place)
+	if err != nil {
+		return err
 	}
-	if one.path != "" {
+	if c.Copy != "" {
 		return copyFile(target, one.path)
 	}
-	data := one.load()
-	if data == nil {
-		return fmt.Errorf("%s has no image that could be copied", one.Name)
+	source, err := filepath.Abs(one.path)
+	if err != nil {
+		return err
 	}
-	return writeNew(target, bytes.NewReader(data))
+	return os.Symlink(source, target)
 }
 
 // fileName makes a text fit to name a file: what a path cannot hold is replaced

@@ -19,13 +19,17 @@ import (
 // library holds several copies. A page in a delta encoding is held while it is read;
 // those that are known, such as this package's own output, end at 64 MiB or before.
 type byteArrays struct {
-	leaf       *parquet.Column
-	chunk      format.ColumnMetaData
-	source     *bufio.Reader // of the chunk
-	header     *thrift.Decoder
-	codec      decompressor
-	left       int64 // values of the chunk that are to come, nulls too
-	dictionary [][]byte
+	leaf    *parquet.Column
+	chunk   format.ColumnMetaData
+	section *io.SectionReader // the chunk
+	source  *bufio.Reader     // of it
+	header  *thrift.Decoder
+	codec   decompressor
+	left    int64 // values of the chunk that are to come, nulls too
+	// entry is a value of the dictionary; nil where there is none yet.
+	entry func(i uint32) ([]byte, error)
+	large *dictionary // where it is not held as a whole
+	small int32       // bytes of dictionaries that are
 
 	page page
 }
@@ -36,7 +40,9 @@ type page struct {
 	repetitions hybrid
 	definitions hybrid
 	value       func() ([]byte, error)
+	indexed     bool      // values are numbers of the dictionary
 	rest        io.Reader // of its bytes in the file
+	end         int64     // where the next one begins in the chunk
 	sum         func() error
 }
 
@@ -51,8 +57,9 @@ func newByteArrays(source io.ReaderAt, leaf *parquet.Column, chunk format.Column
 	if d := chunk.DictionaryPageOffset; d > 0 && d < start {
 		start = d
 	}
-	b := &byteArrays{leaf: leaf, chunk: chunk, left: chunk.NumValues, codec: decompressor{codec: chunk.Codec}}
-	b.source = bufio.NewReaderSize(io.NewSectionReader(source, start, chunk.TotalCompressedSize), readAhead)
+	b := &byteArrays{leaf: leaf, chunk: chunk, left: chunk.NumValues, codec: decompressor{codec: chunk.Codec}, small: smallDictionary}
+	b.section = io.NewSectionReader(source, start, chunk.TotalCompressedSize)
+	b.source = bufio.NewReaderSize(b.section, readAhead)
 	b.header = thrift.NewDecoder(new(thrift.CompactProtocol).NewReader(b.source))
 	return b
 }
@@ -132,24 +139,15 @@ func (b *byteArrays) beginPage() error {
 	if header.CompressedPageSize < 0 || header.UncompressedPageSize < 0 {
 		return fmt.Errorf("a page of %d bytes, %d of them compressed", header.UncompressedPageSize, header.CompressedPageSize)
 	}
-	sum := crc32.NewIEEE()
-	size := int64(header.CompressedPageSize)
-	raw := &io.LimitedReader{R: b.source, N: size}
-	b.page = page{rest: raw, sum: func() error {
-		switch {
-		case raw.N > 0:
-			return io.ErrUnexpectedEOF
-		case header.CRC != 0 && uint32(header.CRC) != sum.Sum32():
-			return errors.New("a page's checksum is wrong")
-		}
-		return nil
-	}}
-	if header.CRC != 0 {
-		b.page.rest = io.TeeReader(raw, sum)
+	begin, err := b.position()
+	if err != nil {
+		return err
 	}
+	b.page.end = begin + int64(header.CompressedPageSize)
+	b.page.rest, b.page.sum = summed(b.source, &header)
 	switch {
 	case header.Type == format.DictionaryPage && header.DictionaryPageHeader.Valid:
-		return b.readDictionary(int(header.DictionaryPageHeader.V.NumValues))
+		return b.beginDictionary(begin, &header)
 	case header.Type == format.DataPage && header.DataPageHeader.Valid:
 		return b.beginV1(&header.DataPageHeader.V)
 	case header.Type == format.DataPageV2 && header.DataPageHeaderV2.Valid:
@@ -160,20 +158,45 @@ func (b *byteArrays) beginPage() error {
 	return fmt.Errorf("a page of type %v without its header", header.Type)
 }
 
-func (b *byteArrays) readDictionary(n int) error {
-	plain, err := b.codec.reader(b.page.rest)
+// summed are the bytes of a page, and what checks them once they have been read.
+func summed(source io.Reader, header *format.PageHeader) (io.Reader, func() error) {
+	sum, raw := crc32.NewIEEE(), &io.LimitedReader{R: source, N: int64(header.CompressedPageSize)}
+	check := func() error {
+		switch {
+		case raw.N > 0:
+			return io.ErrUnexpectedEOF
+		case header.CRC != 0 && uint32(header.CRC) != sum.Sum32():
+			return errors.New("a page's checksum is wrong")
+		}
+		return nil
+	}
+	if header.CRC != 0 {
+		return io.TeeReader(raw, sum), check
+	}
+	return raw, check
+}
+
+// position is how much of the chunk was read.
+func (b *byteArrays) position() (int64, error) {
+	at, err := b.section.Seek(0, io.SeekCurrent)
+	return at - int64(b.source.Buffered()), err
+}
+
+// skip leaves the rest of a page unread.
+func (b *byteArrays) skip() error {
+	at, err := b.position()
 	if err != nil {
 		return err
 	}
-	b.dictionary = nil
-	for range n {
-		value, err := readPlain(plain)
-		if err != nil {
-			return fmt.Errorf("dictionary: %w", err)
-		}
-		b.dictionary = append(b.dictionary, value)
+	if n := b.page.end - at; n <= int64(b.source.Buffered()) {
+		_, err = b.source.Discard(int(n))
+	} else {
+		_, err = b.section.Seek(b.page.end, io.SeekStart)
+		b.source.Reset(b.section)
 	}
-	return nil
+	b.left -= int64(b.page.left)
+	b.page = page{}
+	return err
 }
 
 // beginV1 reads the levels, which begin the compressed bytes, each behind its
@@ -244,7 +267,7 @@ func (b *byteArrays) beginValues(body io.Reader, encoding format.Encoding, n int
 		return nil
 	//lint:ignore SA1019 files of before 2.0 have it
 	case format.PlainDictionary, format.RLEDictionary:
-		begin = b.indices
+		begin, b.page.indexed = b.indices, true
 	case format.DeltaLengthByteArray:
 		begin = deltas(new(delta.LengthByteArrayEncoding).DecodeByteArray)
 	case format.DeltaByteArray:
@@ -297,13 +320,13 @@ func (b *byteArrays) indices(body io.Reader) (func() ([]byte, error), error) {
 	numbers := newHybrid(reader, int(bits))
 	return func() ([]byte, error) {
 		i, err := numbers.next()
-		if err == nil && int64(i) >= int64(len(b.dictionary)) {
-			err = fmt.Errorf("value %d of a dictionary of %d", i, len(b.dictionary))
-		}
 		if err != nil {
 			return nil, err
 		}
-		return b.dictionary[i], nil
+		if b.entry == nil {
+			return nil, errors.New("a value of a dictionary that is not there")
+		}
+		return b.entry(i)
 	}, nil
 }
 
@@ -331,5 +354,8 @@ func deltas(decode func(dst, src []byte, offsets []uint32) ([]byte, []uint32, er
 
 func (b *byteArrays) close() error {
 	b.codec.close()
+	if b.large != nil {
+		b.large.codec.close()
+	}
 	return nil
 }

@@ -76,12 +76,22 @@ func writeSample(t testing.TB, rows []sampleRow, options ...parquet.WriterOption
 
 // readGroups reads a file with ours.
 func readGroups(data []byte) (rows []parquet.Row, err error) {
+	return readGroupsWith(data, smallDictionary)
+}
+
+// readGroupsWith holds dictionaries of so many bytes as a whole.
+func readGroupsWith(data []byte, small int32) (rows []parquet.Row, err error) {
 	file, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		return nil, err
 	}
 	for i := range file.RowGroups() {
 		g := openGroup(file, bytes.NewReader(data), i)
+		for _, c := range g.columns {
+			if b, ok := c.values.(*byteArrays); ok {
+				b.small = small
+			}
+		}
 		for {
 			row, err := g.next()
 			if errors.Is(err, io.EOF) && g.rows == 0 {
@@ -152,9 +162,13 @@ func TestRowsAreThoseOfTheLibrary(t *testing.T) {
 					if len(got) != len(rows) || len(want) != len(rows) {
 						t.Fatalf("%d rows, the library reads %d", len(got), len(want))
 					}
+					beside, err := readGroupsWith(data, 0) // dictionaries are read beside their pages
+					if err != nil || len(beside) != len(rows) {
+						t.Fatalf("%d rows, %v", len(beside), err)
+					}
 					for i := range want {
-						if !got[i].Equal(want[i]) || !sameLevels(got[i], want[i]) {
-							t.Fatalf("row %d: %+v, want %+v", i, got[i], want[i])
+						if !got[i].Equal(want[i]) || !sameLevels(got[i], want[i]) || !beside[i].Equal(want[i]) {
+							t.Fatalf("row %d: %+v and %+v, want %+v", i, got[i], beside[i], want[i])
 						}
 					}
 				})
@@ -229,6 +243,57 @@ func TestAPageIsNeverReadWhole(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// pyarrow begins a row group with a dictionary, which of images is most of it.
+func TestADictionaryIsReadAsItsValuesAreAskedFor(t *testing.T) {
+	type row struct {
+		Image []byte `parquet:"image,optional,dict"`
+	}
+	const images = 24
+	rows := make([]row, 0, 3*images)
+	for i := range images {
+		image := bytes.Repeat([]byte{byte(i), 1}, 500_000)
+		rows = append(rows, row{image}, row{}, row{image})
+	}
+	rows = append(rows, rows[0]) // the first is asked for once more
+	var data bytes.Buffer
+	w := parquet.NewGenericWriter[row](&data, parquet.Compression(&parquet.Uncompressed), parquet.PageBufferSize(40), parquet.SkipPageBounds("image"), parquet.SkipPageStatistics("image"))
+	if _, err := w.Write(rows); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	source := &counter{Reader: bytes.NewReader(data.Bytes())}
+	file, err := parquet.OpenFile(source, source.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	source.read = 0
+	g := openGroup(file, source, 0)
+	for i := range rows {
+		got, err := g.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[0].IsNull() != (rows[i].Image == nil) || !got[0].IsNull() && !bytes.Equal(got[0].ByteArray(), rows[i].Image) {
+			t.Fatalf("row %d is another image", i)
+		}
+		if most := int64(i/3+1)*1_000_004 + 4*readAhead; source.read > most {
+			t.Errorf("%d bytes were read for %d rows", source.read, i+1)
+		}
+		held := g.columns[0].values.(*byteArrays).large.held
+		if len(held) > 2 || len(held) == 2 && held[0] == nil {
+			t.Errorf("%d images are held after row %d", len(held), i)
+		}
+	}
+	if _, err := g.next(); !errors.Is(err, io.EOF) || len(g.columns[0].values.(*byteArrays).large.held) > 0 {
+		t.Errorf("at the end %v", err)
+	}
+	if err := g.close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -313,6 +378,9 @@ func FuzzGroups(f *testing.F) {
 				continue
 			}
 			b := newByteArrays(bytes.NewReader(data), leaf, chunk.MetaData)
+			if len(data)%2 == 0 {
+				b.small = 0
+			}
 			for n := 0; n < 1000; n++ {
 				if _, err := b.next(); err != nil {
 					break

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -47,7 +46,7 @@ func newReader(source relabel.Object, columns relabel.Columns) (*reader, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{source: source, file: file}
+	r := &reader{source: source, file: file, rows: rows{file: file, source: source}}
 	image, err := find(file, "image", columns.Image, imageNames)
 	if err != nil {
 		return nil, err
@@ -155,9 +154,7 @@ type reader struct {
 	prompt      int
 	beside      func(path string) ([]byte, error) // reads a file that the shard names
 	metadata    map[int]string
-	groups      int    // row groups that were opened
-	group       *group // the one that is being read
-	count       int64  // records read
+	rows        rows
 }
 
 // row is what a record's Row holds.
@@ -167,12 +164,11 @@ type row struct {
 }
 
 func (r *reader) Next() (*relabel.Record, error) {
-	values, err := r.row()
+	values, err := r.rows.next()
 	if err != nil {
 		return nil, err
 	}
-	record := &relabel.Record{Name: fmt.Sprintf("row %d", r.count)}
-	r.count++
+	record := &relabel.Record{Name: fmt.Sprintf("row %d", r.rows.count-1)}
 	var image []byte
 	var path string
 	hasPrompt := false
@@ -203,7 +199,7 @@ func (r *reader) Next() (*relabel.Record, error) {
 		}
 		return image, nil
 	}
-	record.Row = &row{values: values, last: r.group.rows == 0}
+	record.Row = &row{values: values, last: r.rows.group.rows == 0}
 	return record, nil
 }
 
@@ -224,43 +220,14 @@ func metadataOf(v parquet.Value) any {
 	return string(v.ByteArray())
 }
 
-// row reads the next row, of the next group where one has ended.
-func (r *reader) row() (parquet.Row, error) {
-	for r.group == nil || r.group.rows == 0 {
-		if err := r.closeGroup(); err != nil {
-			return nil, err
-		}
-		if r.groups == len(r.file.RowGroups()) {
-			if r.count != r.file.NumRows() {
-				return nil, fmt.Errorf("%d rows, where the footer says %d", r.count, r.file.NumRows())
-			}
-			return nil, io.EOF
-		}
-		if r.file.RowGroups()[r.groups].NumRows() > 0 { // the library cannot read others
-			r.group = openGroup(r.file, r.source, r.groups)
-		}
-		r.groups++
-	}
-	return r.group.next()
-}
-
 // Position is the share of rows that were read, in bytes.
 func (r *reader) Position() int64 {
 	if r.file.NumRows() == 0 {
 		return r.source.Size()
 	}
-	return int64(float64(r.source.Size()) * float64(r.count) / float64(r.file.NumRows()))
+	return int64(float64(r.source.Size()) * float64(r.rows.count) / float64(r.file.NumRows()))
 }
 
 func (r *reader) Close() error {
-	return errors.Join(r.closeGroup(), r.source.Close())
-}
-
-func (r *reader) closeGroup() error {
-	if r.group == nil {
-		return nil
-	}
-	err := r.group.close()
-	r.group = nil
-	return err
+	return errors.Join(r.rows.close(), r.source.Close())
 }

@@ -12,40 +12,43 @@ import (
 	"github.com/denseflow/densereward/reward/relabel"
 )
 
-// ReadRows visits the rows of a shard. Fields are as JSON has them, and bytes
-// where a column holds no text; maps is how the shard says that maps are stored,
-// "" where it does not.
-func ReadRows(ctx context.Context, s relabel.Store, name string, visit func(fields map[string]any, maps relabel.MapType) error) error {
+// ReadRows visits the rows of a shard, of which one is in memory at a time. Fields are
+// as JSON has them, and bytes where a column holds no text; maps is how the shard says
+// that maps are stored, "" where it does not.
+func ReadRows(ctx context.Context, s relabel.Store, name string, visit func(fields map[string]any, maps relabel.MapType) error) (err error) {
 	source, err := s.Open(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer source.Close() //nolint:errcheck // it was only read
-	file, err := parquet.OpenFile(source, source.Size(), parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true))
+	file, err := parquet.OpenFile(source, source.Size(), parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true), parquet.ReadBufferSize(readAhead))
 	if err != nil {
 		return err
 	}
-	maps := mapTypeOf(file)
-	rows := parquet.NewGenericReader[any](file, file.Schema())
-	defer rows.Close() //nolint:errcheck // it was only read
-	text := map[string]bool{}
+	if err := checkCompression(file); err != nil {
+		return err
+	}
+	maps, text := mapTypeOf(file), map[string]bool{}
 	textColumns(file.Root(), "", text)
+	all := rows{file: file, source: source}
+	defer func() { err = errors.Join(err, all.close()) }()
 	for {
-		one := make([]any, 1)
-		n, err := rows.Read(one)
-		if n == 1 {
-			fields, ok := plain(one[0], "", text).(map[string]any)
-			if !ok {
-				return fmt.Errorf("a row is a %T", one[0])
-			}
-			if err := visit(fields, maps); err != nil {
-				return err
-			}
-		}
+		row, err := all.next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
+			return err
+		}
+		var one any
+		if err := file.Schema().Reconstruct(&one, row); err != nil {
+			return err
+		}
+		fields, ok := plain(one, "", text).(map[string]any)
+		if !ok {
+			return fmt.Errorf("a row is a %T", one)
+		}
+		if err := visit(fields, maps); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,48 @@ type values interface {
 	close() error
 }
 
+// rows reads the rows of a file, one row group after the other.
+type rows struct {
+	file   *parquet.File
+	source io.ReaderAt
+	opened int    // row groups
+	group  *group // the one that is being read
+	count  int64  // rows that were read
+}
+
+// next reads a row, io.EOF behind the last.
+func (r *rows) next() (parquet.Row, error) {
+	for r.group == nil || r.group.rows == 0 {
+		if err := r.close(); err != nil {
+			return nil, err
+		}
+		if r.opened == len(r.file.RowGroups()) {
+			if r.count != r.file.NumRows() {
+				return nil, fmt.Errorf("%d rows, where the footer says %d", r.count, r.file.NumRows())
+			}
+			return nil, io.EOF
+		}
+		if r.file.RowGroups()[r.opened].NumRows() > 0 { // the library cannot read others
+			r.group = openGroup(r.file, r.source, r.opened)
+		}
+		r.opened++
+	}
+	row, err := r.group.next()
+	if err == nil {
+		r.count++
+	}
+	return row, err
+}
+
+func (r *rows) close() error {
+	if r.group == nil {
+		return nil
+	}
+	err := r.group.close()
+	r.group = nil
+	return err
+}
+
 // group reads the rows of one row group, a value of each column at a time: of the
 // images and other byte arrays no page is ever whole in memory, and pages of other
 // columns are small.

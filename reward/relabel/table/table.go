@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/denseflow/densereward/internal/npy"
@@ -290,6 +291,22 @@ func (r *Row) Image(find func(path string) ([]byte, error)) []byte {
 		}
 	}
 	return nil
+}
+
+// DropImages forgets images that the row itself holds, for those who keep many rows:
+// fields of usual names but for those to keep. Paths stay.
+func (r *Row) DropImages(keep []string) {
+	for _, name := range imageNames {
+		if slices.Contains(keep, name) {
+			continue
+		}
+		switch v := r.Fields[name].(type) {
+		case []byte:
+			delete(r.Fields, name)
+		case map[string]any:
+			delete(v, "bytes")
+		}
+	}
 }
 
 // file reads a file beside the shard, or where find finds it; nil where there is
