@@ -7,13 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"image/jpeg"
+	"math"
 	"os"
 	"path/filepath"
-	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	stdimage "image"
+
+	"github.com/parquet-go/parquet-go"
 
 	"github.com/denseflow/densereward/engine/image"
 	"github.com/denseflow/densereward/reward"
@@ -69,17 +74,83 @@ func writeShard(b *testing.B, path string, samples int, files [][]byte) {
 	}
 }
 
+// writeParquet writes the same as one row group, whose images are a page or two.
+func writeParquet(b *testing.B, path string, samples int, files [][]byte) {
+	b.Helper()
+	type row struct {
+		Image  []byte `parquet:"image,plain"`
+		Prompt string `parquet:"prompt"`
+	}
+	shard, err := os.Create(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := parquet.NewGenericWriter[row](shard, parquet.PageBufferSize(100<<20), parquet.SkipPageBounds("image"), parquet.SkipPageStatistics("image"))
+	for i := range samples {
+		if _, err := w.Write([]row{{files[i%len(files)], fmt.Sprint("prompt ", i)}}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), shard.Close()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// number is what stands behind a name, or at a place, in a file of Linux's /proc; NaN elsewhere.
+func number(file, name string, place int) float64 {
+	data, _ := os.ReadFile("/proc/self/" + file)
+	_, text, _ := strings.Cut(string(data), name)
+	if fields := strings.Fields(text); len(fields) > place {
+		if v, err := strconv.ParseFloat(fields[place], 64); err == nil {
+			return v
+		}
+	}
+	return math.NaN()
+}
+
+// processorSeconds are those of this process, user and system.
+func processorSeconds() float64 {
+	const ticks = 100                                                    // a second, of /proc whatever the kernel's
+	return (number("stat", ") ", 11) + number("stat", ") ", 12)) / ticks // utime and stime
+}
+
+const benchSamples = 2000
+
+// labelShard runs a job once for each round and reports its rate, processor time and
+// the peak of resident memory.
+func labelShard(b *testing.B, dir string, e *local.Evaluator, labels relabel.Labels) {
+	shards, err := inputs.Find(context.Background(), []string{dir}, os.Getenv)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for range 3 { // pools are emptied by the second collection
+		debug.FreeOSMemory()
+	}
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // the peak begins anew
+	before := processorSeconds()
+	for b.Loop() {
+		out := b.TempDir()
+		summary, err := relabel.Run(context.Background(), relabel.Job{
+			Config: relabel.Config{ChunkSize: 16, Labels: labels}, Shards: shards, Output: store.Folder(out), State: filepath.Join(out, "state"),
+			Evaluate: e.Evaluate, Concurrency: 3, MaxBytes: 256 << 20, Now: time.Now,
+		})
+		if err != nil || summary.Samples != benchSamples {
+			b.Fatal(summary, err)
+		}
+	}
+	b.ReportMetric(benchSamples*float64(b.N)/b.Elapsed().Seconds(), "images/s")
+	b.ReportMetric(1000*(processorSeconds()-before)/float64(benchSamples*b.N), "cpu-ms/image")
+	b.ReportMetric(number("status", "VmHWM:", 0)/1024, "peak-MiB")
+}
+
 // BenchmarkRelabel labels one shard of 512x512 JPEG files with a stand-in for
-// the evaluator: what is left is decoding, the journal and the output. The
-// second figure is that of decoding alone, on as many cores.
+// the evaluator: what is left is decoding, the journal and the output. The last
+// figure is that of decoding alone, on as many cores.
 func BenchmarkRelabel(b *testing.B) {
-	dir := b.TempDir()
 	var files [][]byte
 	for i := range 16 {
 		files = append(files, photograph(b, i))
 	}
-	const samples = 2000
-	writeShard(b, filepath.Join(dir, "shard.tar"), samples, files)
 	fake := &rewardtest.Fake{Side: 18}
 	about := fake.Describe()
 	labels := local.LabelsOf(&about, []string{relabel.ColumnDense})
@@ -88,26 +159,19 @@ func BenchmarkRelabel(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	shards, err := inputs.Find(context.Background(), []string{dir}, os.Getenv)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Run("relabel", func(b *testing.B) {
-		for b.Loop() {
-			out := b.TempDir()
-			summary, err := relabel.Run(context.Background(), relabel.Job{
-				Config: relabel.Config{ChunkSize: 16, Labels: labels}, Shards: shards, Output: store.Folder(out), State: filepath.Join(out, "state"),
-				Evaluate: e.Evaluate, Concurrency: 3, MaxBytes: 256 << 20, Now: time.Now,
-			})
-			if err != nil || summary.Samples != samples {
-				b.Fatal(summary, err)
-			}
-		}
-		b.ReportMetric(samples*float64(b.N)/b.Elapsed().Seconds(), "images/s")
+	b.Run("tar", func(b *testing.B) {
+		dir := b.TempDir()
+		writeShard(b, filepath.Join(dir, "shard.tar"), benchSamples, files)
+		labelShard(b, dir, e, labels)
+	})
+	b.Run("parquet", func(b *testing.B) {
+		dir := b.TempDir()
+		writeParquet(b, filepath.Join(dir, "shard.parquet"), benchSamples, files)
+		labelShard(b, dir, e, labels)
 	})
 	b.Run("decode", func(b *testing.B) {
 		decoder := new(image.Decoder)
-		b.SetParallelism(runtime.GOMAXPROCS(0))
+		before := processorSeconds()
 		b.RunParallel(func(pb *testing.PB) {
 			for i := 0; pb.Next(); i++ {
 				if _, err := decoder.Decode(files[i%len(files)]); err != nil {
@@ -116,5 +180,6 @@ func BenchmarkRelabel(b *testing.B) {
 			}
 		})
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "images/s")
+		b.ReportMetric(1000*(processorSeconds()-before)/float64(b.N), "cpu-ms/image")
 	})
 }

@@ -8,8 +8,8 @@
 // brotli and uncompressed ones are read.
 //
 // Memory is that of the images in hand, whatever the size of a row group or a page:
-// byte arrays are read value by value from their pages, of which pyarrow puts 1,024
-// images into one.
+// byte arrays are read value by value from their pages and dictionaries, of which
+// pyarrow puts 1,024 images into one.
 //
 // The output has all columns of the source in their order, as Parquet knows them
 // (what Arrow alone knows, such as dictionaries, large strings, durations and the
