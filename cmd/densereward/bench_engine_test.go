@@ -10,6 +10,8 @@ import (
 
 	"github.com/denseflow/densereward/cmd/densereward/hosting"
 	"github.com/denseflow/densereward/engine/imagedoctor/bench"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 )
 
 func TestBenchEngineMeasuresARandomCheckpoint(t *testing.T) {
@@ -17,7 +19,7 @@ func TestBenchEngineMeasuresARandomCheckpoint(t *testing.T) {
 	if code, _, said := densereward(t, "model", "random", "-like", "nano", dir); code != exitOK {
 		t.Fatalf("exit code %d: %s", code, said)
 	}
-	if err := os.WriteFile(filepath.Join(dir, preprocessorFile), []byte(smallImages), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, checkpoint.PreprocessorFile), []byte(qwenvltest.SmallImages), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	code, out, said := densereward(t, "bench", "-engine", "-model", dir, "-batch", "1", "-rounds", "1",

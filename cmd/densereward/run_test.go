@@ -11,6 +11,8 @@ import (
 
 	"github.com/denseflow/densereward/cmd/densereward/cli"
 	"github.com/denseflow/densereward/cmd/densereward/demo"
+	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 )
 
 // nanoDir is the folder of the miniature checkpoint.
@@ -20,37 +22,12 @@ const nanoDir = "../../engine/imagedoctor/nano"
 // makes it.
 var smallDir string
 
-// A checkpoint whose preprocessorFile says smallImages squashes images to a side of 140, the
-// largest square below 20000 pixels that 28 divides.
-const (
-	preprocessorFile = "preprocessor_config.json"
-	smallImages      = `{"max_pixels": 20000}`
-)
-
 // linkSmall fills smallDir.
-func linkSmall() error {
-	dir, err := os.MkdirTemp("", "densereward-test-")
-	if err != nil {
+func linkSmall() (err error) {
+	if smallDir, err = os.MkdirTemp("", "densereward-test-"); err != nil {
 		return err
 	}
-	smallDir = dir
-	names, err := filepath.Glob(filepath.Join(nanoDir, "*.*s*o*")) // .json and .safetensors
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		target, err := filepath.Abs(name)
-		if err != nil {
-			return err
-		}
-		if filepath.Base(name) == preprocessorFile {
-			continue
-		}
-		if err := os.Symlink(target, filepath.Join(dir, filepath.Base(name))); err != nil {
-			return err
-		}
-	}
-	return os.WriteFile(filepath.Join(dir, preprocessorFile), []byte(smallImages), 0o600)
+	return qwenvltest.LinkInto(smallDir, nanoDir, map[string]string{checkpoint.PreprocessorFile: qwenvltest.SmallImages})
 }
 
 // casesDir holds what the reference computes with it.

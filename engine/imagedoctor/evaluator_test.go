@@ -14,6 +14,7 @@ import (
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 	"github.com/denseflow/densereward/reward"
 	"github.com/denseflow/densereward/reward/rewardtest"
 )
@@ -22,7 +23,7 @@ import (
 // the checkpoint's.
 func loadSmall(t *testing.T, files map[string]string, o Options) *Evaluator {
 	t.Helper()
-	all := map[string]string{checkpoint.PreprocessorFile: `{"max_pixels": 20000}`}
+	all := map[string]string{checkpoint.PreprocessorFile: qwenvltest.SmallImages}
 	for name, content := range files {
 		all[name] = content
 	}
@@ -147,7 +148,7 @@ func TestDescriptionsTellCheckpointsAndOptionsApart(t *testing.T) {
 	if again.Fingerprint != plain.Fingerprint || !again.Demonstration || again.Note != "drawn scenes" {
 		t.Errorf("options without effect on answers: %+v, was %+v", again, plain)
 	}
-	small := map[string]string{checkpoint.PreprocessorFile: `{"max_pixels": 20000}`}
+	small := map[string]string{checkpoint.PreprocessorFile: qwenvltest.SmallImages}
 	every := onnx.AllOperators
 	if d := describe(nil, Options{Operators: &every}); d.Fingerprint != plain.Fingerprint {
 		t.Error("operators that a CPU has not change the fingerprint")

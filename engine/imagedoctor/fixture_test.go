@@ -111,8 +111,7 @@ func (f form) folder(t testing.TB) string {
 	if !f.small {
 		return "nano"
 	}
-	// The largest square below 20000 pixels that 28 divides has a side of 140.
-	return linked(t, map[string]string{checkpoint.PreprocessorFile: `{"max_pixels": 20000}`})
+	return linked(t, map[string]string{checkpoint.PreprocessorFile: qwenvltest.SmallImages})
 }
 
 // formed is an evaluator of a test's own on a provider, with the form of its graph
@@ -147,32 +146,7 @@ func formed(t *testing.T, f form, p ort.Provider, change func(o *graphOptions)) 
 // files in place of some of them. An empty content leaves the file out.
 func linked(t testing.TB, files map[string]string) string {
 	t.Helper()
-	dir := t.TempDir()
-	names, err := filepath.Glob("nano/*.*s*o*") // .json and .safetensors
-	if err != nil || len(names) != 6 {
-		t.Fatalf("the nano checkpoint has the files %v, %v", names, err)
-	}
-	for _, name := range names {
-		target, err := filepath.Abs(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, replaced := files[filepath.Base(name)]; replaced {
-			continue
-		}
-		if err := os.Symlink(target, filepath.Join(dir, filepath.Base(name))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, content := range files {
-		if content == "" {
-			continue
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
+	return qwenvltest.LinkNano(t, "nano", files)
 }
 
 // evaluate is Evaluate where no sample may fail.

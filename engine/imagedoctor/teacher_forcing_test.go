@@ -109,7 +109,7 @@ func TestDraftTokensChangeNoAnswer(t *testing.T) {
 			tokens := speculative.tokenizer
 			template := tokens.Encode(answerPrefix + publishedText)
 			rng := rand.New(rand.NewPCG(3, 9))
-			for round := range 8 {
+			for round := range few(4, 8) {
 				rows, length := 1+rng.IntN(3), 1+rng.IntN(90)
 				most := 1 + rng.IntN(length)
 				var questions []*prepared

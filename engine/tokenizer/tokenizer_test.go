@@ -1,8 +1,12 @@
 package tokenizer
 
 import (
+	"compress/gzip"
+	"encoding/json"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -14,13 +18,27 @@ type referenceCase struct {
 
 func referenceCases(t testing.TB) []referenceCase {
 	t.Helper()
-	var cases []referenceCase
-	loadCompressed(t, "testdata/cases.json.gz", &cases)
-	if len(cases) != 1440 {
-		t.Fatalf("%d cases, want 1440", len(cases))
+	cases, err := parsedCases()
+	if err != nil || len(cases) != 1440 {
+		t.Fatalf("%d cases, want 1440: %v", len(cases), err)
 	}
 	return cases
 }
+
+// parsedCases are those of testdata/cases.json.gz, read once.
+var parsedCases = sync.OnceValues(func() (cases []referenceCase, err error) {
+	file, err := os.Open("testdata/cases.json.gz")
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	text, err := gzip.NewReader(file)
+	if err != nil {
+		return nil, err
+	}
+	err = json.NewDecoder(text).Decode(&cases)
+	return cases, err
+})
 
 // No case is excepted: neither a newer Unicode table nor x/text's stream-safe
 // insertion makes a difference here.

@@ -28,7 +28,7 @@ import (
 )
 
 // soakTime is how long the soak lasts: go test ./reward/server -run Soak -soak 10m -timeout 20m -v
-var soakTime = flag.Duration("soak", 3*time.Second, "length of the soak test")
+var soakTime = flag.Duration("soak", time.Second, "length of the soak test")
 
 // soak is a server over real connections with clients of every kind.
 type soak struct {

@@ -15,14 +15,16 @@ import (
 	"github.com/denseflow/densereward/engine/ort"
 	"github.com/denseflow/densereward/engine/ort/orttest"
 	"github.com/denseflow/densereward/engine/qwenvl/checkpoint"
+	"github.com/denseflow/densereward/engine/qwenvl/qwenvltest"
 	"github.com/denseflow/densereward/engine/safetensors"
 	"github.com/denseflow/densereward/engine/tokenizer/qwen"
 )
 
 func TestMeasuringAccountsForEveryStageAndDevice(t *testing.T) {
 	t.Parallel()
-	m, err := Measure(t.Context(), orttest.Open(t), "../nano", Options{
-		Batch: 1, Rounds: 1, PromptTokens: 346, NoSpeculative: true, Providers: []ort.Provider{{}, {}},
+	small := qwenvltest.LinkNano(t, "../nano", map[string]string{checkpoint.PreprocessorFile: qwenvltest.SmallImages})
+	m, err := Measure(t.Context(), orttest.Open(t), small, Options{
+		Batch: 1, Rounds: 1, PromptTokens: 50, NoSpeculative: true, Providers: []ort.Provider{{}, {}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +40,7 @@ func TestMeasuringAccountsForEveryStageAndDevice(t *testing.T) {
 	if !slices.Equal(names, want) {
 		t.Errorf("stages %v, want %v", names, want)
 	}
-	if m.Steps != 59 || m.PromptTokens != 346 || m.NewTokens != 60 || m.Speculation {
+	if m.Steps != 59 || m.PromptTokens != 50 || m.NewTokens != 60 || m.Speculation {
 		t.Errorf("%d tokens after %d in %d steps, speculative %v", m.NewTokens, m.PromptTokens, m.Steps, m.Speculation)
 	}
 	if len(m.Devices) != 2 || m.RooflineSeconds != 0 {

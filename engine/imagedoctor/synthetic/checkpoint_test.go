@@ -68,8 +68,10 @@ func TestACheckpointLoadsAndScores(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, checkpoint.GenerationFile), generation, 0o600); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string][]byte{checkpoint.GenerationFile: generation, checkpoint.PreprocessorFile: []byte(qwenvltest.SmallImages)} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	e, err := imagedoctor.Load(orttest.Open(t), dir, imagedoctor.Options{})
 	if err != nil {

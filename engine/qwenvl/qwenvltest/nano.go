@@ -2,6 +2,7 @@ package qwenvltest
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -29,6 +30,50 @@ func fromEngine(t testing.TB, path string) string {
 		folder = filepath.Dir(folder)
 	}
 	return filepath.Join(folder, path)
+}
+
+// SmallImages is a preprocessor's configuration with which images are squashed to a side of
+// 140, the largest square below 20000 pixels that 28 divides: they take little time.
+const SmallImages = `{"max_pixels": 20000}`
+
+// LinkNano is a folder of links to the miniature's files, with the given files in place of
+// some of them. An empty content leaves the file out.
+func LinkNano(t testing.TB, nano string, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := LinkInto(dir, nano, files); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// LinkInto is LinkNano in a folder that there is.
+func LinkInto(dir, nano string, files map[string]string) error {
+	names, err := filepath.Glob(filepath.Join(nano, "*.*s*o*")) // .json and .safetensors
+	if err != nil || len(names) != 6 {
+		return fmt.Errorf("the miniature has the files %v: %w", names, err)
+	}
+	for _, name := range names {
+		target, err := filepath.Abs(name)
+		if err != nil {
+			return err
+		}
+		if _, replaced := files[filepath.Base(name)]; replaced {
+			continue
+		}
+		if err := os.Symlink(target, filepath.Join(dir, filepath.Base(name))); err != nil {
+			return err
+		}
+	}
+	for name, content := range files {
+		if content == "" {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // NanoCase is what the reference computes for one image with the miniature's weights, in
