@@ -62,7 +62,7 @@ func (f *engineBenchFlags) measure(ctx context.Context, t cli.Terminal, batch in
 	if err != nil {
 		return m, err
 	}
-	dir, err := f.Finder(t).Path(ctx, f.Model)
+	dir, err := f.Finder(t).Path(ctx, string(f.Model))
 	if err != nil {
 		return m, err
 	}

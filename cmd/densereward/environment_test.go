@@ -27,6 +27,9 @@ func TestFlagsMayStandInTheEnvironment(t *testing.T) {
 		"it goes before the configuration":          {map[string]string{"DENSEREWARD_QUEUE_SAMPLES": "-5"}, []string{"serve", "--config", file}, "--queue-samples: -5"},
 		"the configuration may be named by it":      {map[string]string{"DENSEREWARD_CONFIG": file}, []string{"serve"}, "queue-samples"},
 		"a flag that is required may stand in it":   {map[string]string{"DENSEREWARD_PROMPT": "a", "DENSEREWARD_GRID": "0x0"}, []string{"score", "a.png"}, "--grid"},
+		"an evaluator a line":                       {map[string]string{"DENSEREWARD_EVALUATOR": "both=mix:a=1,b=2\na=ocr\nb=nonesuch"}, []string{"serve"}, `"nonesuch"`},
+		"an empty model is not the embedded one":    {map[string]string{"DENSEREWARD_MODEL": ""}, []string{"serve"}, "--model: the name is empty"},
+		"an empty model of the command line either": {nil, []string{"serve", "--model", ""}, "--model: the name is empty"},
 		"a flag that comes twice on a command line": {nil, []string{"serve", "--model", "a", "-model=b"}, "--model: comes twice"},
 	} {
 		t.Run(name, func(t *testing.T) {

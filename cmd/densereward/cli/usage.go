@@ -48,6 +48,19 @@ func AtLeast[T int | ByteSize | time.Duration](flag string, value, least T) erro
 	return nil
 }
 
+// Name is a text that is not empty where it is given: a variable of the environment that
+// a script left empty must not mean the default.
+type Name string
+
+// UnmarshalText takes any text but none.
+func (n *Name) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return errors.New("the name is empty")
+	}
+	*n = Name(text)
+	return nil
+}
+
 // ByteSize is a number of bytes on the command line: 1048576, 64MiB, 4 GB.
 type ByteSize int64
 

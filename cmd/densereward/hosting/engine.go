@@ -25,7 +25,7 @@ import (
 
 // EngineFlags choose a checkpoint and where it runs.
 type EngineFlags struct {
-	Model         string   `once:"" placeholder:"DIR" help:"ImageDoctor's checkpoint folder: config.json, *.safetensors, tokenizer.json; or a model of the hub, ORG/NAME[@REVISION]. Short for --evaluator imagedoctor=imagedoctor:DIR. Without either, the embedded pocket ImageDoctor, which knows drawn scenes."`
+	Model         cli.Name `once:"" placeholder:"DIR" help:"ImageDoctor's checkpoint folder: config.json, *.safetensors, tokenizer.json; or a model of the hub, ORG/NAME[@REVISION]. Short for --evaluator imagedoctor=imagedoctor:DIR. Without either, the embedded pocket ImageDoctor, which knows drawn scenes."`
 	Device        []string `placeholder:"DEVICE" default:"cpu" help:"Where to run: cpu, cuda, cuda:N, or several with commas between them, which share the load. [${default}]"`
 	NoSpeculative bool     `help:"Decode a token a step, without draft tokens from the answer template; the answers are the same."`
 	Operators     string   `default:"none" placeholder:"NAMES" help:"ImageDoctor on a GPU: the graph's custom operators: all, none, or names with commas between them. [${default}]"`
@@ -86,7 +86,7 @@ func (f *EngineFlags) RuntimeOf(ctx context.Context, t cli.Terminal, cuda bool) 
 type EvaluatorFlags struct {
 	EngineFlags
 
-	Evaluator         []evaluators.Spec `sep:"none" placeholder:"NAME=KIND:SOURCE" help:"An evaluator; may come several times, the first is the default. Kinds: ${evaluator_kinds}."`
+	Evaluator         []evaluators.Spec `sep:"\n" placeholder:"NAME=KIND:SOURCE" help:"An evaluator; may come several times, the first is the default; in the environment a line each. Kinds: ${evaluator_kinds}."`
 	FixedDraft        bool              `help:"Language models: draft tokens by the published wording alone, not by earlier answers. Maps then depend on a batch alone, to the last bit."`
 	Threads           int               `placeholder:"N" help:"Threads of each evaluator on the CPU; 0 shares the cores out."`
 	Batch             int               `placeholder:"N" default:"16" help:"Most images in one batch. [${default}]"`
@@ -196,7 +196,7 @@ func (e *Engine) One() (*evaluators.Hosted, error) {
 func (f *EvaluatorFlags) Specs() ([]evaluators.Spec, error) {
 	specs := slices.Clone(f.Evaluator)
 	if f.Model != "" || len(specs) == 0 {
-		model := evaluators.Spec{Name: evaluators.KindImageDoctor, Kind: evaluators.KindImageDoctor, Source: f.Model}
+		model := evaluators.Spec{Name: evaluators.KindImageDoctor, Kind: evaluators.KindImageDoctor, Source: string(f.Model)}
 		specs = slices.Insert(specs, 0, model)
 	}
 	for i := range specs {
