@@ -36,11 +36,22 @@ func pearson(x, y []float64) float64 {
 	if constant(x) || constant(y) {
 		return 0
 	}
-	r := stat.Correlation(unit(x), unit(y), nil)
+	r := stat.Correlation(deviations(x), deviations(y), nil)
 	if r != r { // the deviations vanish beside the mean
 		return 0
 	}
 	return max(-1, min(1, r))
+}
+
+// deviations are x from its first value, in units of a power of two near the largest:
+// small deviations from a large mean lose nothing, and squares neither overflow nor vanish.
+func deviations(x []float64) []float64 {
+	_, exponent := math.Frexp(largest(x))
+	moved := make([]float64, len(x))
+	for i, v := range x {
+		moved[i] = math.Ldexp(v, -exponent) - math.Ldexp(x[0], -exponent)
+	}
+	return moved
 }
 
 // unit scales x to a largest magnitude of one, so that squares neither overflow

@@ -92,6 +92,26 @@ func TestCorrelationsAreThoseOfSciPy(t *testing.T) {
 	}
 }
 
+// Values by Python's fractions from the doubles given, where scipy says of itself that it may
+// be inaccurate: it gives .913, .773, and overflows.
+func TestCorrelationsOfSmallDeviationsAreExact(t *testing.T) {
+	for _, c := range []struct {
+		x, y []float64
+		want float64
+	}{
+		{[]float64{1, 1 + 1e-16, 1 + 2e-16, 1 + 3e-16, 1 + 4e-16}, []float64{1, 2, 3, 4, 5}, 0.944911182523068},
+		{[]float64{1e8, 1e8 + 1e-8, 1e8 + 2e-8, 1e8 + 3e-8, 1e8 + 4e-8, 1e8 + 5e-8}, []float64{1, 3, 2, 4, 6, 5}, 0.9710083124552245},
+		{[]float64{math.MaxFloat64, -math.MaxFloat64, 0}, []float64{1, -1, 0}, 1},
+		{[]float64{0, 5e-324, 1e-323}, []float64{1, 2, 3}, 1},
+	} {
+		got, err := Correlate(c.x, c.y)
+		if err != nil {
+			t.Fatal(err)
+		}
+		numtest.Value(t, fmt.Sprint(c.x), got.PLCC, c.want, exact)
+	}
+}
+
 func TestMapMetricsAreThoseOfPysaliency(t *testing.T) {
 	for i, c := range readGoldens(t).Heatmaps {
 		got, err := CompareHeatmaps(reward.Map{Height: c.Height, Width: c.Width, Data: c.Predicted},

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/denseflow/densereward/reward/relabel/table"
@@ -69,10 +70,14 @@ func newHistogram(score string, values []scored) histogram {
 	for _, v := range values {
 		h.low, h.high = min(h.low, v.value), max(h.high, v.value)
 	}
+	scale := 1.0
+	if math.IsInf(h.high-h.low, 0) {
+		scale = 0.5
+	}
 	for _, v := range values {
 		at := 0
 		if h.high > h.low {
-			at = min(int((v.value-h.low)/(h.high-h.low)*histogramSteps), histogramSteps-1)
+			at = min(int((v.value*scale-h.low*scale)/(h.high*scale-h.low*scale)*histogramSteps), histogramSteps-1)
 		}
 		h.counts[at]++
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html"
 	"math/rand/v2"
@@ -183,6 +184,23 @@ func TestRowsThatCannotBeMeasuredAreNamed(t *testing.T) {
 		row := rows(t, line)[0]
 		if err := report.NewBuilder(o).Add(row, row); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want one with %s", line, err, want)
+		}
+	}
+}
+
+func TestScoresOfAnySizeAreRendered(t *testing.T) {
+	for _, values := range [][]string{{"1e308", "-1e308", "1e307", "5"}, {"0", "5e-324"}, {"-0.0", "0"}, {"3"}, {"1e8", "100000000.00000001"}} {
+		b := report.NewBuilder(options())
+		for _, v := range values {
+			add(t, b, rows(t, `{"id":"`+v+`","reward":`+v+`}`), nil)
+		}
+		var page, text bytes.Buffer
+		r := finish(t, b, nil)
+		if err := errors.Join(r.HTML(&page), r.Markdown(&text)); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(page.String()+text.String(), "NaN") || strings.Contains(text.String(), "Inf") {
+			t.Errorf("%v: %s", values, text.String())
 		}
 	}
 }
