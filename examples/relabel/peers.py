@@ -13,10 +13,13 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 from pathlib import Path
 
 os.environ["HF_DATASETS_OFFLINE"] = "1"
@@ -33,6 +36,7 @@ from PIL import Image
 
 PROGRAM = sys.argv[1]
 POCKET = Path(__file__).resolve().parents[2] / "engine/imagedoctor/pocket"
+CLIP = Path(__file__).resolve().parents[2] / "engine/clip/testdata/quick"
 PER_SHARD = 12
 COLORS = ["red", "green", "blue"]
 
@@ -155,32 +159,208 @@ def kill_now_and_then(inputs, folder, want, moments):
             return kills
 
 
-def check_s3(inputs, want):
-    from moto.server import ThreadedMotoServer
-    import boto3
+class Gate:
+    """moto's application behind a gate: deny is asked for each request whether it may pass."""
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1"}
+    def __init__(self):
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+        self.app, self.deny = DomainDispatcherApplication(create_backend_app), None
+
+    def __call__(self, environ, start_response):
+        operation = self.operation(environ["REQUEST_METHOD"], environ["QUERY_STRING"])
+        if self.deny and self.deny(operation, environ["PATH_INFO"]):
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            body = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+            start_response("403 Forbidden", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+            return [body] if environ["REQUEST_METHOD"] != "HEAD" else []
+        return self.app(environ, start_response)
+
+    @staticmethod
+    def operation(method, query):
+        if "uploads" in query:
+            return {"POST": "begin", "GET": "list uploads"}[method]
+        if "uploadId" in query:
+            return {"PUT": "part", "POST": "complete", "DELETE": "abort", "GET": "list parts"}[method]
+        return "list" if method == "GET" and ("list-type" in query or "prefix" in query) else method.lower()
+
+
+class S3:
+    """A bucket named data of a server that nobody here wrote."""
+
+    def __init__(self):
+        import boto3
+        from werkzeug.serving import make_server
+
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self.gate = Gate()
+        self.server = make_server("127.0.0.1", 0, self.gate, threaded=True)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{self.server.server_port}"
+        self.client = boto3.client("s3", endpoint_url=url, aws_access_key_id="x", aws_secret_access_key="y", region_name="us-east-1")
+        self.client.create_bucket(Bucket="data")
+        self.env = {**os.environ, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": url}
+
+    def objects(self, prefix):
+        listed = self.client.list_objects_v2(Bucket="data", Prefix=prefix).get("Contents", [])
+        return {o["Key"].removeprefix(prefix): self.client.get_object(Bucket="data", Key=o["Key"])["Body"].read() for o in listed}
+
+    def uploads(self):
+        return [u["Key"] for u in self.client.list_multipart_uploads(Bucket="data").get("Uploads", [])]
+
+
+def check_s3(inputs, want):
+    s3 = S3()
+    want = without_journals(want)
     try:
-        s3 = boto3.client("s3", endpoint_url=f"http://{host}:{port}", aws_access_key_id="x", aws_secret_access_key="y", region_name="us-east-1")
-        s3.create_bucket(Bucket="data")
         for path in inputs.iterdir():
-            s3.upload_file(str(path), "data", f"in/{path.name}")
+            s3.client.upload_file(str(path), "data", f"in/{path.name}")
         with tempfile.TemporaryDirectory() as state:
-            env = {**os.environ, **keys, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
-            summary = relabel("s3://data/in", "s3://data/out", "--state", state, env=env)
+            summary = relabel("s3://data/in", "s3://data/out", "--state", state, env=s3.env)
             assert summary["finished"] == 4, summary
-            rerun = subprocess.run(command("s3://data/in", "s3://data/out", "--state", state), capture_output=True, text=True, env=env)
+            rerun = subprocess.run(command("s3://data/in", "s3://data/out", "--state", state), capture_output=True, text=True, env=s3.env)
             assert rerun.returncode == 0 and json.loads(rerun.stdout)["skipped"] == 4, rerun
-        listed = s3.list_objects_v2(Bucket="data", Prefix="out/")["Contents"]
-        got = {o["Key"].removeprefix("out/"): s3.get_object(Bucket="data", Key=o["Key"])["Body"].read() for o in listed}
-        want = {name: data for name, data in want.items() if "/journals/" not in name}
-        assert without_sources(got) == without_sources(want), "S3 holds other bytes than the folder"
+        assert without_sources(s3.objects("out/")) == want, "S3 holds other bytes than the folder"
+        with tempfile.TemporaryDirectory() as out:
+            assert subprocess.run(labelling(inputs, out), capture_output=True).returncode == 3  # some samples are bad
+            want = without_journals(files(Path(out)))
+        denied, kills = check_denied(s3, want), kill_uploads(s3, want)
+        return denied, kills
     finally:
-        server.stop()
+        s3.server.shutdown()
+
+
+def labelling(inputs, out, *flags):
+    """With a small CLIP checkpoint, which scores a thousand images a second."""
+    return [PROGRAM, "relabel", str(inputs), "--out", str(out), "--evaluator", f"clip=clipscore:{CLIP}", "--batch", "4", *flags]
+
+
+def check_denied(s3, want):
+    """What may not be done: each has its exit code and names what it was; once it may, a rerun gives the same bytes."""
+    shard = "packed.tar.gz"
+    cases = {
+        "listing": (lambda op, path: op == "list", 1, "listing s3://data/in/: Access Denied"),
+        "reading a shard": (lambda op, path: op in ("get", "head") and path.endswith("/in/" + shard), 3, shard),
+        "writing": (lambda op, path: op == "put", 1, "writing s3://data/denied-2/.densereward/"),
+        "beginning an upload": (lambda op, path: op == "begin", 1, "writing s3://data/denied-3/"),
+        "a part": (lambda op, path: op == "part" and path.endswith(shard), 1, f"writing s3://data/denied-4/{shard}: Access Denied"),
+        "completing an upload": (lambda op, path: op == "complete" and path.endswith(shard), 1, f"writing s3://data/denied-5/{shard}: Access Denied"),
+        "listing uploads": (lambda op, path: op == "list uploads", 3, ""),
+    }
+    for i, (name, (deny, code, says)) in enumerate(cases.items()):
+        with tempfile.TemporaryDirectory() as state:
+            run = lambda: subprocess.run(labelling("s3://data/in", f"s3://data/denied-{i}", "--state", state), capture_output=True, text=True, env=s3.env)
+            s3.gate.deny = deny
+            done = run()
+            s3.gate.deny = None
+            assert done.returncode == code and says in done.stderr, (name, done)
+            assert not s3.uploads(), (name, s3.uploads())
+            whole = {k: v for k, v in s3.objects(f"denied-{i}/").items() if not k.startswith(".")}
+            assert all(want[k] == v for k, v in whole.items()), f"{name}: what was finished is not whole"
+            done = run()
+            assert done.returncode in (0, 3), (name, done)
+            assert without_sources(s3.objects(f"denied-{i}/")) == want, f"{name}: the rerun gave other bytes"
+    return len(cases)
+
+
+def kill_uploads(s3, want):
+    """Kills a run within the upload of its first shard, then one within that of its second, and so on; the last run aborts what was left."""
+    kills = 3
+    with tempfile.TemporaryDirectory() as state:
+        ask = labelling("s3://data/in", "s3://data/killed", "--state", state)
+        for kill in range(kills):
+            parts, arrived, killed = itertools.count(), threading.Event(), threading.Event()
+            held = lambda op, path: op == "part" and next(parts) == min(kill, 1) and (arrived.set(), killed.wait())[0]
+            s3.gate.deny = held
+            process = subprocess.Popen(ask, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=s3.env)
+            assert arrived.wait(60), process.poll()
+            process.kill()
+            process.wait()
+            killed.set()
+            assert s3.uploads(), "no upload was left"
+        s3.gate.deny = None
+        done = subprocess.run(ask, capture_output=True, text=True, env=s3.env)
+        assert done.returncode == 3, done
+    assert not s3.uploads(), s3.uploads()
+    assert without_sources(s3.objects("killed/")) == want, "killed uploads changed the bytes"
+    return kills
+
+
+def serve(port):
+    """A server of a small CLIP checkpoint, which scores a thousand images a second, once it answers."""
+    process = subprocess.Popen([PROGRAM, "serve", "--listen", f"127.0.0.1:{port}", "--batch", "10", "--evaluator", f"clip=clipscore:{CLIP}"], stderr=subprocess.DEVNULL)
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                return process
+        except OSError:
+            assert process.poll() is None, "the server ended"
+            time.sleep(0.02)
+
+
+def lose_server(inputs, out, port, patience, comes_back):
+    """Kills the server when the third of eight shards has appeared; gives the exit code and what was said."""
+    server = serve(port)
+    ask = [PROGRAM, "relabel", str(inputs), "--out", str(out), "--server", f"http://127.0.0.1:{port}", "--batch", "10", "--concurrency", "1", "--server-timeout", patience]
+    process = subprocess.Popen(ask, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while len(list(out.glob("*.parquet"))) < 3:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.002)
+        time.sleep(random.uniform(0, 0.05))
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+        if comes_back:
+            time.sleep(0.3)  # long enough for tries that fail
+            server = serve(port)
+        stdout, stderr = process.communicate(timeout=120)
+        return process.returncode, stdout, stderr
+    finally:
+        process.kill()
+        server.kill()
+        server.wait()
+
+
+def check_lost_server(folder):
+    """400 images in eight shards, and a server that is killed within the run."""
+    inputs = folder / "lost-in"
+    inputs.mkdir()
+    for shard in range(8):
+        seeds = range(1000 + 50 * shard, 1050 + 50 * shard)
+        table = pyarrow.table({"image": [image(s, "JPEG") for s in seeds], "prompt": [prompt(s) for s in seeds]})
+        pyarrow.parquet.write_table(table, inputs / f"{shard}.parquet")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    calm, back, gone = folder / "lost-calm", folder / "lost-back", folder / "lost-gone"
+    ask = lambda out: [PROGRAM, "relabel", str(inputs), "--out", str(out), "--server", f"http://127.0.0.1:{port}", "--batch", "10", "--concurrency", "1"]
+    server = serve(port)
+    try:
+        summary = json.loads(subprocess.run(ask(calm), capture_output=True, check=True).stdout)
+    finally:
+        server.kill()
+        server.wait()
+    assert summary["samples"] == 400 and summary["failed"] == 0, summary
+    want = files(calm)
+    code, stdout, stderr = lose_server(inputs, back, port, "5m", comes_back=True)
+    assert code == 0 and json.loads(stdout)["samples"] == 400, (code, stderr)
+    assert files(back) == want, "a server that came back changed the bytes"
+    code, _, stderr = lose_server(inputs, gone, port, "1s", comes_back=False)
+    assert code == 1 and f"127.0.0.1:{port}" in stderr, (code, stderr)
+    done = {name: data for name, data in files(gone).items() if name.endswith(".parquet")}
+    assert 3 <= len(done) < 8 and all(want[name] == data for name, data in done.items()), "what was finished is not whole"
+    server = serve(port)
+    try:
+        summary = json.loads(subprocess.run(ask(gone), capture_output=True, check=True).stdout)
+    finally:
+        server.kill()
+        server.wait()
+    assert summary["skipped"] == len(done) and summary["failed"] == 0, summary
+    assert files(gone) == want, "the rerun gave other bytes"
+    return len(done), summary["resumed"]
+
+
+def without_journals(files):
+    return without_sources({name: data for name, data in files.items() if "/journals/" not in name})
 
 
 def without_sources(files):
@@ -256,8 +436,10 @@ def main():
         print(f"{summary['samples']} samples of 4 shards, read by datasets, pyarrow, webdataset and DuckDB ({time.monotonic() - start:.0f} s)")
         kills = kill_now_and_then(inputs, folder, want, 10)
         print(f"the same bytes after {kills} kills")
-        check_s3(inputs, want)
-        print("the same bytes in S3")
+        done, resumed = check_lost_server(folder)
+        print(f"400 images and a lost server: the same bytes where it comes back, and where it stays away exit code 1, {done} of 8 shards, and the same bytes after a rerun, {resumed} samples resumed")
+        denied, kills = check_s3(inputs, want)
+        print(f"the same bytes in S3, and after {denied} kinds of denied access and {kills} kills within uploads; no parts are left")
 
 
 if __name__ == "__main__":

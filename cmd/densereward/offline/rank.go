@@ -186,7 +186,7 @@ func (c *Rank) evaluate(ctx context.Context, t cli.Terminal, candidates []*Candi
 		return err
 	}
 	var job relabel.Job
-	choice := Relabel{Mode: c.Mode, Server: c.Server, ServerEvaluator: c.ServerEvaluator, Token: c.Token, EvaluatorFlags: c.EvaluatorFlags}
+	choice := Relabel{Mode: c.Mode, Server: c.Server, ServerEvaluator: c.ServerEvaluator, ServerTimeout: serverTimeout, Token: c.Token, EvaluatorFlags: c.EvaluatorFlags}
 	closeEvaluator, err := choice.chooseEvaluator(ctx, t, &job)
 	if err != nil {
 		return err

@@ -23,6 +23,9 @@ import (
 	"github.com/denseflow/densereward/reward/scoring"
 )
 
+// serverTimeout is the default of --server-timeout: a server can be restarted in it.
+const serverTimeout = 5 * time.Minute
+
 // Relabel is the command that labels data sets.
 type Relabel struct {
 	In  []string `arg:"" name:"in" help:"Shards: .parquet, .tar (WebDataset), .jsonl, .csv, these with .gz or .zst, a folder of them or of images; paths or s3:// addresses."`
@@ -43,10 +46,11 @@ type Relabel struct {
 	Overwrite   bool   `help:"Replace what another configuration has written to --out."`
 	State       string `placeholder:"DIR" help:"Folder of the journals. [in --out, or the user's cache for s3://]"`
 
-	Server          []string `placeholder:"URL" help:"Ask these servers rather than evaluators of this process."`
-	ServerEvaluator string   `placeholder:"NAME" help:"With --server: which of its evaluators. [the first]"`
-	Token           string   `env:"DENSEREWARD_TOKEN" placeholder:"TOKEN" help:"With --server: bearer token. [$$${env}]"`
-	Concurrency     int      `placeholder:"N" help:"Batches in flight. [two for each device and one, or four for each server]"`
+	Server          []string      `placeholder:"URL" help:"Ask these servers rather than evaluators of this process."`
+	ServerEvaluator string        `placeholder:"NAME" help:"With --server: which of its evaluators. [the first]"`
+	Token           string        `env:"DENSEREWARD_TOKEN" placeholder:"TOKEN" help:"With --server: bearer token. [$$${env}]"`
+	ServerTimeout   time.Duration `default:"5m" placeholder:"TIME" help:"With --server: how long a batch may take, the time included in which all of them are lost. [${default}]"`
+	Concurrency     int           `placeholder:"N" help:"Batches in flight. [two for each device and one, or four for each server]"`
 
 	hosting.EvaluatorFlags `group:"Evaluator flags:"`
 
@@ -60,7 +64,7 @@ func (Relabel) Help() string {
 
 and with --maps the maps. Where the first shard already has a column of one of these names, such as captions in a column text, all new names begin with densereward_ (or --column-prefix), which the summary and the manifest say. What can be read by datasets or webdataset is still so afterwards. Images are in a column image (bytes, or a struct with bytes), under .jpg, .png and so on in a tar, or a path, relative to the shard, in JSONL, CSV and a column of strings; prompts in prompt, caption or text, or .txt.
 
-It can be killed at any time: a rerun skips shards that are finished and resumes the others from their journals, and the output has the same bytes as if nothing had happened (from --server, if that gives the same maps to the last bit, which no server promises). A sample that fails has an error_code and costs the others nothing; a shard that cannot be read has no output and is named at the end; the exit code is then 3. A lost device, or a full disk, ends the run, and nothing is lost; so does a server that is lost for longer than the client tries (five minutes for a batch, all of --server being tried), while one that comes back is not noticed.
+It can be killed at any time: a rerun skips shards that are finished and resumes the others from their journals, and the output has the same bytes as if nothing had happened (from --server, if that gives the same maps to the last bit, which no server promises). A sample that fails has an error_code and costs the others nothing; a shard that cannot be read has no output and is named at the end; the exit code is then 3. A lost device, or a full disk, ends the run, and nothing is lost; so does a server that is lost for longer than --server-timeout (all of --server being tried), with exit code 1, while one that comes back is not noticed.
 
 The journals of s3:// outputs lie on this machine, in --state: if it is lost with them, finished shards are safe in the bucket and a rerun elsewhere begins the others anew.
 

@@ -96,7 +96,10 @@ func (c *Relabel) useServers(ctx context.Context, job *relabel.Job) error {
 	if c.VAE != nil {
 		return cli.Usage("vae", errors.New("decodes latents in this process, not on a --server"))
 	}
-	servers, err := client.New(c.Server[0], client.WithServers(c.Server[1:]...), client.WithToken(c.Token))
+	if c.ServerTimeout <= 0 {
+		return cli.Usage("server-timeout", fmt.Errorf("%v is not above 0", c.ServerTimeout))
+	}
+	servers, err := client.New(c.Server[0], client.WithServers(c.Server[1:]...), client.WithToken(c.Token), client.WithTimeout(c.ServerTimeout))
 	if err != nil {
 		return cli.Usage("server", err)
 	}

@@ -17,8 +17,9 @@ import (
 )
 
 // Bucket is a store in a bucket of an S3-compatible service, below a prefix. A
-// file appears when its upload is completed; one that is not leaves parts that
-// the bucket's lifecycle rules should expire.
+// file appears when its upload is completed. One that fails or is given up is aborted,
+// parts and all; one whose process was killed is aborted when the same file is created
+// again, and until then the bucket's lifecycle rules may expire it.
 type Bucket struct {
 	client *minio.Client
 	bucket string
@@ -121,6 +122,9 @@ func (b *Bucket) Create(ctx context.Context, name string) (relabel.Upload, error
 	r, w := io.Pipe()
 	u := &remoteUpload{PipeWriter: w, cancel: cancel, done: make(chan error, 1)}
 	go func() {
+		// What a killed run left of this file. Where it may not be listed or removed, the
+		// file can be written all the same.
+		_ = b.client.RemoveIncompleteUpload(ctx, b.bucket, b.prefix+name)
 		_, err := b.client.PutObject(ctx, b.bucket, b.prefix+name, r, -1, minio.PutObjectOptions{PartSize: partSize})
 		err = b.explain("writing", name, err)
 		_ = r.CloseWithError(err) // never fails
