@@ -103,7 +103,7 @@ func serverRules() []Rule {
 				"go.opentelemetry.io/otel",    // spans of a request
 			},
 		},
-		{Room: "reward/server/servertest", Rooms: []string{"reward", "reward/batch", "reward/server", "reward/server/credentials", "reward/server/telemetry"}},
+		{Room: "reward/server/servertest", Rooms: []string{"reward", "reward/batch", "reward/server", "reward/server/credentials", "reward/server/telemetry", "reward/wire"}},
 		{Room: "reward/server/attack/items", Rooms: []string{"reward", "reward/wire"}},
 		{Room: "reward/server/budget"},
 		{Room: "reward/server/places"},

@@ -48,27 +48,6 @@ func score(t *testing.T, e reward.Evaluator, method reward.AdvantageMethod, prom
 	return p
 }
 
-// numbers are all of a sample in a response.
-func numbers(t *testing.T, p *wire.Response, i int) []float64 {
-	t.Helper()
-	all := []float64{p.Rewards[i]}
-	for _, s := range p.Scores {
-		all = append(all, s.Values[i])
-	}
-	maps := []*reward.Tensor{p.Advantages}
-	if p.Dense != nil {
-		maps = append(maps, p.Dense.Weight, p.Dense.Reward)
-	}
-	for _, m := range maps {
-		values, err := m.Part(i, i+1).Float64s()
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, values...)
-	}
-	return all
-}
-
 // checkPoisoned holds that the bad sample has an error and NaN alone, and its
 // neighbours what they have without it.
 func checkPoisoned(t *testing.T, name string, e reward.Evaluator, method reward.AdvantageMethod) {
@@ -77,14 +56,14 @@ func checkPoisoned(t *testing.T, name string, e reward.Evaluator, method reward.
 	if with.Errors[1] == nil || with.Errors[1].Code() != reward.ErrEvaluatorFailed.Code() {
 		t.Errorf("%s, %s: error %v", name, method, with.Errors[1])
 	}
-	for _, v := range numbers(t, with, 1) {
+	for _, v := range servertest.Numbers(t, with, 1) {
 		if !math.IsNaN(v) {
 			t.Errorf("%s, %s: the sample has a number: %v", name, method, v)
 			break
 		}
 	}
 	for good, at := range map[int]int{0: 0, 1: 2} {
-		want, got := numbers(t, without, good), numbers(t, with, at)
+		want, got := servertest.Numbers(t, without, good), servertest.Numbers(t, with, at)
 		if with.Errors[at] != nil || fmt.Sprint(got) != fmt.Sprint(want) || strings.Contains(fmt.Sprint(got), "N") {
 			t.Errorf("%s, %s: a neighbour has %.80q, without it %.80q, error %v", name, method, fmt.Sprint(got), fmt.Sprint(want), with.Errors[at])
 		}

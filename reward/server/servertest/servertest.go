@@ -16,6 +16,7 @@ import (
 	"github.com/denseflow/densereward/reward/server"
 	"github.com/denseflow/densereward/reward/server/credentials"
 	"github.com/denseflow/densereward/reward/server/telemetry"
+	"github.com/denseflow/densereward/reward/wire"
 )
 
 // Tokens are those of a file of these lines: a token, or a name with its token.
@@ -80,4 +81,25 @@ func Do(t testing.TB, r *http.Request, kind string) (*http.Response, []byte) {
 		t.Fatal(err)
 	}
 	return answer, text
+}
+
+// Numbers are all of a sample in a response: its reward, scores, advantages and dense maps.
+func Numbers(t testing.TB, p *wire.Response, i int) []float64 {
+	t.Helper()
+	all := []float64{p.Rewards[i]}
+	for _, s := range p.Scores {
+		all = append(all, s.Values[i])
+	}
+	maps := []*reward.Tensor{p.Advantages}
+	if p.Dense != nil {
+		maps = append(maps, p.Dense.Weight, p.Dense.Reward)
+	}
+	for _, m := range maps {
+		values, err := m.Part(i, i+1).Float64s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, values...)
+	}
+	return all
 }
