@@ -24,6 +24,23 @@ func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
 	}
 }
 
+// Every room imports the leaf, and has what it imports linked into its test program.
+func TestTheLeafNeedsNoHTTP(t *testing.T) {
+	names, err := fs.Glob(os.DirFS(root), "reward/*.go")
+	if err != nil || len(names) < 10 {
+		t.Fatalf("files %v, %v", names, err)
+	}
+	for _, name := range names {
+		imported, err := importsOf(os.DirFS(root), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(name, "_test.go") && slices.Contains(imported, "net/http") {
+			t.Errorf("%s imports net/http", name)
+		}
+	}
+}
+
 // The top level of the repository is part of the design, but for what git ignores there:
 // lines of .gitignore that begin with a slash.
 func TestTopLevelHoldsNothingElse(t *testing.T) {
