@@ -1,9 +1,10 @@
-"""Before any training, on the base model's own samples: how the reward agrees with the judge, and how much of each method's gradient is signal.
+"""Before any training, on the base model's own samples: how the reward agrees with the judge, where each method puts credit, and how much of its gradient is signal.
 
-The second is the cosine between the gradients of two independent halves of a rollout. A
+The last is the cosine between the gradients of two independent halves of a rollout. A
 gradient that is all noise has a cosine about 0, whatever its length.
 
     python probe.py --base RUN/base.pt --server URL --out probe.json
+    python probe.py --base RUN/base.pt --server URL --out probe.json --prompts 8 --no-gradients    # on a CPU
 """
 
 import argparse
@@ -21,6 +22,7 @@ from reward import Reward
 
 STEPS = (1, 4, 7)  # of the nine stochastic ones
 SHOWN = ("scalar", "denseflow", "denseflow_paper", "local", "factored", "mask", "shuffled", "boxflow")
+HOT = 0.3
 
 
 def gradients(net, sampler, path, captions, kept, credits, micro):
@@ -44,9 +46,41 @@ def gradients(net, sampler, path, captions, kept, credits, micro):
     return {name: torch.cat([g.flatten() for g in total]) for name, total in sums.items()}
 
 
+def allocation(given, heat):
+    """Of a method's credit: the share of its square that differs within images, and its mean where heat is above HOT."""
+    whole = given.advantages.reshape(-1, *([1] * (3 - given.advantages.dim())), *given.advantages.shape[1:])
+    whole = (whole if given.weight is None else whole * given.weight).expand_as(heat)
+    within = (whole - whole.mean((1, 2), keepdim=True)).square().mean() / whole.square().mean()
+    return {"within_images": rounded(within), "hot": rounded(whole[heat > HOT].mean())}
+
+
+def merged(parts):
+    """The Credit of both halves."""
+    return methods.Credit(*(None if parts[0][k] is None else torch.cat([p[k] for p in parts]) for k in range(2)))
+
+
 def rounded(x):
     """None for what is not finite, as where a reward or a gradient is constant."""
     return round(float(x), 4) if np.isfinite(float(x)) else None
+
+
+def agreement(seen, scored):
+    """How the reward agrees with the judge, over the samples that were scored."""
+    both = scored["both"]
+    plcc = lambda a, b: rounded(np.corrcoef(a[both.ok].cpu(), b[both.ok].cpu())[0, 1])
+    log_area = (seen["flaw_area"] + 1e-3).log()
+    return {
+        "images": len(both.ok), "failed": int((~both.ok).sum()), "score_s": round(both.seconds, 2),
+        "judge": {k: round(float(v[~v.isnan()].mean()), 4) for k, v in seen.items()},
+        "reward": round(float(both.rewards.mean()), 4), "alignment": round(float(both.alignment.mean()), 4),
+        "plausibility": round(float(both.plausibility.mean()), 4),
+        "plcc": {
+            "reward, right": plcc(both.rewards, seen["right"]), "alignment, exact": plcc(both.alignment, seen["exact"]),
+            "alignment, objects": plcc(both.alignment, seen["objects"]), "plausibility, clean": plcc(both.plausibility, seen["clean"]),
+            "plausibility, log flaw area": plcc(both.plausibility, log_area),
+            "artifact heat, log flaw area": plcc(scored["artifact"].heat.flatten(1).mean(1), log_area),
+        },
+    }
 
 
 def main():
@@ -57,6 +91,7 @@ def main():
     parser.add_argument("--prompts", type=int, default=126, help="half of them in each half")
     parser.add_argument("--group", type=int, default=16)
     parser.add_argument("--micro", type=int, default=126)
+    parser.add_argument("--no-gradients", action="store_true")
     parser.add_argument("--think", action="store_true", help="boxflow as well")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -74,38 +109,27 @@ def main():
         reward = Reward(args.server, device, maps=kind, think=kind == "boxes")
         scored[kind] = reward.submit(images, captions).result()
         reward.close()
-    both = scored["both"]
-    plcc = lambda a, b: rounded(np.corrcoef(a[both.ok].cpu(), b[both.ok].cpu())[0, 1])
-    log_area = (seen["flaw_area"] + 1e-3).log()
-    out = {
-        "images": len(captions), "failed": int((~both.ok).sum()), "score_s": round(both.seconds, 2),
-        "judge": {k: round(float(v[~v.isnan()].mean()), 4) for k, v in seen.items()},
-        "reward": round(float(both.rewards.mean()), 4), "alignment": round(float(both.alignment.mean()), 4),
-        "plausibility": round(float(both.plausibility.mean()), 4),
-        "plcc": {
-            "reward, right": plcc(both.rewards, seen["right"]), "alignment, exact": plcc(both.alignment, seen["exact"]),
-            "alignment, objects": plcc(both.alignment, seen["objects"]), "plausibility, clean": plcc(both.plausibility, seen["clean"]),
-            "plausibility, log flaw area": plcc(both.plausibility, log_area),
-            "artifact heat, log flaw area": plcc(scored["artifact"].heat.flatten(1).mean(1), log_area),
-        },
-    }
+    out = agreement(seen, scored)
     ok = torch.stack([s.ok for s in scored.values()]).all(0)
-    found = []
-    for i, path in enumerate(paths):
-        first = i * half
-        kept = ok[first:first + half].nonzero()[:, 0]
-        at = kept + first
-        credits = {}
-        for name in SHOWN:
-            if methods.HEAT[name] in scored:
-                s = scored[methods.HEAT[name]]
-                credits[name] = methods.credit(name, s.rewards[at], s.heat[at], groups[at] - groups[first], generator, s.alignment[at])
-        found.append(gradients(net, sampler, path, captions[first:first + half], kept, credits, args.micro))
-    a, b = found
-    cosine = lambda u, v: rounded(torch.dot(u, v) / u.norm() / v.norm())
-    out["cosine_of_halves"] = {name: cosine(a[name], b[name]) for name in a}
-    out["cosine_with_scalar"] = {name: cosine(a[name], a["scalar"]) for name in a}
-    out["norm"] = {name: float(f"{a[name].norm():.3g}") for name in a}
+    credits = []
+    for first in (0, half):
+        at = first + ok[first:first + half].nonzero()[:, 0]
+        named = {name: scored[methods.HEAT[name]] for name in SHOWN if methods.HEAT[name] in scored}
+        credits.append((at - first, {
+            name: methods.credit(name, s.rewards[at], s.heat[at], groups[at] - groups[first], generator, s.alignment[at]) for name, s in named.items()
+        }))
+    heat = scored["artifact"].heat[ok.nonzero()[:, 0]]
+    both_halves = {name: merged([given[name] for _, given in credits]) for name in credits[0][1]}
+    out["credit"] = {name: allocation(given, heat) for name, given in both_halves.items()}
+    if not args.no_gradients:
+        a, b = (
+            gradients(net, sampler, path, captions[first:first + half], kept, given, args.micro)
+            for first, path, (kept, given) in zip((0, half), paths, credits)
+        )
+        cosine = lambda u, v: rounded(torch.dot(u, v) / u.norm() / v.norm())
+        out["cosine_of_halves"] = {name: cosine(a[name], b[name]) for name in a}
+        out["cosine_with_scalar"] = {name: cosine(a[name], a["scalar"]) for name in a}
+        out["norm"] = {name: float(f"{a[name].norm():.3g}") for name in a}
     args.out.write_text(json.dumps(out, indent=1) + "\n")
     print(json.dumps(out))
 
