@@ -33,10 +33,12 @@ func (p *Response) Encode() *Message {
 			w.failure(e)
 		}
 	}
-	w.text("cached")
-	w.arrayLen(len(p.Cached))
-	for _, c := range p.Cached {
-		w.bool(c)
+	if p.Cached != nil {
+		w.text("cached")
+		w.arrayLen(len(p.Cached))
+		for _, c := range p.Cached {
+			w.bool(c)
+		}
 	}
 	p.encodeMaps(w)
 	p.encodeAnswers(w)
@@ -57,10 +59,10 @@ func (p *Response) Encode() *Message {
 }
 
 func (p *Response) fieldCount() int {
-	n := 8 // those that are always there
+	n := 7 // those that are always there
 	for _, present := range []bool{
 		p.Dense != nil, p.Advantages != nil || p.AdvantageMaps != nil, p.Heatmaps != nil, p.Warnings != nil,
-		p.Texts != nil, p.Boxes != nil, p.Images != nil, p.Ranks != nil, p.Resize != "",
+		p.Texts != nil, p.Boxes != nil, p.Images != nil, p.Ranks != nil, p.Resize != "", p.Cached != nil,
 	} {
 		if present {
 			n++
