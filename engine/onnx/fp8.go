@@ -56,7 +56,7 @@ func (g *Graph) inEightBits(x Value) Rows {
 }
 
 // Times is r (...,in) times the transpose of weight (out,in), as MatMulT has it. The
-// weight is quantised as rows are, if they are.
+// weight is quantised as rows are, if they are; it is the same in every run of a session.
 func (g *Graph) Times(r Rows, weight Value) Value {
 	if !r.scales.Valid() || !weight.Valid() {
 		return g.MatMulT(r.x, weight, 1)

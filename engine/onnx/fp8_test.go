@@ -8,6 +8,8 @@ import (
 
 	"github.com/denseflow/densereward/engine/onnx"
 	"github.com/denseflow/densereward/engine/ort"
+	"github.com/denseflow/densereward/engine/ort/kernels/kernelstest"
+	"github.com/denseflow/densereward/engine/ort/orttest"
 )
 
 // eightBits are uses of the operators whose results have eight bits.
@@ -107,4 +109,60 @@ func TestWhatFitsNoProductOfEightBitsIsLeftAsItIs(t *testing.T) {
 	if err := g.Err(); err == nil || !strings.Contains(err.Error(), "ScaledProduct") {
 		t.Errorf("a weight of another width: %v", err)
 	}
+}
+
+// Operators keep weights in eight bits by numbers of their graph's.
+func TestWeightsInEightBitsAreThoseOfTheirOwnGraph(t *testing.T) {
+	r := orttest.Open(t)
+	kernelstest.Emulate(t)
+	var sessions []*ort.Session
+	for range 2 {
+		g := onnx.New("product")
+		g.Use(onnx.FP8)
+		x, w := g.Cast(g.Input("x", onnx.Float32, onnx.Dims(1, 16)), onnx.BFloat16), g.Cast(g.Input("w", onnx.Float32, onnx.Dims(16, 16)), onnx.BFloat16)
+		rows := g.Rows(x, 16)
+		// The same weight twice is kept once.
+		g.Output("y", g.Cast(g.Times(rows, w), onnx.Float32))
+		g.Output("z", g.Cast(g.Times(rows, w), onnx.Float32))
+		model, err := g.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := r.NewSession(model, g.InputNames(), g.OutputNames(), ort.SessionOptions{Threads: 1, CustomOperators: true, EightBit: g.EightBit()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sessions = append(sessions, s)
+	}
+	compute := func(s *ort.Session, weight float32) {
+		t.Helper()
+		out, err := s.Run(t.Context(), []ort.Tensor{filled(1, 1, 16), filled(weight, 16, 16)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if y, z := out[0].Float32s()[0], out[1].Float32s()[0]; y != 16*weight || z != y {
+			t.Errorf("products with a weight of %v are %v and %v", weight, y, z)
+		}
+	}
+	compute(sessions[0], 1)
+	compute(sessions[1], 2)
+	compute(sessions[0], 1)
+	if err := sessions[0].Unload(); err != nil {
+		t.Fatal(err)
+	}
+	compute(sessions[0], 4) // loaded anew
+	compute(sessions[1], 2)
+	for _, s := range sessions {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func filled(with float32, sizes ...int64) ort.Tensor {
+	t := ort.Float32s(sizes, make([]float32, sizes[0]*sizes[1]))
+	for i := range t.Float32s() {
+		t.Float32s()[i] = with
+	}
+	return t
 }
