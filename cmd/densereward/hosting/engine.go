@@ -28,7 +28,7 @@ type EngineFlags struct {
 	Model         cli.Name `once:"" placeholder:"DIR" help:"ImageDoctor's checkpoint folder: config.json, *.safetensors, tokenizer.json; or a model of the hub, ORG/NAME[@REVISION]. Short for --evaluator imagedoctor=imagedoctor:DIR. Without either, the embedded pocket ImageDoctor, which knows drawn scenes."`
 	Device        []string `placeholder:"DEVICE" default:"cpu" help:"Where to run: cpu, cuda, cuda:N, or several with commas between them, which share the load. [${default}]"`
 	NoSpeculative bool     `help:"Decode a token a step, without draft tokens from the answer template; the answers are the same."`
-	Operators     string   `default:"none" placeholder:"NAMES" help:"ImageDoctor on a GPU: the graph's custom operators: all, none, or names with commas between them. [${default}]"`
+	Operators     string   `placeholder:"NAMES" help:"ImageDoctor on a GPU: the graph's custom operators: all, none, or names with commas between them. [all, or none where the driver takes none]"`
 	Precision     string   `enum:"auto,fp8" default:"auto" help:"ImageDoctor: fp8 multiplies in eight bits, which is faster on a Hopper GPU and gives other answers; on a CPU it rounds the same way, slowly. [bfloat16 on a GPU, float32 on a CPU]"`
 	Onnxruntime   string   `placeholder:"FILE" help:"ONNX Runtime's shared library. [$$${library_env}, else the cache, else a download]"`
 	Offline       bool     `help:"Never download: neither ONNX Runtime nor models of the hub."`
