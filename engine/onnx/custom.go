@@ -17,7 +17,6 @@ const (
 	FusedRotaryRuns                        // of bfloat16: see RotaryRuns
 	FusedArgMax                            // of bfloat16: see PenalisedArgMax
 	FusedChannelNorm                       // of float16: see ChannelNorm
-	FusedResidual                          // of bfloat16: see Onto
 
 	// WrittenOut has plain nodes stand for each operator of the set, in any type and with
 	// what is around them as the operator has it: what it is held against.
@@ -28,7 +27,7 @@ const (
 const AllOperators = WrittenOut - 1
 
 // operatorNames are those of the operators, in their order.
-var operatorNames = []string{"swiglu", "rotary-heads", "rotary-runs", "argmax", "channel-norm", "residual"}
+var operatorNames = []string{"swiglu", "rotary-heads", "rotary-runs", "argmax", "channel-norm"}
 
 // String is the operators' names with commas between them, or "none".
 func (o Operators) String() string {

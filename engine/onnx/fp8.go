@@ -62,7 +62,7 @@ func (g *Graph) Times(r Rows, weight Value) Value {
 		return g.MatMulT(r.x, weight, 1)
 	}
 	if g.operators&WrittenOut == 0 {
-		return g.scaled(r, weight, Value{})
+		return g.scaled(r, weight)
 	}
 	if _, ok := g.quantised[weight.name]; !ok {
 		g.quantised[weight.name] = weight.g.inEightBits(weight)
@@ -72,38 +72,17 @@ func (g *Graph) Times(r Rows, weight Value) Value {
 	return g.Cast(g.Mul(g.Mul(y, g.Unsqueeze(r.scales, len(r.scales.shape))), w.scales), r.dtype)
 }
 
-// Onto is x plus Times: the sum, where the product adds, or else both, for the norm behind
-// it to add.
-func (g *Graph) Onto(x Value, r Rows, weight Value) (sum, branch Value) {
-	switch {
-	case !g.need("Onto", x, r.x, weight) || !g.Fuses(FusedResidual, r.dtype, weight.shape...):
-		return x, g.Times(r, weight)
-	case g.operators&WrittenOut != 0:
-		return g.Add(x, g.Times(r, weight)), Value{}
-	case r.scales.Valid():
-		return g.scaled(r, weight, x), Value{}
+// scaled is Times of quantised rows. The operator makes eight bits of a weight once for all
+// uses in the graph, which know it by numbers.
+func (g *Graph) scaled(r Rows, weight Value) Value {
+	if len(weight.shape) != 2 || r.x.Dim(-1) != weight.Dim(1) {
+		return g.Fail("ScaledProduct: %v by %v", r.x.shape, weight.shape)
 	}
-	return g.multiplied("AddedProduct", r, weight, nil, r.x, weight, x), Value{}
-}
-
-// scaled is Times of quantised rows, plus residual unless it is absent. The operator makes
-// eight bits of a weight once for all uses in the graph, which know it by numbers.
-func (g *Graph) scaled(r Rows, weight, residual Value) Value {
 	if _, ok := g.kept[weight.name]; !ok {
 		g.kept[weight.name] = int64(len(g.kept))
 	}
-	attrs := []Attr{{"graph", g.id}, {"weight", g.kept[weight.name]}}
-	return g.multiplied("ScaledProduct", r, weight, attrs, r.x, r.scales, weight, residual)
-}
-
-// multiplied is r times the transpose of weight by an operator, whose second output is
-// memory that it works in.
-func (g *Graph) multiplied(op string, r Rows, weight Value, attrs []Attr, inputs ...Value) Value {
-	if !g.need(op, r.x, weight) || len(weight.shape) != 2 || r.x.Dim(-1) != weight.Dim(1) {
-		return g.Fail("%s: %v by %v", op, r.x.shape, weight.shape)
-	}
 	out := r.x.shape.with(len(r.x.shape)-1, weight.Dim(0))
-	return g.custom(op, inputs, attrs, typed(r.dtype, out), typed(Uint8, Shape{g.NewSym("workspace")}))[0]
+	return g.custom("ScaledProduct", []Value{r.x, r.scales, weight}, []Attr{{"graph", g.id}, {"weight", g.kept[weight.name]}}, typed(r.dtype, out))[0]
 }
 
 // TimesPlus is Times plus bias (out) unless it is absent.
@@ -118,28 +97,20 @@ func (g *Graph) TimesPlus(r Rows, weight, bias Value) Value {
 	return g.Add(y, bias)
 }
 
-// Normed is the RMSNorm of x plus skip plus bias (C), and that sum. Skip, shaped as x, and
-// bias may be absent; without skip the bias is added for the norm alone, and the sum is x.
-func (g *Graph) Normed(x, skip, weight, bias Value, eps float32) (normed, sum Value) {
-	if skip.Valid() {
-		return g.SkipRMSNorm(x, skip, weight, bias, eps)
-	}
-	if !bias.Valid() {
-		return g.RMSNorm(x, weight, eps), x
-	}
-	if g.operators&WrittenOut == 0 && g.Fuses(FusedResidual, x.dtype, x.Dim(-1)) {
-		return g.custom("NormRows", []Value{x, weight, bias}, []Attr{{"epsilon", eps}}, typed(x.dtype, x.shape))[0], x
-	}
-	return g.RMSNorm(g.Add(x, bias), weight, eps), x
-}
-
-// NormedRows is Normed on its way into products of so many outputs.
+// NormedRows is the RMSNorm of x plus skip plus bias (C) on its way into products of so many
+// outputs, and that sum. Bias may be absent, or skip, shaped as x, and bias.
 func (g *Graph) NormedRows(x, skip, weight, bias Value, eps float32, out int64) (normed Rows, sum Value) {
 	if !g.sameType("NormedRows", x, weight) || !g.perChannel("NormedRows", x, weight) {
 		return Rows{}, Value{}
 	}
+	if bias.Valid() && !skip.Valid() {
+		return Rows{}, g.Fail("NormedRows: a bias, but nothing to skip to")
+	}
 	if g.operators&WrittenOut != 0 || !g.quantises(x.dtype, x.Dim(-1), N(out)) {
-		y, sum := g.Normed(x, skip, weight, bias, eps)
+		if !skip.Valid() {
+			return g.Rows(g.RMSNorm(x, weight, eps), out), x
+		}
+		y, sum := g.SkipRMSNorm(x, skip, weight, bias, eps)
 		return g.Rows(y, out), sum
 	}
 	outs := []outputType{typed(Float8, x.shape), typed(Float32, x.shape[:len(x.shape)-1])}

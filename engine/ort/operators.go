@@ -19,22 +19,10 @@ func (r *Runtime) LoadOperators(p Provider) error {
 	if p.Kind != CUDA {
 		return fmt.Errorf("%w on %v", ErrNoOperators, p)
 	}
-	err := r.checkDevice(p)
-	if err == nil {
-		err = kernels.Load(p.Device)
-	}
-	if err != nil {
+	if err := kernels.Load(p.Device); err != nil {
 		return fmt.Errorf("%w on %v: %w", ErrNoOperators, p, err)
 	}
 	return nil
-}
-
-// checkDevice makes sure that a GPU is there, with the libraries that operators call.
-func (r *Runtime) checkDevice(p Provider) error {
-	if _, err := Devices(); err != nil {
-		return err
-	}
-	return checkCUDA(r.library.Path, p.Device)
 }
 
 // LoadFP8 is LoadOperators for the operators of eight bits. The error says what the device
@@ -42,7 +30,7 @@ func (r *Runtime) checkDevice(p Provider) error {
 func (r *Runtime) LoadFP8(p Provider) error {
 	err := fmt.Errorf("%v is no NVIDIA GPU", p)
 	if p.Kind == CUDA {
-		if err = r.checkDevice(p); err == nil {
+		if err = checkCUDA(r.library.Path, p.Device); err == nil {
 			err = kernels.LoadFP8(p.Device)
 		}
 	}

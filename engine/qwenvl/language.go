@@ -100,7 +100,7 @@ func (l *language) layers(g *onnx.Graph, x onnx.Value, turn rope, a attention, i
 // final is the hidden state after the last norm.
 func (l *language) final(g *onnx.Graph, sum, branch onnx.Value) onnx.Value {
 	weight := l.w.Tensor("model.norm.weight", l.dtype, int64(l.c.HiddenSize))
-	h, _ := g.Normed(sum, branch, weight, onnx.Value{}, float32(l.c.RMSNormEps))
+	h, _ := g.SkipRMSNorm(sum, branch, weight, onnx.Value{}, float32(l.c.RMSNormEps))
 	return h
 }
 
@@ -115,13 +115,13 @@ func (l *language) layer(g *onnx.Graph, i int, x, branch onnx.Value, turn rope, 
 		attended, x = g.Gather(attended, only, 0), g.Gather(x, only, 0)
 	}
 	output := l.w.Tensor(prefix+".self_attn.o_proj.weight", l.dtype, hidden, int64(c.NumHeads*c.HeadDim))
-	x, attended = g.Onto(x, g.Rows(attended, hidden), output)
+	attended = g.Times(g.Rows(attended, hidden), output)
 
 	h, x = g.NormedRows(x, attended, norm2, onnx.Value{}, eps, 2*inner)
 	gate := l.w.Tensor(prefix+".mlp.gate_proj.weight", l.dtype, inner, hidden)
 	up := l.w.Tensor(prefix+".mlp.up_proj.weight", l.dtype, inner, hidden)
 	gated := g.GatedLinear(h, gate, up, onnx.Value{}, onnx.Value{}, hidden)
-	return g.Onto(x, gated, l.w.Tensor(prefix+".mlp.down_proj.weight", l.dtype, hidden, inner))
+	return x, g.Times(gated, l.w.Tensor(prefix+".mlp.down_proj.weight", l.dtype, hidden, inner))
 }
 
 // attend projects h (T,hidden), turns queries and keys, and attends.

@@ -31,7 +31,6 @@ type Vision struct {
 	patches  onnx.Dim   // P
 	units    onnx.Dim   // U: merged patches, P/merge^2
 	cos, sin onnx.Value // of the rotary embedding
-	biases   onnx.Value // (hidden) float32: those that products onto the activations lack, all together
 }
 
 // knownRuns are the numbers of runs of windows and of images in every batch; 0 is any.

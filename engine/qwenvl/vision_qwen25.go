@@ -36,40 +36,28 @@ func (v *Vision) block(g *onnx.Graph, i int, x, branch onnx.Value) (sum, next on
 	norm2 := v.w.Tensor(prefix+".norm2.weight", v.dtype, int64(c.HiddenSize))
 
 	hidden := int64(c.HiddenSize)
-	h, x := g.NormedRows(x, branch, norm1, v.lacking(g, branch, i-1, ".mlp.down_proj.bias"), visionRMSNormEps, 3*hidden)
-	attended := v.attend(g, h, prefix+".attn.qkv", slices.Contains(c.FullAttentionBlocks, i))
-	x, attended = g.Onto(x, g.Rows(attended, hidden), v.w.Tensor(prefix+".attn.proj.weight", v.dtype, hidden, hidden))
-
-	h, x = g.NormedRows(x, attended, norm2, v.lacking(g, attended, i, ".attn.proj.bias"), visionRMSNormEps, 2*v.inner())
-	return v.mlp(g, x, h, prefix+".mlp.")
-}
-
-// lacking is the bias that a norm adds behind a layer of block i: the layer's, which joins
-// the activations with the branch; or, where the product was onto them, which lack them for
-// good, those of all layers up to there.
-func (v *Vision) lacking(g *onnx.Graph, branch onnx.Value, i int, layer string) onnx.Value {
-	if i < 0 {
-		return onnx.Value{}
-	}
-	bias := v.w.Tensor(fmt.Sprintf("visual.blocks.%d%s", i, layer), v.dtype, int64(v.c.HiddenSize))
+	var before onnx.Value
 	if branch.Valid() {
-		return bias
+		before = v.downBias(i - 1)
 	}
-	before := v.biases
-	v.biases = v.w.Once("biases up to "+bias.Name(), func(top *onnx.Graph) onnx.Value {
-		if exact := top.Cast(bias, onnx.Float32); before.Valid() {
-			return top.Add(before, exact)
-		} else {
-			return exact
-		}
-	})
-	return g.Cast(v.biases, v.dtype)
+	h, x := g.NormedRows(x, branch, norm1, before, visionRMSNormEps, 3*hidden)
+	attended := v.attend(g, h, prefix+".attn.qkv", slices.Contains(c.FullAttentionBlocks, i))
+	attended = g.Times(g.Rows(attended, hidden), v.w.Tensor(prefix+".attn.proj.weight", v.dtype, hidden, hidden))
+
+	bias := v.w.Tensor(prefix+".attn.proj.bias", v.dtype, hidden)
+	h, x = g.NormedRows(x, attended, norm2, bias, visionRMSNormEps, 2*v.inner())
+	return x, v.mlp(g, h, prefix+".mlp.")
 }
 
-// mlp is the block's SwiGLU, onto x without its last bias. The inner width of the
+// downBias is the bias of block i's last layer.
+func (v *Vision) downBias(i int) onnx.Value {
+	return v.w.Tensor(fmt.Sprintf("visual.blocks.%d.mlp.down_proj.bias", i), v.dtype, int64(v.c.HiddenSize))
+}
+
+// mlp is the block's SwiGLU without its last bias. The inner width of the
 // released model, 3420, is no multiple of 8, for which matrix products on a GPU
 // take twice as long: it is filled up with zeros, which change nothing.
-func (v *Vision) mlp(g *onnx.Graph, x onnx.Value, h onnx.Rows, prefix string) (sum, next onnx.Value) {
+func (v *Vision) mlp(g *onnx.Graph, h onnx.Rows, prefix string) onnx.Value {
 	c := v.c
 	hidden, inner := int64(c.HiddenSize), int64(c.IntermediateSize)
 	fill := v.inner() - inner
@@ -89,7 +77,7 @@ func (v *Vision) mlp(g *onnx.Graph, x onnx.Value, h onnx.Rows, prefix string) (s
 	up, upBias := gated("up_proj")
 	product := g.GatedLinear(h, gate, up, gateBias, upBias, hidden)
 	down := grow(v.w.Tensor(prefix+"down_proj.weight", v.dtype, hidden, inner), 1, hidden, fill)
-	return g.Onto(x, product, down)
+	return g.Times(product, down)
 }
 
 // inner is the inner width as the graph has it.
@@ -107,7 +95,7 @@ func (v *Vision) merge(g *onnx.Graph, x, branch onnx.Value) onnx.Value {
 	c := v.c
 	joined := c.HiddenSize * c.UnitPatches()
 	norm := v.w.Tensor("visual.merger.ln_q.weight", v.dtype, int64(c.HiddenSize))
-	x, _ = g.Normed(x, branch, norm, v.lacking(g, branch, c.Depth-1, ".mlp.down_proj.bias"), visionRMSNormEps)
+	x, _ = g.SkipRMSNorm(x, branch, norm, v.downBias(c.Depth-1), visionRMSNormEps)
 	x = g.Reshape(x, v.units, onnx.N(int64(joined)))
 	x = g.Gelu(v.w.Linear(g, x, "visual.merger.mlp.0", joined, joined))
 	x = v.w.Linear(g, x, "visual.merger.mlp.2", c.OutHiddenSize, joined)

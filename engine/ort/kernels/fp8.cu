@@ -7,9 +7,29 @@
 // that a row is read once.
 #include "kernels.h"
 
+#define MOST_VECTORS 3
 #define LARGEST_E4M3 448.f
 // The least that a row's largest number counts as: rows of zeros have a scale as well.
 #define LEAST_LARGEST 1e-12f
+
+// over_block is the sum or the maximum of the threads' v, in all threads.
+DEVICE float over_block(float v, int maximum) {
+	SHARED(float, parts, 32);
+	int lane = threadIdx.x & 31, warps = blockDim.x >> 5;
+	for (int d = 16; d; d >>= 1) {
+		float other = SHUFFLE_XOR(v, d);
+		v = maximum ? fmaxf(v, other) : v + other;
+	}
+	SYNC(); // until all have read the parts of the call before
+	if (lane == 0) parts[threadIdx.x >> 5] = v;
+	SYNC();
+	v = lane < warps ? parts[lane] : 0;
+	for (int d = 16; d; d >>= 1) {
+		float other = SHUFFLE_XOR(v, d);
+		v = maximum ? fmaxf(v, other) : v + other;
+	}
+	return v;
+}
 
 // store_row writes the row f in eight bits, and its scale.
 DEVICE void store_row(float f[MOST_VECTORS][8], bytes8 *y, float *scale, int width8) {

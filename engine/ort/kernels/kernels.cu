@@ -243,31 +243,3 @@ KERNEL(256, 4) channel_norm(const vec *x, const vec *bias, const vec *scale, con
 		}
 	}
 }
-
-// norm_rows adds bias (width) to x (rows,width), unless it is null, divides a row by the
-// root of its mean square plus epsilon and multiplies by weight (width). width8 is width/8.
-// A block has a row.
-KERNEL(512, 2) norm_rows(const vec *x, const vec *bias, const vec *weight, vec *y, int width8, float epsilon) {
-	long long row = blockIdx.x;
-	float f[MOST_VECTORS][8], squares = 0;
-	UNROLL for (int v = 0; v < MOST_VECTORS; v++) {
-		int at = v * blockDim.x + threadIdx.x;
-		float b[8];
-		if (at >= width8) continue;
-		bf16_load(x[row * width8 + at], f[v]);
-		if (bias) {
-			bf16_load(bias[at], b);
-			UNROLL for (int k = 0; k < 8; k++) f[v][k] += b[k];
-		}
-		UNROLL for (int k = 0; k < 8; k++) squares += f[v][k] * f[v][k];
-	}
-	float by = RSQRT(over_block(squares, 0) / (float)(8 * width8) + epsilon);
-	UNROLL for (int v = 0; v < MOST_VECTORS; v++) {
-		int at = v * blockDim.x + threadIdx.x;
-		float w[8];
-		if (at >= width8) continue;
-		bf16_load(weight[at], w);
-		UNROLL for (int k = 0; k < 8; k++) f[v][k] *= by * w[k];
-		y[row * width8 + at] = bf16_store(f[v]);
-	}
-}

@@ -56,29 +56,6 @@ DEVICE half16 e4m3_pair(float low, float high) {
 
 #endif
 
-// MOST_VECTORS is how many times 8 numbers of a row a thread has at most, where a block has
-// a row.
-#define MOST_VECTORS 3
-
-// over_block is the sum or the maximum of the threads' v, in all threads.
-DEVICE float over_block(float v, int maximum) {
-	SHARED(float, parts, 32);
-	int lane = threadIdx.x & 31, warps = blockDim.x >> 5;
-	for (int d = 16; d; d >>= 1) {
-		float other = SHUFFLE_XOR(v, d);
-		v = maximum ? fmaxf(v, other) : v + other;
-	}
-	SYNC(); // until all have read the parts of the call before
-	if (lane == 0) parts[threadIdx.x >> 5] = v;
-	SYNC();
-	v = lane < warps ? parts[lane] : 0;
-	for (int d = 16; d; d >>= 1) {
-		float other = SHUFFLE_XOR(v, d);
-		v = maximum ? fmaxf(v, other) : v + other;
-	}
-	return v;
-}
-
 DEVICE void bf16_load(vec v, float *f) {
 	unsigned w[4] = {v.x, v.y, v.z, v.w};
 	UNROLL for (int k = 0; k < 4; k++) {

@@ -10,7 +10,7 @@
 #define DECLARE(name, symbol, parameters) static CUresult(*name) parameters;
 DRIVER_FUNCTIONS(DECLARE)
 
-static const char *const names[KERNELS] = {"swiglu", "rotate_halves", "rotate_pairs", "argmax", "channel_norm", "norm_rows", "quantize_rows", "quantize_swiglu", "quantize_norm"};
+static const char *const names[KERNELS] = {"swiglu", "rotate_halves", "rotate_pairs", "argmax", "channel_norm", "quantize_rows", "quantize_swiglu", "quantize_norm"};
 
 // parts are where the kernels of each part begin and end.
 static const int parts[PARTS][2] = {{0, HALF_KERNELS}, {HALF_KERNELS, KERNELS}};
@@ -71,8 +71,7 @@ static int load(CUcontext context, enum part part, const char *ptx, char *messag
 	if (failed(cuModuleLoadData(&module, ptx), "compiling the kernels", message, size)) return 1;
 	for (int k = parts[part][0]; k < parts[part][1]; k++)
 		if (failed(cuModuleGetFunction(&m->functions[k], module, names[k]), names[k], message, size)) return 1;
-	if (!m->products && !(m->products = products_open(message, size))) return 1;
-	if (part == EIGHT_BIT_PART && products_eight_bit(m->products, message, size)) return 1;
+	if (part == EIGHT_BIT_PART && !m->products && !(m->products = products_open(m, message, size))) return 1;
 	m->loaded[part] = true;
 	return 0;
 }

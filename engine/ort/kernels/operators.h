@@ -7,7 +7,7 @@
 #include "abi.h"
 
 // kernel numbers the functions of kernels.cu and, behind HALF_KERNELS, of fp8.cu.
-enum kernel { SWIGLU, ROTATE_HALVES, ROTATE_PAIRS, ARGMAX, CHANNEL_NORM, NORM_ROWS, HALF_KERNELS, QUANTIZE_ROWS = HALF_KERNELS, QUANTIZE_SWIGLU, QUANTIZE_NORM, KERNELS };
+enum kernel { SWIGLU, ROTATE_HALVES, ROTATE_PAIRS, ARGMAX, CHANNEL_NORM, HALF_KERNELS, QUANTIZE_ROWS = HALF_KERNELS, QUANTIZE_SWIGLU, QUANTIZE_NORM, KERNELS };
 
 // A part of the kernels is a module of its own: those of half precision, and those of
 // eight bits, for which a device must be newer.
@@ -54,28 +54,21 @@ void kept_release(struct kept *k);
 // with how where they are not made; what that returns, or an error with its words, is code.
 bool kept_memory(struct kept *k, size_t bytes, size_t rows, int (*make)(void *how, void *weight, float *scales, const char **text), void *how, void **weight, float **scales, int *code, const char **text);
 
-// A product is y (rows,out) = x (rows,in) times the transpose of w (out,in), either
-// eight-bit with a scale for each row, or bfloat16, whose scales are NULL; plus residual
-// (rows,out) unless it is NULL, which is bfloat16, as y is.
+// A product is y (rows,out) in bfloat16 = x (rows,in) times the transpose of w (out,in),
+// which are e4m3 with a scale for each row.
 struct product {
-	bool eight_bit;
 	int64_t rows, out, in;
 	const void *x, *w;
 	const float *x_scales, *w_scales;
-	const void *residual;
-	void *y, *workspace;
+	void *y;
 };
 
-// products_open finds cuBLASLt for the device of the current context. It returns NULL with
-// what went wrong in message.
-struct products *products_open(char *message, size_t size);
-// products_eight_bit returns 0 if there are products of eight bits; or, with what is
-// missing in message, another number.
-int products_eight_bit(struct products *p, char *message, size_t size);
-// products_workspace is the bytes of device memory that each product may use.
-size_t products_workspace(void);
-// products_run starts a product on a stream. It returns 0 or cuBLAS's error.
-int products_run(struct products *p, const struct product *of, void *stream);
+// products_open finds cuBLASLt and makes sure that it has such products on the device of the
+// current context. It returns NULL with what went wrong in message.
+struct products *products_open(const struct module *on, char *message, size_t size);
+// products_run starts a product on a stream. It returns 0 or an error's number, whose words
+// are text.
+int products_run(struct products *p, const struct product *of, void *stream, const char **text);
 
 // operators_register adds the operators to a session's options. It returns 0; or, with
 // what went wrong in message, another number.

@@ -269,41 +269,6 @@ static OrtStatus *quantize_norm(const struct node *n, OrtKernelContext *c) {
 	return start(n, c, &(struct launch){QUANTIZE_NORM, (unsigned)rows(x), 1, threads, 0, arguments});
 }
 
-static OrtStatus *norm_rows(const struct node *n, OrtKernelContext *c) {
-	struct tensor in[MOST_INPUTS], *x = &in[0];
-	void *y;
-	OrtStatus *s = read_inputs(c, in);
-	if (s) return s;
-	int width8 = (int)(width(x) / VEC);
-	float epsilon = n->epsilon;
-	unsigned threads = block_of(width8);
-	if (!x->rank || !width8 || width(x) % VEC || !threads || width(&in[1]) != width(x)) return fail(n, "rows of a width that is no multiple of 8, or too wide");
-	if ((s = make_output(c, 0, x->dims, x->rank, &y))) return s;
-	void *arguments[] = {&x->data, &in[2].data, &in[1].data, &y, &width8, &epsilon};
-	return start(n, c, &(struct launch){NORM_ROWS, (unsigned)rows(x), 1, threads, 0, arguments});
-}
-
-// multiply computes a product of x, w and residual, the shape of whose result is x's but for the width.
-static OrtStatus *multiply(const struct node *n, OrtKernelContext *c, struct product *p, struct tensor *x, const struct tensor *w, const struct tensor *residual) {
-	void *stream;
-	char message[64];
-	OrtStatus *s;
-	*p = (struct product){.eight_bit = p->eight_bit, .rows = rows(x), .out = rows(w), .in = width(x), .x = x->data, .w = w->data, .x_scales = p->x_scales, .w_scales = p->w_scales, .residual = residual->data};
-	if (!x->rank || w->rank != 2 || width(w) != p->in || (residual->data && (rows(residual) != p->rows || width(residual) != p->out))) return fail(n, "shapes that do not fit each other");
-	x->dims[x->rank - 1] = p->out;
-	int64_t bytes = n->on && p->rows ? (int64_t)products_workspace() : 0;
-	if ((s = make_output(c, 0, x->dims, x->rank, &p->y)) || (s = make_output(c, 1, &bytes, 1, &p->workspace)) || !p->rows) return s;
-	if (!n->on) {
-		emulated(KERNELS, 1, 1, 1, 0, (void *[]){p});
-		return NULL;
-	}
-	if ((s = ORT(KernelContext_GetGPUComputeStream)(c, &stream))) return s;
-	int code = products_run(launcher_products(n->on), p, stream);
-	if (!code) return NULL;
-	snprintf(message, sizeof message, "cublas error %d", code);
-	return fail(n, message);
-}
-
 // weight_in is how a weight in eight bits is made: from w on a stream.
 struct weight_in {
 	const struct node *n;
@@ -325,27 +290,30 @@ static int make_weight(void *how, void *weight, float *scales, const char **text
 }
 
 static OrtStatus *scaled_product(const struct node *n, OrtKernelContext *c) {
-	struct tensor in[MOST_INPUTS], w;
-	struct weight_in from = {.n = n, .w = &in[2]};
+	struct tensor in[MOST_INPUTS], *x = &in[0], *w = &in[2];
+	struct weight_in from = {.n = n, .w = w};
 	char message[160];
 	const char *text = "";
+	void *weight;
 	float *scales;
 	int code = 0;
 	OrtStatus *s = read_inputs(c, in);
 	if (s || (n->on && (s = ORT(KernelContext_GetGPUComputeStream)(c, &from.stream)))) return s;
-	if (in[2].rank != 2 || width(&in[2]) % VEC || !block_of(width(&in[2]) / VEC)) return fail(n, "a weight of rows that are no multiple of 8, or too wide");
-	w = in[2];
-	if (!kept_memory(n->kept, (size_t)(rows(&w) * width(&w)), (size_t)rows(&w), make_weight, &from, &w.data, &scales, &code, &text)) {
+	if (!x->rank || w->rank != 2 || width(w) != width(x) || width(w) % VEC || !block_of(width(w) / VEC)) return fail(n, "shapes that do not fit each other");
+	if (!kept_memory(n->kept, (size_t)(rows(w) * width(w)), (size_t)rows(w), make_weight, &from, &weight, &scales, &code, &text)) {
 		snprintf(message, sizeof message, "its weight in eight bits: cuda error %d (%s)", code, text);
 		return fail(n, message);
 	}
-	return multiply(n, c, &(struct product){.eight_bit = true, .x_scales = in[1].data, .w_scales = scales}, &in[0], &w, &in[3]);
-}
-
-static OrtStatus *added_product(const struct node *n, OrtKernelContext *c) {
-	struct tensor in[MOST_INPUTS];
-	OrtStatus *s = read_inputs(c, in);
-	return s ? s : multiply(n, c, &(struct product){.eight_bit = false}, &in[0], &in[1], &in[2]);
+	struct product p = {.rows = rows(x), .out = rows(w), .in = width(x), .x = x->data, .w = weight, .x_scales = in[1].data, .w_scales = scales};
+	x->dims[x->rank - 1] = p.out;
+	if ((s = make_output(c, 0, x->dims, x->rank, &p.y)) || !p.rows) return s;
+	if (!n->on) {
+		emulated(KERNELS, 1, 1, 1, 0, (void *[]){&p});
+		return NULL;
+	}
+	if (!(code = products_run(launcher_products(n->on), &p, from.stream, &text))) return NULL;
+	snprintf(message, sizeof message, "%s error %d", text, code);
+	return fail(n, message);
 }
 
 static operation operations[] = {
@@ -356,9 +324,7 @@ static operation operations[] = {
 	{.name = "QuantizeRows", .inputs = {TYPE_BFLOAT16}, .required = 1, .on_host = -1, .outputs = {TYPE_E4M3, TYPE_FLOAT}, .part = EIGHT_BIT_PART, .compute = quantize_rows},
 	{.name = "QuantizeSwiGLU", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 1, .on_host = -1, .outputs = {TYPE_E4M3, TYPE_FLOAT}, .part = EIGHT_BIT_PART, .compute = quantize_swiglu},
 	{.name = "QuantizeNorm", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 2, .on_host = -1, .outputs = {TYPE_E4M3, TYPE_FLOAT, TYPE_BFLOAT16}, .spare = true, .epsilon = "epsilon", .part = EIGHT_BIT_PART, .compute = quantize_norm},
-	{.name = "ScaledProduct", .inputs = {TYPE_E4M3, TYPE_FLOAT, TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 3, .on_host = -1, .outputs = {TYPE_BFLOAT16, TYPE_UINT8}, .numbers = {"graph", "weight"}, .keeps = true, .part = EIGHT_BIT_PART, .compute = scaled_product},
-	{.name = "NormRows", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 2, .on_host = -1, .outputs = {TYPE_BFLOAT16}, .epsilon = "epsilon", .compute = norm_rows},
-	{.name = "AddedProduct", .inputs = {TYPE_BFLOAT16, TYPE_BFLOAT16, TYPE_BFLOAT16}, .required = 3, .on_host = -1, .outputs = {TYPE_BFLOAT16, TYPE_UINT8}, .compute = added_product},
+	{.name = "ScaledProduct", .inputs = {TYPE_E4M3, TYPE_FLOAT, TYPE_BFLOAT16}, .required = 3, .on_host = -1, .outputs = {TYPE_BFLOAT16}, .numbers = {"graph", "weight"}, .keeps = true, .part = EIGHT_BIT_PART, .compute = scaled_product},
 	{.name = "ChannelNorm", .inputs = {TYPE_FLOAT16, TYPE_FLOAT16, TYPE_FLOAT16, TYPE_FLOAT16}, .required = 2, .on_host = -1, .outputs = {TYPE_FLOAT16}, .numbers = {"rectify_before", "rectify_after"}, .epsilon = "epsilon", .compute = channel_norm},
 };
 

@@ -48,9 +48,6 @@ static void body(void) {
 	case 4:
 		channel_norm(A(const vec *, 0), A(const vec *, 1), A(const vec *, 2), A(const vec *, 3), A(vec *, 4), A(int, 5), A(int, 6), A(float, 7), A(int, 8), A(int, 9), A(long long, 10));
 		break;
-	case NORM_ROWS:
-		norm_rows(A(const vec *, 0), A(const vec *, 1), A(const vec *, 2), A(vec *, 3), A(int, 4), A(float, 5));
-		break;
 	case QUANTIZE_ROWS:
 		quantize_rows(A(const vec *, 0), A(bytes8 *, 1), A(float *, 2), A(int, 3));
 		break;
@@ -102,19 +99,13 @@ static float e4m3_float(unsigned char b) {
 // product is what cuBLASLt does on a device.
 static void product(const struct product *p) {
 	const unsigned char *x = p->x, *w = p->w;
-	const half16 *residual = p->residual;
 	float value[256];
 	for (int b = 0; b < 256; b++) value[b] = e4m3_float((unsigned char)b);
 	for (int64_t r = 0; r < p->rows; r++)
 		for (int64_t o = 0; o < p->out; o++) {
 			float sum = 0;
-			if (p->eight_bit) {
-				for (int64_t i = 0; i < p->in; i++) sum += value[x[r * p->in + i]] * value[w[o * p->in + i]];
-				sum *= p->x_scales[r] * p->w_scales[o];
-			} else {
-				for (int64_t i = 0; i < p->in; i++) sum += bits_float((unsigned)((const half16 *)p->x)[r * p->in + i] << 16) * bits_float((unsigned)((const half16 *)p->w)[o * p->in + i] << 16);
-			}
-			if (residual) sum += bits_float((unsigned)residual[r * p->out + o] << 16);
+			for (int64_t i = 0; i < p->in; i++) sum += value[x[r * p->in + i]] * value[w[o * p->in + i]];
+			sum *= p->x_scales[r] * p->w_scales[o];
 			((half16 *)p->y)[r * p->out + o] = (half16)bf16_bits(sum);
 		}
 }
