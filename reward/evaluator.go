@@ -3,6 +3,9 @@ package reward
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
 )
 
 // ErrOutOfMemory is wrapped by the error that Evaluate returns when a batch
@@ -75,6 +78,31 @@ type Evaluator interface {
 // that were not prepared.
 type Preparer interface {
 	Prepare(ctx context.Context, s *Sample) error
+}
+
+// PrepareAll prepares samples, which it changes, on all cores: what an Evaluator does that
+// is given samples that no scheduler has prepared. It gives the error of each.
+func PrepareAll(ctx context.Context, p Preparer, samples []Sample) []error {
+	errs, panics := make([]error, len(samples)), make([]any, len(samples))
+	var next atomic.Int64
+	var running sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(samples)) {
+		running.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(samples)); i = next.Add(1) - 1 {
+				func() {
+					defer func() { panics[i] = recover() }() // it is the caller's
+					errs[i] = p.Prepare(ctx, &samples[i])
+				}()
+			}
+		})
+	}
+	running.Wait()
+	for _, p := range panics {
+		if p != nil {
+			panic(p)
+		}
+	}
+	return errs
 }
 
 // A TokenCounter is a Preparer whose batches are bounded by tokens: a batch costs

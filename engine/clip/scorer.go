@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/denseflow/densereward/reward"
 )
@@ -94,12 +95,14 @@ func (s *Scorer) Evaluate(ctx context.Context, samples []reward.Sample) ([]rewar
 	var at []int
 	var squares [][]uint8
 	var prompts []string
+	samples = slices.Clone(samples)
+	errs := reward.PrepareAll(ctx, s, samples)
 	for i, sample := range samples {
 		if mode := sample.Mode; mode != "" && mode != reward.ModeAnswer {
 			results[i].Err = reward.ErrUnsupportedMode.With("mode: %s does not answer in mode %q", s.about.Name, mode)
 			continue
 		}
-		if err := s.Prepare(ctx, &sample); err != nil {
+		if err := errs[i]; err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}

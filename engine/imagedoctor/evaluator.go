@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/denseflow/densereward/engine/image/resize"
 	"github.com/denseflow/densereward/engine/onnx"
@@ -276,8 +277,10 @@ func (e *Evaluator) Evaluate(ctx context.Context, samples []reward.Sample) ([]re
 	ready := make([]*prepared, len(samples))
 	kinds := map[batchKind][]int{}
 	var order []batchKind
+	samples = slices.Clone(samples)
+	errs := reward.PrepareAll(ctx, e, samples)
 	for i, s := range samples {
-		if err := e.Prepare(ctx, &s); err != nil {
+		if err := errs[i]; err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/denseflow/densereward/engine/image/resize"
 	"github.com/denseflow/densereward/engine/initializers"
@@ -320,8 +321,10 @@ func (j *Judge) inBatches(ctx context.Context, samples []reward.Sample, generate
 	results := make([]reward.Result, len(samples))
 	var rows []row
 	var lengths []int
+	samples = slices.Clone(samples)
+	errs := reward.PrepareAll(ctx, j, samples)
 	for i, s := range samples {
-		err := j.Prepare(ctx, &s)
+		err := errs[i]
 		if err == nil && (s.Mode == reward.ModeGenerate) != generates {
 			err = reward.ErrUnsupportedMode.With("mode %q: prompts are continued in mode %q, and in no other", s.Mode, reward.ModeGenerate)
 		}
