@@ -1,7 +1,7 @@
 """Holds the relevance map of a CLIP score against the masks of the objects that a prompt names.
 
     densereward serve --evaluator '{"name":"clip","kind":"clipscore","source":"OUT","relevance-map":true}'
-    python measure.py http://127.0.0.1:8080 [--scenes 300] [--sheet SHEET.png]
+    python measure.py http://127.0.0.1:8080 [URL...] [--scenes 300] [--sheet SHEET.png]
 
 Scenes are those of `scenes.heldout`, which no training draws. Three questions, each a line of JSON:
 one thing: "a red circle" where other things stand beside it, against that thing's mask;
@@ -142,28 +142,34 @@ def told_apart(client, all_drawn, rng):
     return float((np.array(relevance(client, right)[1]) > np.array(relevance(client, wrong)[1])).mean())
 
 
-def main():
-    a = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    a.add_argument("url")
-    a.add_argument("--scenes", type=int, default=300, help="[%(default)s]")
-    a.add_argument("--sheet", help="a PNG of some images with their maps")
-    options = a.parse_args()
-    client, rng = densereward.Client(options.url), random.Random("relevance")
-    renderer = Renderer(SIDE)
-    drawn = [Drawn(renderer, s) for s in samples("heldout", options.scenes)]
-    asked = [(d, *q) for d in drawn for q in questions(d, rng)]
+def measure(url, drawn, asked):
+    """Prints a server's figures and gives its maps."""
+    client, prior = densereward.Client(url), centre()
     maps, _ = relevance(client, asked)
-    prior = centre()
-    print(json.dumps({"scenes": len(drawn), "true caption above a wrong one": round(told_apart(client, drawn, rng), 3)}))
+    print(json.dumps({"server": url, "scenes": len(drawn), "true caption above a wrong one": round(told_apart(client, drawn, random.Random("wrong")), 3)}), flush=True)
     for kind in ("one thing", "everything", "fault"):
         rows = [(m, mask, others) for (_, k, _, mask, others), m in zip(asked, maps) if k == kind]
         sign = -1 if kind == "fault" else 1  # what is faulty should agree least
         of = lambda values: summary([compared(values(m), mask, others) for m, mask, others in rows])
         print(json.dumps({"question": kind, "asked": len(rows), "map": of(lambda m: sign * m),
-                          "centre": of(lambda m: prior), "uniform": of(np.zeros_like)}))
-    if options.sheet:
-        one = [(q, m) for q, m in zip(asked, maps) if q[1] == "one thing"]
-        sheet(options.sheet, [q for q, _ in one], [m for _, m in one])
+                          "centre": of(lambda m: prior), "uniform": of(np.zeros_like)}), flush=True)
+    return maps
+
+
+def main():
+    a = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    a.add_argument("url", nargs="+", help="servers, of the same scenes")
+    a.add_argument("--scenes", type=int, default=300, help="[%(default)s]")
+    a.add_argument("--sheet", help="a PNG of some images with their maps by the first server")
+    options = a.parse_args()
+    rng, renderer = random.Random("relevance"), Renderer(SIDE)
+    drawn = [Drawn(renderer, s) for s in samples("heldout", options.scenes)]
+    asked = [(d, *q) for d in drawn for q in questions(d, rng)]
+    for k, url in enumerate(options.url):
+        maps = measure(url, drawn, asked)
+        if options.sheet and k == 0:
+            one = [(q, m) for q, m in zip(asked, maps) if q[1] == "one thing"]
+            sheet(options.sheet, [q for q, _ in one], [m for _, m in one])
 
 
 if __name__ == "__main__":

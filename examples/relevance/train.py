@@ -75,13 +75,13 @@ def captions(rng, scene):
     return right, write_caption(rng, scene, [rng.choice(MISTAKES)]).text
 
 
-def produce(queue, words, seed):
-    """Puts chunks of scenes: the renderer's arrays, how many slots, and tokens (CHUNK,2,MOST_TOKENS)."""
+def produce(queue, words, seed, size):
+    """Puts chunks of size scenes: the renderer's arrays, how many slots, and tokens (size,2,MOST_TOKENS)."""
     torch.set_num_threads(1)
     rng, end = random.Random(seed), words.token_to_id(END)
     while True:
-        arrays, ids = [], np.full((CHUNK, 2, MOST_TOKENS), end, np.int64)
-        for i in range(CHUNK):
+        arrays, ids = [], np.full((size, 2, MOST_TOKENS), end, np.int64)
+        for i in range(size):
             scene = draw_scene(rng, "seen", False)
             arrays.append(encode(scene, judge(scene, Caption([]))))
             for k, text in enumerate(captions(rng, scene)):
@@ -91,14 +91,15 @@ def produce(queue, words, seed):
 
 
 class Scenes:
-    def __init__(self, words, workers, seed):
+    def __init__(self, words, workers, seed, batch):
+        self.size = min(CHUNK, batch)
         self.queue = multiprocessing.Queue(6 * workers)
-        self.workers = [multiprocessing.Process(target=produce, args=(self.queue, words, f"relevance {seed} {w}"), daemon=True) for w in range(workers)]
+        self.workers = [multiprocessing.Process(target=produce, args=(self.queue, words, f"relevance {seed} {w}", self.size), daemon=True) for w in range(workers)]
         for w in self.workers:
             w.start()
 
     def batch(self, size):
-        chunks = [self.queue.get(timeout=120) for _ in range(size // CHUNK)]
+        chunks = [self.queue.get(timeout=120) for _ in range(size // self.size)]
         arrays = [torch.from_numpy(np.concatenate([c[k] for c in chunks])) for k in (0, 1, 2, 4)]
         return arrays[:3], max(c[3] for c in chunks), arrays[3]
 
@@ -166,7 +167,7 @@ def save(model, words, preprocessor, out):
 
 def train(options, began):
     words = tokenizer()
-    scenes = Scenes(words, options.workers or max(1, os.cpu_count() - 2), options.seed)
+    scenes = Scenes(words, options.workers or max(1, os.cpu_count() - 2), options.seed, options.batch)
     device = torch.device(options.device)
     model, preprocessor = made(words).to(device).train(), Preprocessor(device)
     renderer = Renderer(SIDE, device, (lambda f: f) if options.eager else lambda f: torch.compile(f, dynamic=False))
