@@ -34,7 +34,7 @@ from scenes.truth import boxes as true_boxes
 SCORES = ("alignment", "aesthetics", "plausibility", "overall")
 LABELS = ("Semantic Alignment", "Aesthetic", "Plausibility", "Overall Impression")
 MODES = ("answer", "think")
-BATCH = 125
+BATCH = 250
 FLAGGED = 0.995  # an alignment below this says that something is wrong
 
 

@@ -17,6 +17,7 @@ class Weights:
     mention: float = 1.0
     claim: float = 1.0
     early: float = 0.2
+    appraisal: float = 1.0
     coarse: float = 2.0
     heat: float = 8.0  # binary cross-entropy of heatmaps
     direction: float = 1.0
@@ -66,9 +67,14 @@ def branch_losses(net, probes, weights, digits, mode, layout, hidden, taps, batc
     loss = (weights.think if mode == "think" else 1.0) * ce + weights.expected * expected
     loss = loss + weights.mention * mention + weights.claim * claim + weights.early * place
     loss = loss + weights.direction * direction
+    appraised = {}
+    if "appraisal" in batch:
+        # The last token of the prefix has seen the image and no caption.
+        behind, error = P.appraisal_loss(probes, taps[2][:, layout.prefix - 1], batch["appraisal"])
+        loss, appraised = loss + weights.appraisal * behind, {"appraised": error.sqrt()}
     asks = gather(branches[:, :1], batch["heat"][:, :1])[:, 0]  # the first caption's maps
     figures = {"ce": ce.detach(), "tenth": expected.detach().sqrt(), "mention": holds, "direction": sides,
-               "relation": right[0], "background": right[1], "place": place.detach()}
+               "relation": right[0], "background": right[1], "place": place.detach(), **appraised}
     return loss, asks, figures
 
 

@@ -153,7 +153,7 @@ class VisionTower(nn.Module):
 
     def forward(self, patches):
         """patches (B,1296,588) in merge order, channel major; gives image tokens (B,324,C) by rows."""
-        x = self.patch_embed(patches[:, self.order]).float()
+        x = self.patch_embed(patches[:, self.order])
         for i, block in enumerate(self.blocks):
             x = block(x, self.cos, self.sin, ((1, x.shape[1]),) if i in self.full else self.groups)
         return self.merger(x)[:, self.back]

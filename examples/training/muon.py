@@ -11,7 +11,7 @@ ADAM_RMS = 0.2
 
 
 def orthogonalise(x):
-    """x (N,R,C) with R <= C in bfloat16."""
+    """x (N,R,C) with R <= C, in bfloat16 on a GPU; a CPU is slow at that."""
     x = x / (x.float().norm(dim=(1, 2), keepdim=True) + 1e-7).to(x.dtype)
     for _ in range(STEPS):
         s = x @ x.transpose(1, 2)
@@ -29,15 +29,22 @@ class Muon:
         self.weight_decay = weight_decay
         self.orthogonalise = compile(orthogonalise)
 
+    def state_dict(self):
+        return [momentum for _, momentum in self.groups]
+
+    def load_state_dict(self, momenta):
+        for (_, mine), momentum in zip(self.groups, momenta, strict=True):
+            mine.copy_(momentum)
+
     @torch.no_grad()
     def step(self, lr):
-        """Updates every matrix that has a gradient and clears the gradients."""
+        """Updates every matrix that has a gradient and clears the gradients. lr is a tensor."""
         for params, momentum in self.groups:
             if params[0].grad is None:
                 continue
             g = torch.stack([p.grad for p in params])
             momentum.mul_(MOMENTUM).add_(g, alpha=1 - MOMENTUM)
-            u = ((1 - MOMENTUM) * g + MOMENTUM * momentum).bfloat16()
+            u = ((1 - MOMENTUM) * g + MOMENTUM * momentum).to(torch.bfloat16 if g.is_cuda else g.dtype)
             rows, columns = u.shape[1:]
             if rows > columns:
                 u = self.orthogonalise(u.transpose(1, 2).contiguous()).transpose(1, 2)

@@ -14,12 +14,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from model import GRID, IMAGE_TOKENS
-from samples import COARSE
+from samples import APPRAISED, COARSE
 from scenes.arrays import FRAME
+from scenes.flaws import KINDS
 from scenes.vocabulary import BACKGROUNDS, COLOURS, SHAPES
 
 SHAPE_CLASSES, COLOUR_CLASSES = len(SHAPES) + 1, len(COLOURS) + 1
-PATCH_OUTPUTS = SHAPE_CLASSES + COLOUR_CLASSES + 1
+FLAW_CLASSES = len(KINDS) + 1
+PATCH_OUTPUTS = SHAPE_CLASSES + COLOUR_CLASSES + 1 + FLAW_CLASSES
+HOT, COLD = 0.1, 0.02  # heat above and below which a patch is flawed or is not
 APART = 3  # image tokens by which two places must differ for the direction between them to count in full
 
 
@@ -37,30 +40,38 @@ class Probes(nn.Module):
         self.named = nn.Linear(width, 1 + 2 * GRID)  # does it hold, row and column of its object
         self.direction = nn.Linear(width, 2)  # is the thing named later below, to the right of, the one named before it
         self.held = nn.Linear(width, 2)  # do relation and background hold
+        self.appraisal = nn.Linear(width, APPRAISED + len(KINDS))  # of the image as a whole
         self.coarse = nn.ModuleList([nn.Linear(width, COARSE * COARSE) for _ in range(2)])  # heat of each kind
 
 
-def patch_loss(probes, image, label, artifact):
-    """What each patch shows. image (B,324,C), label (B,2,36,36), artifact (B,36,36) heat.
+def patch_loss(probes, image, label, artifact, kinds):
+    """What each patch shows. image (B,324,C), label (B,2,36,36), artifact (B,36,36) heat, kinds (B,10) the flaws of the image.
 
     Patches with an object weigh as much as all others together, or else the
-    background drowns them. Gives the loss and the accuracy of shapes.
+    background drowns them, and so do flawed ones. Gives the loss and the accuracy of shapes.
     """
     b = image.shape[0]
     z = probes.patches(image).float().view(b, GRID, GRID, 2, 2, PATCH_OUTPUTS)
     z = z.permute(0, 1, 3, 2, 4, 5).reshape(b, 2 * GRID, 2 * GRID, PATCH_OUTPUTS)
-    shape, colour, hot = z.split((SHAPE_CLASSES, COLOUR_CLASSES, 1), -1)
+    shape, colour, hot, kind = z.split((SHAPE_CLASSES, COLOUR_CLASSES, 1, FLAW_CLASSES), -1)
     shown = (label[:, 0] > 0).float()
     weight = shown / (shown.sum() + 1) + 0.5 * (1 - shown) / ((1 - shown).sum() + 1)
-    loss = 0.0
-    for logits, target in ((shape, label[:, 0]), (colour, label[:, 1])):
-        ce = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), target.reshape(-1), reduction="none")
-        loss = loss + (ce.view_as(weight) * weight).sum()
-    flawed = (artifact > 0.1).float()
+    loss = _weighted(shape, label[:, 0], weight) + _weighted(colour, label[:, 1], weight)
+    flawed = (artifact > HOT).float()
     weight = 0.5 * flawed / (flawed.sum() + 1) + (1 - flawed) / ((1 - flawed).sum() + 1)
     loss = loss + F.binary_cross_entropy_with_logits(hot[..., 0], artifact, weight=weight, reduction="sum")
+    # Where an image has one flaw its heat is that flaw's; that of two, or of a spoiled image, says nothing of a kind.
+    flawed = flawed * (kinds.sum(1) == 1).float()[:, None, None]
+    cold = (artifact < COLD).float()
+    target = (flawed * (1 + kinds.argmax(1))[:, None, None]).long()
+    loss = loss + _weighted(kind, target, 0.5 * flawed / (flawed.sum() + 1) + 0.5 * cold / (cold.sum() + 1))
     right = (shape.argmax(-1) == label[:, 0]).float() * shown
     return loss, (right.sum() / (shown.sum() + 1)).detach()
+
+
+def _weighted(logits, target, weight):
+    ce = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), target.reshape(-1), reduction="none")
+    return (ce.view_as(weight) * weight).sum()
 
 
 def background_loss(probes, image, frame):
@@ -127,6 +138,19 @@ def claim_loss(probes, states, claims):
     bce = F.binary_cross_entropy_with_logits(z, claims.clamp(min=0).float(), reduction="none") * there
     right = ((z > 0) == (claims > 0)) & there
     return bce.sum() / there.sum().clamp(min=1), (right.sum(0) / there.sum(0).clamp(min=1)).detach()
+
+
+def appraisal_loss(probes, states, appraisal):
+    """What the image's scores are made of. states (N,C) behind the image, appraisal (N,15) of samples.appraise.
+
+    Gives the loss and the squared error of plausibility.
+    """
+    z = probes.appraisal(_normalised(states)).float()
+    numbers, kinds = appraisal.split((APPRAISED, len(KINDS)), 1)
+    there = (numbers >= 0).float()
+    squared = (z[:, :APPRAISED].sigmoid() - numbers) ** 2 * there
+    flaws = F.binary_cross_entropy_with_logits(z[:, APPRAISED:], kinds, reduction="none").sum(1).mean()
+    return 4 * squared.sum() / there.sum() + flaws, squared[:, 0].mean().detach()
 
 
 def coarse_loss(probes, states, heat):

@@ -38,7 +38,7 @@ from scenes.heldout import SIDE
 from scenes.render import Renderer
 from scenes.scene import draw_scene
 from scenes.truth import judge
-from train import Log, resized
+from train import Log, resized, resizing
 
 MODE = "think"
 
@@ -104,7 +104,7 @@ class Rollout:
         limit = min(args.tokens, self.plan.branch - max(map(len, asked)))
         with torch.no_grad():
             images, heat, _ = renderer(*arrays)
-            images = resized(images)
+            images = resized(images, resizing(images.device))
             self.image = net.visual(model.patchify(images))
             each = self.image.repeat_interleave(g, 0)
             many = [c for c in self.captions for _ in range(g)]

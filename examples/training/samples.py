@@ -21,17 +21,19 @@ from model import GRID, IMAGE_TOKENS, text_positions
 from prompts import ANSWER_PREFIX, IMAGE_PAD, chat
 from scenes.arrays import encode
 from scenes.caption import contradict, write_captions
+from scenes.flaws import KINDS
 from scenes.scene import draw_scene
-from scenes.truth import judge, write_answer, write_thought
+from scenes.truth import beauty, judge, plausibility, write_answer, write_thought
 
 BRANCH_LENGTH = {"answer": 96, "think": 296}
 MAX_MENTIONS = 3
 MORE_BITES = 0.2  # odds of a bite beside those that scenes have anyway: the flaw that is hardest to see
 TWINS = 0.5  # odds that the next image is a flawed one's scene without its flaws: nothing but a flaw tells them apart
+APPRAISED = 5  # plausibility, contrast, harmony, balance, clutter
 COARSE = 9  # cells a side of the coarse heat that a probe reads
 # Weights of the cross-entropy by what a token is.
 WEIGHT_FORM, WEIGHT_WORDS = 0.05, 0.5
-WEIGHT_SCORE = (1.0, 2.0, 0.3)  # units, tenths, hundredths
+WEIGHT_SCORE = (2.0, 2.0, 0.3)  # units, tenths, hundredths; the units say whether all is well, the costliest mistake
 WEIGHT_BOX = (1.5, 1.0, 0.6, 0.6)  # digits of a coordinate, the first first
 WEIGHT_IMPORTANCE = 0.2
 TOKEN_CLASSES = re.compile(r'"box_2d":\[(?P<box>[\d,]+)\]|"importance":(?P<importance>\d+)|score: (?P<score>\d\.\d\d)')
@@ -159,6 +161,13 @@ def _captions(rng, scene, count):
     return captions
 
 
+def appraise(scene):
+    """What an image's scores are made of, whatever its caption: APPRAISED numbers, -1 for none, and which kinds of flaws it has."""
+    numbers = plausibility(scene), *(beauty(scene) or [-1] * 4)
+    kinds = {f.kind for f in scene.flaws}
+    return np.array([*numbers, *(k in kinds for k in KINDS)], np.float32)
+
+
 def build(text, mode, scene, captions):
     """An image and its captions as arrays; the first caption's heat is in the slots. None if a text is too long."""
     truths = [judge(scene, c) for c in captions]
@@ -168,7 +177,7 @@ def build(text, mode, scene, captions):
     slots, regions, frame, count = encode(scene, truths[0])
     arrays = {k: np.stack([b[k] for b in built]) for k in built[0]}
     arrays["scores"] = np.array([t.scores for t in truths], np.float32)
-    return arrays, {"slots": slots, "regions": regions, "frame": frame, "count": count}
+    return arrays, {"slots": slots, "regions": regions, "frame": frame, "appraisal": appraise(scene), "count": count}
 
 
 def images(text, mode, branches, rng, count):
@@ -185,15 +194,15 @@ def images(text, mode, branches, rng, count):
 
 
 def batch(text, rng, shape):
-    """shape maps a mode to (images, captions of each). Gives arrays "mode.name", and slots, regions, frame of all images."""
+    """shape maps a mode to (images, captions of each). Gives arrays "mode.name", and slots, regions, frame, appraisal of all images."""
     out, pixels = {}, []
     for mode, (count, branches) in shape.items():
         made = images(text, mode, branches, rng, count)
         out.update({f"{mode}.{k}": np.stack([a[k] for a, _ in made]) for k in made[0][0]} if made else {})
         pixels += [i for _, i in made]
-    for k in ("slots", "regions", "frame"):
+    for k in ("slots", "regions", "frame", "appraisal"):
         out[k] = np.stack([i[k] for i in pixels])
-    out["count"] = np.array(max(i["count"] for i in pixels))
+    out["count"] = np.array([i["count"] for i in pixels])
     return out
 
 

@@ -67,7 +67,7 @@ def render_samples(renderer, batch):
     encoded = [encode(s.scene, s.truth) for s in batch]
     slots, regions, frame = (torch.from_numpy(np.stack([e[k] for e in encoded])) for k in range(3))
     noise = Noise(renderer.device, [s.seed for s in batch])
-    images, heat, _ = renderer(slots, regions, frame, max(e[3] for e in encoded), noise)
+    images, heat, _ = renderer(slots, regions, frame, [e[3] for e in encoded], noise)
     return images, heat
 
 

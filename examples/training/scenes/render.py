@@ -54,7 +54,7 @@ def outlines(slots):
     theta = (torch.arange(shapes.ANGLES, device=slots.device) + 0.5) / shapes.ANGLES * 2 * math.pi
     dx, dy = theta.cos() / f("stretch_x"), theta.sin() / f("stretch_y")
     turn = (torch.atan2(dy, dx) - f("rotation")) / (2 * math.pi) % 1
-    table = torch.from_numpy(shapes.TABLES).to(slots.device)[slots[:, :, SLOT_COLUMN["shape"]].long()]
+    table = torch.from_numpy(shapes.TABLES).to(slots.device, non_blocking=True)[slots[:, :, SLOT_COLUMN["shape"]].long()]
     radius = table.gather(2, (turn * shapes.ANGLES).long() % shapes.ANGLES) / (dx * dx + dy * dy).sqrt()
     for h in (2, 3, 5, 7):
         radius = radius * (1 + f(f"wave{h}") * (h * theta + f(f"phase{h}")).sin())
@@ -134,8 +134,8 @@ def warp(x, y, regions):
     return x, y
 
 
-def region_heat(x, y, region, artifact, label, hot):
-    """The weight of a region, and the artifact heat with it; a warp is seen on objects only."""
+def region_heat(weight, artifact, x, y, region, label, hot):
+    """The weight of a region, whatever it was, and the artifact heat with it; a warp is seen on objects only."""
     f = _column(REGION_COLUMN, region)
     weight = blob(x, y, region)
     seen = torch.where(f("kind") == 4, weight * ((label > 0) | (hot > 0)), weight)
@@ -143,19 +143,21 @@ def region_heat(x, y, region, artifact, label, hot):
 
 
 class Renderer:
-    """Renders batches at one size on one device. compile is applied to the functions of pixels."""
+    """Renders batches at one size on one device. compile is applied to what is done to most pixels."""
 
     def __init__(self, size, device="cpu", compile=lambda f: f):
         self.size, self.device = size, torch.device(device)
         self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
-        self.paint, self.background, self.warp, self.region = map(compile, (paint, background, warp, region_heat))
+        self.paint, self.background = map(compile, (paint, background))
         cells = RESOLUTIONS[1:] + BLURS
         self.smooth = {n: _resample(size, n, "linear").to(self.device, self.dtype) for n in {*cells, 4, 5, 6, 8, 64}}
         self.blocks = {n: _resample(size, n, "nearest").to(self.device, self.dtype) for n in BLURS}
         self.to_heat = _blur(size).to(self.device, self.dtype)
 
     def __call__(self, slots, regions, frame, count=None, noise=None):
-        """slots (B,K,SLOT), regions (B,R,REGION), frame (B,FRAME), count the most slots in use, noise a Noise.
+        """slots (B,K,SLOT), regions (B,R,REGION), frame (B,FRAME), noise a Noise.
+
+        count is the most slots in use, or how many each image uses, a list.
 
         The arrays are best given on the CPU: which images need what is then known
         without waiting for the device.
@@ -171,18 +173,21 @@ class Renderer:
         f = _column(FRAME_COLUMN, frame)
         axis = (torch.arange(n, device=self.device, dtype=torch.float32) + 0.5) / n
         x0, y0 = axis.view(1, 1, -1).expand(b, n, n), axis.view(1, -1, 1).expand(b, n, n)
-        x, y = self.warp(x0, y0, regions)
+        x, y = self._some(_rows((plan[0][:, :, REGION_COLUMN["kind"]] == 4).any(1)), warp, (x0.clone(), y0.clone()), regions)
         noise = source.normal(range(b), n, n)
         canvas = self.background(x0, y0, frame, noise)
         heat = torch.zeros(b, 2, n, n, device=self.device)
         label = torch.zeros(b, 2, n, n, device=self.device)
         outline = outlines(slots)
-        for k in range(count or slots.shape[1]):
-            canvas, heat, label = self.paint(canvas, heat, label, x, y, outline[:, k], slots[:, k])
+        counts = count if isinstance(count, list) else [count or slots.shape[1]] * b
+        for k in range(max(counts)):
+            rows = [i for i in range(b) if counts[i] > k]
+            canvas, heat, label = self._some(rows, self.paint, (canvas, heat, label), x, y, outline[:, k], slots[:, k])
         canvas = canvas.clamp(0, 1)
         misalignment, artifact = heat[:, 0], heat[:, 1]
         for r in range(MAX_REGIONS):
-            weight, artifact = self.region(x0, y0, regions[:, r], artifact, label[:, 0], heat[:, 1])
+            rows = _rows(plan[0][:, r, REGION_COLUMN["kind"]] > 0)
+            weight, artifact = self._some(rows, region_heat, (torch.zeros_like(artifact), artifact), x0, y0, regions[:, r], label[:, 0], heat[:, 1])
             self._spoil_region(canvas, plan[0][:, r], weight, source)
         self._enlarge(canvas, plan[1])
         canvas = canvas * f("gain").unsqueeze(1) + noise.unsqueeze(1) * f("sensor_noise").unsqueeze(1)
@@ -193,6 +198,20 @@ class Renderer:
         heat = self._resample(self.to_heat, torch.stack((misalignment, artifact), 1)).clamp(0, 1)
         at = ((torch.arange(LABEL_SIDE, device=self.device) + 0.5) * n / LABEL_SIDE).long()
         return (canvas.clamp(0, 1) * 255).round() / 255, heat, label[:, :, at][:, :, :, at].long()
+
+    def _some(self, rows, function, changed, *read):
+        """What function makes of the tensors changed, for the images rows; the others stay. It may change what it is given."""
+        b, size = len(changed[0]), len(rows)
+        if function is self.paint and self.device.type == "cuda":
+            # It is compiled for each size, so there are few: missing images are made up by the last one again.
+            size = min(n for n in (b, b // 2, b // 8) if n >= size)
+        if size == b:
+            return function(*changed, *read)
+        if rows:
+            at = self._index((rows + rows[-1:] * size)[:size])
+            for whole, part in zip(changed, function(*(t[at] for t in (*changed, *read)))):
+                whole[at] = part
+        return changed
 
     def _resample(self, matrix, x):
         return (matrix @ x.to(self.dtype) @ matrix.T).float()
@@ -205,14 +224,20 @@ class Renderer:
             for c, cells in enumerate(BLURS):
                 rows = _rows((kind == code) & (choice == c))
                 if rows:
-                    mix = weight[rows].unsqueeze(1) * self._on_device(0.55 + 0.45 * severity[rows])
-                    low = self._resample(matrices[cells], canvas[rows])
-                    canvas[rows] = canvas[rows] * (1 - mix) + low * mix
+                    at = self._index(rows)
+                    mix = weight[at].unsqueeze(1) * self._on_device(0.55 + 0.45 * severity[rows])
+                    low = self._resample(matrices[cells], canvas[at])
+                    canvas[at] = canvas[at] * (1 - mix) + low * mix
         for grain, chosen in ((1, choice == 0), (6, choice > 0)):
             rows = _rows((kind == 1) & chosen)
             if rows:
-                mix = weight[rows].unsqueeze(1) * self._on_device(0.38 * severity[rows])
-                canvas[rows] = canvas[rows] + self.white_noise(noise, rows, grain) * mix
+                at = self._index(rows)
+                mix = weight[at].unsqueeze(1) * self._on_device(0.38 * severity[rows])
+                canvas[at] = canvas[at] + self.white_noise(noise, rows, grain) * mix
+
+    def _index(self, rows):
+        """Rows as a tensor on the device: a list as an index would wait for the device."""
+        return self._on_device(torch.tensor(rows))
 
     def _on_device(self, x):
         return x.to(self.device, non_blocking=True)
@@ -229,13 +254,15 @@ class Renderer:
         for code, cells in enumerate(RESOLUTIONS):
             rows = _rows(frame[:, FRAME_COLUMN["resolution"]] == code)
             if cells and rows:
-                canvas[rows] = self._resample(self.smooth[cells], canvas[rows])
+                at = self._index(rows)
+                canvas[at] = self._resample(self.smooth[cells], canvas[at])
 
     def _corrupt(self, canvas, frame, noise):
         for code, kind in enumerate(RENDERED):
             rows = _rows(frame[:, FRAME_COLUMN["corruption"]] == code + 1)
             if rows:
-                canvas[rows] = CORRUPTIONS[kind](self, canvas[rows], frame[rows], noise, rows)
+                at = self._index(rows)
+                canvas[at] = CORRUPTIONS[kind](self, canvas[at], frame[rows], noise, rows)
         return canvas
 
 

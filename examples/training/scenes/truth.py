@@ -190,12 +190,20 @@ def plausibility(scene):
 
 
 def aesthetics(scene, plausible):
-    objects = scene.objects
+    parts = beauty(scene)
+    if parts is None:
+        return 0.1
+    contrast, harmony, balance, clutter = parts
+    whole = 0.3 * contrast + 0.25 * harmony + 0.25 * balance + 0.2 * (1 - clutter)
+    return min(1.0, max(0.0, whole - 0.2 * (1 - plausible)))
+
+
+def beauty(scene):
+    """Contrast, colour harmony, balance and clutter; None where nothing can be recognised."""
     c = scene.corruption
     if c and (c.destroyed or c.kind in WITHOUT_OBJECTS):
-        return 0.1
-    beauty = 0.3 * _contrast(scene) + 0.25 * _harmony(objects) + 0.25 * _balance(objects) + 0.2 * (1 - _clutter(scene))
-    return min(1.0, max(0.0, beauty - 0.2 * (1 - plausible)))
+        return None
+    return _contrast(scene), _harmony(scene.objects), _balance(scene.objects), _clutter(scene)
 
 
 def _contrast(scene):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
@@ -27,7 +28,8 @@ from generate import generate
 from grpo import policy_loss
 from rewards import published
 from samples import BRANCH_LENGTH, Text, batch, images, layout
-from scenes.heldout import SCORES, samples, write_lines, write_parquet
+from scenes.heldout import SCORES, SIDE, samples, write_lines, write_parquet
+from train import resized, resizing
 
 
 def check_packing(net, text):
@@ -104,6 +106,14 @@ def check_lines(path):
         for column in ("image", "true_misalignment", "true_artifact"):
             assert (lines.parent / one.pop(column)).read_bytes() == row.pop(column), column
         assert one == row
+
+
+def check_resized():
+    """What training sees is what the evaluator sees, but for the rounding of some levels."""
+    images = torch.randint(0, 256, (1, 3, SIDE, SIDE), generator=torch.Generator().manual_seed(2)).float()
+    want = F.interpolate(images, (model.IMAGE_SIDE,) * 2, mode="bicubic", antialias=True).round().clamp(0, 255)
+    apart = (resized(images / 255, resizing(images.device)) * 255 - want).abs()
+    assert apart.max() < 1.01 and (apart > 0.5).float().mean() < 1e-3, apart.max()
 
 
 def check_twins(text):
@@ -189,6 +199,7 @@ def main():
     check_attach(Path(parquet).parent)
     check_parquet(parquet)
     check_lines(parquet)
+    check_resized()
     check_twins(Text(folder))
     check_pocket(2)
     check_policy_loss()
