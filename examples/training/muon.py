@@ -38,7 +38,7 @@ class Muon:
 
     @torch.no_grad()
     def step(self, lr):
-        """Updates every matrix that has a gradient and clears the gradients. lr is a tensor."""
+        """Updates every matrix that has a gradient and clears the gradients. lr is a number or a tensor."""
         for params, momentum in self.groups:
             if params[0].grad is None:
                 continue
