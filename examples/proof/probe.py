@@ -4,7 +4,7 @@ The last is the cosine between the gradients of two independent halves of a roll
 gradient that is all noise has a cosine about 0, whatever its length.
 
     python probe.py --base RUN/base.pt --server URL --out probe.json
-    python probe.py --base RUN/base.pt --server URL --out probe.json --prompts 8 --no-gradients    # on a CPU
+    python probe.py --base RUN/base.pt --server URL --out probe.json --prompts 8 --no-gradients --micro 32    # on a CPU
 """
 
 import argparse
@@ -18,7 +18,7 @@ import flow
 import judge
 import methods
 import world
-from reward import Reward
+from reward import Reward, Scored
 
 STEPS = (1, 4, 7)  # of the nine stochastic ones
 SHOWN = ("scalar", "denseflow", "denseflow_paper", "local", "factored", "mask", "shuffled", "boxflow")
@@ -44,6 +44,12 @@ def gradients(net, sampler, path, captions, kept, credits, micro):
                     if g is not None:
                         total.add_(g)
     return {name: torch.cat([g.flatten() for g in total]) for name, total in sums.items()}
+
+
+def joined(parts):
+    """What was scored in several requests, as one; seconds are the longest's."""
+    *tensors, seconds = zip(*parts)
+    return Scored(*map(torch.cat, tensors), max(seconds))
 
 
 def allocation(given, heat):
@@ -72,8 +78,7 @@ def agreement(seen, scored):
     return {
         "images": len(both.ok), "failed": int((~both.ok).sum()), "score_s": round(both.seconds, 2),
         "judge": {k: round(float(v[~v.isnan()].mean()), 4) for k, v in seen.items()},
-        "reward": round(float(both.rewards.mean()), 4), "alignment": round(float(both.alignment.mean()), 4),
-        "plausibility": round(float(both.plausibility.mean()), 4),
+        **{name: rounded(getattr(both, name)[both.ok].mean()) for name in ("rewards", "alignment", "plausibility")},
         "plcc": {
             "reward, right": plcc(both.rewards, seen["right"]), "alignment, exact": plcc(both.alignment, seen["exact"]),
             "alignment, objects": plcc(both.alignment, seen["objects"]), "plausibility, clean": plcc(both.plausibility, seen["clean"]),
@@ -90,7 +95,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--prompts", type=int, default=126, help="half of them in each half")
     parser.add_argument("--group", type=int, default=16)
-    parser.add_argument("--micro", type=int, default=126)
+    parser.add_argument("--micro", type=int, default=126, help="samples of a request and of a backward pass")
     parser.add_argument("--no-gradients", action="store_true")
     parser.add_argument("--think", action="store_true", help="boxflow as well")
     args = parser.parse_args()
@@ -107,7 +112,8 @@ def main():
     scored = {}
     for kind in ("both", "artifact") + (("boxes",) if args.think else ()):
         reward = Reward(args.server, device, maps=kind, think=kind == "boxes")
-        scored[kind] = reward.submit(images, captions).result()
+        parts = [reward.submit(*part) for part in zip(images.split(args.micro), captions.split(args.micro))]
+        scored[kind] = joined([p.result() for p in parts])
         reward.close()
     out = agreement(seen, scored)
     ok = torch.stack([s.ok for s in scored.values()]).all(0)
