@@ -19,8 +19,10 @@ const relevanceNote = "the map is experimental"
 // how little each patch agrees with the prompt. A patch is its token behind the last block
 // of the vision tower, after the norm and the projection that training gave the class
 // token alone; its value is (1 - cosine with the prompt's embedding) / 2. Nobody trained
-// these tokens to say where a thing is, and with published weights the map has not been
-// measured. The model must have been loaded with Options.Patches.
+// these tokens to say where a thing is, and those of a small CLIP trained on drawn scenes
+// do not: AUC .56 of the named object's mask, where a prior for the middle has .69
+// (examples/relevance). With published weights the map has not been measured. The model
+// must have been loaded with Options.Patches.
 func (s *Scorer) EnableRelevanceMap() error {
 	if !s.usesTexts {
 		return fmt.Errorf("clip: relevance map: %s does not look at the prompt", s.about.Kind)
