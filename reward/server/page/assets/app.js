@@ -25,7 +25,7 @@ const app = {
     if (signedIn && asksForTokens) signOut(err.message);
     return true;
   },
-  /** Learns again what the server hosts, which may have started anew. */
+  /** Learns again what the server hosts, which may have started anew, and gives it in words. */
   load,
 };
 
@@ -47,7 +47,12 @@ async function load() {
   const found = await models();
   for (const view of Object.values(views)) view.models?.(found);
   const n = found.evaluators.length;
-  app.tell("ok", n === 1 ? found.evaluators[0].name : `${n} evaluators`);
+  return n === 1 ? found.evaluators[0].name : `${n} evaluators`;
+}
+
+/** Says how the server is, unless a view follows it, which knows better. */
+function tell(kind, text) {
+  if (!views.watch.follows()) app.tell(kind, text);
 }
 
 async function start() {
@@ -57,11 +62,11 @@ async function start() {
     return;
   }
   try {
-    await load();
+    tell("ok", await load());
     show();
   } catch (err) {
     if (app.refused(err)) return;
-    app.tell("bad", err.message);
+    tell("bad", err.message);
     setTimeout(start, 2000);
   }
 }
@@ -81,7 +86,7 @@ form.addEventListener("submit", async (event) => {
   const token = form.token.value.trim();
   setToken(token);
   try {
-    await load();
+    tell("ok", await load());
   } catch (err) {
     setToken("");
     problem(form, err.message);

@@ -50,6 +50,7 @@ export function watchView(app) {
       stream = new AbortController();
       follow(stream);
     },
+    follows: () => Boolean(stream),
     models(found) { recent.models(found); },
   };
 }

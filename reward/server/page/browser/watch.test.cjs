@@ -83,6 +83,25 @@ test("there is one stream and no polling, and it ends with the view", async () =
   await close(page);
 });
 
+test("what was asked before the stream and is answered behind it does not hide that it is live", async () => {
+  const script = `{
+    const asked = window.fetch;
+    let held;
+    window.fetch = (path, ...rest) => {
+      const answer = asked(path, ...rest);
+      if (held || !String(path).endsWith("v1/models")) return answer;
+      held = new Promise((resolve) => setTimeout(resolve, 1500)).then(() => { document.documentElement.dataset.late = ""; return answer; });
+      return held;
+    };
+  }`;
+  const page = await open(server, { hash: "#watch", script });
+  await page.waitForFunction(() => document.getElementById("state").textContent === "live");
+  await page.waitForSelector("html[data-late]");
+  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 200)));
+  assert.equal(await page.locator("#state").textContent(), "live");
+  await close(page);
+});
+
 test("memory of GPUs is shown where there are some", async () => {
   const page = await open(server);
   const state = { type: "state", at: 1, requests: 0, latency_ms: null, errors: {}, held_bytes: 2048, gpus: [{ used: 3 * 2 ** 30, total: 80 * 2 ** 30 }, { used: 2 ** 30, total: 80 * 2 ** 30 }], evaluators: [], groups: [], all_groups: 0, keep_recent: 0 };
