@@ -1,6 +1,6 @@
 // The kernels of the custom operators whose results are eight-bit: rows of e4m3, each
 // divided by a scale of its own, which its largest number is to 448, the largest of e4m3.
-// See operators_fp8_linux.c for the operators. They need compute capability 8.9, other
+// See operators_linux.c for the operators. They need compute capability 8.9, other
 // than those of kernels.cu, and are a module of their own.
 //
 // A block has a row, and each of its threads up to MOST_VECTORS times 8 numbers of it, so

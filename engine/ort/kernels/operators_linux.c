@@ -212,7 +212,7 @@ static OrtStatus *channel_norm(const struct node *n, OrtKernelContext *c) {
 }
 
 // block_of is the threads of a block that has a row of so many vectors, up to
-// MOST_VECTORS of kernels.h each; 0 where a row is too wide.
+// MOST_VECTORS of fp8.cu each; 0 where a row is too wide.
 static unsigned block_of(int64_t vectors) {
 	enum { THREADS = 512, MOST_VECTORS = 3, WARP = 32 };
 	int64_t each = pieces(vectors, THREADS);
