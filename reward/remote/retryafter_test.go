@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/denseflow/densereward/internal/memnet"
+	"github.com/denseflow/densereward/reward"
 )
 
 // TestThePauseThatAnEndpointAsksForIsKept runs in a bubble whose clock stands still but
@@ -59,12 +60,7 @@ func TestThePauseThatAnEndpointAsksForIsKept(t *testing.T) {
 					t.Fatal(err)
 				}
 				if c.failure != "" {
-					if err := results[0].Err; err == nil || !strings.Contains(err.Error(), c.failure) || results[0].Scores != nil {
-						t.Errorf("error %v, want %q in it", err, c.failure)
-					}
-					if len(tries) != 1 || time.Since(began) != 0 {
-						t.Errorf("%d tries, %v; want 1 at once", len(tries), time.Since(began))
-					}
+					failedAtOnce(t, results[0], c.failure, len(tries), time.Since(began))
 					return
 				}
 				if results[0].Err != nil || len(tries) != 2 {
@@ -75,6 +71,17 @@ func TestThePauseThatAnEndpointAsksForIsKept(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// failedAtOnce fails unless a sample failed with an error that says why, after one try.
+func failedAtOnce(t *testing.T, r reward.Result, why string, tries int, took time.Duration) {
+	t.Helper()
+	if r.Err == nil || !strings.Contains(r.Err.Error(), why) || r.Scores != nil {
+		t.Errorf("error %v, want %q in it", r.Err, why)
+	}
+	if tries != 1 || took != 0 {
+		t.Errorf("%d tries, %v; want 1 at once", tries, took)
 	}
 }
 

@@ -212,21 +212,7 @@ func TestAPageIsNeverReadWhole(t *testing.T) {
 	}
 	for name, codec := range map[string]compress.Codec{"uncompressed": &parquet.Uncompressed, "snappy": &parquet.Snappy} {
 		t.Run(name, func(t *testing.T) {
-			var data bytes.Buffer
-			w := parquet.NewGenericWriter[row](&data, parquet.Compression(codec), parquet.PageBufferSize(1<<30), parquet.SkipPageBounds("image"), parquet.SkipPageStatistics("image"))
-			if _, err := w.Write(rows); err != nil {
-				t.Fatal(err)
-			}
-			if err := w.Close(); err != nil {
-				t.Fatal(err)
-			}
-			source := &counter{Reader: bytes.NewReader(data.Bytes())}
-			file, err := parquet.OpenFile(source, source.Size())
-			if err != nil {
-				t.Fatal(err)
-			}
-			source.read = 0
-			g := openGroup(file, source, 0)
+			g, source := countedGroup(t, rows, codec, 1<<30)
 			for i := range rows {
 				row, err := g.next()
 				if err != nil {
@@ -246,20 +232,12 @@ func TestAPageIsNeverReadWhole(t *testing.T) {
 	}
 }
 
-// pyarrow begins a row group with a dictionary, which of images is most of it.
-func TestADictionaryIsReadAsItsValuesAreAskedFor(t *testing.T) {
-	type row struct {
-		Image []byte `parquet:"image,optional,dict"`
-	}
-	const images = 24
-	rows := make([]row, 0, 3*images)
-	for i := range images {
-		image := bytes.Repeat([]byte{byte(i), 1}, 500_000)
-		rows = append(rows, row{image}, row{}, row{image})
-	}
-	rows = append(rows, rows[0]) // the first is asked for once more
+// countedGroup is the first group of a file of rows with a column "image", and what counts
+// the bytes that are read of it from then on.
+func countedGroup[T any](t *testing.T, rows []T, codec compress.Codec, page int) (*group, *counter) {
+	t.Helper()
 	var data bytes.Buffer
-	w := parquet.NewGenericWriter[row](&data, parquet.Compression(&parquet.Uncompressed), parquet.PageBufferSize(40), parquet.SkipPageBounds("image"), parquet.SkipPageStatistics("image"))
+	w := parquet.NewGenericWriter[T](&data, parquet.Compression(codec), parquet.PageBufferSize(page), parquet.SkipPageBounds("image"), parquet.SkipPageStatistics("image"))
 	if _, err := w.Write(rows); err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +250,22 @@ func TestADictionaryIsReadAsItsValuesAreAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	source.read = 0
-	g := openGroup(file, source, 0)
+	return openGroup(file, source, 0), source
+}
+
+// pyarrow begins a row group with a dictionary, which of images is most of it.
+func TestADictionaryIsReadAsItsValuesAreAskedFor(t *testing.T) {
+	type row struct {
+		Image []byte `parquet:"image,optional,dict"`
+	}
+	const images = 24
+	rows := make([]row, 0, 3*images)
+	for i := range images {
+		image := bytes.Repeat([]byte{byte(i), 1}, 500_000)
+		rows = append(rows, row{image}, row{}, row{image})
+	}
+	rows = append(rows, rows[0]) // the first is asked for once more
+	g, source := countedGroup(t, rows, &parquet.Uncompressed, 40)
 	for i := range rows {
 		got, err := g.next()
 		if err != nil {
